@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * seen.h - the at-most-once window: which request ids were accepted lately.
+ *
+ * A set-associative table of WC_SEEN_SETS x 8 slots. A slot is one 64-bit word, so that one compare-and-swap enters an id:
+ *   bits 63..16  fingerprint of (client address, port, request id), keyed; 0 = empty
+ *   bits 15..1   sequence number of the insertion in this set, modulo 2^15
+ *   bit  0       WC_SEEN_STARTED: the function was started, so it must never run again
+ * Insertion number n of a set goes to way n % 8: each set is a FIFO of its last 8 ids. Two CPUs that insert the same id
+ * at the same time aim at the same way, so one fails, looks again and finds it: no lock, and never two winners. This
+ * needs loads in program order (x86-64; other machines would need acquire loads here).
+ *
+ * An id collides with another one in the window with probability 8 x 2^-48 for each insertion; the victim is treated as a
+ * retransmission. The key is random per node, so collisions cannot be made on purpose.
+ */
+#ifndef WC_SEEN_H
+#define WC_SEEN_H
+
+#include "bpf/tables.h"
+
+#define WC_SEEN_STARTED 1ULL
+#define WC_SEEN_TRIES 4
+#define WC_SEEN_SEQUENCE(slot) (((slot) >> 1) & 0x7fff)
+#define WC_SEEN_FINGERPRINT(slot) ((slot) >> 16)
+
+enum wc_seen_result {
+	WC_SEEN_NEW,
+	WC_SEEN_AGAIN,	   /* it is in the window already */
+	WC_SEEN_CONTENDED, /* lost WC_SEEN_TRIES races; treat as not received */
+};
+
+/* Who asks for what: the identity of an invocation. */
+struct wc_identity {
+	__be32 client[4];   /* IPv4 as ::ffff:a.b.c.d */
+	__be16 client_port; /* network order */
+	__u16 pad;	    /* 0 */
+	__u32 pad1;	    /* 0 */
+	__u64 request_id;   /* host order */
+};
+
+/* What an identity hashes to. */
+struct wc_fingerprint {
+	__u64 value; /* 1 .. 2^48 - 1 */
+	__u32 set;   /* 0 .. WC_SEEN_SETS - 1 */
+};
+
+/* Finalizer of MurmurHash3 (A. Appleby, public domain): every input bit flips half of the output bits. */
+static __always_inline __u64 wc_mix(__u64 h)
+{
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdULL;
+	h ^= h >> 33;
+	h *= 0xc4ceb9fe1a85ec53ULL;
+	h ^= h >> 33;
+	return h;
+}
+
+static __always_inline struct wc_fingerprint wc_fingerprint(const struct wc_identity *id, const __u64 key[2])
+{
+	__u64 high = (__u64)id->client[0] << 32 | id->client[1];
+	__u64 low = (__u64)id->client[2] << 32 | id->client[3];
+	struct wc_fingerprint print;
+	__u64 h;
+
+	h = wc_mix(key[0] ^ low ^ ((__u64)id->client_port << 40));
+	h = wc_mix(h ^ high ^ key[1]);
+	h = wc_mix(h ^ id->request_id);
+	print.set = (__u32)h & (WC_SEEN_SETS - 1);
+	print.value = h >> 16;
+	if (!print.value)
+		print.value = 1;
+	return print;
+}
+
+/* Enter an identity. NEW: *ret_entry is its entry (set * 8 + way). AGAIN: the entry that holds it. */
+static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *tables, const struct wc_fingerprint *print,
+							 __u32 *ret_entry)
+{
+	struct wc_seen_set *set = wc_seen_at(tables, print->set);
+
+	if (!set)
+		return WC_SEEN_CONTENDED;
+	for (int i = 0; i < WC_SEEN_TRIES; i++) {
+		__u32 newest = WC_SEEN_WAYS, way, sequence;
+		__u64 slot[WC_SEEN_WAYS], now;
+
+		WC_UNROLL
+		for (int w = 0; w < WC_SEEN_WAYS; w++) {
+			slot[w] = WC_READ(set->slot[w]);
+			if (WC_SEEN_FINGERPRINT(slot[w]) == print->value) {
+				*ret_entry = print->set * WC_SEEN_WAYS + w;
+				return WC_SEEN_AGAIN;
+			}
+		}
+		/* The newest insertion is the one that the next way does not continue. */
+		WC_UNROLL
+		for (int w = WC_SEEN_WAYS - 1; w >= 0; w--) {
+			if (WC_SEEN_SEQUENCE(slot[(w + 1) % WC_SEEN_WAYS]) !=
+			    ((WC_SEEN_SEQUENCE(slot[w]) + 1) & 0x7fff))
+				newest = w;
+		}
+		if (newest == WC_SEEN_WAYS)
+			continue; /* a view torn by other writers */
+		way = (newest + 1) % WC_SEEN_WAYS;
+		sequence = 0;
+		now = 0;
+		WC_UNROLL
+		for (int w = 0; w < WC_SEEN_WAYS; w++) {
+			if ((__u32)w == newest)
+				sequence = (WC_SEEN_SEQUENCE(slot[w]) + 1) & 0x7fff;
+			if ((__u32)w == way)
+				now = slot[w];
+		}
+		if (wc_cas(&set->slot[way & (WC_SEEN_WAYS - 1)], now, print->value << 16 | sequence << 1) == now) {
+			*ret_entry = print->set * WC_SEEN_WAYS + way;
+			return WC_SEEN_NEW;
+		}
+	}
+	return WC_SEEN_CONTENDED;
+}
+
+/* Forget an id that was entered but not accepted (BUSY): it may be retried. No effect if it was displaced. */
+static __always_inline void wc_seen_forget(struct wc_tables *tables, const struct wc_fingerprint *print, __u32 entry)
+{
+	struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
+	__u64 slot;
+
+	if (!set)
+		return;
+	slot = WC_READ(set->slot[entry % WC_SEEN_WAYS]);
+	if (WC_SEEN_FINGERPRINT(slot) == print->value)
+		wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff);
+}
+
+/* The function is about to run: from here on the id must never run again, not even after a crash of the daemon. */
+static __always_inline void wc_seen_start(struct wc_tables *tables, __u32 entry)
+{
+	struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
+
+	if (set)
+		wc_fetch_or(&set->slot[entry % WC_SEEN_WAYS], WC_SEEN_STARTED);
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * shim.h - the one place where BPF and user space differ.
+ *
+ * Every other header in this folder is pure, bounded C that both compile. BPF gets its types from vmlinux.h and its
+ * atomics from the __sync builtins (sequentially consistent in the kernel's memory model when they return a value);
+ * user space uses the same builtins, which are full barriers there too, so a protocol proved on one side holds on
+ * the other, and in between: both run on the same memory-mapped words.
+ */
+#ifndef WC_SHIM_H
+#define WC_SHIM_H
+
+#ifdef __bpf__
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#ifndef offsetof
+#define offsetof(type, member) __builtin_offsetof(type, member)
+#endif
+#define wc_ntohs(x) bpf_ntohs(x)
+#define wc_ntohl(x) bpf_ntohl(x)
+#define wc_be64(x) bpf_cpu_to_be64(x)
+#define WC_UNROLL _Pragma("unroll")
+/* Call step(index, context) for 0 .. count - 1 until it returns non-zero. The verifier looks at the step only once. */
+#define wc_loop(count, step, context) bpf_loop((count), (step), (context), 0)
+#else
+#include <arpa/inet.h>
+#include <endian.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#define wc_ntohs(x) ntohs(x)
+#define wc_ntohl(x) ntohl(x)
+#define wc_be64(x) htobe64(x)
+#define WC_UNROLL
+static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *context)
+{
+	for (__u32 i = 0; i < count && !step(i, context); i++)
+		;
+}
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+#endif
+
+/*
+ * WC_GLOBAL(type, name, parameter): a function of (tables, one __u32). In BPF it is a global function, which the verifier
+ * checks once and not again for every path that leads to a call; such a function cannot take the (absent) tables.
+ */
+#ifdef __bpf__
+#define WC_GLOBAL(type, name, parameter)                                                                               \
+	struct wc_tables;                                                                                              \
+	type name##_global(__u32 parameter);                                                                           \
+	static __always_inline type name(struct wc_tables *tables, __u32 parameter)                                    \
+	{                                                                                                              \
+		(void)tables;                                                                                          \
+		return name##_global(parameter);                                                                       \
+	}                                                                                                              \
+	__attribute__((noinline)) type name##_global(__u32 parameter)
+#define WC_TABLES NULL
+#else
+#define WC_GLOBAL(type, name, parameter) static inline type name(struct wc_tables *tables, __u32 parameter)
+#define WC_TABLES tables
+#endif
+
+#define wc_htons(x) wc_ntohs(x)
+#define wc_htonl(x) wc_ntohl(x)
+
+/* A single copy of a word that another CPU may be writing; the compiler may neither tear nor repeat it. */
+#define WC_READ(x) (*(const volatile __typeof__(x) *)&(x))
+#define WC_WRITE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+
+/* Full barriers, on both sides. They return the value before the operation. */
+#define wc_fetch_and(p, v) __sync_fetch_and_and((p), (v))
+#define wc_fetch_or(p, v) __sync_fetch_and_or((p), (v))
+#define wc_fetch_add(p, v) __sync_fetch_and_add((p), (v))
+#define wc_cas(p, was, now) __sync_val_compare_and_swap((p), (was), (now))
+
+#ifdef __bpf__
+/*
+ * Index of the lowest set bit, by a de Bruijn sequence (Leiserson, Prokop, Randall 1998): BPF has no instruction for it.
+ * A table rather than compares: after compares the verifier would know the index and follow all 64 of them.
+ */
+static const __u8 wc_debruijn[64] = {
+	0,  1,	2,  7,	3,  13, 8,  19, 4,  25, 14, 28, 9,  34, 20, 40, 5,  17, 26, 38, 15, 46,
+	29, 48, 10, 31, 35, 54, 21, 50, 41, 57, 63, 6,	12, 18, 24, 27, 33, 39, 16, 37, 45, 47,
+	30, 53, 49, 56, 62, 11, 23, 32, 36, 44, 52, 55, 61, 22, 43, 51, 60, 42, 59, 58,
+};
+
+/* word must not be 0. */
+static __always_inline __u32 wc_lowest_bit(__u64 word)
+{
+	__u32 index = wc_debruijn[((word & -word) * 0x0218a392cd3d5dbfULL) >> 58];
+
+	asm volatile("%0 &= 63" : "+r"(index)); /* in assembly: clang knows the table and would drop the bound */
+	return index;
+}
+#else
+static inline __u32 wc_lowest_bit(__u64 word)
+{
+	return (__u32)__builtin_ctzll(word);
+}
+#endif
+
+#endif
