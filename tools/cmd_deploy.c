@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_deploy.c - `warmcore deploy`: describes a function to the daemon, which copies its code. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tools/cli.h"
+#include "tools/manifest.h"
+
+#define DEPLOY_TIMEOUT_MS 120000u
+
+static struct deploy_options {
+	const char *name;
+	const char *runtime;
+	const char *handler;
+	const char *event;
+	long long timeout_ms;
+	long long memory_mb;
+	struct option_list environment;
+	bool trusted;
+} options = { .timeout_ms = -1, .memory_mb = -1 };
+
+#define AT(member) .offset = offsetof(struct deploy_options, member)
+
+static const struct option_spec specs[] = {
+	{ .name = "name",
+	  .letter = 'n',
+	  .type = OPTION_STRING,
+	  AT(name),
+	  .metavar = "NAME",
+	  .help = "Name of the function; without it the one in function.json, else that of the file or folder." },
+	{ .name = "runtime",
+	  .letter = 'r',
+	  .type = OPTION_CHOICE,
+	  AT(runtime),
+	  .metavar = "native|python|node",
+	  .choices = "native|python|node",
+	  .help = "What runs it; a single file's extension says it." },
+	{ .name = "handler",
+	  .type = OPTION_STRING,
+	  AT(handler),
+	  .metavar = "HANDLER",
+	  .help = "Where it starts: FILE.FUNCTION for python and node, FILE.so or FILE.so:SYMBOL for native." },
+	{ .name = "event",
+	  .type = OPTION_CHOICE,
+	  AT(event),
+	  .metavar = "json|binary",
+	  .choices = "json|binary",
+	  .help = "What a payload is: one JSON value, or bytes; json unless given." },
+	{ .name = "timeout-ms",
+	  .type = OPTION_INTEGER,
+	  AT(timeout_ms),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = MANIFEST_TIMEOUT_MS_MAX,
+	  .help = "An invocation that runs longer is ended; 3000 unless given." },
+	{ .name = "memory-mb",
+	  .type = OPTION_INTEGER,
+	  AT(memory_mb),
+	  .metavar = "N",
+	  .min = MANIFEST_MEMORY_MB_MIN,
+	  .max = MANIFEST_MEMORY_MB_MAX,
+	  .help = "Memory of one instance; 128 unless given." },
+	{ .name = "env",
+	  .letter = 'e',
+	  .type = OPTION_LIST,
+	  AT(environment),
+	  .metavar = "NAME=VALUE",
+	  .help = "A variable in the function's environment." },
+	{ .name = "trusted",
+	  .type = OPTION_FLAG,
+	  AT(trusted),
+	  .help = "Native only: run inside the daemon, without a process of its own. The node must have been started "
+		  "with "
+		  "--allow-trusted." },
+	{ 0 },
+};
+
+static int apply_options(const struct cli *cli, json_t *manifest)
+{
+	const struct {
+		const char *key, *value;
+	} texts[] = {
+		{ "name", options.name },
+		{ "runtime", options.runtime },
+		{ "handler", options.handler },
+		{ "event", options.event },
+	};
+	char error[MANIFEST_ERROR_MAX];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (!texts[i].value)
+			continue;
+		if (!*texts[i].value || json_object_set_new(manifest, texts[i].key, json_string(texts[i].value)))
+			return cli_usage(cli, "--%s: '%s' is empty or not UTF-8", texts[i].key, texts[i].value);
+	}
+	if (options.timeout_ms >= 0)
+		json_object_set_new(manifest, "timeout_ms", json_integer(options.timeout_ms));
+	if (options.memory_mb >= 0)
+		json_object_set_new(manifest, "memory_mb", json_integer(options.memory_mb));
+	if (options.trusted)
+		json_object_set_new(manifest, "trusted", json_true());
+	for (size_t i = 0; i < options.environment.count; i++)
+		if (manifest_add_environment(manifest, options.environment.items[i], error))
+			return cli_usage(cli, "%s", error);
+	return CLI_OK;
+}
+
+/* The manifest of a folder or a file, options applied and checked. `path` is absolute. */
+static int describe(const struct cli *cli, const char *path, json_t *manifest)
+{
+	char error[MANIFEST_ERROR_MAX], dir[PATH_MAX];
+	json_t *from_file;
+	struct stat st;
+	int ret;
+
+	if (stat(path, &st))
+		return cli_fail(cli, "%s: %s", path, strerror(errno));
+	snprintf(dir, sizeof(dir), "%s", path);
+	if (S_ISDIR(st.st_mode)) {
+		ret = manifest_read(path, &from_file, error);
+		if (!ret) {
+			json_object_update(manifest, from_file);
+			json_decref(from_file);
+		} else if (ret != -ENOENT) {
+			return cli_fail(cli, "%s", error);
+		} else if (!options.runtime || !options.handler) {
+			return cli_fail(cli, "%s has no %s; add one, or give --runtime and --handler", path,
+					MANIFEST_FILE);
+		}
+		ret = apply_options(cli, manifest);
+		if (ret)
+			return ret;
+		if (!json_object_get(manifest, "name"))
+			json_object_set_new(manifest, "name", json_string(strrchr(path, '/') + 1));
+	} else if (S_ISREG(st.st_mode)) {
+		*strrchr(dir, '/') = 0;
+		ret = apply_options(cli, manifest);
+		if (ret)
+			return ret;
+		if (manifest_guess(path, manifest, error))
+			return cli_fail(cli, "%s", error);
+		if (!json_object_get(manifest, "name"))
+			return cli_fail(cli, "give the function a name with --name");
+	} else {
+		return cli_fail(cli, "%s is neither a file nor a folder", path);
+	}
+	if (manifest_check(manifest, dir, error))
+		return cli_fail(cli, "%s", error);
+	return CLI_OK;
+}
+
+static int run_deploy(struct cli *cli, int argc, char **argv)
+{
+	json_t *request = json_pack("{s:s}", "op", "deploy"), *answer;
+	const json_t *function;
+	char path[PATH_MAX];
+	int ret;
+
+	(void)argc;
+	if (!realpath(argv[0], path)) {
+		json_decref(request);
+		return cli_fail(cli, "%s: %s", argv[0], strerror(errno));
+	}
+	ret = describe(cli, path, request);
+	if (!ret && json_object_set_new(request, "source", json_string(path)))
+		ret = cli_fail(cli, "%s: the path is not UTF-8", path);
+	if (ret) {
+		json_decref(request);
+		return ret;
+	}
+	ret = cli_control(cli, request, DEPLOY_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	function = json_object_get(answer, "function");
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("%s %s (%s, id %lld)\n",
+		       json_is_true(json_object_get(answer, "replaced")) ? "replaced" : "deployed",
+		       cli_json_text(function, "name", "?"), cli_json_text(function, "runtime", "?"),
+		       cli_json_integer(function, "id"));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_deploy = {
+	.name = "deploy",
+	.options = &options,
+	.run = run_deploy,
+	.positional_min = 1,
+	.positional_max = 1,
+	.help = {
+		.summary = "deploy a function from a folder or a file",
+		.synopsis = "FOLDER|FILE [OPTIONS]",
+		.description = "A folder is described by its function.json, a JSON object with the keys runtime, "
+			       "handler, name, event, "
+			       "timeout_ms, memory_mb, environment and trusted; runtime and handler must be there, "
+			       "and options go "
+			       "before what it says. A single .py, .js, .cjs, .mjs or .so file needs none: its "
+			       "function is FILE.handler, "
+			       "or FILE.so.\n\n"
+			       "The daemon copies the code (at most 256 MiB and 10,000 files), so later changes need "
+			       "another deploy. "
+			       "Deploying a name again replaces the function; what runs is finished with the old code.",
+		.examples = "  warmcore deploy ./thumbnail\n"
+			    "  warmcore deploy hello.py --timeout-ms 500 --env GREETING=hello\n"
+			    "  warmcore deploy libwordcount.so --name wordcount --event binary",
+		.options = specs,
+	},
+};

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_list.c - `warmcore list` and `warmcore remove`: the deployed functions. */
+#include <stdio.h>
+
+#include "tools/cli.h"
+#include "tools/table.h"
+
+static int run_list(struct cli *cli, int argc, char **argv)
+{
+	static const char *const titles[] = { "name",	   "runtime",	  "handler",	 "event",  "time-out",
+					      "instances", "invocations", "cold starts", "errors", "deployed" };
+	const json_t *functions, *function;
+	struct table *table;
+	json_t *answer;
+	size_t index;
+	int ret;
+
+	(void)argc;
+	(void)argv;
+	ret = cli_control(cli, json_pack("{s:s}", "op", "list"), CLI_CONTROL_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	functions = json_object_get(answer, "functions");
+	if (cli->json) {
+		cli_print_json(answer);
+	} else if (!json_array_size(functions)) {
+		printf("no functions are deployed on node '%s'; deploy one with: warmcore deploy FOLDER\n", cli->node);
+	} else {
+		table = table_new("llllrrrrrl");
+		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+			table_cell(table, "%s", titles[i]);
+		json_array_foreach ((json_t *)functions, index, function) {
+			table_cell(table, "%s", cli_json_text(function, "name", "?"));
+			table_cell(table, "%s%s", cli_json_text(function, "runtime", "?"),
+				   json_is_true(json_object_get(function, "trusted")) ? " (trusted)" : "");
+			table_cell(table, "%s", cli_json_text(function, "handler", "?"));
+			table_cell(table, "%s", cli_json_text(function, "event", "?"));
+			table_cell(table, "%lld ms", cli_json_integer(function, "timeout_ms"));
+			table_cell(table, "%lld", cli_json_integer(function, "instances"));
+			table_cell(table, "%lld", cli_json_integer(function, "invocations"));
+			table_cell(table, "%lld", cli_json_integer(function, "cold_starts"));
+			table_cell(table, "%lld", cli_json_integer(function, "errors"));
+			table_cell(table, "%s", cli_json_text(function, "deployed_at", ""));
+		}
+		table_print(table, stdout, 0);
+	}
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_list = {
+	.name = "list",
+	.run = run_list,
+	.help = {
+		.summary = "list the deployed functions",
+		.synopsis = "",
+		.description = "Shows each function with its runtime, its limits and what it has done since the node "
+			       "was started.",
+		.examples = "  warmcore list\n"
+			    "  warmcore --json list | jq -r '.functions[].name'",
+	},
+};
+
+static int run_remove(struct cli *cli, int argc, char **argv)
+{
+	int status = CLI_OK;
+
+	for (int i = 0; i < argc; i++) {
+		json_t *answer;
+		int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", argv[i]),
+				      CLI_CONTROL_TIMEOUT_MS, &answer);
+
+		if (ret) {
+			status = ret;
+			continue; /* the others can still be removed */
+		}
+		if (cli->json)
+			cli_print_json(answer);
+		else
+			printf("removed %s\n", argv[i]);
+		json_decref(answer);
+	}
+	return status;
+}
+
+const struct command cmd_remove = {
+	.name = "remove",
+	.run = run_remove,
+	.positional_min = 1,
+	.positional_max = -1,
+	.help = {
+		.summary = "remove deployed functions",
+		.synopsis = "NAME...",
+		.description = "Removes each function and its code from the node. What runs is finished; what waits "
+			       "is answered with an "
+			       "error. A client that still uses the function's id gets UNKNOWN_FUNCTION, never "
+			       "another function. With "
+			       "--json one object is written for each name.",
+		.examples = "  warmcore remove thumbnail",
+	},
+};

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * cmd_up.c - `warmcore up`: starts the daemon, waits until it serves, shows its status. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tools/start.h"
+
+#define ARGUMENTS_MAX 40
+
+static struct up_options {
+	const char *dev;
+	const char *datapath;
+	const char *cores;
+	long long port;
+	const char *xdp_mode;
+	long long pending;
+	const char *poll_us;
+	bool allow_trusted;
+	const char *state_dir;
+	const char *listen;
+	bool foreground;
+	long long timeout;
+} options = { .port = -1, .pending = -1 };
+
+static const char *check_cores(const char *value)
+{
+	static const char wrong[] = "is not a list of CPUs such as 0-3,6";
+	bool digit = false, range = false;
+
+	for (const char *c = value; *c; c++) {
+		if (*c >= '0' && *c <= '9') {
+			digit = true;
+		} else if (digit && (*c == ',' || (*c == '-' && !range))) {
+			range = *c == '-';
+			digit = false;
+		} else {
+			return wrong;
+		}
+	}
+	return digit ? NULL : wrong;
+}
+
+static const char *check_poll(const char *value)
+{
+	long long number;
+
+	if (!strcmp(value, "auto") || !option_parse_integer(value, 0, 1000000, &number))
+		return NULL;
+	return "is neither auto nor 0 to 1000000";
+}
+
+static const char *check_path(const char *value)
+{
+	return *value ? NULL : "is empty";
+}
+
+#define AT(member) .offset = offsetof(struct up_options, member)
+
+static const struct option_spec specs[] = {
+	{ .name = "dev",
+	  .type = OPTION_STRING,
+	  AT(dev),
+	  .metavar = "INTERFACE",
+	  .check = check_path,
+	  .help = "Attach to this network interface. Without it the node makes its own network namespace and veth pair "
+		  "and touches no real interface." },
+	{ .name = "datapath",
+	  .type = OPTION_CHOICE,
+	  AT(datapath),
+	  .metavar = "kernel|user",
+	  .choices = "kernel|user",
+	  .fallback = "kernel",
+	  .help = "kernel: an XDP program dispatches. user: the same dispatch behind a plain UDP socket, for hosts "
+		  "without the rights or the kernel." },
+	{ .name = "cores",
+	  .type = OPTION_STRING,
+	  AT(cores),
+	  .metavar = "LIST",
+	  .check = check_cores,
+	  .help = "CPUs that become worker cores, such as 0-3,6; a CPU that is named twice gives two cores. Without "
+		  "it: "
+		  "every CPU that this process may use." },
+	{ .name = "port",
+	  .letter = 'p',
+	  .type = OPTION_INTEGER,
+	  AT(port),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 65535,
+	  .help = "UDP port of invocations; 4750 unless given." },
+	{ .name = "xdp-mode",
+	  .type = OPTION_CHOICE,
+	  AT(xdp_mode),
+	  .metavar = "auto|native|generic",
+	  .choices = "auto|native|generic",
+	  .fallback = "auto",
+	  .help = "Where the XDP program runs. auto takes native where the device has it; status shows which it is." },
+	{ .name = "pending",
+	  .type = OPTION_INTEGER,
+	  AT(pending),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 32768,
+	  .help = "Invocations that may wait for a core, per receive queue; beyond it the kernel answers BUSY. 4096 "
+		  "unless given." },
+	{ .name = "poll-us",
+	  .type = OPTION_STRING,
+	  AT(poll_us),
+	  .metavar = "N|auto",
+	  .check = check_poll,
+	  .help = "How long an idle core agent polls before it sleeps, in microseconds (0 to 1000000); auto, unless "
+		  "given, adapts it." },
+	{ .name = "allow-trusted",
+	  .type = OPTION_FLAG,
+	  AT(allow_trusted),
+	  .help = "Let functions that are deployed as trusted run inside the daemon, without a process of their own. A "
+		  "fault in one is a fault of the node." },
+	{ .name = "state-dir",
+	  .type = OPTION_STRING,
+	  AT(state_dir),
+	  .metavar = "DIR",
+	  .check = check_path,
+	  .help = "Where deployed functions and logs are kept; /var/lib/warmcore/NODE unless given." },
+	{ .name = "listen",
+	  .type = OPTION_STRING,
+	  AT(listen),
+	  .metavar = "ADDRESS",
+	  .check = check_path,
+	  .help = "Address that --datapath user listens on; 127.0.0.1 unless given." },
+	{ .name = "foreground",
+	  .letter = 'f',
+	  .type = OPTION_FLAG,
+	  AT(foreground),
+	  .help = "Become the daemon instead of starting it in the background; it logs to standard error." },
+	{ .name = "timeout",
+	  .type = OPTION_INTEGER,
+	  AT(timeout),
+	  .metavar = "SECONDS",
+	  .min = 1,
+	  .max = 600,
+	  .fallback = "30",
+	  .help = "Give up, and stop the daemon, when it does not serve after this long." },
+	{ 0 },
+};
+
+/* The daemon's command line. Numbers need storage of their own. */
+struct daemon_line {
+	char program[PATH_MAX];
+	char log[PATH_MAX];
+	char state_dir[PATH_MAX - 16];
+	char port[24], pending[24];
+	const char *argv[ARGUMENTS_MAX];
+	int argc;
+};
+
+static void add(struct daemon_line *line, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	line->argv[line->argc++] = name;
+	line->argv[line->argc++] = value;
+}
+
+static void add_number(struct daemon_line *line, const char *name, char *storage, size_t size, long long value)
+{
+	if (value < 0)
+		return;
+	snprintf(storage, size, "%lld", value);
+	add(line, name, storage);
+}
+
+static int absolute(const char *path, char *ret_path, size_t size)
+{
+	char cwd[PATH_MAX];
+	int n;
+
+	if (*path == '/') {
+		n = snprintf(ret_path, size, "%s", path);
+	} else {
+		if (!getcwd(cwd, sizeof(cwd)))
+			return -errno;
+		n = snprintf(ret_path, size, "%s/%s", cwd, path);
+	}
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static int build_line(const struct cli *cli, struct daemon_line *line)
+{
+	char fallback[128];
+	int ret;
+
+	if (cli_find_daemon(line->program, sizeof(line->program)))
+		return cli_fail(cli, "cannot find the program warmcored beside warmcore, in ../sbin or on PATH");
+	snprintf(fallback, sizeof(fallback), "/var/lib/warmcore/%s", cli->node);
+	ret = absolute(options.state_dir ?: fallback, line->state_dir, sizeof(line->state_dir));
+	if (ret)
+		return cli_fail(cli, "--state-dir: %s", strerror(-ret));
+	snprintf(line->log, sizeof(line->log), "%s/daemon.log", line->state_dir);
+
+	line->argv[line->argc++] = line->program;
+	add(line, "--name", cli->node);
+	add(line, "--dev", options.dev);
+	add(line, "--datapath", options.datapath);
+	add(line, "--cores", options.cores);
+	add_number(line, "--port", line->port, sizeof(line->port), options.port);
+	add(line, "--xdp-mode", options.xdp_mode);
+	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
+	add(line, "--poll-us", options.poll_us);
+	if (options.allow_trusted)
+		line->argv[line->argc++] = "--allow-trusted";
+	add(line, "--state-dir", line->state_dir);
+	add(line, "--listen", options.listen);
+	if (!options.foreground)
+		add(line, "--log", line->log);
+	return CLI_OK;
+}
+
+static int make_folder(const char *path)
+{
+	char part[PATH_MAX];
+
+	for (const char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+		snprintf(part, sizeof(part), "%.*s", slash ? (int)(slash - path) : (int)strlen(path), path);
+		if (mkdir(part, slash ? 0755 : 0700) && errno != EEXIST)
+			return -errno;
+		if (!slash)
+			return 0;
+	}
+}
+
+static void __attribute__((noreturn)) become(const struct daemon_line *line)
+{
+	execv(line->program, (char *const *)(uintptr_t)line->argv);
+	dprintf(STDERR_FILENO, "warmcore up: %s: %s\n", line->program, strerror(errno));
+	_exit(127);
+}
+
+static int show_status(const struct cli *cli)
+{
+	json_t *status;
+	int ret = cli_control(cli, json_pack("{s:s}", "op", "status"), CLI_CONTROL_TIMEOUT_MS, &status);
+
+	if (ret)
+		return ret;
+	if (cli->json)
+		cli_print_json(status);
+	else
+		status_print(cli, status);
+	json_decref(status);
+	return CLI_OK;
+}
+
+static int run_up(struct cli *cli, int argc, char **argv)
+{
+	static struct daemon_line line;
+	int ret, log_fd;
+
+	(void)argc;
+	(void)argv;
+	if (options.dev && !strcmp(options.datapath, "user"))
+		return cli_usage(cli, "--dev is for --datapath kernel; --datapath user takes --listen ADDRESS");
+	if (options.listen && strcmp(options.datapath, "user"))
+		return cli_usage(cli, "--listen is for --datapath user");
+	ret = cli_ping(cli);
+	if (ret > 0)
+		return cli_fail(cli, "node '%s' is already running (pid %d)", cli->node, ret);
+	if (ret == -EACCES)
+		return cli_fail(cli, "node '%s' belongs to root; use sudo", cli->node);
+	ret = build_line(cli, &line);
+	if (ret)
+		return ret;
+	if (options.foreground)
+		become(&line);
+
+	ret = make_folder(line.state_dir);
+	if (ret)
+		return cli_fail(cli, "cannot make the state folder %s: %s", line.state_dir, strerror(-ret));
+	log_fd = open(line.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (log_fd < 0)
+		return cli_fail(cli, "cannot write the log %s: %s", line.log, strerror(errno));
+	ret = start_daemon(cli, &(struct daemon_start){ line.argv, line.log, log_fd, (unsigned)options.timeout });
+	close(log_fd);
+	return ret ?: show_status(cli);
+}
+
+const struct command cmd_up = {
+	.name = "up",
+	.options = &options,
+	.run = run_up,
+	.help = {
+		.summary = "start a node on this host",
+		.synopsis = "[--dev INTERFACE | --datapath user] [OPTIONS]",
+		.description = "Starts the daemon of one node in the background, waits until it serves and shows its "
+			       "status. Without "
+			       "options it works on any host and touches no real network interface.\n\n"
+			       "Functions that were deployed to a node of this name before are there again. Remains "
+			       "of a daemon that was "
+			       "killed are repaired.",
+		.examples = "  warmcore up\n"
+			    "  warmcore up --dev eth0 --cores 2-7\n"
+			    "  warmcore up --datapath user --listen 127.0.0.1   # needs no BPF\n"
+			    "  warmcore --node second up --port 4751",
+		.options = specs,
+	},
+};

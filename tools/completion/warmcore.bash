@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# bash completion for warmcore(1). Commands and options are read from the program's own --help, so they never differ
+# from what it takes.
+
+_warmcore_commands() {
+	"$1" --help 2>/dev/null | sed -n '/^DESCRIPTION/,/^OPTIONS/s/^         \([a-z]\{2,\}\) .*/\1/p'
+	echo help
+}
+
+_warmcore_options() {
+	"$1" ${2:+"$2"} --help 2>/dev/null | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}\(--[a-z-]*\).*/\2/p'
+	echo --help
+}
+
+# The values of an option whose --help names them: "--datapath kernel|user"
+_warmcore_choices() {
+	"$1" "$2" --help 2>/dev/null |
+		sed -n "s/^        \(-[a-zA-Z], \)\{0,1\}$3 \([a-z]*|[a-z|]*\)\$/\2/p" | tr '|' ' '
+}
+
+_warmcore_functions() {
+	"$1" --node "$2" --json list 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
+}
+
+_warmcore_nodes() {
+	local folder
+	for folder in /run/warmcore/*/; do
+		[ -d "$folder" ] && basename "$folder"
+	done
+}
+
+_warmcore() {
+	local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+	local command="" node=default choices positional=0 i
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--node)
+			node=${COMP_WORDS[++i]}
+			;;
+		-*) ;;
+		*)
+			if [ -z "$command" ]; then
+				command=${COMP_WORDS[i]}
+			else
+				positional=$((positional + 1))
+			fi
+			;;
+		esac
+	done
+
+	case $before in
+	--node)
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_nodes)" -- "$word")
+		return
+		;;
+	--dev)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
+		return
+		;;
+	--file | --output)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--state-dir)
+		mapfile -t COMPREPLY < <(compgen -d -- "$word")
+		return
+		;;
+	--*)
+		if [ -n "$command" ]; then
+			choices=$(_warmcore_choices "$program" "$command" "$before")
+			if [ -n "$choices" ]; then
+				mapfile -t COMPREPLY < <(compgen -W "$choices" -- "$word")
+				return
+			fi
+		fi
+		;;
+	esac
+
+	if [[ $word == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_options "$program" "$command")" -- "$word")
+		return
+	fi
+	case $command in
+	"" | help)
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_commands "$program")" -- "$word")
+		;;
+	invoke | logs)
+		if [ $positional = 0 ]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
+		fi
+		;;
+	remove)
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
+		;;
+	deploy)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		;;
+	esac
+}
+
+complete -o filenames -o bashdefault -F _warmcore warmcore

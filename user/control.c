@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* control.c - see control.h. Every request is small and bounded; a slow client holds up only itself. */
+#include "user/control.h"
+
+#include "user/agent.h"
+#include "user/log.h"
+#include "user/status.h"
+#include "user/version.h"
+#include "user/watch.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define REQUEST_MAX (1 << 20)
+#define REQUEST_SECONDS 10
+#define CONNECTIONS_MAX 32
+#define LOG_TEXT_MAX (256 << 10)
+
+static struct {
+	int listener, stop;
+	pthread_t thread;
+	bool started;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	int connections;
+} control = {
+	.listener = -1,
+	.stop = -1,
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.done = PTHREAD_COND_INITIALIZER,
+};
+
+struct connection {
+	struct wc_node *node;
+	int fd;
+};
+
+/* --- answers --- */
+
+static json_t *fail(const char *code, const char *text)
+{
+	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
+}
+
+static json_t *fail_fault(int error, const struct wc_fault *fault)
+{
+	return fail(error == -ENOENT			? "not-found" :
+		    error == -EINVAL			? "bad-request" :
+		    error == -ENOSPC || error == -EFBIG ? "limit" :
+							  "failed",
+		    fault->text);
+}
+
+static json_t *do_resolve(struct wc_node *node, const char *name)
+{
+	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	json_t *answer;
+
+	if (!fn)
+		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	answer = json_pack("{s:b, s:o, s:s, s:s, s:i, s:i}", "ok", 1, "function", wc_fn_json(fn), "address4",
+			   node->address4, "address6", node->address6, "port", (int)node->options.port, "payload_max",
+			   WC_PAYLOAD_MAX);
+	wc_fn_put(fn);
+	return answer;
+}
+
+/* Agents may hold instances of what was replaced or removed: let them look. */
+static void sweep_all(struct wc_node *node)
+{
+	for (uint32_t i = 0; i < node->agents_started; i++)
+		wc_agent_wake(node, i);
+}
+
+static json_t *do_deploy(struct wc_node *node, json_t *request)
+{
+	const char *source = json_string_value(json_object_get(request, "source"));
+	struct wc_manifest manifest;
+	struct wc_fault fault;
+	struct wc_fn *fn;
+	json_t *answer;
+	bool replaced;
+	int error;
+
+	if (!source || source[0] != '/')
+		return fail("bad-request", "\"source\" must be an absolute path");
+	error = wc_manifest_parse(&manifest, request, &fault);
+	if (error)
+		return fail_fault(error, &fault);
+	if (manifest.trusted && !node->options.allow_trusted) {
+		wc_manifest_release(&manifest);
+		return fail("bad-request", "this node runs no trusted functions; start it with --allow-trusted");
+	}
+	error = wc_functions_deploy(node->functions, &manifest, source, &fn, &replaced, &fault);
+	if (error)
+		return fail_fault(error, &fault);
+	answer = json_pack("{s:b, s:o, s:b}", "ok", 1, "function", wc_fn_json(fn), "replaced", replaced);
+	wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
+	wc_fn_put(fn);
+	sweep_all(node);
+	return answer;
+}
+
+static json_t *do_remove(struct wc_node *node, const char *name)
+{
+	struct wc_fault fault;
+	int error = wc_functions_remove(node->functions, name, &fault);
+
+	if (error)
+		return fail_fault(error, &fault);
+	sweep_all(node);
+	wc_info("function %s removed", name);
+	return json_pack("{s:b, s:s}", "ok", 1, "removed", name);
+}
+
+/* The last lines of a file, at most LOG_TEXT_MAX bytes, as valid UTF-8. */
+static json_t *tail_of(const char *path, json_int_t lines)
+{
+	char *text = malloc(LOG_TEXT_MAX + 1), *at;
+	ssize_t n = 0;
+	json_t *value;
+	off_t size;
+	int fd;
+
+	if (!text)
+		return json_string("");
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		size = lseek(fd, 0, SEEK_END);
+		n = pread(fd, text, LOG_TEXT_MAX, size > LOG_TEXT_MAX ? size - LOG_TEXT_MAX : 0);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = 0;
+	at = text + (n > 0 ? n : 0);
+	while (at > text) {
+		if (at[-1] == '\n' && at != text + n && lines-- <= 1)
+			break;
+		at--;
+	}
+	value = json_string(at);
+	for (char *c = at; !value && *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?'; /* a function may print anything */
+	if (!value)
+		value = json_string(at);
+	free(text);
+	return value;
+}
+
+static json_t *do_logs(struct wc_node *node, const char *name, json_t *request)
+{
+	json_t *lines = json_object_get(request, "lines");
+	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	char path[512];
+
+	if (!fn)
+		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	wc_fn_put(fn);
+	wc_watch_log_path(name, path, sizeof(path));
+	return json_pack("{s:b, s:s, s:o}", "ok", 1, "path", path, "text",
+			 tail_of(path, json_is_integer(lines) ? json_integer_value(lines) : 100));
+}
+
+json_t *wc_control_answer(struct wc_node *node, json_t *request)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	const char *name = json_string_value(json_object_get(request, "name"));
+
+	if (!op)
+		return fail("bad-request", "the request has no \"op\"");
+	if (!strcmp(op, "ping"))
+		return json_pack("{s:b, s:s, s:i}", "ok", 1, "version", WC_VERSION_TEXT, "pid", (int)getpid());
+	if (!strcmp(op, "status"))
+		return wc_status(node);
+	if (!strcmp(op, "list"))
+		return json_pack("{s:b, s:o}", "ok", 1, "functions", wc_functions_list(node->functions));
+	if (!strcmp(op, "check"))
+		return json_pack("{s:b, s:o}", "ok", 1, "problems", wc_status_check(node));
+	if (!strcmp(op, "stop")) {
+		kill(getpid(), SIGTERM);
+		return json_pack("{s:b, s:b}", "ok", 1, "stopping", 1);
+	}
+	if (!strcmp(op, "deploy"))
+		return do_deploy(node, request);
+	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0)
+		return fail("bad-request", "unknown \"op\"");
+	if (!name)
+		return fail("bad-request", "the request has no \"name\"");
+	if (!strcmp(op, "resolve"))
+		return do_resolve(node, name);
+	if (!strcmp(op, "remove"))
+		return do_remove(node, name);
+	return do_logs(node, name, request);
+}
+
+/* --- connections --- */
+
+/* Read one line. NULL: too long, too slow, or closed. The caller frees it. */
+static char *read_line(int fd)
+{
+	size_t len = 0, size = 4096;
+	char *line = malloc(size);
+
+	while (line) {
+		ssize_t n = recv(fd, line + len, size - len - 1, 0);
+		char *end;
+
+		if (n <= 0)
+			break;
+		end = memchr(line + len, '\n', (size_t)n);
+		len += (size_t)n;
+		line[len] = 0;
+		if (end) {
+			*end = 0;
+			return line;
+		}
+		if (len + 1 == size) {
+			char *larger = size >= REQUEST_MAX ? NULL : realloc(line, size * 2);
+
+			if (!larger)
+				break;
+			line = larger;
+			size *= 2;
+		}
+	}
+	free(line);
+	return NULL;
+}
+
+static void send_all(int fd, const char *text)
+{
+	size_t len = strlen(text), at = 0;
+
+	while (at < len) {
+		ssize_t n = send(fd, text + at, len - at, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		at += (size_t)n;
+	}
+}
+
+static void *serve(void *argument)
+{
+	struct connection *connection = argument;
+	char *line = read_line(connection->fd), *text;
+	json_error_t why;
+	json_t *request, *answer;
+
+	if (line) {
+		request = json_loads(line, JSON_REJECT_DUPLICATES, &why);
+		answer = json_is_object(request) ? wc_control_answer(connection->node, request) :
+						   fail("bad-request", "the request is not a JSON object in one line");
+		text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+		if (text) {
+			send_all(connection->fd, text);
+			send_all(connection->fd, "\n");
+		}
+		free(text);
+		json_decref(answer);
+		json_decref(request);
+		free(line);
+	}
+	close(connection->fd);
+	free(connection);
+	pthread_mutex_lock(&control.lock);
+	control.connections--;
+	pthread_cond_signal(&control.done);
+	pthread_mutex_unlock(&control.lock);
+	return NULL;
+}
+
+static void accept_one(struct wc_node *node)
+{
+	struct timeval patience = { .tv_sec = REQUEST_SECONDS };
+	struct connection *connection;
+	pthread_t thread;
+	bool room;
+	int fd = accept4(control.listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	pthread_mutex_lock(&control.lock);
+	room = control.connections < CONNECTIONS_MAX;
+	control.connections += room;
+	pthread_mutex_unlock(&control.lock);
+	connection = room ? malloc(sizeof(*connection)) : NULL;
+	if (connection) {
+		connection->node = node;
+		connection->fd = fd;
+		if (!pthread_create(&thread, NULL, serve, connection)) {
+			pthread_detach(thread);
+			return;
+		}
+		free(connection);
+	}
+	if (room) {
+		pthread_mutex_lock(&control.lock);
+		control.connections--;
+		pthread_mutex_unlock(&control.lock);
+	}
+	send_all(fd, "{\"ok\":false,\"code\":\"limit\",\"error\":\"too many control requests at once\"}\n");
+	close(fd);
+}
+
+static void *control_main(void *argument)
+{
+	struct pollfd fds[2] = {
+		{ .fd = control.listener, .events = POLLIN },
+		{ .fd = control.stop, .events = POLLIN },
+	};
+
+	pthread_setname_np(pthread_self(), "control");
+	for (;;) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			return NULL;
+		if (fds[1].revents)
+			return NULL;
+		if (fds[0].revents)
+			accept_one(argument);
+	}
+}
+
+int wc_control_start(struct wc_node *node, struct wc_fault *fault)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int error;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/control.sock", node->run_dir);
+	control.connections = 0;
+	control.stop = eventfd(0, EFD_CLOEXEC);
+	control.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (control.stop < 0 || control.listener < 0)
+		return wc_fail(fault, errno, "cannot open the control socket: %s", strerror(errno));
+	unlink(address.sun_path);
+	mask = umask(0177);
+	error = bind(control.listener, (struct sockaddr *)&address, sizeof(address)) || listen(control.listener, 64);
+	umask(mask);
+	if (error)
+		return wc_fail(fault, errno, "cannot listen on %s: %s", address.sun_path, strerror(errno));
+	error = pthread_create(&control.thread, NULL, control_main, node);
+	if (error)
+		return wc_fail(fault, error, "cannot start the control thread: %s", strerror(error));
+	control.started = true;
+	return 0;
+}
+
+void wc_control_stop(struct wc_node *node)
+{
+	uint64_t one = 1;
+	char path[160];
+
+	if (control.started && write(control.stop, &one, sizeof(one)) == sizeof(one)) {
+		pthread_join(control.thread, NULL);
+		pthread_mutex_lock(&control.lock);
+		while (control.connections)
+			pthread_cond_wait(&control.done, &control.lock);
+		pthread_mutex_unlock(&control.lock);
+	}
+	control.started = false;
+	if (control.listener >= 0)
+		close(control.listener);
+	if (control.stop >= 0)
+		close(control.stop);
+	control.listener = control.stop = -1;
+	snprintf(path, sizeof(path), "%s/control.sock", node->run_dir);
+	unlink(path);
+}

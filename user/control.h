@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* control.h - the control socket (docs/CONTROL.md): a thread that accepts, and one short-lived thread a request. */
+#ifndef WC_CONTROL_H
+#define WC_CONTROL_H
+
+#include "user/node.h"
+
+int wc_control_start(struct wc_node *node, struct wc_fault *fault);
+/* Stop accepting and wait for requests under way. */
+void wc_control_stop(struct wc_node *node);
+
+/* Answer one request. Takes no reference; returns a new object. For tests, too. */
+json_t *wc_control_answer(struct wc_node *node, json_t *request);
+
+#endif

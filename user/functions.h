@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * functions.h - the registry: which functions are deployed, their code on disk, their entry in wc_functions.
+ *
+ * On disk: STATE/functions/NAME/function.json names the id, the version and the settings; STATE/functions/NAME/vN is the
+ * code. Renaming a new function.json over the old one is the moment of deployment, so a crash leaves the old or the new
+ * function, never half of one. Thread-safe: one mutex for the table, references for what it holds.
+ */
+#ifndef WC_FUNCTIONS_H
+#define WC_FUNCTIONS_H
+
+#include "bpf/tables.h"
+#include "user/error.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+#define WC_SOURCE_BYTES_MAX (256ULL << 20)
+#define WC_SOURCE_FILES_MAX 10000
+#define WC_ENVIRONMENT_MAX 4096
+#define WC_TIMEOUT_MS_MAX 900000
+#define WC_MEMORY_MB_MIN 16
+#define WC_MEMORY_MB_MAX 10240
+
+enum wc_runtime {
+	WC_RUNTIME_NATIVE,
+	WC_RUNTIME_PYTHON,
+	WC_RUNTIME_NODE,
+	WC_RUNTIME_COUNT,
+};
+extern const char *const wc_runtime_names[WC_RUNTIME_COUNT];
+
+/* The settings of a function: what deploy says and function.json keeps. */
+struct wc_manifest {
+	char name[WC_NAME_MAX];
+	enum wc_runtime runtime;
+	char handler[128];
+	bool binary; /* events are bytes, not JSON */
+	bool trusted;
+	uint32_t timeout_ms;
+	uint32_t memory_mb;
+	json_t *environment; /* object of strings, or NULL */
+};
+
+/* A deployed version of a function. */
+struct wc_fn {
+	struct wc_manifest manifest;
+	uint32_t id;
+	uint32_t version;
+	time_t deployed_at;
+	char code[512];	   /* folder of the code */
+	void *library;	   /* trusted: dlopen handle, loaded once under `load_lock` */
+	const void *entry; /* trusted: struct trusted_entry of agent.c's making */
+	pthread_mutex_t load_lock;
+	atomic_uint references;
+	atomic_bool retired; /* replaced or removed: the last reference deletes the code */
+	atomic_ullong invocations, errors, cold_starts;
+	atomic_int instances;
+};
+
+struct wc_functions;
+
+/* Load what is deployed under state_dir and enter it into the tables. */
+int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir, struct wc_tables *tables,
+		      struct wc_fault *fault);
+void wc_functions_free(struct wc_functions *functions);
+
+/* A reference to the current version by id or by name, or NULL. Give it back with wc_fn_put(). */
+struct wc_fn *wc_functions_get(struct wc_functions *functions, uint32_t id);
+struct wc_fn *wc_functions_find(struct wc_functions *functions, const char *name);
+void wc_fn_put(struct wc_fn *fn);
+
+/* Check and fill a manifest from a JSON object. Unknown keys other than `op`, `source` and `example` are refused. */
+int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault);
+void wc_manifest_release(struct wc_manifest *manifest);
+
+/* Copy the source and deploy. Takes over the manifest. On failure nothing changes. *ret_fn is a reference. */
+int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const char *source,
+			struct wc_fn **ret_fn, bool *ret_replaced, struct wc_fault *fault);
+int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault);
+
+/* A new array of function objects as docs/CONTROL.md describes them. */
+json_t *wc_functions_list(struct wc_functions *functions);
+json_t *wc_fn_json(const struct wc_fn *fn);
+
+#endif

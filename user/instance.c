@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* instance.c - see instance.h: talking to an instance and ending it. launch.c starts the process. */
+#include "user/instance.h"
+
+#include "user/clock.h"
+#include "user/launch.h"
+#include "user/watch.h"
+
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define INIT_TIMEOUT_NS (30 * WC_SECOND) /* to load a function: imports of large libraries take seconds when cold */
+
+bool wc_instance_dead(const struct wc_instance *instance)
+{
+	return atomic_load(&instance->watch->exited);
+}
+
+/* Sequence numbers skip 0 (READY) and WC_CHANNEL_NOT_READY; the top bit is the watch's, for "dead". */
+static uint32_t next_sequence(uint32_t sequence)
+{
+	sequence = (sequence + 1) & 0x7fffffff;
+	return sequence ? sequence : 1;
+}
+
+static void futex_wake(uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/* Sleep until *word is no longer `value` or the deadline (CLOCK_MONOTONIC, absolute) has passed. */
+static void futex_wait(uint32_t *word, uint32_t value, uint64_t deadline)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(deadline / WC_SECOND),
+		.tv_nsec = (long)(deadline % WC_SECOND),
+	};
+
+	syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void fail_with(struct wc_result *result, enum wc_failure failure, const char *text)
+{
+	result->failure = failure;
+	snprintf(result->text, sizeof(result->text), "%s", text);
+}
+
+static void fail_dead(const struct wc_instance *instance, struct wc_result *result)
+{
+	const struct wc_watch *watch = instance->watch;
+
+	result->status = watch->status;
+	if (watch->crashed) {
+		result->failure = WC_FAILURE_CRASH;
+		snprintf(result->text, sizeof(result->text), "the function's process was killed by signal %d (SIG%s)",
+			 watch->status, sigabbrev_np(watch->status) ? sigabbrev_np(watch->status) : "?");
+	} else {
+		result->failure = WC_FAILURE_EXIT;
+		snprintf(result->text, sizeof(result->text), "the function's process exited with status %d",
+			 watch->status);
+	}
+}
+
+/* Wait for the answer with this sequence; shared-memory transport. */
+static void await_channel(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, struct wc_result *result)
+{
+	struct wc_channel *channel = instance->channel;
+
+	for (;;) {
+		uint32_t now = __atomic_load_n(&channel->answer.sequence, __ATOMIC_ACQUIRE);
+
+		if (now == sequence)
+			break;
+		if (wc_instance_dead(instance)) {
+			fail_dead(instance, result);
+			return;
+		}
+		if (wc_now() >= deadline) {
+			fail_with(result, WC_FAILURE_TIMEOUT, "the function ran longer than its time limit");
+			return;
+		}
+		futex_wait(&channel->answer.sequence, now, deadline);
+	}
+	/* Read each field once: the other side may be hostile and still writing. */
+	result->kind = WC_READ(channel->answer.kind);
+	result->flags = WC_READ(channel->answer.flags);
+	result->length = WC_READ(channel->answer.length);
+	result->payload = channel->answer_payload;
+}
+
+/* The same on the socket. The first try blocks for at most SO_RCVTIMEO, which is the function's time limit. */
+static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, uint8_t *buffer,
+			 struct wc_result *result)
+{
+	struct wc_message message;
+	ssize_t n;
+
+	for (;;) {
+		struct pollfd ready = { .fd = instance->socket, .events = POLLIN };
+		uint64_t now = wc_now();
+		struct timespec left = { 0 };
+
+		n = recv(instance->socket, buffer, sizeof(message) + WC_CHANNEL_CAPACITY, MSG_DONTWAIT | MSG_TRUNC);
+		if (n >= 0 || (errno != EAGAIN && errno != EINTR))
+			break;
+		if (now >= deadline) {
+			fail_with(result, WC_FAILURE_TIMEOUT, "the function ran longer than its time limit");
+			return;
+		}
+		left.tv_sec = (time_t)((deadline - now) / WC_SECOND);
+		left.tv_nsec = (long)((deadline - now) % WC_SECOND);
+		if (ppoll(&ready, 1, &left, NULL) < 0 && errno != EINTR)
+			break;
+	}
+	if (n <= 0) {
+		/* End of file: it closed the socket or died. The main loop knows which in a moment. */
+		for (int i = 0; i < 1000 && !wc_instance_dead(instance); i++)
+			usleep(1000);
+		if (wc_instance_dead(instance))
+			fail_dead(instance, result);
+		else
+			fail_with(result, WC_FAILURE_PROTOCOL, "the function's process closed its channel");
+		return;
+	}
+	memcpy(&message, buffer, sizeof(message));
+	if ((size_t)n < sizeof(message) || (size_t)n != sizeof(message) + message.length ||
+	    message.sequence != sequence) {
+		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process sent a message that is none");
+		return;
+	}
+	result->kind = message.kind;
+	result->flags = message.flags;
+	result->length = message.length;
+	result->payload = buffer + sizeof(message);
+}
+
+static void await(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, uint8_t *buffer,
+		  struct wc_result *result)
+{
+	memset(result, 0, offsetof(struct wc_result, text) + 1);
+	if (instance->channel)
+		await_channel(instance, sequence, deadline, result);
+	else
+		await_socket(instance, sequence, deadline, buffer, result);
+	if (result->failure == WC_FAILURE_NONE && result->length > WC_CHANNEL_CAPACITY)
+		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process claims a reply over the limit");
+}
+
+struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn, uint32_t core, int cpu,
+				      uint8_t *buffer, struct wc_result *result)
+{
+	struct wc_instance *instance = calloc(1, sizeof(*instance));
+	struct wc_fault fault;
+
+	memset(result, 0, sizeof(*result));
+	if (!instance) {
+		fail_with(result, WC_FAILURE_START, "out of memory");
+		return NULL;
+	}
+	instance->core = core;
+	instance->socket = -1;
+	instance->fn = fn;
+	if (wc_launch(launcher, instance, cpu, &fault)) {
+		fail_with(result, WC_FAILURE_START, fault.text);
+		free(instance);
+		return NULL;
+	}
+	atomic_fetch_add(&fn->references, 1);
+	atomic_fetch_add(&fn->instances, 1);
+	await(instance, 0, wc_now() + INIT_TIMEOUT_NS, buffer, result);
+	if (result->failure == WC_FAILURE_TIMEOUT)
+		fail_with(result, WC_FAILURE_TIMEOUT, "the function did not finish loading within 30 seconds");
+	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY)
+		return instance;
+	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_INIT_ERROR)
+		fail_with(result, WC_FAILURE_PROTOCOL, "the runtime said neither READY nor INIT_ERROR");
+	if (result->failure == WC_FAILURE_NONE && instance->channel) {
+		memcpy(buffer, result->payload, result->length); /* the channel goes away with the instance */
+		result->payload = buffer;
+	}
+	wc_instance_stop(instance);
+	return NULL;
+}
+
+void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+			struct wc_result *result)
+{
+	uint32_t sequence = next_sequence(instance->sequence);
+	struct wc_message message = {
+		.sequence = sequence,
+		.kind = WC_CHANNEL_INVOKE,
+		.length = call->length,
+		.request_id = call->request_id,
+		.deadline_ns = call->deadline_ns,
+	};
+
+	instance->sequence = sequence;
+	if (instance->channel) {
+		struct wc_channel *channel = instance->channel;
+
+		memcpy(channel->request_payload, call->payload, call->length);
+		channel->request.kind = message.kind;
+		channel->request.length = message.length;
+		channel->request.flags = 0;
+		channel->request.request_id = message.request_id;
+		channel->request.deadline_ns = message.deadline_ns;
+		__atomic_store_n(&channel->request.sequence, sequence, __ATOMIC_RELEASE);
+		futex_wake(&channel->request.sequence);
+	} else {
+		struct iovec parts[2] = {
+			{ .iov_base = &message, .iov_len = sizeof(message) },
+			{ .iov_base = (void *)(uintptr_t)call->payload, .iov_len = call->length },
+		};
+		struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
+
+		/* Cannot block: there is never more than one message under way. An error shows as end of file. */
+		if (sendmsg(instance->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+			errno = 0;
+	}
+	await(instance, sequence, call->deadline_ns, buffer, result);
+	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
+		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
+}
+
+void wc_instance_stop(struct wc_instance *instance)
+{
+	struct pollfd gone = { .fd = instance->pidfd, .events = POLLIN };
+
+	/* The whole group, while the main loop has not reaped the leader: `exited` is set after that. */
+	if (!wc_instance_dead(instance))
+		syscall(SYS_pidfd_send_signal, instance->pidfd, SIGKILL, NULL, 0);
+	/* The core must be free of it before the next invocation gets the core; a killed process needs microseconds. */
+	while (poll(&gone, 1, 1000) < 0 && errno == EINTR)
+		;
+	atomic_fetch_sub(&instance->fn->instances, 1);
+	wc_fn_put(instance->fn);
+	wc_watch_put(instance->watch);
+	free(instance);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * instance.h - an instance: a child process with one function loaded, that runs one invocation at a time.
+ *
+ * An instance belongs to one core agent; only that thread starts, invokes and stops it. The main loop holds a second
+ * reference: it reads the instance's output and learns of its death, and then wakes the agent that may be waiting.
+ * Starting is behind one call so that zygotes and sandboxes can take its place.
+ */
+#ifndef WC_INSTANCE_H
+#define WC_INSTANCE_H
+
+#include "runtimes/abi/channel.h"
+#include "bpf/shim.h"
+#include "user/functions.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What all instances of a node share. */
+struct wc_launcher {
+	char runtimes[256]; /* folder with native/, python/ and node/ */
+	char node[256];	    /* path of Node.js, empty if there is none */
+	char python[64];
+	int netns; /* of instances: nothing in it; -1 if it could not be made */
+};
+
+struct wc_watch; /* the main loop's side of an instance, see watch.h */
+
+struct wc_instance {
+	struct wc_fn *fn;
+	pid_t pid;
+	int pidfd;
+	uint32_t core;
+	struct wc_channel *channel; /* futex transport */
+	int socket;		    /* socket transport, or -1 */
+	uint32_t sequence;	    /* of the last request */
+	uint64_t last_used;
+	struct wc_watch *watch;
+	struct wc_instance *next; /* of the same agent, most recently used first */
+};
+
+/* Why no answer came. */
+enum wc_failure {
+	WC_FAILURE_NONE,
+	WC_FAILURE_EXIT,  /* status = exit status */
+	WC_FAILURE_CRASH, /* status = signal */
+	WC_FAILURE_TIMEOUT,
+	WC_FAILURE_PROTOCOL, /* it wrote nonsense */
+	WC_FAILURE_START,    /* it could not be started; text says why */
+};
+
+struct wc_result {
+	enum wc_failure failure;
+	int status;
+	uint32_t kind; /* enum wc_channel_kind, when failure is NONE */
+	uint32_t flags;
+	uint32_t length;
+	const uint8_t *payload; /* in the channel or the agent's buffer: valid until the next call */
+	char text[512];
+};
+
+struct wc_call {
+	const uint8_t *payload;
+	uint32_t length;
+	uint64_t request_id;
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; when the function is stopped */
+};
+
+/*
+ * Start an instance on a CPU and wait until it has loaded the function. NULL on failure: then *result says why, either as
+ * a failure or as an INIT_ERROR message of the runtime. `buffer` has room for a message with the largest payload.
+ */
+struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn, uint32_t core, int cpu,
+				      uint8_t *buffer, struct wc_result *result);
+/* One invocation. On any failure the instance is of no further use: stop it. */
+void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+			struct wc_result *result);
+/* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
+void wc_instance_stop(struct wc_instance *instance);
+/* True when the process is gone although nobody asked it to go. */
+bool wc_instance_dead(const struct wc_instance *instance);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * launch.h - start the process of an instance: which program, with which environment, with which rights.
+ *
+ * What an instance may not do here: it runs as a user of its own for each function (uid WC_UID_BASE + slot), with
+ * no_new_privs, without capabilities, without the node's network, pinned to its core, with few open files, and dies with
+ * the daemon. Namespaces, seccomp and cgroups come with the sandbox; they belong into this file's child_setup().
+ */
+#ifndef WC_LAUNCH_H
+#define WC_LAUNCH_H
+
+#include "user/error.h"
+#include "user/instance.h"
+
+#define WC_UID_BASE 1879048192u /* 0x70000000: above what distributions and containers hand out */
+
+/* Find the runtimes and make the network namespace of instances. `runtimes`: folder that holds them. */
+int wc_launcher_open(struct wc_launcher *launcher, const char *runtimes, struct wc_fault *fault);
+void wc_launcher_close(struct wc_launcher *launcher);
+
+/* Start the process for instance->fn; fills pid, pidfd, channel or socket, and watch. */
+int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, int cpu, struct wc_fault *fault);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* main.c - warmcored: parse the options, start the node, tell whoever waits, serve, stop. */
+#include "user/log.h"
+#include "user/node.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* `warmcore up` waits for a line on this pipe: READY=1 or ERROR=text. */
+static void tell_starter(const char *line)
+{
+	const char *fd = getenv("WARMCORE_READY_FD");
+	char text[700];
+	int len;
+
+	if (!fd || fd[0] < '0' || fd[0] > '9')
+		return;
+	len = snprintf(text, sizeof(text), "%s\n", line);
+	if (write((int)strtol(fd, NULL, 10), text, (size_t)len) < 0)
+		wc_debug("whoever started the daemon is gone");
+	close((int)strtol(fd, NULL, 10));
+	unsetenv("WARMCORE_READY_FD");
+}
+
+/* The protocol of sd_notify(3), which that page invites programs to speak themselves. */
+static void tell_systemd(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (!len || len >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, len);
+	if (path[0] == '@')
+		address.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		wc_debug("systemd was not told: %s", strerror(errno));
+	close(fd);
+}
+
+static int redirect_log(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+
+	if (fd < 0)
+		return -errno;
+	if (dup2(fd, STDERR_FILENO) < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/* Locked memory for UMEM and maps (kernels before 5.11 count it), files for the sockets of many cores. */
+static void raise_limits(void)
+{
+	const struct rlimit memory = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit files;
+
+	if (setrlimit(RLIMIT_MEMLOCK, &memory))
+		wc_debug("cannot raise the limit of locked memory: %s", strerror(errno));
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &files))
+			wc_debug("cannot raise the limit of open files: %s", strerror(errno));
+	}
+}
+
+static int clean(const struct wc_options *options)
+{
+	int pid = wc_node_running(options->name);
+
+	if (pid) {
+		fprintf(stderr, "warmcored: node %s is running (process %d); stop it with `warmcore --node %s down`\n",
+			options->name, pid, options->name);
+		return 1;
+	}
+	printf("removed %d\n", wc_node_clean(options->name));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct wc_options options; /* large: not on the stack */
+	static struct wc_node node;
+	struct wc_fault fault;
+	char line[600];
+	int error;
+
+	error = wc_options_parse(&options, argc, argv, &fault);
+	if (error > 0)
+		return 0;
+	if (error < 0) {
+		fprintf(stderr, "warmcored: %s\n", fault.text);
+		snprintf(line, sizeof(line), "ERROR=%s", fault.text);
+		tell_starter(line);
+		return 2;
+	}
+	if (getenv("WARMCORE_DEBUG"))
+		wc_log_set_level(WC_LOG_DEBUG);
+	if (options.clean)
+		return clean(&options);
+	if (options.log[0]) {
+		error = redirect_log(options.log);
+		if (error) {
+			snprintf(line, sizeof(line), "ERROR=cannot open the log %s: %s", options.log, strerror(-error));
+			fprintf(stderr, "warmcored: %s\n", line + 6);
+			tell_starter(line);
+			return 1;
+		}
+	}
+	raise_limits();
+	error = wc_node_start(&node, &options, &fault);
+	if (error) {
+		wc_error("%s", fault.text);
+		snprintf(line, sizeof(line), "ERROR=%s", fault.text);
+		tell_starter(line);
+		return 1;
+	}
+	tell_starter("READY=1");
+	tell_systemd("READY=1");
+	error = wc_node_run(&node, &fault);
+	if (error)
+		wc_error("%s", fault.text);
+	tell_systemd("STOPPING=1");
+	wc_node_stop(&node);
+	return error ? 1 : 0;
+}

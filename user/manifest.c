@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* manifest.c - the settings of a function: one table of fields, checked strictly. */
+#include "user/functions.h"
+
+#include <ctype.h>
+#include <string.h>
+
+const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
+	[WC_RUNTIME_NATIVE] = "native",
+	[WC_RUNTIME_PYTHON] = "python",
+	[WC_RUNTIME_NODE] = "node",
+};
+
+static const char *const known_keys[] = { "name",	 "runtime", "handler", "event",	 "timeout_ms", "memory_mb",
+					  "environment", "trusted", "op",      "source", "example" };
+
+static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
+{
+	json_t *value = json_object_get(object, key);
+	const char *text = json_string_value(value);
+
+	if (!value)
+		return required ? wc_fail(fault, EINVAL, "the manifest lacks \"%s\"", key) : 0;
+	if (!text || !*text || strlen(text) >= size || strlen(text) != json_string_length(value))
+		return wc_fail(fault, EINVAL, "\"%s\" must be a text of 1 to %zu characters", key, size - 1);
+	memcpy(out, text, strlen(text) + 1);
+	return 0;
+}
+
+static int get_number(json_t *object, const char *key, uint32_t min, uint32_t max, uint32_t *out,
+		      struct wc_fault *fault)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!value)
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < min || json_integer_value(value) > max)
+		return wc_fail(fault, EINVAL, "\"%s\" must be a whole number from %u to %u", key, min, max);
+	*out = (uint32_t)json_integer_value(value);
+	return 0;
+}
+
+static int check_name(const char *name, struct wc_fault *fault)
+{
+	for (const char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_')
+			return wc_fail(fault, EINVAL,
+				       "\"name\" %s: only letters, digits, - and _ are allowed, at most %d", name,
+				       WC_NAME_MAX - 1);
+	return 0;
+}
+
+static int check_environment(json_t *environment, struct wc_fault *fault)
+{
+	size_t total = 0;
+	const char *key;
+	json_t *value;
+
+	if (!environment)
+		return 0;
+	if (!json_is_object(environment))
+		return wc_fail(fault, EINVAL, "\"environment\" must be an object of texts");
+	json_object_foreach (environment, key, value) {
+		if (!*key || strchr(key, '=') || !json_is_string(value) ||
+		    strlen(json_string_value(value)) != json_string_length(value))
+			return wc_fail(fault, EINVAL,
+				       "\"environment\": %s must be a name without = and its value a text", key);
+		if (!strncmp(key, "WARMCORE_", 9) || !strncmp(key, "LD_", 3))
+			return wc_fail(fault, EINVAL,
+				       "\"environment\": names that begin with WARMCORE_ or LD_ are taken (%s)", key);
+		total += strlen(key) + json_string_length(value) + 2;
+	}
+	if (total > WC_ENVIRONMENT_MAX)
+		return wc_fail(fault, EINVAL, "\"environment\" is larger than %d bytes", WC_ENVIRONMENT_MAX);
+	return 0;
+}
+
+static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault)
+{
+	char runtime[32] = "", event[16] = "json";
+	json_t *trusted = json_object_get(object, "trusted");
+	int error;
+
+	error = get_text(object, "name", manifest->name, sizeof(manifest->name), true, fault);
+	if (!error)
+		error = check_name(manifest->name, fault);
+	if (!error)
+		error = get_text(object, "runtime", runtime, sizeof(runtime), true, fault);
+	if (!error)
+		error = get_text(object, "handler", manifest->handler, sizeof(manifest->handler), true, fault);
+	if (!error)
+		error = get_text(object, "event", event, sizeof(event), false, fault);
+	if (!error)
+		error = get_number(object, "timeout_ms", 1, WC_TIMEOUT_MS_MAX, &manifest->timeout_ms, fault);
+	if (!error)
+		error = get_number(object, "memory_mb", WC_MEMORY_MB_MIN, WC_MEMORY_MB_MAX, &manifest->memory_mb,
+				   fault);
+	if (!error)
+		error = check_environment(json_object_get(object, "environment"), fault);
+	if (error)
+		return error;
+
+	manifest->runtime = WC_RUNTIME_COUNT;
+	for (int i = 0; i < WC_RUNTIME_COUNT; i++)
+		if (!strcmp(runtime, wc_runtime_names[i]))
+			manifest->runtime = (enum wc_runtime)i;
+	if (manifest->runtime == WC_RUNTIME_COUNT)
+		return wc_fail(fault, EINVAL, "\"runtime\" %s: expected native, python or node", runtime);
+	if (strcmp(event, "json") != 0 && strcmp(event, "binary") != 0)
+		return wc_fail(fault, EINVAL, "\"event\" %s: expected json or binary", event);
+	manifest->binary = !strcmp(event, "binary");
+	if (manifest->handler[0] == '/' || strstr(manifest->handler, ".."))
+		return wc_fail(fault, EINVAL, "\"handler\" %s: must stay inside the function's folder",
+			       manifest->handler);
+	if (trusted && !json_is_boolean(trusted))
+		return wc_fail(fault, EINVAL, "\"trusted\" must be true or false");
+	manifest->trusted = json_is_true(trusted);
+	if (manifest->trusted && manifest->runtime != WC_RUNTIME_NATIVE)
+		return wc_fail(fault, EINVAL, "\"trusted\" is for the native runtime only");
+	return 0;
+}
+
+int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault)
+{
+	struct wc_manifest parsed = { .timeout_ms = 3000, .memory_mb = 128 };
+	const char *key;
+	json_t *value;
+	int error;
+
+	if (!json_is_object(object))
+		return wc_fail(fault, EINVAL, "the manifest must be a JSON object");
+	json_object_foreach (object, key, value) {
+		bool known = false;
+
+		for (size_t i = 0; i < sizeof(known_keys) / sizeof(known_keys[0]); i++)
+			known |= !strcmp(key, known_keys[i]);
+		if (!known)
+			return wc_fail(fault, EINVAL, "the manifest has an unknown key \"%s\"", key);
+	}
+	error = parse_fields(&parsed, object, fault);
+	if (error)
+		return error;
+	parsed.environment = json_incref(json_object_get(object, "environment"));
+	*manifest = parsed;
+	return 0;
+}
+
+void wc_manifest_release(struct wc_manifest *manifest)
+{
+	json_decref(manifest->environment);
+	manifest->environment = NULL;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * node.c - bring a node up, serve, take it down, and clean up after one that was killed.
+ *
+ * Order of start: load and map, fill the tables, start the threads, then attach. Order of stop: the exact reverse.
+ */
+#include "user/node.h"
+
+#include "user/agent.h"
+#include "user/clock.h"
+#include "user/control.h"
+#include "user/launch.h"
+#include "user/log.h"
+#include "user/setup.h"
+#include "user/stack.h"
+#include "user/watch.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define TICK_NS (50 * WC_MS)
+#define STUCK_NS (150 * WC_MS) /* claimed this long without its agent noticing: wake it */
+#define RETRY_AFTER_NS (2 * WC_MS)
+
+static struct {
+	int epoll, signals, timer, lock;
+} loop = { .epoll = -1, .signals = -1, .timer = -1, .lock = -1 };
+
+/* --- the tables --- */
+
+static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
+{
+	struct wc_config *config = node->tables.wc_config;
+
+	memset(config, 0, sizeof(*config));
+	config->port = node->options.port;
+	config->shard_count = (uint16_t)node->shard_count;
+	config->core_count = node->options.core_count;
+	config->pending_max = node->options.pending_max;
+	config->retry_after_ns = RETRY_AFTER_NS;
+	wc_setup_addresses(node);
+	if (legacy->seen) {
+		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
+		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
+	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {
+		config->seen_key[0] = wc_now(); /* cannot be: getrandom() of 16 bytes does not fail once seeded */
+	}
+	for (uint32_t s = 0; s < node->shard_count; s++)
+		node->tables.wc_shards[s].queue = s;
+	for (uint32_t i = node->options.core_count; i-- > 0;) {
+		node->tables.wc_cores[i].cpu = node->options.cpus[i];
+		node->tables.wc_cores[i].shard = (uint16_t)(i % node->shard_count);
+		node->tables.wc_cores[i].seen = WC_NONE;
+		if (node->options.cpus[i] < WC_CPUS_MAX)
+			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);
+	}
+}
+
+/* Tell the clients whose invocations ran when the last daemon was killed. */
+static void answer_orphans(struct wc_node *node, const struct wc_legacy *legacy)
+{
+	static const char body[] =
+		"{\"errorType\":\"Node.Restarted\",\"errorMessage\":\"the node was restarted while the "
+		"function ran; it may have had effects\"}";
+	struct in6_addr local;
+
+	for (uint32_t i = 0; i < legacy->orphan_count; i++) {
+		const struct wc_orphan *orphan = &legacy->orphans[i];
+		bool v4 = orphan->id.client[2] == htonl(0xffff) && !orphan->id.client[0] && !orphan->id.client[1];
+		struct wc_header header = {
+			.magic = htons(WC_MAGIC),
+			.version = WC_VERSION,
+			.type = WC_TYPE_ERROR,
+			.header_len = WC_HEADER_LEN,
+			.request_id = htobe64(orphan->id.request_id),
+			.function_id = htonl(orphan->function_id),
+			.payload_len = htonl(sizeof(body) - 1),
+			.core = htons((uint16_t)orphan->core),
+			.code = htons(WC_CODE_RESTARTED),
+		};
+
+		wc_setup_local(node, v4, &local);
+		if (wc_stack_send(node->stack, &orphan->id, &local, &header, body, sizeof(body) - 1))
+			wc_warning("cannot tell a client that its invocation was lost");
+	}
+	if (legacy->orphan_count)
+		wc_info("%u invocations ran when the last daemon died; their clients were told", legacy->orphan_count);
+}
+
+/* --- starting --- */
+
+static int open_kernel_datapath(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_umem_plan plan = {
+		.dev = node->dev,
+		.queues = node->shard_count,
+		.cores = node->options.core_count,
+		.pending_max = node->options.pending_max,
+	};
+	int error;
+
+	error = wc_umem_create(&node->umem, &plan, &node->af_xdp, fault);
+	for (uint32_t s = 0; !error && s < node->shard_count; s++) {
+		error = wc_xdp_set_socket(node->xdp, s, WC_NONE, wc_umem_queue(node->umem, s)->pending->fd);
+		for (uint32_t i = 0; !error && i < node->options.core_count; i++)
+			error = wc_xdp_set_socket(node->xdp, s, i, wc_umem_socket(node->umem, s, i)->fd);
+		if (error)
+			wc_fail(fault, -error, "cannot enter a socket into its map: %s", strerror(-error));
+	}
+	return error;
+}
+
+static int open_loop(struct wc_node *node, struct wc_fault *fault)
+{
+	const struct itimerspec tick = { .it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS };
+	struct epoll_event event = { .events = EPOLLIN };
+	char logs[300];
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread starts: they inherit it */
+	signal(SIGPIPE, SIG_IGN);
+	loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+	loop.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	loop.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop.epoll < 0 || loop.signals < 0 || loop.timer < 0 || timerfd_settime(loop.timer, 0, &tick, NULL))
+		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
+	event.data.ptr = &loop.signals;
+	if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.signals, &event))
+		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
+	event.data.ptr = &loop.timer;
+	if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.timer, &event))
+		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
+	snprintf(logs, sizeof(logs), "%s/logs", node->options.state_dir);
+	return wc_watch_open(logs, loop.epoll, fault);
+}
+
+static int take_lock(struct wc_node *node, struct wc_fault *fault)
+{
+	char path[160];
+
+	if (mkdir(WC_RUN_ROOT, 0755) && errno != EEXIST)
+		return wc_fail(fault, errno, "cannot create %s: %s; the daemon needs root", WC_RUN_ROOT,
+			       strerror(errno));
+	if (mkdir(node->run_dir, 0755) && errno != EEXIST)
+		return wc_fail(fault, errno, "cannot create %s: %s", node->run_dir, strerror(errno));
+	snprintf(path, sizeof(path), "%s/lock", node->run_dir);
+	loop.lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (loop.lock < 0)
+		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
+	if (flock(loop.lock, LOCK_EX | LOCK_NB))
+		return wc_fail(fault, EBUSY,
+			       "a node named %s is already running; stop it with `warmcore --node %s down`",
+			       node->options.name, node->options.name);
+	if (ftruncate(loop.lock, 0) || dprintf(loop.lock, "%d\n", getpid()) < 0)
+		return wc_fail(fault, errno, "cannot write %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struct wc_fault *fault)
+{
+	bool kernel = node->options.datapath == WC_DATAPATH_KERNEL;
+	char runtimes[200];
+	int error;
+
+	error = wc_setup_device(node, fault);
+	if (!error)
+		error = kernel ? wc_xdp_open(&node->xdp, node->shard_count, node->options.core_count, &node->tables,
+					     fault) :
+				 wc_setup_plain_tables(node, fault);
+	if (error)
+		return error;
+	fill_tables(node, legacy);
+	error = wc_setup_runtimes(node, runtimes, sizeof(runtimes), fault);
+	if (!error)
+		error = wc_launcher_open(&node->launcher, runtimes, fault);
+	if (!error)
+		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables, fault);
+	if (!error && !(node->replies = wc_replies_new()))
+		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
+	if (!error && kernel)
+		error = open_kernel_datapath(node, fault);
+	if (!error)
+		error = open_loop(node, fault);
+	if (!error)
+		error = wc_stack_start(node, fault);
+	if (!error)
+		error = wc_agents_start(node, fault);
+	if (!error && kernel)
+		error = wc_xdp_pin(node->xdp, node->options.name, fault);
+	if (!error) {
+		WC_WRITE(node->tables.wc_config->up, 1);
+		if (kernel)
+			error = wc_xdp_attach(node->xdp, node->options.name, wc_setup_ifindex(node),
+					      node->options.xdp_mode, &node->xdp_mode, fault);
+	}
+	if (!error)
+		error = wc_control_start(node, fault);
+	if (!error)
+		answer_orphans(node, legacy);
+	return error;
+}
+
+int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_fault *fault)
+{
+	struct wc_legacy legacy = { 0 };
+	int error, left;
+
+	memset(node, 0, sizeof(*node));
+	node->options = *options;
+	node->started = wc_now();
+	node->xdp_mode = node->af_xdp = "none";
+	node->launcher.netns = -1;
+	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
+	error = take_lock(node, fault);
+	if (error)
+		return error;
+	wc_legacy_read(&legacy, options->name);
+	left = wc_setup_remove_leftovers(options->name);
+	if (left)
+		wc_info("removed %d things that a killed daemon had left", left);
+	error = start_all(node, &legacy, fault);
+	wc_legacy_free(&legacy);
+	if (error) {
+		wc_node_stop(node);
+		return error;
+	}
+	wc_info("node %s is up: %s datapath, device %s, XDP %s, AF_XDP %s, %u cores, %u shards", options->name,
+		node->xdp ? "kernel" : "user", node->dev, node->xdp_mode, node->af_xdp, options->core_count,
+		node->shard_count);
+	return 0;
+}
+
+/* --- serving --- */
+
+/*
+ * The tick of the central scheduler: nothing here is needed when all goes well. It wakes an agent whose core was claimed
+ * for a packet that never came, and agents that sleep although something waits.
+ */
+static void tick(struct wc_node *node)
+{
+	uint64_t now = wc_now(), waiting = 0, expirations;
+
+	if (read(loop.timer, &expirations, sizeof(expirations)) < 0)
+		return;
+	for (uint32_t s = 0; s < node->shard_count; s++)
+		waiting += wc_pending_count(&node->tables.wc_shards[s]);
+	for (uint32_t i = 0; i < node->agents_started; i++) {
+		struct wc_core *core = &node->tables.wc_cores[i];
+		uint32_t state = WC_READ(core->state);
+
+		if (!wc_agent_idle(node, i))
+			continue;
+		if ((state == WC_CORE_CLAIMED && now - WC_READ(core->claimed_ns) > STUCK_NS) ||
+		    (state == WC_CORE_FREE && waiting))
+			wc_agent_wake(node, i);
+	}
+}
+
+int wc_node_run(struct wc_node *node, struct wc_fault *fault)
+{
+	struct epoll_event event;
+	struct signalfd_siginfo signal_info;
+
+	for (;;) {
+		/* One event at a time: handling one may free what the next one would point to. */
+		if (epoll_wait(loop.epoll, &event, 1, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return wc_fail(fault, errno, "epoll_wait: %s", strerror(errno));
+		}
+		if (event.data.ptr == &loop.timer) {
+			tick(node);
+		} else if (event.data.ptr == &loop.signals) {
+			if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
+				continue;
+			if (signal_info.ssi_signo == SIGHUP)
+				continue; /* a lost terminal is no reason to stop */
+			wc_info("stopping");
+			return 0;
+		} else {
+			wc_watch_event(event.data.ptr);
+		}
+	}
+}
+
+/* --- stopping --- */
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void wc_node_stop(struct wc_node *node)
+{
+	char path[160];
+
+	wc_control_stop(node);
+	if (node->tables.wc_config)
+		WC_WRITE(node->tables.wc_config->up, 0); /* from here on: ERROR(NODE_DOWN) */
+	wc_agents_stop(node);
+	wc_watch_close();
+	if (node->xdp)
+		wc_xdp_unpin(node->options.name);
+	wc_stack_stop(node);
+	wc_umem_free(node->umem);
+	wc_functions_free(node->functions);
+	wc_replies_free(node->replies);
+	wc_launcher_close(&node->launcher);
+	if (node->xdp)
+		wc_xdp_free(node->xdp);
+	else
+		wc_setup_free_tables(node);
+	wc_setup_remove_device(node);
+	wc_setup_remove_runtimes(node->options.name);
+	close_fd(&loop.timer);
+	close_fd(&loop.signals);
+	close_fd(&loop.epoll);
+	snprintf(path, sizeof(path), "%s/lock", node->run_dir);
+	unlink(path);
+	rmdir(node->run_dir);
+	rmdir(WC_RUN_ROOT);
+	close_fd(&loop.lock);
+}
+
+int wc_node_running(const char *name)
+{
+	char path[160];
+	int fd, pid = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s/lock", WC_RUN_ROOT, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK) {
+		file = fdopen(fd, "r");
+		if (file) {
+			if (fscanf(file, "%d", &pid) != 1 || pid <= 0)
+				pid = 1;
+			fclose(file);
+			return pid;
+		}
+	}
+	close(fd);
+	return pid;
+}
+
+int wc_node_clean(const char *name)
+{
+	char path[160];
+	int removed = wc_setup_remove_leftovers(name);
+
+	snprintf(path, sizeof(path), "%s/%s/control.sock", WC_RUN_ROOT, name);
+	removed += !unlink(path);
+	snprintf(path, sizeof(path), "%s/%s/lock", WC_RUN_ROOT, name);
+	removed += !unlink(path);
+	snprintf(path, sizeof(path), "%s/%s", WC_RUN_ROOT, name);
+	removed += !rmdir(path);
+	rmdir(WC_RUN_ROOT);
+	return removed;
+}

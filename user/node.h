@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * node.h - one node: everything that the daemon's threads share.
+ *
+ *   main loop (node.c)   control socket, deaths and output of instances, signals, a tick that watches over the maps
+ *   agents (agent.c)     one per worker core
+ *   stack thread (stack.c)  the node's UDP socket: what XDP leaves to the stack; everything in the user datapath
+ */
+#ifndef WC_NODE_H
+#define WC_NODE_H
+
+#include "bpf/decide.h"
+#include "bpf/tables.h"
+#include "user/embedded.h"
+#include "user/functions.h"
+#include "user/instance.h"
+#include "user/options.h"
+#include "user/replies.h"
+#include "user/umem.h"
+#include "user/xdp.h"
+
+#include <stdatomic.h>
+
+#define WC_RUN_ROOT "/run/warmcore"
+
+/* Events of the agents, added up for status. Written by one agent each. */
+struct wc_agent_counters {
+	uint64_t invocations;
+	uint64_t errors;
+	uint64_t cold_starts;
+	uint64_t evictions;	  /* idle instances stopped to make room */
+	uint64_t deadline_missed; /* answered without being run */
+	uint64_t bad_checksum;
+	uint64_t claims_lost;	 /* claimed, but the packet never came */
+	uint64_t pending_lost;	 /* announced to the pending queue, but never came */
+	uint64_t replies_slow;	 /* sent through the socket: too large for a frame, or no frame free */
+	uint64_t replies_failed; /* could not be sent at all */
+	uint64_t wakeups;	 /* times an idle agent was woken from a blocking wait */
+	uint64_t polled;	 /* times polling found work before blocking */
+};
+
+struct wc_agent;
+struct wc_stack;
+
+struct wc_node {
+	struct wc_options options;
+	char run_dir[128];
+	struct wc_embedded embedded; /* netns is empty when there is a --dev */
+	char dev[16];
+	uint32_t shard_count;
+	uint32_t mtu;
+	char address4[16], address6[46]; /* for people and clients; empty if there is none */
+	const char *xdp_mode;		 /* native, generic, none */
+	const char *af_xdp;		 /* copy, zerocopy, none */
+	uint64_t started;
+
+	struct wc_tables tables;
+	struct wc_xdp *xdp;   /* NULL in the user datapath */
+	struct wc_umem *umem; /* NULL in the user datapath */
+	struct wc_functions *functions;
+	struct wc_launcher launcher;
+	struct wc_replies *replies;
+	struct wc_stack *stack;
+	struct wc_agent *agents;
+	uint32_t agents_started;
+	atomic_bool stopping;
+};
+
+/* Start everything; on failure everything is undone. */
+int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_fault *fault);
+/* Serve until SIGTERM, SIGINT or a stop request. */
+int wc_node_run(struct wc_node *node, struct wc_fault *fault);
+/* Answer what is under way, then remove every trace. */
+void wc_node_stop(struct wc_node *node);
+
+/* Remove what a killed daemon of this name left: pins, link, namespace, run directory. Returns how many things. */
+int wc_node_clean(const char *name);
+/* Is a daemon of this name running? Its pid, else 0. */
+int wc_node_running(const char *name);
+
+#endif

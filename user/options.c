@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* options.c - the daemon's command line. One table describes every option; help is printed from it. */
+#include "user/options.h"
+
+#include "bpf/proto.h"
+#include "user/version.h"
+
+#include <ctype.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum wc_option_kind {
+	OPTION_FLAG,
+	OPTION_TEXT,
+	OPTION_NUMBER,
+	OPTION_CHOICE
+};
+
+struct wc_option {
+	const char *name;
+	enum wc_option_kind kind;
+	size_t offset; /* in struct wc_options */
+	size_t size;   /* of the field */
+	uint64_t min, max;
+	const char *const *choices; /* NULL-terminated; the index is stored */
+	const char *argument;
+	const char *help;
+};
+
+static const char *const datapaths[] = { "kernel", "user", NULL };
+static const char *const modes[] = { "auto", "native", "generic", NULL };
+
+#define FIELD(field) offsetof(struct wc_options, field), sizeof(((struct wc_options *)0)->field)
+
+static const struct wc_option option_table[] = {
+	{ "name", OPTION_TEXT, FIELD(name), 0, 0, NULL, "NAME", "name of the node (default \"default\")" },
+	{ "dev", OPTION_TEXT, FIELD(dev), 0, 0, NULL, "IF",
+	  "attach to this network device; without it the node makes a namespace and a veth pair of its own" },
+	{ "datapath", OPTION_CHOICE, FIELD(datapath), 0, 0, datapaths, "kernel|user",
+	  "kernel: XDP and AF_XDP; user: plain UDP sockets, no BPF (default kernel)" },
+	{ "cores", OPTION_TEXT, 0, 0, 0, 0, NULL, "LIST",
+	  "CPUs of the worker cores, like 0-3,6; one CPU may be listed more than once (default: all allowed CPUs)" },
+	{ "port", OPTION_NUMBER, FIELD(port), 1, 65535, NULL, "N", "UDP port of invocation packets (default 4750)" },
+	{ "xdp-mode", OPTION_CHOICE, FIELD(xdp_mode), 0, 0, modes, "auto|native|generic",
+	  "how to attach; auto takes native where the device has it (default auto)" },
+	{ "pending", OPTION_NUMBER, FIELD(pending_max), 1, 32768, NULL, "N",
+	  "invocations that may wait for a core, per receive queue (default 4096)" },
+	{ "poll-us", OPTION_TEXT, 0, 0, 0, 0, NULL, "N|auto",
+	  "an idle agent polls this many microseconds before it blocks, 0..1000000; auto adapts (default auto)" },
+	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
+	  "let native functions that are deployed as trusted run inside the agent thread" },
+	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
+	  "deployed functions and their logs (default /var/lib/warmcore/NAME)" },
+	{ "listen", OPTION_TEXT, FIELD(listen), 0, 0, NULL, "ADDR",
+	  "user datapath: address to bind (default 127.0.0.1)" },
+	{ "log", OPTION_TEXT, FIELD(log), 0, 0, NULL, "FILE", "append the daemon's log to FILE instead of stderr" },
+	{ "clean", OPTION_FLAG, FIELD(clean), 0, 0, NULL, NULL,
+	  "remove what a killed daemon of this name left behind, then exit" },
+};
+
+#define OPTION_COUNT (sizeof(option_table) / sizeof(option_table[0]))
+
+static void print_help(void)
+{
+	printf("Usage: warmcored [OPTION ...]\n\n"
+	       "The warmcore node daemon, in the foreground. `warmcore up` starts it in the background.\n\nOptions:\n");
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		char left[48];
+
+		snprintf(left, sizeof(left), "--%s%s%s", option_table[i].name, option_table[i].argument ? " " : "",
+			 option_table[i].argument ? option_table[i].argument : "");
+		printf("  %-30s %s\n", left, option_table[i].help);
+	}
+	printf("  %-30s %s\n  %-30s %s\n\n", "--help", "this text", "--version", "the version");
+	printf("Signals: SIGTERM and SIGINT shut the node down and remove every trace of it.\n"
+	       "Exit status: 0 after a clean shutdown, 1 when the node could not start or failed, 2 for bad usage.\n");
+}
+
+static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
+{
+	char *end;
+	unsigned long long value;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || *end || value < min || value > max)
+		return -EINVAL;
+	*ret_value = value;
+	return 0;
+}
+
+int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault)
+{
+	uint32_t count = 0;
+	cpu_set_t allowed;
+	const char *at = text;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return wc_fail(fault, errno, "cannot read the CPUs this process may use: %s", strerror(errno));
+	while (*at) {
+		unsigned long first, last;
+		char *end;
+
+		if (!isdigit((unsigned char)*at))
+			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6", text);
+		first = last = strtoul(at, &end, 10);
+		if (*end == '-' && isdigit((unsigned char)end[1]))
+			last = strtoul(end + 1, &end, 10);
+		if ((*end && *end != ',') || (*end == ',' && !end[1]) || last < first)
+			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6", text);
+		for (unsigned long cpu = first; cpu <= last; cpu++) {
+			if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed))
+				return wc_fail(fault, EINVAL, "--cores %s: CPU %lu is not one this process may use",
+					       text, cpu);
+			if (count == max)
+				return wc_fail(fault, EINVAL, "--cores %s: more than %u worker cores", text, max);
+			cpus[count++] = (uint16_t)cpu;
+		}
+		at = *end ? end + 1 : end;
+	}
+	if (!count)
+		return wc_fail(fault, EINVAL, "--cores: the list is empty");
+	*ret_count = count;
+	return 0;
+}
+
+static int default_cpus(struct wc_options *options, struct wc_fault *fault)
+{
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return wc_fail(fault, errno, "cannot read the CPUs this process may use: %s", strerror(errno));
+	options->core_count = 0;
+	for (int cpu = 0; cpu < CPU_SETSIZE && options->core_count < WC_CORES_MAX; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			options->cpus[options->core_count++] = (uint16_t)cpu;
+	return 0;
+}
+
+static int apply(struct wc_options *options, const struct wc_option *option, const char *value, struct wc_fault *fault)
+{
+	char *field = (char *)options + option->offset;
+	uint64_t number;
+
+	if (!strcmp(option->name, "cores"))
+		return wc_parse_cpus(value, options->cpus, WC_CORES_MAX, &options->core_count, fault);
+	if (!strcmp(option->name, "poll-us")) {
+		if (!strcmp(value, "auto")) {
+			options->poll_us = WC_POLL_AUTO;
+			return 0;
+		}
+		if (parse_number(value, 0, 1000000, &number))
+			return wc_fail(fault, EINVAL, "--poll-us %s: expected auto or 0 to 1000000", value);
+		options->poll_us = (uint32_t)number;
+		return 0;
+	}
+	switch (option->kind) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_TEXT:
+		if (!*value || strlen(value) >= option->size)
+			return wc_fail(fault, EINVAL, "--%s: expected 1 to %zu characters", option->name,
+				       option->size - 1);
+		memcpy(field, value, strlen(value) + 1);
+		return 0;
+	case OPTION_NUMBER:
+		if (parse_number(value, option->min, option->max, &number))
+			return wc_fail(fault, EINVAL, "--%s %s: expected a number from %llu to %llu", option->name,
+				       value, (unsigned long long)option->min, (unsigned long long)option->max);
+		if (option->size == 2)
+			*(uint16_t *)field = (uint16_t)number;
+		else
+			*(uint32_t *)field = (uint32_t)number;
+		return 0;
+	case OPTION_CHOICE:
+		for (int i = 0; option->choices[i]; i++) {
+			if (!strcmp(option->choices[i], value)) {
+				*(int *)field = i;
+				return 0;
+			}
+		}
+		return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, option->argument);
+	}
+	return -EINVAL;
+}
+
+/* The node's name ends up in paths, link names and namespace names. */
+static int check_name(const char *name, struct wc_fault *fault)
+{
+	for (const char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_')
+			return wc_fail(fault, EINVAL, "--name %s: only letters, digits, - and _ are allowed", name);
+	return 0;
+}
+
+int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault)
+{
+	int error;
+
+	memset(options, 0, sizeof(*options));
+	snprintf(options->name, sizeof(options->name), "default");
+	snprintf(options->listen, sizeof(options->listen), "127.0.0.1");
+	options->port = WC_PORT_DEFAULT;
+	options->pending_max = 4096;
+	options->poll_us = WC_POLL_AUTO;
+
+	for (int i = 1; i < argc; i++) {
+		const struct wc_option *option = NULL;
+		const char *value = NULL, *equals;
+		size_t len;
+
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			print_help();
+			return 1;
+		}
+		if (!strcmp(argv[i], "--version")) {
+			printf("warmcored %s\n", WC_VERSION_TEXT);
+			return 1;
+		}
+		if (strncmp(argv[i], "--", 2) != 0)
+			return wc_fail(fault, EINVAL, "unexpected argument %s; see warmcored --help", argv[i]);
+		equals = strchr(argv[i], '=');
+		len = equals ? (size_t)(equals - argv[i] - 2) : strlen(argv[i] + 2);
+		for (size_t j = 0; j < OPTION_COUNT; j++)
+			if (strlen(option_table[j].name) == len && !strncmp(option_table[j].name, argv[i] + 2, len))
+				option = &option_table[j];
+		if (!option)
+			return wc_fail(fault, EINVAL, "unknown option %s; see warmcored --help", argv[i]);
+		if (option->kind == OPTION_FLAG) {
+			if (equals)
+				return wc_fail(fault, EINVAL, "--%s takes no value", option->name);
+		} else if (equals) {
+			value = equals + 1;
+		} else if (++i < argc) {
+			value = argv[i];
+		} else {
+			return wc_fail(fault, EINVAL, "--%s needs a value (%s)", option->name, option->argument);
+		}
+		error = apply(options, option, value, fault);
+		if (error)
+			return error;
+	}
+	error = check_name(options->name, fault);
+	if (error)
+		return error;
+	if (!options->core_count) {
+		error = default_cpus(options, fault);
+		if (error)
+			return error;
+	}
+	if (!options->state_dir[0])
+		snprintf(options->state_dir, sizeof(options->state_dir), "/var/lib/warmcore/%s", options->name);
+	if (options->state_dir[0] != '/')
+		return wc_fail(fault, EINVAL, "--state-dir %s: expected an absolute path", options->state_dir);
+	if (options->datapath == WC_DATAPATH_USER && options->dev[0])
+		return wc_fail(fault, EINVAL, "--dev needs --datapath kernel; the user datapath takes --listen");
+	return 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* options.h - what a node is started with. Parsed once, then read-only. */
+#ifndef WC_OPTIONS_H
+#define WC_OPTIONS_H
+
+#include "bpf/tables.h"
+#include "user/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WC_NODE_NAME_MAX 16 /* with its 0; it becomes part of link and namespace names */
+#define WC_POLL_AUTO UINT32_MAX
+
+enum wc_datapath_kind {
+	WC_DATAPATH_KERNEL, /* XDP chooses the core, AF_XDP delivers */
+	WC_DATAPATH_USER,   /* a thread on a UDP socket runs the same decision */
+};
+
+enum wc_xdp_mode {
+	WC_XDP_AUTO, /* native, else generic, and say which */
+	WC_XDP_NATIVE,
+	WC_XDP_GENERIC,
+};
+
+struct wc_options {
+	char name[WC_NODE_NAME_MAX];
+	char dev[16]; /* empty: the node makes its own namespace and veth pair */
+	enum wc_datapath_kind datapath;
+	enum wc_xdp_mode xdp_mode;
+	uint16_t cpus[WC_CORES_MAX]; /* worker core i runs on CPU cpus[i]; a CPU may appear more than once */
+	uint32_t core_count;
+	uint16_t port;
+	uint32_t pending_max; /* invocations a shard's pending queue holds */
+	uint32_t poll_us;     /* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
+	bool allow_trusted;
+	bool clean; /* remove what a killed daemon of this name left, then exit */
+	char state_dir[256];
+	char listen[64]; /* user datapath: address to bind */
+	char log[256];	 /* file for the log instead of stderr */
+};
+
+/* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */
+int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault);
+
+/* "0-3,7,7" -> cpus. Checks against the CPUs this process may use. */
+int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault);
+
+#endif

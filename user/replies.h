@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * replies.h - the last replies, so that a retransmitted request gets the same reply and never a second run.
+ *
+ * Direct-mapped by fingerprint, bounded, lossy: a reply that was displaced or is too large is simply not there, and the
+ * retransmission then gets nothing. Agents write, the stack thread reads; a sequence lock per entry tells a torn read.
+ */
+#ifndef WC_REPLIES_H
+#define WC_REPLIES_H
+
+#include "bpf/seen.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WC_REPLIES_COUNT 4096
+#define WC_REPLY_BYTES 4064 /* header and payload; larger replies are not kept */
+
+struct wc_replies;
+
+struct wc_replies *wc_replies_new(void); /* NULL: out of memory */
+void wc_replies_free(struct wc_replies *replies);
+
+/* Keep a datagram given in two parts. Any agent. */
+void wc_replies_keep(struct wc_replies *replies, const struct wc_fingerprint *print, const void *header,
+		     size_t header_len, const void *payload, size_t payload_len);
+/* Copy the reply out. Returns its length, 0 if it is not there. */
+size_t wc_replies_find(struct wc_replies *replies, const struct wc_fingerprint *print, uint8_t out[WC_REPLY_BYTES]);
+
+#endif

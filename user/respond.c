@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* respond.c - packets at the agent: from a received frame to a job, and from a result to the frame or datagram of the answer. */
+#include "bpf/answer.h"
+#include "user/agent_internal.h"
+#include "user/stack.h"
+
+#include <string.h>
+
+/* Internet checksum of any number of bytes from an even address: wc_sum() is for the fixed sizes of the kernel side. */
+static uint64_t sum_bytes(const uint8_t *data, size_t len, uint64_t sum)
+{
+	uint32_t word;
+	uint16_t half;
+
+	for (; len >= 4; data += 4, len -= 4) {
+		memcpy(&word, data, 4);
+		sum += word;
+	}
+	if (len >= 2) {
+		memcpy(&half, data, 2);
+		sum += half;
+		data += 2;
+		len -= 2;
+	}
+	if (len) {
+		half = 0;
+		memcpy(&half, data, 1);
+		sum += half;
+	}
+	return (sum & 0xffffffff) + (sum >> 32);
+}
+
+/*
+ * Is the UDP checksum good? A sender on this host leaves only the pseudo header's sum for the device to complete (Linux:
+ * CHECKSUM_PARTIAL), a sender elsewhere the whole of it; IPv4 may have none.
+ */
+static bool checksum_ok(const struct wc_packet *packet)
+{
+	uint32_t udp_len = WC_UDP_LEN + packet->body_len;
+	uint64_t pseudo = wc_pseudo_sum(packet, udp_len);
+
+	if (packet->udp->checksum == wc_fold(pseudo))
+		return true;
+	if (!packet->udp->checksum)
+		return packet->version == 4;
+	return wc_fold(sum_bytes((const uint8_t *)packet->udp, udp_len, pseudo)) == 0xffff;
+}
+
+static void identify(const struct wc_packet *packet, struct wc_job *job)
+{
+	memset(&job->id, 0, sizeof(job->id));
+	memset(&job->local, 0, sizeof(job->local));
+	if (packet->version == 4) {
+		job->id.client[2] = job->local.s6_addr32[2] = htonl(0xffff);
+		job->id.client[3] = packet->ip4->from;
+		job->local.s6_addr32[3] = packet->ip4->to;
+	} else {
+		memcpy(job->id.client, packet->ip6->from, 16);
+		memcpy(&job->local, packet->ip6->to, 16);
+	}
+	job->id.client_port = packet->udp->from;
+	job->id.request_id = be64toh(packet->header->request_id);
+}
+
+bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, struct wc_job *job)
+{
+	struct wc_cursor cursor = { .pos = frame->data, .end = frame->data + frame->len };
+	struct wc_tables *tables = &agent->node->tables;
+	struct wc_fingerprint print;
+	struct wc_packet packet;
+
+	/* The XDP program has checked all of this; but a frame is never trusted twice for the price of a few compares. */
+	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP || packet.body_len < WC_HEADER_LEN ||
+	    !WC_TAKE(&cursor, &packet.header, WC_HEADER_LEN) ||
+	    (uint8_t *)packet.header + packet.body_len > (uint8_t *)cursor.end) {
+		agent->counters.bad_checksum++;
+		return false;
+	}
+	job->frame = *frame;
+	job->arrival = packet.header->tail.node.arrival_ns;
+	job->seen = packet.header->tail.node.seen;
+	job->shard = packet.header->tail.node.shard;
+	job->how = packet.header->tail.node.how;
+	job->function_id = ntohl(packet.header->function_id);
+	job->deadline_us = ntohl(packet.header->deadline_us);
+	job->payload_len = packet.body_len - WC_HEADER_LEN;
+	job->payload = (uint8_t *)packet.header + WC_HEADER_LEN;
+	identify(&packet, job);
+	/* What the XDP program wrote into the header is not what the client's checksum covers. */
+	packet.header->core = htons(WC_CORE_ANY);
+	memset(&packet.header->tail, 0, sizeof(packet.header->tail));
+	if (checksum_ok(&packet))
+		return true;
+	print = wc_fingerprint(&job->id, tables->wc_config->seen_key);
+	wc_seen_forget(tables, &print, job->seen); /* the id was damaged, or its retransmission is welcome */
+	agent->counters.bad_checksum++;
+	return false;
+}
+
+/* Compose the answer in a send frame, out of the headers of the request. False: it does not fit, or there is no frame. */
+static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, const struct wc_answer *answer,
+			     const void *payload, struct wc_header *ret_header)
+{
+	struct wc_umem *umem = agent->node->umem;
+	struct wc_cursor cursor = { .pos = job->frame.data, .end = job->frame.data + job->frame.len };
+	uint32_t body_len = WC_HEADER_LEN + answer->payload_len, head;
+	struct wc_packet packet;
+	struct wc_xsk *xsk;
+	uint64_t addr;
+	uint8_t *data;
+
+	/* Where the headers end, from the request; they are as long in the answer. */
+	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP)
+		return false;
+	head = (uint32_t)((uint8_t *)cursor.pos - job->frame.data);
+	if (head + body_len > WC_FRAME_SIZE ||
+	    (packet.version == 4 ? WC_IP4_LEN : WC_IP6_LEN) + WC_UDP_LEN + body_len > agent->node->mtu)
+		return false;
+	xsk = wc_umem_socket(umem, job->shard, agent->core);
+	if (agent->unsent && agent->unsent != xsk)
+		wc_agent_flush(agent);
+	data = wc_umem_send_frame(umem, agent->core, &addr);
+	if (!data) {
+		wc_xsk_flush(umem, xsk); /* perhaps some came back */
+		data = wc_umem_send_frame(umem, agent->core, &addr);
+	}
+	if (!data)
+		return false;
+	memcpy(data, job->frame.data, head + WC_HEADER_LEN);
+	cursor.pos = data;
+	cursor.end = data + WC_FRAME_SIZE;
+	wc_parse_eth(&cursor, &packet);
+	packet.udp = (void *)(data + head - WC_UDP_LEN);
+	packet.ip4 = cursor.pos;
+	packet.ip6 = cursor.pos;
+	packet.header = (void *)(data + head);
+	wc_answer_header(packet.header, answer);
+	if (answer->payload_len)
+		memcpy(packet.header + 1, payload, answer->payload_len);
+	wc_answer_frame(&packet, body_len);
+	wc_answer_checksum(&packet, sum_bytes((const uint8_t *)packet.header, body_len, 0), body_len);
+	*ret_header = *packet.header;
+	if (wc_xsk_send(xsk, addr, head + body_len)) {
+		agent->unsent = xsk;
+		return true;
+	}
+	wc_umem_cancel(umem, addr);
+	return false;
+}
+
+void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const struct wc_response *response)
+{
+	struct wc_node *node = agent->node;
+	struct wc_answer answer = {
+		.type = response->type,
+		.flags = response->flags,
+		.code = response->code,
+		.core = (uint16_t)agent->core,
+		.payload_len = response->payload_len,
+		.tail = { response->wait_ns, response->service_ns },
+	};
+	struct wc_fingerprint print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
+	struct wc_header header = {
+		.magic = htons(WC_MAGIC),
+		.request_id = htobe64(job->id.request_id),
+		.function_id = htonl(job->function_id),
+	};
+
+	if (job->frame.data && respond_by_frame(agent, job, &answer, response->payload, &header)) {
+		wc_replies_keep(node->replies, &print, &header, sizeof(header), response->payload,
+				response->payload_len);
+		return;
+	}
+	wc_answer_header(&header, &answer);
+	wc_replies_keep(node->replies, &print, &header, sizeof(header), response->payload, response->payload_len);
+	if (wc_stack_send(node->stack, &job->id, &job->local, &header, response->payload, response->payload_len))
+		agent->counters.replies_failed++;
+	else
+		agent->counters.replies_slow++;
+}
+
+void wc_agent_flush(struct wc_agent *agent)
+{
+	if (!agent->unsent)
+		return;
+	/* The kernel sends up to 32 at a call and may be short of memory: what is left goes with another call. */
+	for (int i = 0; i < 8; i++) {
+		wc_xsk_flush(agent->node->umem, agent->unsent);
+		if (xsk_prod_nb_free(&agent->unsent->tx, WC_CORE_RING) == WC_CORE_RING)
+			break;
+	}
+	agent->unsent = NULL;
+}

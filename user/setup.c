@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* setup.c - see setup.h. */
+#include "user/setup.h"
+
+#include "user/log.h"
+#include "user/tree.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <ifaddrs.h>
+#include <libgen.h>
+#include <limits.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RUNTIME_BYTES_MAX (64 << 20)
+#define RUNTIME_FILES_MAX 1000
+#define PENDING_MIN 256 /* per queue of a device with many */
+
+/* --- device --- */
+
+static uint32_t count_queues(const char *dev)
+{
+	char path[128];
+	uint32_t count = 0;
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/queues", dev);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		count += !strncmp(entry->d_name, "rx-", 3);
+	if (dir)
+		closedir(dir);
+	return count ? count : 1;
+}
+
+static int look_up_device(struct wc_node *node, struct wc_fault *fault)
+{
+	struct ifreq request = { 0 };
+	struct ifaddrs *all;
+	int fd, error;
+
+	snprintf(node->dev, sizeof(node->dev), "%s", node->options.dev);
+	if (!if_nametoindex(node->dev))
+		return wc_fail(fault, ENODEV, "there is no network device %s; see `ip link`", node->dev);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", node->dev);
+	error = fd < 0 || ioctl(fd, SIOCGIFMTU, &request);
+	if (fd >= 0)
+		close(fd);
+	if (error || getifaddrs(&all))
+		return wc_fail(fault, errno, "cannot read the settings of %s: %s", node->dev, strerror(errno));
+	node->mtu = (uint32_t)request.ifr_mtu;
+	for (struct ifaddrs *at = all; at; at = at->ifa_next) {
+		if (!at->ifa_addr || strcmp(at->ifa_name, node->dev) != 0)
+			continue;
+		if (at->ifa_addr->sa_family == AF_INET && !node->address4[0])
+			inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)at->ifa_addr)->sin_addr, node->address4,
+				  sizeof(node->address4));
+		if (at->ifa_addr->sa_family == AF_INET6 && !node->address6[0] &&
+		    !IN6_IS_ADDR_LINKLOCAL(&((struct sockaddr_in6 *)(void *)at->ifa_addr)->sin6_addr))
+			inet_ntop(AF_INET6, &((struct sockaddr_in6 *)(void *)at->ifa_addr)->sin6_addr, node->address6,
+				  sizeof(node->address6));
+	}
+	freeifaddrs(all);
+	if (!node->address4[0] && !node->address6[0])
+		return wc_fail(fault, EADDRNOTAVAIL, "%s has no address that clients could send to; give it one first",
+			       node->dev);
+	node->shard_count = count_queues(node->dev);
+	if (node->shard_count > WC_SHARDS_MAX)
+		node->shard_count = WC_SHARDS_MAX;
+	if (node->shard_count > 1 && node->options.pending_max > PENDING_MIN) {
+		node->options.pending_max /= node->shard_count; /* the memory is per queue */
+		if (node->options.pending_max < PENDING_MIN)
+			node->options.pending_max = PENDING_MIN;
+	}
+	return 0;
+}
+
+int wc_setup_device(struct wc_node *node, struct wc_fault *fault)
+{
+	int error;
+
+	node->shard_count = 1;
+	if (node->options.datapath == WC_DATAPATH_USER) {
+		struct in_addr v4;
+
+		snprintf(node->dev, sizeof(node->dev), "-");
+		if (inet_pton(AF_INET, node->options.listen, &v4) == 1)
+			snprintf(node->address4, sizeof(node->address4), "%.15s", node->options.listen);
+		else
+			snprintf(node->address6, sizeof(node->address6), "%.45s", node->options.listen);
+		node->mtu = 65535;
+		return 0;
+	}
+	if (node->options.dev[0])
+		return look_up_device(node, fault);
+	error = wc_embedded_create(&node->embedded, node->options.name, fault);
+	if (error) {
+		memset(&node->embedded, 0, sizeof(node->embedded));
+		return error;
+	}
+	snprintf(node->dev, sizeof(node->dev), "%s", WC_EMBEDDED_DEV);
+	snprintf(node->address4, sizeof(node->address4), "%s", node->embedded.address4);
+	snprintf(node->address6, sizeof(node->address6), "%s", node->embedded.address6);
+	node->mtu = node->embedded.mtu;
+	return 0;
+}
+
+void wc_setup_remove_device(struct wc_node *node)
+{
+	if (node->embedded.netns[0])
+		wc_embedded_remove(&node->embedded);
+}
+
+int wc_setup_ifindex(const struct wc_node *node)
+{
+	return (int)if_nametoindex(node->dev);
+}
+
+void wc_setup_addresses(struct wc_node *node)
+{
+	struct wc_config *config = node->tables.wc_config;
+	struct ifaddrs *all;
+
+	if (node->options.datapath == WC_DATAPATH_USER || getifaddrs(&all))
+		return;
+	for (struct ifaddrs *at = all; at; at = at->ifa_next) {
+		if (!at->ifa_addr || strcmp(at->ifa_name, node->dev) != 0)
+			continue;
+		if (at->ifa_addr->sa_family == AF_INET && config->addr4_count < WC_ADDRESSES_MAX)
+			config->addr4[config->addr4_count++] =
+				((struct sockaddr_in *)(void *)at->ifa_addr)->sin_addr.s_addr;
+		if (at->ifa_addr->sa_family == AF_INET6 && config->addr6_count < WC_ADDRESSES_MAX)
+			memcpy(config->addr6[config->addr6_count++],
+			       &((struct sockaddr_in6 *)(void *)at->ifa_addr)->sin6_addr, 16);
+	}
+	freeifaddrs(all);
+}
+
+void wc_setup_local(const struct wc_node *node, bool v4, struct in6_addr *ret_address)
+{
+	struct in_addr plain = { 0 };
+
+	memset(ret_address, 0, sizeof(*ret_address));
+	if (!v4) {
+		inet_pton(AF_INET6, node->address6, ret_address);
+		return;
+	}
+	inet_pton(AF_INET, node->address4, &plain);
+	ret_address->s6_addr32[2] = htonl(0xffff);
+	ret_address->s6_addr32[3] = plain.s_addr;
+}
+
+/* --- tables without BPF --- */
+
+static void *table_new(size_t size)
+{
+	void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return base == MAP_FAILED ? NULL : base;
+}
+
+int wc_setup_plain_tables(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_tables *tables = &node->tables;
+
+	tables->wc_config_max = 1;
+	tables->wc_shards_max = node->shard_count;
+	tables->wc_cores_max = node->options.core_count;
+	tables->wc_functions_max = WC_FUNCTIONS_MAX;
+	tables->wc_seen_max = WC_SEEN_SETS;
+	tables->wc_config = table_new(sizeof(*tables->wc_config));
+	tables->wc_shards = table_new(tables->wc_shards_max * sizeof(*tables->wc_shards));
+	tables->wc_cores = table_new(tables->wc_cores_max * sizeof(*tables->wc_cores));
+	tables->wc_functions = table_new(tables->wc_functions_max * sizeof(*tables->wc_functions));
+	tables->wc_seen = table_new(tables->wc_seen_max * sizeof(*tables->wc_seen));
+	if (!tables->wc_config || !tables->wc_shards || !tables->wc_cores || !tables->wc_functions || !tables->wc_seen)
+		return wc_fail(fault, ENOMEM, "out of memory for the tables");
+	return 0;
+}
+
+void wc_setup_free_tables(struct wc_node *node)
+{
+	struct wc_tables *tables = &node->tables;
+
+	if (tables->wc_config)
+		munmap(tables->wc_config, sizeof(*tables->wc_config));
+	if (tables->wc_shards)
+		munmap(tables->wc_shards, tables->wc_shards_max * sizeof(*tables->wc_shards));
+	if (tables->wc_cores)
+		munmap(tables->wc_cores, tables->wc_cores_max * sizeof(*tables->wc_cores));
+	if (tables->wc_functions)
+		munmap(tables->wc_functions, tables->wc_functions_max * sizeof(*tables->wc_functions));
+	if (tables->wc_seen)
+		munmap(tables->wc_seen, tables->wc_seen_max * sizeof(*tables->wc_seen));
+	memset(tables, 0, sizeof(*tables));
+}
+
+/* --- runtimes --- */
+
+/* <folder of this program>/../lib/warmcore: the same in the build tree and under an installation prefix. */
+static int find_runtimes(char *out, size_t size, struct wc_fault *fault)
+{
+	char exe[PATH_MAX], path[PATH_MAX + 32];
+	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	if (len < 0)
+		return wc_fail(fault, errno, "cannot read /proc/self/exe: %s", strerror(errno));
+	exe[len] = 0;
+	snprintf(path, sizeof(path), "%s/../lib/warmcore", dirname(exe));
+	if (!realpath(path, exe) || strlen(exe) >= size)
+		return wc_fail(fault, ENOENT,
+			       "the runtimes are missing: there is no %s; run `make` or `make install` again", path);
+	memcpy(out, exe, strlen(exe) + 1);
+	return 0;
+}
+
+int wc_setup_runtimes(struct wc_node *node, char *ret_path, size_t size, struct wc_fault *fault)
+{
+	static const char *const folders[] = { "native", "python", "node" };
+	char from[PATH_MAX], source[PATH_MAX + 32], to[300];
+	int error;
+
+	error = find_runtimes(from, sizeof(from), fault);
+	if (error)
+		return error;
+	snprintf(ret_path, size, "%s/runtimes", node->run_dir);
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(to, sizeof(to), "%s/%s", ret_path, folders[i]);
+		if ((mkdir(ret_path, 0755) && errno != EEXIST) || (mkdir(to, 0755) && errno != EEXIST))
+			return wc_fail(fault, errno, "cannot create %s: %s", to, strerror(errno));
+		snprintf(source, sizeof(source), "%s/%s", from, folders[i]);
+		if (access(source, F_OK)) {
+			wc_warning("the %s runtime is not installed: there is no %s", folders[i], source);
+			continue;
+		}
+		error = wc_tree_copy(source, to, RUNTIME_BYTES_MAX, RUNTIME_FILES_MAX, fault);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+void wc_setup_remove_runtimes(const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s/runtimes", WC_RUN_ROOT, name);
+	wc_tree_remove(path);
+}
+
+/* --- what a killed daemon leaves --- */
+
+/* Instances die with the daemon (PR_SET_PDEATHSIG); this is for one that was between fork and prctl, or forked itself. */
+static int kill_instances(const char *name)
+{
+	char path[300], command[16384], needle[300];
+	struct dirent *entry;
+	int killed = 0;
+	DIR *proc = opendir("/proc");
+
+	snprintf(needle, sizeof(needle), "%s/%s/runtimes/", WC_RUN_ROOT, name);
+	while (proc && (entry = readdir(proc))) {
+		int pid = (int)strtol(entry->d_name, NULL, 10);
+		size_t n;
+		FILE *file;
+
+		if (pid <= 1 || pid == getpid())
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		n = fread(command, 1, sizeof(command) - 1, file);
+		fclose(file);
+		command[n] = 0;
+		if (n && memmem(command, n, needle, strlen(needle)) && !kill(pid, SIGKILL))
+			killed++;
+	}
+	if (proc)
+		closedir(proc);
+	return killed;
+}
+
+int wc_setup_remove_leftovers(const char *name)
+{
+	struct wc_embedded embedded;
+	char path[200];
+	int removed = wc_xdp_unpin(name);
+
+	wc_embedded_names(&embedded, name);
+	removed += wc_embedded_remove(&embedded);
+	removed += kill_instances(name);
+	snprintf(path, sizeof(path), "%s/%s/runtimes", WC_RUN_ROOT, name);
+	if (!access(path, F_OK)) {
+		removed++;
+		wc_tree_remove(path);
+	}
+	return removed;
+}

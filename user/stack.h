@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * stack.h - the node's UDP sockets and the thread behind them.
+ *
+ * With the kernel datapath this is the slow path: what XDP passes to the stack (fragments, IP options, retransmissions).
+ * With the user datapath it is the only path. Either way the same decision (bpf/decide.h) runs on the same tables.
+ */
+#ifndef WC_STACK_H
+#define WC_STACK_H
+
+#include "user/agent.h"
+
+int wc_stack_start(struct wc_node *node, struct wc_fault *fault);
+void wc_stack_stop(struct wc_node *node);
+
+/* Send an answer to a client through the socket. Any thread. 0 or a negative errno. */
+int wc_stack_send(struct wc_stack *stack, const struct wc_identity *to, const struct in6_addr *local,
+		  const struct wc_header *header, const void *payload, size_t payload_len);
+
+/* The thread's dispatch counters. */
+void wc_stack_counters(const struct wc_stack *stack, struct wc_counters *ret_counters);
+
+#endif

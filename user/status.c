@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* status.c - see status.h. */
+#include "user/status.h"
+
+#include "user/agent.h"
+#include "user/check.h"
+#include "user/clock.h"
+#include "user/stack.h"
+#include "user/version.h"
+#include "user/watch.h"
+
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define CHECK_LOOKS 10
+#define CHECK_PAUSE_US 30000
+
+static const char *state_name(uint32_t state)
+{
+	static const char *const names[] = { "offline", "free", "claimed", "running" };
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "broken";
+}
+
+static json_t *node_json(const struct wc_node *node)
+{
+	struct utsname system;
+	char pins[128] = "";
+
+	uname(&system);
+	if (node->xdp)
+		snprintf(pins, sizeof(pins), "%s/%s", WC_PIN_ROOT, node->options.name);
+	return json_pack("{s:s, s:i, s:s, s:f, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:b}",
+			 "name", node->options.name, "pid", (int)getpid(), "version", WC_VERSION_TEXT, "uptime_s",
+			 (double)(wc_now() - node->started) / 1e9, "datapath", node->xdp ? "kernel" : "user", "device",
+			 node->dev, "netns", node->embedded.netns, "xdp_mode", node->xdp_mode, "af_xdp", node->af_xdp,
+			 "scheduler", "affinity", "address4", node->address4, "address6", node->address6, "port",
+			 (int)node->options.port, "mtu", (int)node->mtu, "kernel", system.release, "pin_dir", pins,
+			 "verified_insns", (json_int_t)(node->xdp ? wc_xdp_verified_insns(node->xdp) : 0),
+			 "allow_trusted", node->options.allow_trusted);
+}
+
+static const char *function_name(struct wc_node *node, uint32_t id)
+{
+	struct wc_function *entry = wc_functions_at(&node->tables, WC_FUNCTION_SLOT(id));
+
+	return id && entry && entry->id == id ? entry->name : "";
+}
+
+static json_t *cores_json(struct wc_node *node)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < node->tables.wc_cores_max; i++) {
+		struct wc_core *core = &node->tables.wc_cores[i];
+		json_t *warm = json_array();
+
+		for (uint32_t w = 0; w < WC_WARM_MAX; w++) {
+			const char *name = function_name(node, WC_READ(core->warm[w]));
+
+			if (*name)
+				json_array_append_new(warm, json_string(name));
+		}
+		json_array_append_new(
+			list,
+			json_pack("{s:i, s:i, s:i, s:s, s:s, s:o, s:I, s:I}", "core", (int)i, "cpu", core->cpu, "shard",
+				  core->shard, "state", state_name(WC_READ(core->state)), "function",
+				  core->state == WC_CORE_RUNNING ? function_name(node, core->function_id) : "", "warm",
+				  warm, "claims", (json_int_t)core->claims, "releases", (json_int_t)core->releases));
+	}
+	return list;
+}
+
+static json_t *shards_json(struct wc_node *node)
+{
+	json_t *list = json_array();
+
+	for (uint32_t s = 0; s < node->shard_count; s++) {
+		struct wc_shard *shard = &node->tables.wc_shards[s];
+		int cores = 0, idle = 0;
+
+		for (uint32_t i = 0; i < node->tables.wc_cores_max; i++)
+			cores += node->tables.wc_cores[i].shard == s;
+		for (uint32_t w = 0; w < WC_WORDS_MAX; w++)
+			idle += __builtin_popcountll(shard->word[w]);
+		json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i}", "shard", (int)s, "queue",
+						      (int)shard->queue, "cores", cores, "free", idle));
+	}
+	return list;
+}
+
+static void read_counters(struct wc_node *node, struct wc_counters *kernel, struct wc_counters *stack)
+{
+	memset(kernel, 0, sizeof(*kernel));
+	if (node->xdp && wc_xdp_counters(node->xdp, kernel))
+		memset(kernel, 0, sizeof(*kernel));
+	wc_stack_counters(node->stack, stack);
+}
+
+static json_t *dispatch_json(const struct wc_counters *counters)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "rx", json_integer((json_int_t)counters->rx));
+#define SET(name, text) json_object_set_new(object, #name, json_integer((json_int_t)counters->name));
+	WC_OUTCOMES(SET)
+	WC_FACTS(SET)
+#undef SET
+	return object;
+}
+
+/* `counters`: what the active datapath decided. `stack`: what went over the UDP socket. `agents`: what agents did. */
+static void add_counters(struct wc_node *node, json_t *object)
+{
+	struct wc_counters kernel, stack;
+	struct wc_agent_counters agents;
+
+	read_counters(node, &kernel, &stack);
+	wc_agents_counters(node, &agents);
+	json_object_set_new(object, "counters", dispatch_json(node->xdp ? &kernel : &stack));
+	json_object_set_new(object, "stack", dispatch_json(&stack));
+#define EACH(name) #name, (json_int_t)agents.name
+	json_object_set_new(object, "agents",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", EACH(invocations),
+				      EACH(errors), EACH(cold_starts), EACH(evictions), EACH(deadline_missed),
+				      EACH(bad_checksum), EACH(claims_lost), EACH(pending_lost), EACH(replies_slow),
+				      EACH(replies_failed), EACH(wakeups), EACH(polled)));
+#undef EACH
+}
+
+json_t *wc_status(struct wc_node *node)
+{
+	json_t *object = json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "node", node_json(node), "cores", cores_json(node),
+				   "shards", shards_json(node));
+	uint64_t waiting = 0;
+
+	for (uint32_t s = 0; s < node->shard_count; s++)
+		waiting += wc_pending_count(&node->tables.wc_shards[s]);
+	json_object_set_new(object, "pending",
+			    json_pack("{s:I, s:I}", "now", (json_int_t)waiting, "max",
+				      (json_int_t)node->tables.wc_config->pending_max * node->shard_count));
+	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
+	add_counters(node, object);
+	return object;
+}
+
+json_t *wc_status_check(struct wc_node *node)
+{
+	json_t *problems = NULL;
+
+	for (int look = 0; look < CHECK_LOOKS; look++) {
+		struct wc_counters kernel, stack;
+		json_t *now = json_array();
+
+		wc_check_tables(&node->tables, now);
+		read_counters(node, &kernel, &stack);
+		wc_check_counters("XDP program", &kernel, now);
+		wc_check_counters("stack thread", &stack, now);
+		if (!problems) {
+			problems = now;
+		} else {
+			wc_check_keep_common(problems, now);
+			json_decref(now);
+		}
+		if (!json_array_size(problems))
+			break;
+		usleep(CHECK_PAUSE_US);
+	}
+	return problems;
+}

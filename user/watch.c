@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* watch.c - see watch.h. State is global because there is one main loop in a process. */
+#include "user/watch.h"
+
+#include "user/clock.h"
+#include "user/log.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOG_BYTES_MAX (4 << 20)
+#define OUTPUT_TAG 1UL /* in the pointer of an epoll event: this is about the output, not the pidfd */
+
+static struct {
+	pthread_mutex_t lock;
+	struct wc_watch *first;
+	int count;
+	int epoll;
+	char dir[400];
+} watches = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1 };
+
+int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault)
+{
+	if (mkdir(log_dir, 0700) && errno != EEXIST)
+		return wc_fail(fault, errno, "cannot create %s: %s", log_dir, strerror(errno));
+	snprintf(watches.dir, sizeof(watches.dir), "%s", log_dir);
+	watches.epoll = epoll;
+	return 0;
+}
+
+void wc_watch_close(void)
+{
+	wc_watch_kill_all();
+	watches.epoll = -1;
+}
+
+void wc_watch_log_path(const char *function, char *out, size_t size)
+{
+	snprintf(out, size, "%s/%s.log", watches.dir, function);
+}
+
+static int subscribe(int fd, void *pointer)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = pointer };
+
+	return epoll_ctl(watches.epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *function)
+{
+	struct wc_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->pid = pid;
+	watch->pidfd = pidfd;
+	watch->output = output;
+	watch->socket = -1;
+	snprintf(watch->function, sizeof(watch->function), "%s", function);
+	atomic_init(&watch->references, 2);
+	pthread_mutex_lock(&watches.lock);
+	watch->next = watches.first;
+	watches.first = watch;
+	watches.count++;
+	pthread_mutex_unlock(&watches.lock);
+	if (output >= 0 && subscribe(output, (void *)((uintptr_t)watch | OUTPUT_TAG)))
+		wc_warning("the output of function %s is not read", function);
+	return watch;
+}
+
+void wc_watch_put(struct wc_watch *watch)
+{
+	if (!watch || atomic_fetch_sub(&watch->references, 1) != 1)
+		return;
+	if (watch->channel)
+		munmap(watch->channel, sizeof(*watch->channel));
+	if (watch->socket >= 0)
+		close(watch->socket);
+	close(watch->pidfd);
+	free(watch);
+}
+
+int wc_watch_arm(struct wc_watch *watch)
+{
+	return subscribe(watch->pidfd, watch);
+}
+
+/* Append whole lines, each with time and pid; rotate when the file is full. */
+static void write_log(const struct wc_watch *watch, const char *text, size_t len)
+{
+	char path[512], older[520], stamp[40];
+	struct stat status;
+	struct timespec now;
+	struct tm utc;
+	FILE *file;
+
+	wc_watch_log_path(watch->function, path, sizeof(path));
+	if (!stat(path, &status) && status.st_size > LOG_BYTES_MAX) {
+		snprintf(older, sizeof(older), "%s.1", path);
+		rename(path, older);
+	}
+	file = fopen(path, "ae");
+	if (!file)
+		return;
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
+	while (len) {
+		const char *end = memchr(text, '\n', len);
+		size_t line = end ? (size_t)(end - text) : len;
+
+		fprintf(file, "%s.%03ldZ [%d] %.*s\n", stamp, now.tv_nsec / 1000000, watch->pid, (int)line, text);
+		if (line < len)
+			line++;
+		text += line;
+		len -= line;
+	}
+	fclose(file);
+}
+
+static void read_output(struct wc_watch *watch)
+{
+	char text[16384];
+	ssize_t n;
+
+	if (watch->output < 0)
+		return;
+	n = read(watch->output, text, sizeof(text));
+	if (n > 0) {
+		write_log(watch, text, (size_t)n);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		close(watch->output); /* also leaves the epoll */
+		watch->output = -1;
+	}
+}
+
+/* The process is gone: say so to the agent, whatever it waits on. */
+static void wake_agent(struct wc_watch *watch)
+{
+	atomic_store(&watch->exited, true);
+	if (watch->channel) {
+		/* Nobody else writes this word any more; a changed word cannot be slept on. */
+		__atomic_fetch_xor(&watch->channel->answer.sequence, 0x80000000u, __ATOMIC_SEQ_CST);
+		syscall(SYS_futex, &watch->channel->answer.sequence, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	}
+	if (watch->socket >= 0)
+		shutdown(watch->socket, SHUT_RDWR);
+}
+
+static void reap(struct wc_watch *watch)
+{
+	struct wc_watch **link;
+	siginfo_t info = { 0 };
+
+	kill(-watch->pid, SIGKILL); /* its children; the zombie still keeps the number of the group from reuse */
+	if (waitid(P_PID, (id_t)watch->pid, &info, WEXITED) == 0) {
+		watch->crashed = info.si_code != CLD_EXITED;
+		watch->status = info.si_status;
+	}
+	epoll_ctl(watches.epoll, EPOLL_CTL_DEL, watch->pidfd, NULL);
+	for (int i = 0; i < 64 && watch->output >= 0;
+	     i++) { /* what it said last; a grandchild may keep the pipe open */
+		struct pollfd waiting = { .fd = watch->output, .events = POLLIN };
+
+		if (poll(&waiting, 1, 0) <= 0)
+			break;
+		read_output(watch);
+	}
+	if (watch->output >= 0) {
+		close(watch->output);
+		watch->output = -1;
+	}
+	wake_agent(watch);
+	pthread_mutex_lock(&watches.lock);
+	for (link = &watches.first; *link && *link != watch; link = &(*link)->next)
+		;
+	if (*link)
+		*link = watch->next;
+	watches.count--;
+	pthread_mutex_unlock(&watches.lock);
+	wc_watch_put(watch);
+}
+
+void wc_watch_event(void *pointer)
+{
+	struct wc_watch *watch = (void *)((uintptr_t)pointer & ~OUTPUT_TAG);
+
+	if ((uintptr_t)pointer & OUTPUT_TAG)
+		read_output(watch);
+	else
+		reap(watch);
+}
+
+void wc_watch_kill_all(void)
+{
+	for (;;) {
+		struct wc_watch *watch;
+
+		pthread_mutex_lock(&watches.lock);
+		watch = watches.first;
+		pthread_mutex_unlock(&watches.lock);
+		if (!watch)
+			return;
+		kill(watch->pid, SIGKILL); /* not reaped yet, so the number is its own */
+		reap(watch);		   /* waits */
+	}
+}
+
+int wc_watch_count(void)
+{
+	int count;
+
+	pthread_mutex_lock(&watches.lock);
+	count = watches.count;
+	pthread_mutex_unlock(&watches.lock);
+	return count;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * watch.h - the main loop's side of instances: it reaps them, wakes whoever waits for one that died, and writes what they
+ * print to the log of their function (STATE/logs/NAME.log, at most 4 MiB, one older file kept).
+ */
+#ifndef WC_WATCH_H
+#define WC_WATCH_H
+
+#include "runtimes/abi/channel.h"
+#include "user/error.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct wc_watch {
+	pid_t pid;
+	int pidfd;
+	int output;		    /* read end of the pipe that is its stdout and stderr, or -1 */
+	struct wc_channel *channel; /* to wake the agent; the mapping lives as long as the watch */
+	int socket;		    /* likewise: shut down to wake the agent; -1 if there is none */
+	char function[64];
+	atomic_bool exited;
+	int status; /* of waitid: valid once `exited` */
+	bool crashed;
+	atomic_int references; /* agent and main loop */
+	struct wc_watch *next; /* of the main loop's list */
+};
+
+/* Prepare: `log_dir` for the logs. `epoll` is the main loop's; their pointers go to wc_watch_event(). */
+int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault);
+void wc_watch_close(void);
+
+/* Hand a started process over to the main loop. Any thread. Two references: the caller's and the main loop's. */
+struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *function);
+/* Begin to wait for its end, once channel or socket are filled in. 0 or a negative errno. */
+int wc_watch_arm(struct wc_watch *watch);
+void wc_watch_put(struct wc_watch *watch);
+
+/* Main loop only: an event of the epoll with this pointer. Take one event at a time: this one may free the next one's. */
+void wc_watch_event(void *pointer);
+/* Main loop only: kill everything that still lives, wait for it, write the rest of its output. */
+void wc_watch_kill_all(void);
+/* How many processes live. */
+int wc_watch_count(void);
+
+/* Path of a function's log. */
+void wc_watch_log_path(const char *function, char *out, size_t size);
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* xdp.c - see xdp.h. */
+#include "user/xdp.h"
+
+#include "dispatch.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MAPPED_MAX 5
+
+struct wc_xdp {
+	struct dispatch_bpf *skel;
+	int link_fd;
+	uint32_t core_count;
+	struct {
+		void *base;
+		size_t len;
+	} mapped[MAPPED_MAX];
+	int mapped_count;
+	char log[16384]; /* of libbpf, while loading: shown only on failure */
+};
+
+static char *log_at;
+static size_t log_left;
+
+static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
+{
+	int len;
+
+	if (level == LIBBPF_DEBUG || !log_at)
+		return 0;
+	len = vsnprintf(log_at, log_left, format, args);
+	if (len > 0 && (size_t)len < log_left) {
+		log_at += len;
+		log_left -= (size_t)len;
+	}
+	return 0;
+}
+
+static void *map_values(int fd, uint32_t value_size, uint32_t entries, int protection, size_t *ret_len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t len = ((size_t)value_size * entries + page - 1) & ~(page - 1);
+	void *base = mmap(NULL, len, protection, MAP_SHARED, fd, 0);
+
+	if (base == MAP_FAILED)
+		return NULL;
+	*ret_len = len;
+	return base;
+}
+
+static void *map_table(struct wc_xdp *xdp, struct bpf_map *map)
+{
+	size_t len;
+	void *base = map_values(bpf_map__fd(map), bpf_map__value_size(map), bpf_map__max_entries(map),
+				PROT_READ | PROT_WRITE, &len);
+
+	if (base) {
+		xdp->mapped[xdp->mapped_count].base = base;
+		xdp->mapped[xdp->mapped_count++].len = len;
+	}
+	return base;
+}
+
+/* The last lines of libbpf's log are the ones that name the reason. */
+static const char *log_tail(const char *log)
+{
+	size_t len = strlen(log);
+
+	return len > 300 ? log + len - 300 : log;
+}
+
+int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+		struct wc_fault *fault)
+{
+	struct wc_xdp *xdp = calloc(1, sizeof(*xdp));
+	libbpf_print_fn_t print;
+	int error;
+
+	if (!xdp)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	xdp->link_fd = -1;
+	xdp->core_count = cores;
+	log_at = xdp->log;
+	log_left = sizeof(xdp->log);
+	print = libbpf_set_print(keep_log);
+	xdp->skel = dispatch_bpf__open();
+	error = xdp->skel ? 0 : -errno;
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_shards, shards);
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, cores);
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, shards * cores);
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, shards);
+	if (!error)
+		error = dispatch_bpf__load(xdp->skel);
+	libbpf_set_print(print);
+	log_at = NULL;
+	if (error) {
+		wc_fail(fault, -error,
+			"cannot load the XDP program: %s; it needs CAP_BPF and CAP_NET_ADMIN and kernel 5.18 or later, "
+			"see `warmcore doctor`. The kernel said: %s",
+			strerror(-error), log_tail(xdp->log));
+		goto fail;
+	}
+	memset(tables, 0, sizeof(*tables));
+	tables->wc_config = map_table(xdp, xdp->skel->maps.wc_config);
+	tables->wc_shards = map_table(xdp, xdp->skel->maps.wc_shards);
+	tables->wc_cores = map_table(xdp, xdp->skel->maps.wc_cores);
+	tables->wc_functions = map_table(xdp, xdp->skel->maps.wc_functions);
+	tables->wc_seen = map_table(xdp, xdp->skel->maps.wc_seen);
+	tables->wc_config_max = 1;
+	tables->wc_shards_max = shards;
+	tables->wc_cores_max = cores;
+	tables->wc_functions_max = WC_FUNCTIONS_MAX;
+	tables->wc_seen_max = WC_SEEN_SETS;
+	if (xdp->mapped_count != MAPPED_MAX) {
+		error = wc_fail(fault, errno, "cannot map the BPF maps into memory: %s; kernel 5.5 or later can",
+				strerror(errno));
+		goto fail;
+	}
+	*ret_xdp = xdp;
+	return 0;
+fail:
+	wc_xdp_free(xdp);
+	return error;
+}
+
+static int make_dir(const char *path)
+{
+	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+static int make_pin_dirs(const char *name, struct wc_fault *fault)
+{
+	static const char *const folders[] = { "", "/maps", "/progs", "/links" };
+	struct statfs fs;
+	char path[256];
+
+	if (statfs("/sys/fs/bpf", &fs))
+		return wc_fail(fault, errno, "/sys/fs/bpf is missing: %s; the kernel needs CONFIG_BPF_SYSCALL",
+			       strerror(errno));
+	if (fs.f_type != BPF_FS_MAGIC && mount("bpf", "/sys/fs/bpf", "bpf", 0, "mode=0700"))
+		return wc_fail(fault, errno, "cannot mount the bpf filesystem on /sys/fs/bpf: %s", strerror(errno));
+	if (make_dir(WC_PIN_ROOT))
+		return wc_fail(fault, errno, "cannot create %s: %s", WC_PIN_ROOT, strerror(errno));
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s%s", WC_PIN_ROOT, name, folders[i]);
+		if (make_dir(path))
+			return wc_fail(fault, errno, "cannot create %s: %s", path, strerror(errno));
+	}
+	return 0;
+}
+
+int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
+{
+	struct bpf_map *map;
+	char path[256];
+	int error;
+
+	error = make_pin_dirs(name, fault);
+	if (error)
+		return error;
+	bpf_object__for_each_map (map, xdp->skel->obj) {
+		const char *map_name = bpf_map__name(map);
+
+		if (strncmp(map_name, "wc_", 3) != 0)
+			continue; /* .rodata: a constant table, nothing to inspect */
+		snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, name, map_name);
+		error = bpf_map__pin(map, path);
+		if (error)
+			return wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error));
+	}
+	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
+	error = bpf_program__pin(xdp->skel->progs.wc_dispatch, path);
+	if (error)
+		return wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error));
+	return 0;
+}
+
+int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp_mode mode, const char **ret_mode,
+		  struct wc_fault *fault)
+{
+	static const struct {
+		enum wc_xdp_mode mode;
+		uint32_t flags;
+		const char *text;
+	} tries[] = {
+		{ WC_XDP_NATIVE, XDP_FLAGS_DRV_MODE, "native" },
+		{ WC_XDP_GENERIC, XDP_FLAGS_SKB_MODE, "generic" },
+	};
+	int prog = bpf_program__fd(xdp->skel->progs.wc_dispatch);
+	char path[256];
+	int error = 0;
+
+	for (size_t i = 0; i < 2 && xdp->link_fd < 0; i++) {
+		LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = tries[i].flags);
+
+		if (mode != WC_XDP_AUTO && mode != tries[i].mode)
+			continue;
+		xdp->link_fd = bpf_link_create(prog, ifindex, BPF_XDP, &opts);
+		error = xdp->link_fd < 0 ? -errno : 0;
+		*ret_mode = tries[i].text;
+	}
+	if (xdp->link_fd < 0)
+		return wc_fail(fault, -error, "cannot attach the XDP program to the device: %s%s", strerror(-error),
+			       error == -EBUSY ? "; another XDP program is attached, see `bpftool net`" :
+			       error == -EINVAL || error == -ERANGE ?
+						 "; native mode may need a smaller MTU or fewer queues" :
+						 "");
+	snprintf(path, sizeof(path), "%s/%s/links/xdp", WC_PIN_ROOT, name);
+	if (bpf_obj_pin(xdp->link_fd, path))
+		return wc_fail(fault, errno, "cannot pin %s: %s", path, strerror(errno));
+	return 0;
+}
+
+int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
+{
+	struct bpf_map *map = core == WC_NONE ? xdp->skel->maps.wc_pending_sockets : xdp->skel->maps.wc_core_sockets;
+	uint32_t key = core == WC_NONE ? shard : shard * xdp->core_count + core;
+
+	return bpf_map_update_elem(bpf_map__fd(map), &key, &fd, BPF_ANY) ? -errno : 0;
+}
+
+int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct wc_counters *each;
+	uint64_t *sum = (uint64_t *)ret_counters;
+	uint32_t zero = 0;
+	int error;
+
+	if (cpus < 0)
+		return cpus;
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	error = bpf_map_lookup_elem(bpf_map__fd(xdp->skel->maps.wc_counters), &zero, each) ? -errno : 0;
+	if (!error) {
+		memset(ret_counters, 0, sizeof(*ret_counters));
+		for (int cpu = 0; cpu < cpus; cpu++)
+			for (size_t i = 0; i < sizeof(*each) / sizeof(uint64_t); i++)
+				sum[i] += ((const uint64_t *)&each[cpu])[i];
+	}
+	free(each);
+	return error;
+}
+
+uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp)
+{
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(bpf_program__fd(xdp->skel->progs.wc_dispatch), &info, &len))
+		return 0;
+	return info.verified_insns;
+}
+
+void wc_xdp_free(struct wc_xdp *xdp)
+{
+	if (!xdp)
+		return;
+	if (xdp->link_fd >= 0) {
+		bpf_link_detach(xdp->link_fd); /* now, although a pin may still hold the link */
+		close(xdp->link_fd);
+	}
+	for (int i = 0; i < xdp->mapped_count; i++)
+		munmap(xdp->mapped[i].base, xdp->mapped[i].len);
+	dispatch_bpf__destroy(xdp->skel);
+	free(xdp);
+}
+
+int wc_xdp_unpin(const char *name)
+{
+	static const char *const folders[] = { "/links", "/progs", "/maps", "" };
+	char path[256], file[512];
+	struct dirent *entry;
+	int removed = 0, fd;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/%s/links/xdp", WC_PIN_ROOT, name);
+	fd = bpf_obj_get(path);
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s%s", WC_PIN_ROOT, name, folders[i]);
+		dir = opendir(path);
+		while (dir && (entry = readdir(dir))) {
+			snprintf(file, sizeof(file), "%s/%s", path, entry->d_name);
+			if (entry->d_name[0] != '.' && !unlink(file))
+				removed++;
+		}
+		if (dir)
+			closedir(dir);
+		rmdir(path);
+	}
+	rmdir(WC_PIN_ROOT); /* only if no other node is left */
+	return removed;
+}
+
+/* Map a pinned map read-only if it has the layout that this build knows. */
+static void *open_pinned(const char *name, const char *map, uint32_t value_size, uint32_t *ret_entries, size_t *ret_len)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	void *base = NULL;
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, name, map);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return NULL;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.value_size == value_size) {
+		base = map_values(fd, value_size, info.max_entries, PROT_READ, ret_len);
+		*ret_entries = info.max_entries;
+	}
+	close(fd);
+	return base;
+}
+
+static void read_orphans(struct wc_legacy *legacy, const struct wc_core *cores, uint32_t count)
+{
+	legacy->orphans = calloc(count, sizeof(*legacy->orphans));
+	for (uint32_t i = 0; legacy->orphans && i < count; i++) {
+		struct wc_orphan *orphan;
+
+		if (cores[i].state != WC_CORE_RUNNING || !cores[i].client_port)
+			continue;
+		orphan = &legacy->orphans[legacy->orphan_count++];
+		memcpy(orphan->id.client, cores[i].client, 16);
+		orphan->id.client_port = cores[i].client_port;
+		orphan->id.request_id = cores[i].request_id;
+		orphan->function_id = cores[i].function_id;
+		orphan->core = i;
+	}
+}
+
+static void read_seen(struct wc_legacy *legacy, const struct wc_seen_set *seen)
+{
+	legacy->seen = malloc(WC_SEEN_SETS * sizeof(*legacy->seen));
+	if (!legacy->seen)
+		return;
+	memcpy(legacy->seen, seen, WC_SEEN_SETS * sizeof(*legacy->seen));
+	for (uint32_t set = 0; set < WC_SEEN_SETS; set++)
+		for (uint32_t way = 0; way < WC_SEEN_WAYS; way++)
+			if (!(legacy->seen[set].slot[way] & WC_SEEN_STARTED))
+				legacy->seen[set].slot[way] &= 0xffff; /* never started: may be sent again */
+}
+
+int wc_legacy_read(struct wc_legacy *legacy, const char *name)
+{
+	size_t cores_len = 0, seen_len = 0, config_len = 0;
+	uint32_t core_count = 0, sets = 0, one = 0;
+	struct wc_config *config;
+	struct wc_seen_set *seen;
+	struct wc_core *cores;
+
+	memset(legacy, 0, sizeof(*legacy));
+	cores = open_pinned(name, "wc_cores", sizeof(*cores), &core_count, &cores_len);
+	seen = open_pinned(name, "wc_seen", sizeof(*seen), &sets, &seen_len);
+	config = open_pinned(name, "wc_config", sizeof(*config), &one, &config_len);
+	if (cores && seen && config && sets == WC_SEEN_SETS) {
+		read_orphans(legacy, cores, core_count);
+		read_seen(legacy, seen);
+		memcpy(legacy->seen_key, config->seen_key, sizeof(legacy->seen_key));
+	}
+	if (cores)
+		munmap(cores, cores_len);
+	if (seen)
+		munmap(seen, seen_len);
+	if (config)
+		munmap(config, config_len);
+	return 0;
+}
+
+void wc_legacy_free(struct wc_legacy *legacy)
+{
+	free(legacy->orphans);
+	free(legacy->seen);
+	memset(legacy, 0, sizeof(*legacy));
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * xdp.h - the daemon's side of bpf/dispatch.bpf.c: load, map into memory, pin, attach, count, and take all of it away.
+ * Pins are in /sys/fs/bpf/warmcore/NAME/{maps,progs,links}.
+ */
+#ifndef WC_XDP_H
+#define WC_XDP_H
+
+#include "bpf/seen.h"
+#include "bpf/tables.h"
+#include "user/error.h"
+#include "user/options.h"
+
+#include <stdbool.h>
+
+#define WC_PIN_ROOT "/sys/fs/bpf/warmcore"
+
+struct wc_xdp;
+
+/* An invocation that ran when the last daemon died. */
+struct wc_orphan {
+	struct wc_identity id;
+	uint32_t function_id;
+	uint32_t core;
+};
+
+/* What a killed daemon's pinned maps still tell: who waits for an answer, and which ids must never run again. */
+struct wc_legacy {
+	struct wc_orphan *orphans;
+	uint32_t orphan_count;
+	struct wc_seen_set *seen; /* NULL, or WC_SEEN_SETS entries with only the started ids */
+	uint64_t seen_key[2];
+};
+
+/* Read it from the pins of node `name`. 0 also when there is nothing. Free with wc_legacy_free(). */
+int wc_legacy_read(struct wc_legacy *legacy, const char *name);
+void wc_legacy_free(struct wc_legacy *legacy);
+
+/* Load the program with maps for that many shards and cores, and map them. *tables points into the result. */
+int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+		struct wc_fault *fault);
+/* Pin maps and program. Fails when the pins are taken (clean first). */
+int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault);
+/* Attach to the device and pin the link. *ret_mode: "native" or "generic". */
+int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp_mode mode, const char **ret_mode,
+		  struct wc_fault *fault);
+/* Enter a socket for (shard, core), or as the shard's pending socket with core = WC_NONE. */
+int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd);
+/* Sum of the per-CPU counters. */
+int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters);
+/* Instructions that the verifier walked at load, 0 if the kernel does not say. */
+uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp);
+/* Detach, unmap, unload. Accepts NULL. Pins are wc_xdp_unpin()'s business. */
+void wc_xdp_free(struct wc_xdp *xdp);
+
+/* Remove all pins of node `name`, which detaches a pinned link. Returns how many there were. */
+int wc_xdp_unpin(const char *name);
+
+#endif
