@@ -43,14 +43,15 @@ static __always_inline __u32 wc_claim_core(struct wc_tables *tables, struct wc_c
 					   struct wc_function *function, const struct wc_request *request, __u16 *how)
 {
 	__u32 local = request->cpu < WC_CPUS_MAX ? config->cpu_core[request->cpu & (WC_CPUS_MAX - 1)] : 0;
+	__u64 warm_here = 0;
 	__u32 core;
 
 	WC_UNROLL
-	for (int i = 0; i < WC_WARM_MAX; i++) {
-		if (local && function->warm[i] == local && wc_take_core(tables, local - 1)) {
-			*how = WC_HOW_WARM | WC_HOW_LOCAL;
-			return local - 1;
-		}
+	for (int i = 0; i < WC_WARM_MAX; i++)
+		warm_here |= wc_is_zero((__u64)(WC_READ(function->warm[i]) ^ local));
+	if (local && warm_here && wc_take_core(tables, local - 1)) {
+		*how = WC_HOW_WARM | WC_HOW_LOCAL;
+		return local - 1;
 	}
 	for (int i = 0; i < WC_WARM_MAX; i++) {
 		core = WC_READ(function->warm[i]);

@@ -72,6 +72,14 @@ static __always_inline struct wc_fingerprint wc_fingerprint(const struct wc_iden
 	return print;
 }
 
+/* 1 if x is 0, else 0, for x below 2^63. Without a branch: the verifier need not follow both ways for each of 8 slots. */
+static __always_inline __u64 wc_is_zero(__u64 x)
+{
+	x--;
+	wc_hide(x); /* or clang makes a branch of it again */
+	return x >> 63;
+}
+
 /* Enter an identity. NEW: *ret_entry is its entry (set * 8 + way). AGAIN: the entry that holds it. */
 static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *tables, const struct wc_fingerprint *print,
 							 __u32 *ret_entry)
@@ -81,37 +89,32 @@ static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *table
 	if (!set)
 		return WC_SEEN_CONTENDED;
 	for (int i = 0; i < WC_SEEN_TRIES; i++) {
-		__u32 newest = WC_SEEN_WAYS, way, sequence;
-		__u64 slot[WC_SEEN_WAYS], now;
+		__u64 slot[WC_SEEN_WAYS], same = 0, gaps = 0, was, now;
+		__u32 newest, way;
 
 		WC_UNROLL
 		for (int w = 0; w < WC_SEEN_WAYS; w++) {
 			slot[w] = WC_READ(set->slot[w]);
-			if (WC_SEEN_FINGERPRINT(slot[w]) == print->value) {
-				*ret_entry = print->set * WC_SEEN_WAYS + w;
-				return WC_SEEN_AGAIN;
-			}
+			same |= wc_is_zero(WC_SEEN_FINGERPRINT(slot[w]) ^ print->value) << w;
 		}
-		/* The newest insertion is the one that the next way does not continue. */
-		WC_UNROLL
-		for (int w = WC_SEEN_WAYS - 1; w >= 0; w--) {
-			if (WC_SEEN_SEQUENCE(slot[(w + 1) % WC_SEEN_WAYS]) !=
-			    ((WC_SEEN_SEQUENCE(slot[w]) + 1) & 0x7fff))
-				newest = w;
+		if (same) {
+			*ret_entry = print->set * WC_SEEN_WAYS + wc_lowest_bit(same);
+			return WC_SEEN_AGAIN;
 		}
-		if (newest == WC_SEEN_WAYS)
-			continue; /* a view torn by other writers */
-		way = (newest + 1) % WC_SEEN_WAYS;
-		sequence = 0;
-		now = 0;
+		/* The newest insertion is the one whose number the next way does not continue. */
 		WC_UNROLL
 		for (int w = 0; w < WC_SEEN_WAYS; w++) {
-			if ((__u32)w == newest)
-				sequence = (WC_SEEN_SEQUENCE(slot[w]) + 1) & 0x7fff;
-			if ((__u32)w == way)
-				now = slot[w];
+			__u64 step = WC_SEEN_SEQUENCE(slot[(w + 1) % WC_SEEN_WAYS]) - WC_SEEN_SEQUENCE(slot[w]);
+
+			gaps |= (wc_is_zero((step - 1) & 0x7fff) ^ 1) << w;
 		}
-		if (wc_cas(&set->slot[way & (WC_SEEN_WAYS - 1)], now, print->value << 16 | sequence << 1) == now) {
+		if (!gaps)
+			continue; /* a view torn by other writers */
+		newest = wc_lowest_bit(gaps) & (WC_SEEN_WAYS - 1);
+		way = (newest + 1) & (WC_SEEN_WAYS - 1);
+		was = slot[way];
+		now = print->value << 16 | ((WC_SEEN_SEQUENCE(slot[newest]) + 1) & 0x7fff) << 1;
+		if (wc_cas(&set->slot[way], was, now) == was) {
 			*ret_entry = print->set * WC_SEEN_WAYS + way;
 			return WC_SEEN_NEW;
 		}

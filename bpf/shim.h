@@ -71,6 +71,9 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 #define WC_READ(x) (*(const volatile __typeof__(x) *)&(x))
 #define WC_WRITE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
+/* The compiler forgets what it knows about a variable. */
+#define wc_hide(x) asm volatile("" : "+r"(x))
+
 /* Full barriers, on both sides. They return the value before the operation. */
 #define wc_fetch_and(p, v) __sync_fetch_and_and((p), (v))
 #define wc_fetch_or(p, v) __sync_fetch_and_or((p), (v))
