@@ -228,7 +228,7 @@ static int make_folder(const char *path)
 
 	for (const char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
 		snprintf(part, sizeof(part), "%.*s", slash ? (int)(slash - path) : (int)strlen(path), path);
-		if (mkdir(part, slash ? 0755 : 0700) && errno != EEXIST)
+		if (mkdir(part, 0755) && errno != EEXIST)
 			return -errno;
 		if (!slash)
 			return 0;

@@ -95,7 +95,7 @@ static void await_channel(struct wc_instance *instance, uint32_t sequence, uint6
 	result->payload = channel->answer_payload;
 }
 
-/* The same on the socket. The first try blocks for at most SO_RCVTIMEO, which is the function's time limit. */
+/* The same on the socket. */
 static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, uint8_t *buffer,
 			 struct wc_result *result)
 {
