@@ -73,14 +73,19 @@ static __always_inline __u32 wc_claim_core(struct wc_tables *tables, struct wc_c
 	return core;
 }
 
-/* Write who has the core. The caller owns it. */
-static __always_inline void wc_mark_claimed(struct wc_core *core, const struct wc_request *request, __u32 seen)
+/*
+ * Write who has the core. The caller owns it. The state comes last: the core's agent takes a claim that is old by
+ * claimed_ns for lost, and must not see the new state with the old time.
+ */
+static __always_inline void wc_mark_claimed(struct wc_core *core, const struct wc_request *request,
+					    const struct wc_decision *decision)
 {
-	core->state = WC_CORE_CLAIMED;
+	WC_WRITE(core->claimed_ns, request->now);
 	core->function_id = request->function_id;
-	core->seen = seen;
-	core->claimed_ns = request->now;
+	core->seen = decision->seen;
+	core->print = decision->print.value;
 	core->claims++;
+	WC_WRITE(core->state, WC_CORE_CLAIMED);
 }
 
 /*
@@ -154,7 +159,7 @@ static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config
 		decision->outcome = WC_OUTCOME_drop_contended;
 		return;
 	}
-	wc_mark_claimed(core, request, decision->seen);
+	wc_mark_claimed(core, request, decision);
 	if (core->shard != request->shard)
 		decision->how |= WC_HOW_STOLEN;
 	if (decision->how & WC_HOW_WARM)

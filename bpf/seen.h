@@ -135,13 +135,26 @@ static __always_inline void wc_seen_forget(struct wc_tables *tables, const struc
 		wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff);
 }
 
-/* The function is about to run: from here on the id must never run again, not even after a crash of the daemon. */
-static __always_inline void wc_seen_start(struct wc_tables *tables, __u32 entry)
+/*
+ * The function is about to run: may it? From here on the id must never run again, not even after a crash of the daemon.
+ * False: the id was given up in between (forgotten, because its packet seemed lost) and has been accepted again since;
+ * that other copy runs. If only the window moved on, the id is entered again.
+ */
+static __always_inline bool wc_seen_begin(struct wc_tables *tables, const struct wc_fingerprint *print, __u32 entry)
 {
-	struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
+	for (int i = 0; i < WC_SEEN_TRIES; i++) {
+		struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
+		__u64 slot = set ? WC_READ(set->slot[entry % WC_SEEN_WAYS]) : 0;
 
-	if (set)
-		wc_fetch_or(&set->slot[entry % WC_SEEN_WAYS], WC_SEEN_STARTED);
+		if (WC_SEEN_FINGERPRINT(slot) != print->value) {
+			if (wc_seen_enter(tables, print, &entry) != WC_SEEN_NEW)
+				return false;
+			continue;
+		}
+		if (wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot | WC_SEEN_STARTED) == slot)
+			return true;
+	}
+	return false;
 }
 
 #endif

@@ -91,7 +91,8 @@ struct wc_core {
 	__u16 pad;
 	__u32 pid;		 /* of the instance in use, 0 = none or trusted */
 	__u32 warm[WC_WARM_MAX]; /* ids of functions with an idle instance here, most recent first; agent writes */
-	__u32 pad1[6];
+	__u64 print;		 /* fingerprint that belongs to `seen` */
+	__u32 pad1[4];
 };
 _Static_assert(sizeof(struct wc_core) == 128, "two cache lines");
 

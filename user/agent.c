@@ -263,18 +263,25 @@ static void wait_for_work(struct wc_agent *agent)
 
 static void mark_own(struct wc_agent *agent)
 {
-	agent->entry->state = WC_CORE_CLAIMED;
-	agent->entry->claimed_ns = wc_now();
+	WC_WRITE(agent->entry->claimed_ns, wc_now());
 	agent->entry->seen = WC_NONE;
 	agent->entry->claims++;
+	WC_WRITE(agent->entry->state, WC_CORE_CLAIMED);
 }
 
-/* Woken without work: was the core claimed for a packet that never came? Then it is ours again. */
+/*
+ * Woken without work: was the core claimed for a packet that never came? Then it is ours again, and the id may be sent
+ * again. Should the packet come after all, wc_seen_begin() sees to it that only one of the two runs.
+ */
 static bool claim_was_lost(struct wc_agent *agent)
 {
+	struct wc_fingerprint print;
+
 	if (WC_READ(agent->entry->state) != WC_CORE_CLAIMED || wc_now() - WC_READ(agent->entry->claimed_ns) < LOST_NS ||
 	    own_visible(agent))
 		return false;
+	print.value = agent->entry->print;
+	wc_seen_forget(&agent->node->tables, &print, agent->entry->seen);
 	agent->counters.claims_lost++;
 	wc_warning("core %u was claimed but its packet never came; the core is free again", agent->core);
 	return true;

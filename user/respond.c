@@ -66,7 +66,6 @@ bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, str
 {
 	struct wc_cursor cursor = { .pos = frame->data, .end = frame->data + frame->len };
 	struct wc_tables *tables = &agent->node->tables;
-	struct wc_fingerprint print;
 	struct wc_packet packet;
 
 	/* The XDP program has checked all of this; but a frame is never trusted twice for the price of a few compares. */
@@ -86,13 +85,13 @@ bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, str
 	job->payload_len = packet.body_len - WC_HEADER_LEN;
 	job->payload = (uint8_t *)packet.header + WC_HEADER_LEN;
 	identify(&packet, job);
+	job->print = wc_fingerprint(&job->id, tables->wc_config->seen_key);
 	/* What the XDP program wrote into the header is not what the client's checksum covers. */
 	packet.header->core = htons(WC_CORE_ANY);
 	memset(&packet.header->tail, 0, sizeof(packet.header->tail));
 	if (checksum_ok(&packet))
 		return true;
-	print = wc_fingerprint(&job->id, tables->wc_config->seen_key);
-	wc_seen_forget(tables, &print, job->seen); /* the id was damaged, or its retransmission is welcome */
+	wc_seen_forget(tables, &job->print, job->seen); /* the id was damaged, or its retransmission is welcome */
 	agent->counters.bad_checksum++;
 	return false;
 }
@@ -159,7 +158,6 @@ void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const st
 		.payload_len = response->payload_len,
 		.tail = { response->wait_ns, response->service_ns },
 	};
-	struct wc_fingerprint print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
 	struct wc_header header = {
 		.magic = htons(WC_MAGIC),
 		.request_id = htobe64(job->id.request_id),
@@ -167,12 +165,12 @@ void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const st
 	};
 
 	if (job->frame.data && respond_by_frame(agent, job, &answer, response->payload, &header)) {
-		wc_replies_keep(node->replies, &print, &header, sizeof(header), response->payload,
+		wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload,
 				response->payload_len);
 		return;
 	}
 	wc_answer_header(&header, &answer);
-	wc_replies_keep(node->replies, &print, &header, sizeof(header), response->payload, response->payload_len);
+	wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload, response->payload_len);
 	if (wc_stack_send(node->stack, &job->id, &job->local, &header, response->payload, response->payload_len))
 		agent->counters.replies_failed++;
 	else

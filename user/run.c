@@ -207,7 +207,8 @@ static void respond_result(struct wc_agent *agent, const struct wc_job *job, con
 
 /* --- running --- */
 
-static void mark_running(struct wc_agent *agent, const struct wc_job *job, pid_t pid)
+/* Before the id is marked as started, cold start included: whatever moment the daemon dies, the client can be told. */
+static void mark_running(struct wc_agent *agent, const struct wc_job *job)
 {
 	struct wc_core *entry = agent->entry;
 
@@ -216,9 +217,8 @@ static void mark_running(struct wc_agent *agent, const struct wc_job *job, pid_t
 	entry->request_id = job->id.request_id;
 	memcpy(entry->client, job->id.client, sizeof(entry->client));
 	entry->client_port = job->id.client_port;
-	entry->pid = (uint32_t)pid;
+	entry->pid = 0;
 	WC_WRITE(entry->state, WC_CORE_RUNNING);
-	wc_seen_start(&agent->node->tables, job->seen);
 }
 
 static void run_trusted(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
@@ -233,7 +233,6 @@ static void run_trusted(struct wc_agent *agent, const struct wc_job *job, struct
 	struct wc_result result;
 	bool loaded;
 
-	mark_running(agent, job, 0);
 	wc_trusted_call(fn, &call, agent->buffer, WC_CHANNEL_CAPACITY, &loaded, &result);
 	if (loaded) {
 		agent->counters.cold_starts++;
@@ -273,7 +272,7 @@ static void run_in_process(struct wc_agent *agent, const struct wc_job *job, str
 		unlink_instance(agent, instance);
 		link_first(agent, instance);
 	}
-	mark_running(agent, job, instance->pid);
+	agent->entry->pid = (uint32_t)instance->pid;
 	start = wc_now();
 	call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
 	wc_instance_invoke(instance, &call, agent->buffer, &result);
@@ -293,8 +292,11 @@ static void run_in_process(struct wc_agent *agent, const struct wc_job *job, str
 void wc_agent_run(struct wc_agent *agent, struct wc_job *job)
 {
 	struct wc_fn *fn = wc_functions_get(agent->node->functions, job->function_id);
+	bool may = !refuse(agent, job, fn, wc_now());
 
-	if (!refuse(agent, job, fn, wc_now())) {
+	if (may)
+		mark_running(agent, job);
+	if (may && wc_seen_begin(&agent->node->tables, &job->print, job->seen)) {
 		agent->counters.invocations++;
 		atomic_fetch_add(&fn->invocations, 1);
 		if (fn->manifest.trusted)

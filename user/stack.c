@@ -163,6 +163,7 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 	request.now = job->arrival;
 	wc_decide(&node->tables, node->tables.wc_config, &request, &stack->counters, &decision);
 	job->seen = decision.seen;
+	job->print = decision.print;
 	job->how = decision.how;
 	switch (decision.outcome) {
 	case WC_OUTCOME_to_core:
