@@ -1,0 +1,201 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# install-deps.sh - install what building, running and testing warmcore needs, on Debian 12 and 13 and Ubuntu 24.04.
+#
+# Only what is missing is installed, so on a machine that has everything this is instant and needs no network. A need is
+# met by a package or, where many people bring their own (clang, node, python3), by a command that is new enough.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+KERNEL_MIN=5.18 # bpf_xdp_load_bytes; atomics that return a value (5.12) and bpf_loop (5.17) are older
+CLANG_PREFERRED="19 20 21 22 18 17 16"
+NODE_MIN=18
+
+GROUP=run
+CHECK=
+FAILED=
+MISSING=() # packages to install
+
+usage() {
+	cat <<-END
+	Usage: scripts/install-deps.sh [--group run|test] [--check]
+	  --group run   what building and running needs (default)
+	  --group test  that, and what tests, fuzzers and lint need
+	  --check       change nothing, say what is missing, exit 1 if something is
+	END
+}
+
+warn() {
+	echo "install-deps: warning: $*" >&2
+}
+
+# An error does not stop the script: the reader gets the whole list at once.
+error() {
+	echo "install-deps: error: $*" >&2
+	FAILED=1
+}
+
+die() {
+	error "$@"
+	exit 1
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--group) GROUP=${2:?--group needs run or test} && shift ;;
+	--check) CHECK=1 ;;
+	-h | --help) usage && exit 0 ;;
+	*) usage >&2 && exit 2 ;;
+	esac
+	shift
+done
+case $GROUP in run | test) ;; *) usage >&2 && exit 2 ;; esac
+
+installed() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# The distribution can install it. Looks at the package lists, so refresh_lists first.
+available() {
+	[[ $(apt-cache policy "$1" 2>/dev/null) =~ Candidate:\ [^\(] ]]
+}
+
+# Once, and only when something is missing.
+refresh_lists() {
+	[ -z "${REFRESHED:-}" ] || return 0
+	REFRESHED=1
+	[ "$(id -u)" = 0 ] || return 0
+	apt-get -qq update || die "apt-get update failed: is there a network, and a mirror in /etc/apt?"
+}
+
+need() {
+	local package
+	for package in "$@"; do
+		installed "$package" || MISSING+=("$package")
+	done
+}
+
+at_least() {
+	[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+# --- what is needed ---------------------------------------------------------------------------------------------------
+
+need_clang() {
+	local version
+	"$ROOT/scripts/find-tool.sh" clang >/dev/null && return
+	if [ -n "$CHECK" ]; then # the package lists may be empty here, so no guess which one it would be
+		MISSING+=("clang-${CLANG_PREFERRED%% *}")
+		return
+	fi
+	refresh_lists
+	for version in $CLANG_PREFERRED; do
+		if available "clang-$version"; then
+			MISSING+=("clang-$version")
+			return
+		fi
+	done
+	error "no clang 16 or later in the package lists: older ones cannot build the BPF programs"
+}
+
+# libFuzzer and the sanitizers' libraries for the clang that the build uses.
+need_clang_runtime() {
+	local version package
+	version=$("$ROOT/scripts/find-tool.sh" clang-version || true)
+	for package in "${MISSING[@]}"; do
+		case $package in clang-*[0-9]) version=${package#clang-} ;; esac
+	done
+	[ -z "$version" ] || need "libclang-rt-$version-dev"
+}
+
+need_bpftool() {
+	"$ROOT/scripts/find-tool.sh" bpftool >/dev/null && return
+	if [ "$ID" = ubuntu ]; then
+		need linux-tools-common linux-tools-generic
+	else
+		need bpftool
+	fi
+}
+
+need_node() {
+	local version
+	version=$(node --version 2>/dev/null || true)
+	version=${version#v}
+	[ -n "$version" ] && [ "${version%%.*}" -ge "$NODE_MIN" ] && return
+	[ -z "$version" ] || warn "node $version is too old (need $NODE_MIN): installing the distribution's nodejs"
+	need nodejs
+}
+
+need_run() {
+	need build-essential pkgconf
+	need_clang
+	need_bpftool
+	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev
+	need iproute2 python3 python3-numpy libpython3-dev
+	need_node
+}
+
+need_test() {
+	need_run
+	need libcmocka-dev clang-format cppcheck procps util-linux
+	need_clang_runtime
+}
+
+# sched_ext needs more than Debian 12's libbpf 1.1 and bpftool 7.1: libbpf 1.4 or later and bpftool 7.5, from
+# bookworm-backports. When bpf/sched.bpf.c comes, its group is need_sched() here.
+
+# --- the kernel -------------------------------------------------------------------------------------------------------
+
+check_kernel() {
+	local release
+	release=$(uname -r)
+	if ! at_least "$KERNEL_MIN" "$release"; then
+		error "kernel $release is too old for the XDP program, which needs $KERNEL_MIN or later." \
+			"What still works: warmcored --datapath user (plain UDP sockets, no BPF)."
+	elif [ ! -r /sys/kernel/btf/vmlinux ]; then
+		warn "this kernel has no type information (/sys/kernel/btf/vmlinux; CONFIG_DEBUG_INFO_BTF)." \
+			"If the XDP program does not load, use --datapath user."
+	fi
+}
+
+# --- main -------------------------------------------------------------------------------------------------------------
+
+[ -r /etc/os-release ] || die "no /etc/os-release: which distribution is this?"
+# shellcheck source=/dev/null
+. /etc/os-release
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	die "${PRETTY_NAME:-this system} has no apt. Install by hand: clang 16+, bpftool, libbpf, libxdp, libelf, zlib," \
+		"jansson, libnl3 (with route), cmocka, python3 with numpy, node $NODE_MIN+"
+fi
+case $ID-${VERSION_ID:-} in
+debian-12 | debian-13 | ubuntu-24.04) ;;
+*) warn "${PRETTY_NAME:-$ID} is not tested: Debian 12, 13 and Ubuntu 24.04 are" ;;
+esac
+
+need_"$GROUP"
+check_kernel
+
+if [ ${#MISSING[@]} -gt 0 ]; then
+	if [ -n "$CHECK" ]; then
+		echo "missing: ${MISSING[*]}"
+		exit 1
+	fi
+	if [ "$(id -u)" != 0 ]; then
+		die "missing: ${MISSING[*]}. Run as root: $0 --group $GROUP"
+	fi
+	refresh_lists
+	echo "installing: ${MISSING[*]}"
+	LOG=$(mktemp)
+	if ! DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install "${MISSING[@]}" >"$LOG" 2>&1 </dev/null; then
+		cat "$LOG" >&2
+		rm -f "$LOG"
+		die "apt-get could not install them"
+	fi
+	rm -f "$LOG"
+	for tool in clang bpftool; do
+		"$ROOT/scripts/find-tool.sh" $tool >/dev/null || error "$tool does not run although its package is installed"
+	done
+fi
+[ -z "$FAILED" ]
