@@ -72,7 +72,6 @@ static off_t tail_start(int fd, long long lines)
 
 	if (at <= 0 || !lines)
 		return end > 0 ? end : 0;
-	end = start + at;
 	at -= tail[at - 1] == '\n'; /* the newline that ends the last line begins no other */
 	while (at > 0)
 		if (tail[--at] == '\n' && !--lines)

@@ -100,7 +100,7 @@ static int count_answer(struct tally *tally, const struct wc_client_result *resu
 static int run(const struct cli *cli, const struct invoke_options *options, struct invoke_target *target,
 	       struct tally *tally, struct wc_client_result *last)
 {
-	__u64 total = (__u64)options->repeat, start = wc_now(), shown = start + PROGRESS_AFTER_NS, now = start;
+	__u64 total = (__u64)options->repeat, start = wc_now(), shown = start + PROGRESS_AFTER_NS, now;
 	bool progress = !cli->json && isatty(STDERR_FILENO);
 	int ret = 0;
 

@@ -33,7 +33,7 @@ static int __attribute__((format(printf, 2, 3))) refuse(struct parse *parse, con
 
 int option_parse_integer(const char *text, long long min, long long max, long long *ret_value)
 {
-	const char *digits = text + (*text == '-');
+	const char *digits = text + (text[0] == '-');
 	long long value;
 	char *end;
 
@@ -140,6 +140,8 @@ static int store(struct parse *parse, const struct option_spec *spec, void *targ
 
 	if (wrong)
 		return refuse(parse, "--%s: '%s' %s", spec->name, value, wrong);
+	if (spec->type != OPTION_FLAG && !value)
+		return refuse(parse, "--%s needs a value", spec->name); /* the parser has seen to it */
 	switch (spec->type) {
 	case OPTION_FLAG:
 		*(bool *)member = true;

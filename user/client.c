@@ -321,7 +321,7 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 	__u64 allowed = (request->timeout_ms ?: WC_CLIENT_TIMEOUT_MS) * WC_MS;
 	__u64 start, end, resend_at, now, id = wc_client_next_id(client);
 	unsigned retransmits = 0, busy = 0, doublings = 0;
-	struct wc_client_result answer, last_busy;
+	struct wc_client_result answer = { 0 }, last_busy;
 	bool first_wait, waiting_out_busy = false;
 	int ret;
 

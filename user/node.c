@@ -175,6 +175,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	int error;
 
 	error = wc_setup_device(node, fault);
+	if (!error && !node->shard_count)
+		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);
 	if (!error)
 		error = kernel ? wc_xdp_open(&node->xdp, node->shard_count, node->options.core_count, &node->tables,
 					     fault) :

@@ -221,6 +221,8 @@ static void serve(struct wc_stack *stack, struct datagram *datagram)
 	enum wc_outcome outcome = judge(stack, datagram, &header);
 
 	wc_count_outcome(&stack->counters, outcome);
+	if (!header)
+		return; /* nothing that could be answered */
 	if (outcome == WC_OUTCOME_busy_pending) {
 		answer.type = WC_TYPE_BUSY;
 		answer.code = WC_CODE_PENDING_FULL;
