@@ -2,11 +2,11 @@
 /* instance.c - see instance.h: talking to an instance and ending it. launch.c starts the process. */
 #include "user/instance.h"
 
+#include "runtimes/abi/channel_futex.h"
 #include "user/clock.h"
 #include "user/launch.h"
 #include "user/watch.h"
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
@@ -30,20 +30,21 @@ static uint32_t next_sequence(uint32_t sequence)
 	return sequence ? sequence : 1;
 }
 
-static void futex_wake(uint32_t *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-}
-
-/* Sleep until *word is no longer `value` or the deadline (CLOCK_MONOTONIC, absolute) has passed. */
-static void futex_wait(uint32_t *word, uint32_t value, uint64_t deadline)
+/*
+ * Sleep until the sequence is no longer `old` or the deadline (CLOCK_MONOTONIC, absolute) has passed. The reader's side of
+ * channel_futex.h, but returning after each wake-up: an instance that wakes without an answer gains no time by it.
+ */
+static void sleep_on(struct wc_message *message, uint32_t old, uint64_t deadline)
 {
 	struct timespec until = {
 		.tv_sec = (time_t)(deadline / WC_SECOND),
 		.tv_nsec = (long)(deadline % WC_SECOND),
 	};
 
-	syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+	__atomic_store_n(&message->waiting, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&message->sequence, __ATOMIC_SEQ_CST) == old)
+		syscall(SYS_futex, &message->sequence, FUTEX_WAIT_BITSET, old, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+	__atomic_store_n(&message->waiting, 0, __ATOMIC_RELAXED);
 }
 
 static void fail_with(struct wc_result *result, enum wc_failure failure, const char *text)
@@ -86,7 +87,7 @@ static void await_channel(struct wc_instance *instance, uint32_t sequence, uint6
 			fail_with(result, WC_FAILURE_TIMEOUT, "the function ran longer than its time limit");
 			return;
 		}
-		futex_wait(&channel->answer.sequence, now, deadline);
+		sleep_on(&channel->answer, now, deadline);
 	}
 	/* Read each field once: the other side may be hostile and still writing. */
 	result->kind = WC_READ(channel->answer.kind);
@@ -205,14 +206,14 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 	if (instance->channel) {
 		struct wc_channel *channel = instance->channel;
 
-		memcpy(channel->request_payload, call->payload, call->length);
+		if (call->length)
+			memcpy(channel->request_payload, call->payload, call->length);
 		channel->request.kind = message.kind;
 		channel->request.length = message.length;
 		channel->request.flags = 0;
 		channel->request.request_id = message.request_id;
 		channel->request.deadline_ns = message.deadline_ns;
-		__atomic_store_n(&channel->request.sequence, sequence, __ATOMIC_RELEASE);
-		futex_wake(&channel->request.sequence);
+		wc_channel_post(channel, &channel->request, sequence);
 	} else {
 		struct iovec parts[2] = {
 			{ .iov_base = &message, .iov_len = sizeof(message) },

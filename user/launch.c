@@ -43,12 +43,22 @@ struct plan {
 
 static const struct {
 	const char *script; /* below the runtimes' folder */
-	bool socket;	    /* transport, chosen by measurement (docs/RUNTIMES.md) */
+	const char *addon;  /* without this file it can only use the socket, at twice the cost (docs/RUNTIMES.md) */
 } runtime_table[WC_RUNTIME_COUNT] = {
-	[WC_RUNTIME_NATIVE] = { "native/warmcore-native", false },
-	[WC_RUNTIME_PYTHON] = { "python/warmcore_runtime.py", false },
-	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", true },
+	[WC_RUNTIME_NATIVE] = { "native/warmcore-native", NULL },
+	[WC_RUNTIME_PYTHON] = { "python/warmcore_runtime.py", NULL },
+	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", "node/warmcore_channel.node" },
 };
+
+static bool needs_socket(const struct wc_launcher *launcher, enum wc_runtime runtime)
+{
+	char path[400];
+
+	if (!runtime_table[runtime].addon)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s", launcher->runtimes, runtime_table[runtime].addon);
+	return access(path, R_OK) != 0;
+}
 
 static void *make_namespace(void *result)
 {
@@ -253,22 +263,25 @@ static int move_up(int fd)
 static int open_channel(struct wc_instance *instance, int *ret_child)
 {
 	struct wc_channel *channel;
-	int fd = move_up(memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	int error, fd = move_up(memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)
 		return -errno;
 	/* Sealed: an instance that shrank it would kill the agent with SIGBUS. */
 	if (ftruncate(fd, sizeof(*channel)) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		error = -errno;
 		close(fd);
-		return -errno;
+		return error;
 	}
 	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (channel == MAP_FAILED) {
+		error = -errno;
 		close(fd);
-		return -errno;
+		return error;
 	}
 	channel->magic = WC_CHANNEL_MAGIC;
 	channel->capacity = WC_CHANNEL_CAPACITY;
+	channel->features = WC_CHANNEL_FEATURE_WAITING;
 	channel->answer.sequence = WC_CHANNEL_NOT_READY;
 	instance->channel = channel;
 	*ret_child = fd;
@@ -339,7 +352,7 @@ static int start_process(struct wc_instance *instance, struct plan *plan, struct
 int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, int cpu, struct wc_fault *fault)
 {
 	const struct wc_fn *fn = instance->fn;
-	bool socket = runtime_table[fn->manifest.runtime].socket;
+	bool socket = needs_socket(launcher, fn->manifest.runtime);
 	char script[400], heap[64];
 	char *argv[4] = { script, NULL, NULL, NULL };
 	struct environment environment = { 0 };

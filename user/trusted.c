@@ -3,6 +3,7 @@
  * trusted.c - native functions that run inside the agent thread: loaded once, called without any hand-over. For latency
  * studies and for code that is part of the node; such a function can crash the daemon.
  */
+#include "runtimes/native/error_json.h"
 #include "runtimes/native/warmcore.h"
 #include "user/agent_internal.h"
 
@@ -14,6 +15,7 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 	char path[700], *symbol;
 	const uint32_t *version;
 	warmcore_init_fn init;
+	const void *entry;
 
 	snprintf(path, sizeof(path), "%s/%s", fn->code, fn->manifest.handler);
 	symbol = strrchr(path, ':');
@@ -27,8 +29,8 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		return -ENOEXEC;
 	}
 	version = dlsym(fn->library, WARMCORE_ABI_SYMBOL);
-	fn->entry = dlsym(fn->library, symbol ? symbol : WARMCORE_HANDLE_SYMBOL);
-	if (!version || *version != WARMCORE_ABI_VERSION || !fn->entry) {
+	entry = dlsym(fn->library, symbol ? symbol : WARMCORE_HANDLE_SYMBOL);
+	if (!version || *version != WARMCORE_ABI_VERSION || !entry) {
 		snprintf(result->text, sizeof(result->text), "%s",
 			 !version || *version != WARMCORE_ABI_VERSION ?
 				 "the function was built for another version of warmcore.h" :
@@ -40,11 +42,12 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		snprintf(result->text, sizeof(result->text), "warmcore_init failed");
 		goto fail;
 	}
+	/* Last: from here on other agents call it without the lock. */
+	__atomic_store_n(&fn->entry, entry, __ATOMIC_RELEASE);
 	return 0;
 fail:
 	dlclose(fn->library);
 	fn->library = NULL;
-	fn->entry = NULL;
 	return -ENOEXEC;
 }
 
@@ -96,13 +99,12 @@ int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffe
 			 "the response of %u bytes is over the limit of %u", response.length, capacity);
 	}
 	if (error) {
-		json_t *object = json_pack("{s:s, s:s}", "errorType",
-					   response.error_type[0] ? response.error_type : "Runtime.FunctionError",
-					   "errorMessage", response.error_message);
-
+		response.error_type[sizeof(response.error_type) - 1] = 0;
+		response.error_message[sizeof(response.error_message) - 1] = 0;
 		result->kind = WC_CHANNEL_ERROR;
-		result->length = object ? (uint32_t)json_dumpb(object, (char *)buffer, capacity, JSON_COMPACT) : 0;
-		json_decref(object);
+		result->length = (uint32_t)wc_error_json(
+			(char *)buffer, capacity,
+			response.error_type[0] ? response.error_type : "Runtime.FunctionError", response.error_message);
 	}
 	return 0;
 }

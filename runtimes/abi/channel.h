@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * channel.h - the runtime ABI: how a core agent and an instance exchange one invocation at a time.
+ *
+ * An instance is a child process. It finds its channel in the environment variable WARMCORE_CHANNEL:
+ *   futex:FD   FD is a memfd that holds one struct wc_channel; both sides map it and wait with futex(2) (shared, not
+ *              FUTEX_PRIVATE). The cheapest hand-over there is: two context switches, no copy by the kernel.
+ *   socket:FD  FD is a connected SOCK_SEQPACKET Unix socket; each message is one struct wc_message and its payload in
+ *              one datagram. For runtimes that cannot map shared memory.
+ * Which of the two a runtime gets is the daemon's choice per runtime; a runtime may support one only.
+ *
+ * Life of an instance: load the function; say READY with sequence 0 (or INIT_ERROR, then exit); then for ever: wait
+ * for the next request sequence, run, answer with the same sequence (REPLY or ERROR). SHUTDOWN, end-of-file on the
+ * socket, or SIGTERM: exit with 0. The agent never sends a second request before the answer to the first. Shared memory
+ * has no end-of-file: the agent starts instances with PR_SET_PDEATHSIG. An instance whose state is unknown after a
+ * failure may answer ERROR and exit; the agent replaces it.
+ *
+ * The agent does not trust what an instance writes: it reads each field once and checks it. An instance that writes
+ * nonsense is killed and the invocation answered with an ERROR.
+ *
+ * Environment of every instance: WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
+ * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
+ * WARMCORE_MEMORY_MB, WARMCORE_CORE, and the manifest's own environment.
+ */
+#ifndef WC_CHANNEL_H
+#define WC_CHANNEL_H
+
+#include <stdint.h>
+
+#define WC_CHANNEL_MAGIC 0x57434831u /* "WCH1": layout version 1 */
+#define WC_CHANNEL_CAPACITY 61440u   /* payload bytes each way; equals WC_PAYLOAD_MAX of the wire */
+#define WC_CHANNEL_NOT_READY 0xffffffffu
+
+enum wc_channel_kind {
+	WC_CHANNEL_INVOKE = 1,	   /* agent -> instance */
+	WC_CHANNEL_SHUTDOWN = 2,   /* agent -> instance */
+	WC_CHANNEL_READY = 3,	   /* instance -> agent, once, sequence 0 */
+	WC_CHANNEL_INIT_ERROR = 4, /* instance -> agent, once, sequence 0; payload = error object */
+	WC_CHANNEL_REPLY = 5,	   /* instance -> agent */
+	WC_CHANNEL_ERROR = 6,	   /* instance -> agent; payload = {"errorType","errorMessage"[,"stackTrace":[...]]} */
+};
+
+/*
+ * The reader of a message keeps `waiting`, and its writer skips FUTEX_WAKE when nobody waits. On one CPU the side that
+ * was woken often preempts the other before that one sleeps, so about every other wake-up would find nobody: without
+ * it a round trip takes 1.09 times as long. An agent that does not set the bit must not rely on `waiting` and gets a
+ * wake-up for every answer. channel_futex.h is the protocol, for both sides.
+ */
+#define WC_CHANNEL_FEATURE_WAITING 1u
+
+#define WC_CHANNEL_FLAG_BINARY 1u /* REPLY: the payload is bytes, not a JSON value */
+
+/* One message, in shared memory or on the socket. Host byte order: both ends are on one host. */
+struct wc_message {
+	uint32_t sequence;    /* futex word in shared memory: written last, with release order */
+	uint32_t kind;	      /* enum wc_channel_kind */
+	uint32_t length;      /* payload bytes, at most WC_CHANNEL_CAPACITY */
+	uint32_t flags;	      /* WC_CHANNEL_FLAG_* */
+	uint64_t request_id;  /* of the invocation packet */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC time at which the agent will give up; 0 = none */
+	uint32_t waiting;     /* shared memory: not 0 while the reader of this message sleeps or is about to */
+	uint8_t reserved[28]; /* pads to a cache line */
+};
+_Static_assert(sizeof(struct wc_message) == 64, "ABI");
+
+/*
+ * The shared memory. The agent starts with request.sequence = 0 and answer.sequence = WC_CHANNEL_NOT_READY. A
+ * sequence of n on the answer means that everything about request n may be read. Sequence numbers skip
+ * WC_CHANNEL_NOT_READY and 0 when they wrap.
+ */
+struct wc_channel {
+	uint32_t magic;	   /* WC_CHANNEL_MAGIC; written by the agent before the instance starts */
+	uint32_t capacity; /* WC_CHANNEL_CAPACITY */
+	uint32_t features; /* WC_CHANNEL_FEATURE_*; written by the agent before the instance starts */
+	uint8_t reserved[52];
+	struct wc_message request; /* agent writes, instance reads */
+	struct wc_message answer;  /* instance writes, agent reads */
+	uint8_t request_payload[WC_CHANNEL_CAPACITY];
+	uint8_t answer_payload[WC_CHANNEL_CAPACITY];
+};
+_Static_assert(sizeof(struct wc_channel) == 192 + 2 * WC_CHANNEL_CAPACITY, "ABI");
+
+#endif

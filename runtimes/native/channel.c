@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * channel.c - the instance's end of the channel; see channel_client.h for the interface, ../abi/channel.h for the
+ * contract.
+ *
+ * The futex transport costs at most two system calls a request on this side: FUTEX_WAKE for the answer and FUTEX_WAIT
+ * for the next request. It never polls: agent and instance normally share one CPU, where a poller only keeps the other
+ * side from running.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "../abi/channel_futex.h"
+#include "channel_client.h"
+
+/* "futex:12" -> WC_CLIENT_FUTEX and 12. */
+static int parse_spec(const char *spec, enum wc_client_transport *ret_transport, int *ret_fd)
+{
+	enum wc_client_transport transport;
+	const char *digits;
+	char *end;
+	long fd;
+
+	if (!strncmp(spec, "futex:", 6))
+		transport = WC_CLIENT_FUTEX;
+	else if (!strncmp(spec, "socket:", 7))
+		transport = WC_CLIENT_SOCKET;
+	else
+		return -EINVAL;
+	digits = strchr(spec, ':') + 1;
+	if (*digits < '0' || *digits > '9')
+		return -EINVAL;
+	errno = 0;
+	fd = strtol(digits, &end, 10);
+	if (errno || *end || fd > INT_MAX)
+		return -EINVAL;
+	*ret_transport = transport;
+	*ret_fd = (int)fd;
+	return 0;
+}
+
+static int map_shared(int fd, struct wc_channel **ret_channel)
+{
+	struct wc_channel *channel;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (st.st_size < (off_t)sizeof(*channel))
+		return -EPROTO;
+	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (channel == MAP_FAILED)
+		return -errno;
+	if (channel->magic != WC_CHANNEL_MAGIC || channel->capacity != WC_CHANNEL_CAPACITY) {
+		munmap(channel, sizeof(*channel));
+		return -EPROTO;
+	}
+	*ret_channel = channel;
+	return 0;
+}
+
+static int map_private(int fd, struct wc_channel **ret_channel)
+{
+	struct wc_channel *channel;
+	socklen_t size = sizeof(int);
+	int type, flags;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size))
+		return -errno;
+	if (type != SOCK_SEQPACKET)
+		return -EPROTO;
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return -errno;
+	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (channel == MAP_FAILED)
+		return -errno;
+	channel->magic = WC_CHANNEL_MAGIC;
+	channel->capacity = WC_CHANNEL_CAPACITY;
+	*ret_channel = channel;
+	return 0;
+}
+
+int wc_client_open_spec(const char *spec, struct wc_client **ret_client)
+{
+	enum wc_client_transport transport = WC_CLIENT_FUTEX;
+	struct wc_channel *channel = NULL;
+	struct wc_client *client;
+	int fd = -1, err;
+
+	err = parse_spec(spec, &transport, &fd);
+	if (err)
+		return err;
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return -ENOMEM;
+	err = transport == WC_CLIENT_FUTEX ? map_shared(fd, &channel) : map_private(fd, &channel);
+	if (err) {
+		free(client);
+		return err;
+	}
+	if (transport == WC_CLIENT_FUTEX) {
+		close(fd); /* the mapping stays */
+		fd = -1;
+	}
+	client->transport = transport;
+	client->channel = channel;
+	client->request = &channel->request;
+	client->request_payload = channel->request_payload;
+	client->answer_payload = channel->answer_payload;
+	client->capacity = WC_CHANNEL_CAPACITY;
+	client->fd = fd;
+	*ret_client = client;
+	return 0;
+}
+
+int wc_client_open(struct wc_client **ret_client)
+{
+	const char *spec = getenv(WC_CLIENT_ENV);
+	int err;
+
+	if (!spec)
+		return -ENOENT;
+	err = wc_client_open_spec(spec, ret_client);
+	if (!err)
+		unsetenv(WC_CLIENT_ENV);
+	return err;
+}
+
+void wc_client_close(struct wc_client *client)
+{
+	if (!client)
+		return;
+	munmap(client->channel, sizeof(*client->channel));
+	if (client->fd >= 0)
+		close(client->fd);
+	free(client);
+}
+
+static int send_answer(struct wc_client *client, const void *payload, uint32_t length)
+{
+	struct iovec iov[2] = {
+		{ .iov_base = &client->channel->answer, .iov_len = sizeof(struct wc_message) },
+		{ .iov_base = (void *)(uintptr_t)payload, .iov_len = length },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = length ? 2 : 1 };
+	ssize_t n;
+
+	do
+		n = sendmsg(client->fd, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, uint32_t flags, const void *payload,
+		  uint32_t length)
+{
+	struct wc_message *message = &client->channel->answer;
+
+	if (length > client->capacity)
+		return -EMSGSIZE;
+	message->kind = kind;
+	message->length = length;
+	message->flags = flags;
+	message->request_id = sequence ? client->request->request_id : 0;
+	message->deadline_ns = 0;
+	if (client->transport == WC_CLIENT_SOCKET) {
+		message->sequence = sequence;
+		return send_answer(client, payload, length);
+	}
+	if (length && payload != client->answer_payload)
+		memmove(client->answer_payload, payload, length);
+	wc_channel_post(client->channel, message, sequence);
+	return 0;
+}
+
+int wc_client_ready(struct wc_client *client)
+{
+	return answer(client, 0, WC_CHANNEL_READY, 0, NULL, 0);
+}
+
+int wc_client_init_error(struct wc_client *client, const void *payload, uint32_t length)
+{
+	return answer(client, 0, WC_CHANNEL_INIT_ERROR, 0, payload, length);
+}
+
+int wc_client_answer(struct wc_client *client, uint32_t kind, uint32_t flags, const void *payload, uint32_t length)
+{
+	if (kind != WC_CHANNEL_REPLY && kind != WC_CHANNEL_ERROR)
+		return -EINVAL;
+	return answer(client, client->sequence, kind, flags, payload, length);
+}
+
+/* 1: a message is in client->channel->request; 0: end-of-file. */
+static int receive_socket(struct wc_client *client)
+{
+	struct wc_channel *channel = client->channel;
+	struct iovec iov[2] = {
+		{ .iov_base = &channel->request, .iov_len = sizeof(channel->request) },
+		{ .iov_base = channel->request_payload, .iov_len = WC_CHANNEL_CAPACITY },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n = recvmsg(client->fd, &msg, 0);
+
+	if (n < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	if (n == 0)
+		return 0;
+	if (n < (ssize_t)sizeof(channel->request) || (msg.msg_flags & MSG_TRUNC) ||
+	    (size_t)n - sizeof(channel->request) != channel->request.length)
+		return -EPROTO;
+	return 1;
+}
+
+static int receive_futex(struct wc_client *client)
+{
+	int err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
+
+	return err ? err : 1;
+}
+
+int wc_client_next(struct wc_client *client)
+{
+	int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
+
+	if (err <= 0)
+		return err;
+	client->sequence = client->request->sequence;
+	switch (client->request->kind) {
+	case WC_CHANNEL_INVOKE:
+		return client->request->length <= client->capacity ? 1 : -EPROTO;
+	case WC_CHANNEL_SHUTDOWN:
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+static void exit_at_once(int signo)
+{
+	(void)signo;
+	_exit(0);
+}
+
+int wc_client_exit_on_sigterm(void)
+{
+	struct sigaction action = { .sa_handler = exit_at_once };
+
+	sigemptyset(&action.sa_mask);
+	return sigaction(SIGTERM, &action, NULL) ? -errno : 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * channel_client.h - the instance's end of the channel of ../abi/channel.h, for every runtime that can call C.
+ *
+ * Both transports look the same from here: a request payload to read in place, an answer buffer to fill in place.
+ * Used by the native host (linked in) and by the Python runtime (libwarmcore-channel.so through ctypes, so the
+ * functions take and return nothing but integers and pointers).
+ *
+ * One thread at a time. Functions return 0 or more on success and a negative errno on failure; none of them logs.
+ *
+ *     wc_client_open(&client);
+ *     wc_client_ready(client);
+ *     while (wc_client_next(client) > 0)
+ *             wc_client_answer(client, WC_CHANNEL_REPLY, 0, client->answer_payload, length);
+ *     wc_client_close(client);
+ */
+#ifndef WC_CHANNEL_CLIENT_H
+#define WC_CHANNEL_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../abi/channel.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WC_CLIENT_ENV "WARMCORE_CHANNEL"
+
+enum wc_client_transport {
+	WC_CLIENT_FUTEX = 1,
+	WC_CLIENT_SOCKET = 2,
+};
+
+struct wc_client {
+	struct wc_channel *channel; /* shared with the agent (futex), or private memory of the same layout (socket) */
+	const struct wc_message *request; /* valid from wc_client_next until wc_client_answer; only read it */
+	const uint8_t *request_payload;	  /* request->length bytes; alignment 64, not NUL-terminated */
+	uint8_t *answer_payload;	  /* fill up to capacity bytes here and wc_client_answer copies nothing */
+	uint32_t capacity;		  /* payload bytes either way */
+	uint32_t sequence;		  /* of the last request that was received; 0 before the first */
+	int fd;				  /* socket:FD, or -1 */
+	enum wc_client_transport transport;
+};
+
+/*
+ * Attach to the channel that WARMCORE_CHANNEL names, and remove the variable and the descriptor from what children
+ * of this process inherit. -ENOENT: the variable is not set (not started by an agent). -EINVAL: it makes no sense.
+ * -EPROTO: what the descriptor holds is not a channel of this layout version.
+ */
+int wc_client_open(struct wc_client **ret_client);
+
+/* The same from the text itself ("futex:FD" or "socket:FD"), with no effect on the environment. */
+int wc_client_open_spec(const char *spec, struct wc_client **ret_client);
+
+/* Detach and free. Accepts NULL. Tells the agent nothing; on the socket transport it sees end-of-file. */
+void wc_client_close(struct wc_client *client);
+
+/* Say that the function is loaded. Once, before the first wc_client_next. */
+int wc_client_ready(struct wc_client *client);
+
+/* Say that it could not be loaded; payload is a JSON error object. Instead of ready; the process then exits. */
+int wc_client_init_error(struct wc_client *client, const void *payload, uint32_t length);
+
+/*
+ * Wait for the next request. 1: client->request is an INVOKE. 0: SHUTDOWN or end-of-file, exit with 0. -EINTR: a
+ * signal handler ran while waiting; call again. -EPROTO: the agent broke the contract.
+ */
+int wc_client_next(struct wc_client *client);
+
+/*
+ * Answer the request with kind WC_CHANNEL_REPLY or WC_CHANNEL_ERROR. payload may be client->answer_payload, which
+ * saves the copy, or NULL when length is 0. -EMSGSIZE: length exceeds the capacity; nothing was sent. -EPIPE: the
+ * agent is gone.
+ */
+int wc_client_answer(struct wc_client *client, uint32_t kind, uint32_t flags, const void *payload, uint32_t length);
+
+/* From now on SIGTERM ends this process with status 0, at once, whatever it is doing. */
+int wc_client_exit_on_sigterm(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * warmcore.h - the C ABI of a warmcore function, version 1. Include it, define WARMCORE_FUNCTION_ABI once and
+ * warmcore_handle, and build a shared object:
+ *
+ *     #include "warmcore.h"
+ *
+ *     WARMCORE_FUNCTION_ABI;
+ *
+ *     WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response)
+ *     {
+ *             return warmcore_printf(response, "{\"bytes\":%u}", request->length);
+ *     }
+ *
+ *     cc -O2 -shared -fPIC -fvisibility=hidden -o hello.so hello.c
+ *
+ * The same shared object runs in its own process (warmcore-native) or, when the manifest says "trusted", inside the
+ * core agent's thread. This header is complete: there is nothing to link with.
+ *
+ * Threading. An instance runs one invocation at a time. warmcore_init and every warmcore_handle of one instance run
+ * on the same thread, in its own process. A trusted function is different: the daemon loads it once and each core's
+ * agent calls it on that core's own thread, so several invocations run at the same time in one address space.
+ * Its global state must be thread-local, atomic or locked; warmcore_init runs once, before any of them.
+ * A function may start threads of its own but they share the one core, and it should not count on their running
+ * between invocations.
+ *
+ * What a function may do. In its own process: anything the sandbox lets it; exit(), abort() and a fault end the
+ * instance, the invocation is answered with an error and the instance is replaced. Trusted: it must return, soon,
+ * must not block, exit, fault, change signal handlers, the working directory, the CPU affinity or the locale, and must
+ * keep its stack use below WARMCORE_STACK_MAX. Nothing enforces this: a trusted function is part of the daemon.
+ *
+ * Times are nanoseconds of CLOCK_MONOTONIC. Sizes are bytes.
+ */
+#ifndef WARMCORE_H
+#define WARMCORE_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes when a function built for the old one would break. Structs grow at their end without a new version. */
+#define WARMCORE_ABI_VERSION 1u
+
+#define WARMCORE_STACK_MAX (256u << 10)
+#define WARMCORE_ERROR_TYPE_MAX 64u	/* with the terminating NUL */
+#define WARMCORE_ERROR_MESSAGE_MAX 512u /* with the terminating NUL */
+
+#define WARMCORE_EXPORT __attribute__((visibility("default")))
+
+/* What the host and the daemon look up to learn which ABI a shared object was built for. */
+#define WARMCORE_ABI_SYMBOL "warmcore_abi_version"
+#define WARMCORE_FUNCTION_ABI                                                                                          \
+	extern WARMCORE_EXPORT const uint32_t warmcore_abi_version;                                                    \
+	WARMCORE_EXPORT const uint32_t warmcore_abi_version = WARMCORE_ABI_VERSION
+
+#define WARMCORE_INIT_SYMBOL "warmcore_init"
+#define WARMCORE_HANDLE_SYMBOL "warmcore_handle" /* unless the manifest's handler is "file.so:symbol" */
+
+/* The invocation. Everything is valid until warmcore_handle returns, and read-only. */
+struct warmcore_request {
+	uint32_t size;	      /* sizeof(struct warmcore_request) of the caller; later fields exist if it covers them */
+	uint32_t length;      /* payload bytes, 0 .. 61,440 */
+	const void *payload;  /* not NUL-terminated, no alignment promised; may be NULL when length is 0 */
+	uint64_t request_id;  /* chosen by the client; unique per client, not per node */
+	uint64_t deadline_ns; /* the instance is killed then; 0 = no deadline */
+	const char *function_name; /* as deployed */
+};
+
+#define WARMCORE_FLAG_BINARY 1u /* the response is bytes; without it, a JSON value in UTF-8 */
+
+/*
+ * The answer. The caller presets size, capacity, payload and flags (WARMCORE_FLAG_BINARY when the manifest's event is
+ * "binary") and zeroes length and the first byte of both error fields.
+ */
+struct warmcore_response {
+	uint32_t size;	   /* sizeof(struct warmcore_response) of the caller */
+	uint32_t capacity; /* of payload; 61,440 now, may be less for a client behind a small packet */
+	void *payload;	   /* write at most capacity bytes here */
+	uint32_t length;   /* bytes written. More than capacity = "this is what I needed": the client gets an error */
+	uint32_t flags;	   /* WARMCORE_FLAG_* */
+	char error_type[WARMCORE_ERROR_TYPE_MAX];	/* what kind, one word; empty = "Runtime.FunctionError" */
+	char error_message[WARMCORE_ERROR_MESSAGE_MAX]; /* what happened, one sentence, UTF-8 */
+};
+
+/* Optional. Once, before the first invocation: load models, open files. Other than 0 = the function cannot run. */
+int warmcore_init(void);
+
+/*
+ * Mandatory. 0: the response is payload[0..length). Anything else: the invocation failed, with error_type and
+ * error_message; the payload is not used. The instance stays and gets the next invocation.
+ */
+int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response);
+
+typedef int (*warmcore_init_fn)(void);
+typedef int (*warmcore_handle_fn)(const struct warmcore_request *request, struct warmcore_response *response);
+
+/* Time left until the deadline: negative when it has passed, INT64_MAX when there is none. */
+static inline int64_t warmcore_remaining_ns(const struct warmcore_request *request)
+{
+	struct timespec now;
+
+	if (!request->deadline_ns)
+		return INT64_MAX;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)(request->deadline_ns - ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec));
+}
+
+/* Append formatted text to the response. 0, also when it no longer fits: length then says so to the caller. */
+__attribute__((format(printf, 2, 3))) static inline int warmcore_printf(struct warmcore_response *response,
+									const char *format, ...)
+{
+	size_t left = response->length < response->capacity ? response->capacity - response->length : 0;
+	va_list args;
+	int n;
+
+	/* vsnprintf wants a byte for its NUL: text that fills the buffer to the last byte counts as too long. */
+	va_start(args, format);
+	n = vsnprintf(left ? (char *)response->payload + response->length : NULL, left, format, args);
+	va_end(args);
+	if (n <= 0)
+		return n;
+	if ((size_t)n >= left && response->length <= response->capacity)
+		response->length = response->capacity + 1;
+	else if ((size_t)n < left)
+		response->length += (uint32_t)n;
+	return 0;
+}
+
+/* Fill the error fields and return -1: `return warmcore_error(response, "BadInput", "line %d is empty", n);` */
+__attribute__((format(printf, 3, 4))) static inline int warmcore_error(struct warmcore_response *response,
+								       const char *type, const char *format, ...)
+{
+	va_list args;
+
+	snprintf(response->error_type, sizeof(response->error_type), "%s", type);
+	va_start(args, format);
+	vsnprintf(response->error_message, sizeof(response->error_message), format, args);
+	va_end(args);
+	return -1;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * warmcore_channel.c - the channel as a CPython extension, _warmcore_channel.abi3.so. Optional: the runtime falls back
+ * to ctypes without it, and a no-op invocation then takes about a fifth longer (docs/RUNTIMES.md). Limited API, so one
+ * build serves every Python from 3.10 on.
+ *
+ *     cc -O2 -shared -fPIC $(python3-config --includes) -o _warmcore_channel.abi3.so warmcore_channel.c ../native/channel.c
+ *
+ * One channel a process, like the process it serves.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030a0000
+#include <Python.h>
+#include <errno.h>
+
+#include "../native/channel_client.h"
+
+static struct wc_client *client;
+
+static PyObject *fail(int err)
+{
+	errno = -err;
+	return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static int check_open(void)
+{
+	if (client)
+		return 0;
+	PyErr_SetString(PyExc_RuntimeError, "the channel is not open");
+	return -1;
+}
+
+static PyObject *channel_open(PyObject *self, PyObject *spec_object)
+{
+	PyObject *bytes = PyUnicode_AsUTF8String(spec_object);
+	const char *spec = bytes ? PyBytes_AsString(bytes) : NULL;
+	int err;
+
+	(void)self;
+	if (!spec) {
+		Py_XDECREF(bytes);
+		return NULL;
+	}
+	if (client) {
+		Py_DECREF(bytes);
+		return fail(-EBUSY);
+	}
+	err = wc_client_open_spec(spec, &client);
+	Py_DECREF(bytes);
+	return err ? fail(err) : PyLong_FromUnsignedLong(client->capacity);
+}
+
+static PyObject *channel_ready(PyObject *self, PyObject *unused)
+{
+	int err;
+
+	(void)self;
+	(void)unused;
+	if (check_open())
+		return NULL;
+	err = wc_client_ready(client);
+	if (err)
+		return fail(err);
+	Py_RETURN_NONE;
+}
+
+static PyObject *channel_init_error(PyObject *self, PyObject *payload)
+{
+	Py_ssize_t length;
+	char *data;
+	int err;
+
+	(void)self;
+	if (check_open() || PyBytes_AsStringAndSize(payload, &data, &length))
+		return NULL;
+	err = length > (Py_ssize_t)client->capacity ? -EMSGSIZE : wc_client_init_error(client, data, (uint32_t)length);
+	if (err)
+		return fail(err);
+	Py_RETURN_NONE;
+}
+
+static PyObject *channel_next(PyObject *self, PyObject *unused)
+{
+	const struct wc_message *request;
+	PyObject *tuple, *item;
+	int err;
+
+	(void)self;
+	(void)unused;
+	if (check_open())
+		return NULL;
+	for (;;) {
+		Py_BEGIN_ALLOW_THREADS
+		err = wc_client_next(client);
+		Py_END_ALLOW_THREADS
+		if (err != -EINTR)
+			break;
+		if (PyErr_CheckSignals())
+			return NULL;
+	}
+	if (err < 0)
+		return fail(err);
+	if (!err)
+		Py_RETURN_NONE;
+	request = client->request;
+	tuple = PyTuple_New(3);
+	if (!tuple)
+		return NULL;
+	/* PyTuple_SetItem takes the reference even when it fails, and a NULL item only makes it fail later: check each. */
+	item = PyBytes_FromStringAndSize((const char *)client->request_payload, request->length);
+	if (!item || PyTuple_SetItem(tuple, 0, item))
+		goto err_tuple;
+	item = PyLong_FromUnsignedLongLong(request->request_id);
+	if (!item || PyTuple_SetItem(tuple, 1, item))
+		goto err_tuple;
+	item = PyLong_FromUnsignedLongLong(request->deadline_ns);
+	if (!item || PyTuple_SetItem(tuple, 2, item))
+		goto err_tuple;
+	return tuple;
+
+err_tuple:
+	Py_DECREF(tuple);
+	return NULL;
+}
+
+static PyObject *channel_answer(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+	unsigned long kind, flags;
+	Py_ssize_t length;
+	char *data;
+	int err;
+
+	(void)self;
+	if (check_open())
+		return NULL;
+	if (count != 3) {
+		PyErr_SetString(PyExc_TypeError, "answer(kind, flags, payload)");
+		return NULL;
+	}
+	kind = PyLong_AsUnsignedLong(args[0]);
+	flags = PyLong_AsUnsignedLong(args[1]);
+	if (PyErr_Occurred() || PyBytes_AsStringAndSize(args[2], &data, &length))
+		return NULL;
+	err = length > (Py_ssize_t)client->capacity ?
+		      -EMSGSIZE :
+		      wc_client_answer(client, (uint32_t)kind, (uint32_t)flags, data, (uint32_t)length);
+	if (err)
+		return fail(err);
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
+	{ "ready", channel_ready, METH_NOARGS, "say READY" },
+	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
+	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns), or None at the end" },
+	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
+	{ NULL, NULL, 0, NULL },
+};
+
+static struct PyModuleDef module = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "_warmcore_channel",
+	.m_doc = "The instance's end of the warmcore channel.",
+	.m_size = -1,
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__warmcore_channel(void);
+
+PyMODINIT_FUNC PyInit__warmcore_channel(void)
+{
+	return PyModule_Create(&module);
+}

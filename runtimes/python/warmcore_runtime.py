@@ -1,0 +1,466 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The process that runs one Python function: `def handler(event, context)`.
+
+Started by the core agent with the environment that runtimes/abi/channel.h describes. Loads the function, says READY
+or INIT_ERROR, then serves one request at a time until SHUTDOWN. docs/RUNTIMES.md is the author's view of it.
+Python 3.9 or later; nothing but the standard library.
+"""
+
+import gc
+import json
+import os
+import signal
+import struct
+import sys
+import time
+
+READY, INIT_ERROR, REPLY, ERROR = 3, 4, 5, 6
+INVOKE, SHUTDOWN = 1, 2
+FLAG_BINARY = 1
+CAPACITY = 61440
+HEADER = struct.Struct("=IIIIQQ32x")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns
+HEADER_SIZE = 64
+assert HEADER.size == HEADER_SIZE
+
+RUNTIME_FOLDER = os.path.dirname(os.path.abspath(__file__))
+STACK_FRAMES_MAX = 64
+NO_DEADLINE_MS = 2**31 - 1
+
+
+# --- the channel: three ways to the same four calls -------------------------------------------------------------------
+#
+# next() -> (payload, request_id, deadline_ns), or None when the instance shall exit
+# answer(kind, flags, payload), ready(), init_error(payload): payload is bytes, at most CAPACITY
+
+
+class SocketChannel:
+    """socket:FD in plain Python: needs nothing built, costs two copies by the kernel."""
+
+    def __init__(self, spec):
+        self.fd = int(spec.partition(":")[2])
+        os.set_inheritable(self.fd, False)
+        os.set_blocking(self.fd, True)
+        self.buffer = bytearray(HEADER_SIZE + CAPACITY + 1)  # the extra byte shows a datagram that is too long
+        self.buffers = [self.buffer]
+        self.view = memoryview(self.buffer)
+        self.sequence = self.request_id = 0
+
+    def _send(self, sequence, kind, flags, payload):
+        head = HEADER.pack(sequence, kind, len(payload), flags, self.request_id, 0)
+        try:
+            os.writev(self.fd, (head, payload))
+        except (BrokenPipeError, ConnectionResetError):
+            raise SystemExit(0) from None
+
+    def ready(self):
+        self._send(0, READY, 0, b"")
+
+    def init_error(self, payload):
+        self._send(0, INIT_ERROR, 0, payload)
+
+    def next(self):
+        try:
+            received = os.readv(self.fd, self.buffers)
+        except ConnectionResetError:
+            return None
+        if not received:
+            return None
+        sequence, kind, length, _, request_id, deadline_ns = HEADER.unpack_from(self.buffer)
+        if received != HEADER_SIZE + length or length > CAPACITY or kind not in (INVOKE, SHUTDOWN):
+            raise OSError("the agent sent a malformed message")
+        if kind == SHUTDOWN:
+            return None
+        self.sequence = sequence
+        self.request_id = request_id
+        return bytes(self.view[HEADER_SIZE : HEADER_SIZE + length]), request_id, deadline_ns
+
+    def answer(self, kind, flags, payload):
+        self._send(self.sequence, kind, flags, payload)
+
+
+class CtypesChannel:
+    """futex:FD through libwarmcore-channel.so, for a Python that the extension was not built for."""
+
+    def __init__(self, spec):
+        import ctypes
+
+        library = ctypes.CDLL(os.path.join(RUNTIME_FOLDER, "libwarmcore-channel.so"))
+        client = ctypes.c_void_p()
+        self._check(library.wc_client_open_spec(os.fsencode(spec), ctypes.byref(client)))
+        self.client = client
+        # The first field of struct wc_client is the address of struct wc_channel, whose layout is the ABI.
+        address = ctypes.c_void_p.from_address(client.value).value
+        size = 3 * HEADER_SIZE + 2 * CAPACITY
+        self.view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+        self.request_at = 3 * HEADER_SIZE
+        self.answer_at = self.request_at + CAPACITY
+        self.answer_address = address + self.answer_at
+        u32, pointer = ctypes.c_uint32, ctypes.c_void_p
+        library.wc_client_ready.argtypes = (pointer,)
+        library.wc_client_next.argtypes = (pointer,)
+        library.wc_client_init_error.argtypes = (pointer, pointer, u32)
+        library.wc_client_answer.argtypes = (pointer, u32, u32, pointer, u32)
+        self.library = library
+        self._next = library.wc_client_next
+        self._answer = library.wc_client_answer
+
+    @staticmethod
+    def _check(result):
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+
+    def ready(self):
+        self._check(self.library.wc_client_ready(self.client))
+
+    def init_error(self, payload):
+        self.view[self.answer_at : self.answer_at + len(payload)] = payload
+        self._check(self.library.wc_client_init_error(self.client, self.answer_address, len(payload)))
+
+    def next(self):
+        while True:
+            result = self._next(self.client)
+            if result > 0:
+                break
+            if result == 0:
+                return None
+            if result != -4:  # EINTR: Python has run the signal's handler by now
+                self._check(result)
+        _, _, length, _, request_id, deadline_ns = HEADER.unpack_from(self.view, HEADER_SIZE)
+        return bytes(self.view[self.request_at : self.request_at + length]), request_id, deadline_ns
+
+    def answer(self, kind, flags, payload):
+        length = len(payload)
+        self.view[self.answer_at : self.answer_at + length] = payload
+        self._check(self._answer(self.client, kind, flags, self.answer_address, length))
+
+
+def open_channel():
+    spec = os.environ.pop("WARMCORE_CHANNEL", "")
+    transport = spec.partition(":")[0]
+    if transport == "socket":
+        return SocketChannel(spec)
+    if transport != "futex":
+        raise OSError("WARMCORE_CHANNEL is not futex:FD or socket:FD: only a warmcore agent can start this program")
+    if os.environ.get("WARMCORE_PYTHON_CHANNEL") != "ctypes":  # the variable is for measurements and tests
+        try:
+            import _warmcore_channel
+
+            _warmcore_channel.open(spec)
+            return _warmcore_channel
+        except ImportError:
+            pass
+    return CtypesChannel(spec)
+
+
+# --- events and results -----------------------------------------------------------------------------------------------
+
+
+class MarshalError(Exception):
+    """The handler's result cannot be sent."""
+
+
+def make_decoder():
+    """bytes -> value. scan_once is what json.loads does after it has skipped white space; most events have none."""
+    decoder = json.JSONDecoder()
+    scan, decode = decoder.scan_once, decoder.decode
+
+    def decode_event(payload):
+        text = str(payload, "utf-8")
+        try:
+            value, end = scan(text, 0)
+        except StopIteration:
+            return decode(text)  # leading white space, or an error that says where
+        return value if end == len(text) else decode(text)
+
+    return decode_event
+
+
+def make_encoder():
+    """value -> bytes. json.dumps builds a new C encoder for each call; keep one where this Python lets us."""
+    encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    encode = encoder.encode
+    markers = {}  # of containers being encoded: finds circular references
+    try:
+        from json.encoder import c_make_encoder, encode_basestring
+
+        kept = c_make_encoder(markers, encoder.default, encode_basestring, None, ":", ",", False, False, False)
+        probe = {"a": [1, 2.5, None, True, "\u00e9\n"]}
+        if "".join(kept(probe, 0)) == encode(probe):
+
+            def encode(value):
+                try:
+                    return "".join(kept(value, 0))
+                finally:
+                    markers.clear()
+
+    except (ImportError, TypeError):
+        pass
+
+    def encode_result(value):
+        try:
+            return encode(value).encode()
+        except Exception as error:  # a __repr__ or an iterator of the author's may raise anything
+            raise MarshalError("Unable to marshal response: %s" % error) from None
+
+    return encode_result
+
+
+class Context:
+    """What AWS calls the Lambda context object, plus request_id, core and deadline_ms."""
+
+    function_name = ""
+    function_version = "$LATEST"
+    invoked_function_arn = ""
+    memory_limit_in_mb = "128"
+    log_group_name = ""
+    log_stream_name = ""
+    identity = None
+    client_context = None
+    core = -1
+    timeout_ms = 0
+
+    def __init__(self, request_id, deadline_ns):
+        self.request_id = request_id
+        self._deadline_ns = deadline_ns
+
+    @classmethod
+    def configure(cls, environment):
+        cls.function_name = environment.get("WARMCORE_FUNCTION", "")
+        cls.invoked_function_arn = "arn:aws:lambda:local:000000000000:function:" + cls.function_name
+        cls.memory_limit_in_mb = environment.get("WARMCORE_MEMORY_MB", "128")
+        cls.core = int(environment.get("WARMCORE_CORE", "-1"))
+        cls.timeout_ms = int(environment.get("WARMCORE_TIMEOUT_MS", "0"))
+        cls.log_group_name = "/warmcore/" + cls.function_name
+        cls.log_stream_name = "core-%d/%d" % (cls.core, os.getpid())
+
+    @property
+    def aws_request_id(self):
+        return "00000000-0000-0000-%04x-%012x" % (self.request_id >> 48, self.request_id & 0xFFFFFFFFFFFF)
+
+    @property
+    def deadline_ms(self):
+        """Unix time in milliseconds, as in Lambda-Runtime-Deadline-Ms; 0 = none."""
+        return int(time.time() * 1000) + self.get_remaining_time_in_millis() if self._deadline_ns else 0
+
+    def get_remaining_time_in_millis(self):
+        if not self._deadline_ns:
+            return NO_DEADLINE_MS
+        return max(0, (self._deadline_ns - time.monotonic_ns()) // 1000000)
+
+    def log(self, message):
+        sys.stdout.write(str(message) + "\n")
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def text_of(error):
+    try:
+        return str(error)
+    except Exception:
+        return "<the exception's __str__ failed>"
+
+
+def stack_of(traceback_object):
+    """Lines as AWS Lambda sends them. Long stacks lose their middle."""
+    import traceback
+
+    frames = traceback.extract_tb(traceback_object)
+    lines = frames.format()  # folds the repeats of a runaway recursion
+    if len(lines) > STACK_FRAMES_MAX:
+        half = STACK_FRAMES_MAX // 2
+        lines[half:-half] = ["  ... %d frames left out ...\n" % (len(lines) - 2 * half)]
+    return lines
+
+
+def error_payload(error_type, message, stack=None):
+    """A JSON error object that fits: the stack goes first, from its middle, then the end of the message."""
+    stack = list(stack or ())
+    while True:
+        body = {"errorType": error_type, "errorMessage": message}
+        if stack:
+            body["stackTrace"] = stack
+        payload = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        if len(payload) <= CAPACITY:
+            return payload
+        if len(stack) > 2:
+            del stack[len(stack) // 2]
+        elif stack:
+            stack = []
+        else:
+            error_type = error_type[:256]
+            message = message[: len(message) // 2]
+
+
+def log_error(error_type, message, stack=None):
+    try:
+        sys.stderr.write("[ERROR] %s: %s\n" % (error_type, message))
+        if stack:
+            sys.stderr.write("Traceback (most recent call last):\n%s" % "".join(stack))
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # no log, or the function closed or replaced it
+
+
+def flush_logs():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+# --- loading ----------------------------------------------------------------------------------------------------------
+
+
+class RuntimeFailure(Exception):
+    def __init__(self, error_type, message, stack=None):
+        super().__init__(message)
+        self.error_type = error_type
+        self.stack = stack
+
+
+def user_frames(traceback_object):
+    """Skip the frames of this file and of the import machinery above the author's first one."""
+    while traceback_object is not None:
+        name = traceback_object.tb_frame.f_code.co_filename
+        if name != __file__ and "importlib" not in name:
+            return traceback_object
+        traceback_object = traceback_object.tb_next
+    return None
+
+
+def load_handler(code, handler):
+    import importlib
+
+    module_name, dot, function_name = handler.rpartition(".")
+    module_name = module_name.replace("/", ".")
+    if not dot or not module_name or not function_name or module_name.startswith("."):
+        raise RuntimeFailure("Runtime.MalformedHandlerName", "Bad handler '%s': expected \"file.function\"" % handler)
+    sys.path[0] = code  # was the runtime's own folder
+    try:
+        module = importlib.import_module(module_name)
+    except SyntaxError as error:
+        where = '  File "%s" Line %s\n    %s\n' % (error.filename, error.lineno, (error.text or "").rstrip())
+        raise RuntimeFailure(
+            "Runtime.UserCodeSyntaxError", "Syntax error in module '%s': %s" % (module_name, error), [where]
+        ) from None
+    except ImportError as error:
+        raise RuntimeFailure(
+            "Runtime.ImportModuleError",
+            "Unable to import module '%s': %s" % (module_name, error),
+            stack_of(user_frames(error.__traceback__)),
+        ) from None
+    except SystemExit:
+        raise
+    except BaseException as error:
+        stack = stack_of(user_frames(error.__traceback__))
+        raise RuntimeFailure(type(error).__name__, text_of(error), stack) from None
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        message = "Handler '%s' missing on module '%s'" % (function_name, module_name)
+        raise RuntimeFailure("Runtime.HandlerNotFound", message)
+    return function
+
+
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+def bytes_of(result):
+    """A binary function's result as bytes: a string, or whatever has the buffer protocol. None: it has not."""
+    if isinstance(result, str):
+        return result.encode()
+    if result is None:
+        return b""
+    try:
+        return memoryview(result).tobytes()
+    except (TypeError, ValueError, BufferError):
+        return None
+
+
+def serve(channel, handler, binary):
+    decode, encode = make_decoder(), make_encoder()
+    wait, answer = channel.next, channel.answer
+    while True:
+        request = wait()
+        if request is None:
+            return
+        payload, request_id, deadline_ns = request
+        kind, flags = REPLY, 0
+        try:
+            if binary:
+                event = payload
+            elif payload:
+                try:
+                    event = decode(payload)
+                except (ValueError, RecursionError) as error:
+                    raise RuntimeFailure("Runtime.InvalidEvent", "The event is not valid JSON: %s" % error) from None
+            else:
+                event = {}
+            result = handler(event, Context(request_id, deadline_ns))
+            if isinstance(result, (bytes, bytearray, memoryview)):
+                reply, flags = bytes(result), FLAG_BINARY
+            elif binary:
+                reply = bytes_of(result)
+                if reply is None:
+                    reply = encode(result)
+                else:
+                    flags = FLAG_BINARY
+            else:
+                reply = encode(result)
+            if len(reply) > CAPACITY:
+                raise RuntimeFailure(
+                    "Runtime.ResponseTooLarge",
+                    "The response is %d bytes, the limit is %d bytes" % (len(reply), CAPACITY),
+                )
+        except SystemExit:
+            raise  # the process ends; the agent answers for it
+        except RuntimeFailure as error:
+            kind, flags, reply = ERROR, 0, error_payload(error.error_type, text_of(error))
+            log_error(error.error_type, text_of(error))
+        except MarshalError as error:
+            kind, flags, reply = ERROR, 0, error_payload("Runtime.MarshalError", text_of(error))
+            log_error("Runtime.MarshalError", text_of(error))
+        except BaseException as error:
+            name, message = type(error).__name__, text_of(error)
+            stack = stack_of(user_frames(error.__traceback__))
+            kind, flags, reply = ERROR, 0, error_payload(name, message, stack)
+            log_error(name, message, stack)
+        flush_logs()  # the log is complete before the reply is out
+        answer(kind, flags, reply)
+        # Let go before the next wait: an instance may stay idle for minutes.
+        request = payload = event = result = reply = None
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda signo, frame: os._exit(0))
+    # One core an invocation: thread pools of numerical libraries would only take turns on it.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # a crash loses at most a line
+    try:
+        channel = open_channel()
+    except OSError as error:
+        sys.stderr.write("warmcore_runtime.py: no channel: %s\n" % error)
+        return 2
+    environment = os.environ
+    Context.configure(environment)
+    try:
+        handler = load_handler(environment.get("WARMCORE_CODE", "."), environment.get("WARMCORE_HANDLER", ""))
+    except RuntimeFailure as error:
+        log_error(error.error_type, text_of(error), error.stack)
+        flush_logs()
+        channel.init_error(error_payload(error.error_type, text_of(error), error.stack))
+        return 1
+    flush_logs()
+    # What is loaded stays loaded: keep the collector from walking it for ever, and its pages shared after a fork.
+    gc.collect()
+    gc.freeze()
+    channel.ready()
+    serve(channel, handler, environment.get("WARMCORE_EVENT") == "binary")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
