@@ -22,11 +22,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LOST_NS (100 * WC_MS) /* a redirect takes microseconds; after this long it has failed */
-#define STOP_GRACE_S 3	      /* for functions under way when the node stops */
-#define POLL_FIRST_NS (10 * WC_US)
-#define POLL_MOST_NS (50 * WC_US)
-#define POLL_PROBE_EVERY 256 /* with auto, polling that does not pay is tried again this often */
+#define LOST_NS (100 * WC_MS)	  /* a redirect takes microseconds; after this long it has failed */
+#define STOP_GRACE_S 3		  /* for functions under way when the node stops */
+#define POLL_AUTO_NS (50 * WC_US) /* with auto: what a wake-up across CPUs costs both ways on a virtual machine */
+#define POLL_SCORE_MAX 8
 
 /* The daemon's side of the pending queues: one per shard. The lock also covers the pending socket's receive ring. */
 struct pending {
@@ -221,29 +220,37 @@ static bool poll_for(struct wc_agent *agent, uint64_t ns)
 }
 
 /*
- * Wait until something is there for this agent, or somebody wakes it. Polling saves the wake-up when the next request
- * comes soon from another CPU, and is a pure loss when the client needs this very CPU to send it: so with `auto` the time
- * follows success.
+ * With `auto`: would polling have met this job? It has to come soon, and by way of another CPU: one that this very CPU
+ * delivers comes from a client that could not have run while the agent polled. A few such jobs in a row switch polling
+ * on, a few others off.
  */
+static void learn_polling(struct wc_agent *agent, const struct wc_job *job)
+{
+	bool met = !(job->how & WC_HOW_LOCAL) && job->arrival - agent->idle_since < POLL_AUTO_NS;
+
+	if (agent->node->options.poll_us != WC_POLL_AUTO || job->arrival < agent->idle_since)
+		return; /* it was there already: that says nothing */
+	if (met && agent->poll_score < POLL_SCORE_MAX)
+		agent->poll_score++;
+	else if (!met && agent->poll_score)
+		agent->poll_score--;
+	agent->poll_ns = agent->poll_score > POLL_SCORE_MAX / 2 ? POLL_AUTO_NS : 0;
+}
+
+/* Wait until something is there for this agent, or somebody wakes it. */
 static void wait_for_work(struct wc_agent *agent)
 {
 	struct wc_node *node = agent->node;
 	struct pollfd fds[WC_SHARDS_MAX + 1];
-	bool adapt = node->options.poll_us == WC_POLL_AUTO;
 	uint32_t count = 0;
 	uint64_t drained;
 
-	if (adapt && !agent->poll_ns && ++agent->idle_rounds % POLL_PROBE_EVERY == 0)
-		agent->poll_ns = POLL_FIRST_NS;
-	if (agent->poll_ns) {
-		if (poll_for(agent, agent->poll_ns)) {
-			agent->counters.polled++;
-			if (adapt && agent->poll_ns < POLL_MOST_NS)
-				agent->poll_ns *= 2;
-			return;
-		}
-		if (adapt)
-			agent->poll_ns = agent->poll_ns > POLL_FIRST_NS / 4 ? agent->poll_ns / 2 : 0;
+	agent->idle_since = wc_now();
+	if (own_visible(agent))
+		return;
+	if (agent->poll_ns && poll_for(agent, agent->poll_ns)) {
+		agent->counters.polled++;
+		return;
 	}
 	fds[count].fd = agent->wake;
 	fds[count++].events = POLLIN;
@@ -317,6 +324,8 @@ static void *agent_main(void *argument)
 			if (wc_take_core(&node->tables, agent->core))
 				mark_own(agent);
 			owned = true;
+			if (job->payload) /* else it was damaged */
+				learn_polling(agent, job);
 		}
 		if (!job && owned)
 			job = take_pending(agent, &space);
@@ -375,7 +384,7 @@ int wc_agents_start(struct wc_node *node, struct wc_fault *fault)
 		agent->core = i;
 		agent->cpu = node->options.cpus[i];
 		agent->entry = &node->tables.wc_cores[i];
-		agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? POLL_FIRST_NS : node->options.poll_us * WC_US;
+		agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? 0 : node->options.poll_us * WC_US;
 		agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		agent->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
 		if (agent->wake < 0 || !agent->buffer)

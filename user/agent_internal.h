@@ -21,8 +21,9 @@ struct wc_agent {
 	struct wc_core *entry;	       /* in wc_cores */
 	struct wc_instance *instances; /* idle ones, most recently used first */
 	uint32_t instance_count;
-	uint64_t poll_ns; /* how long to poll before blocking, now */
-	uint32_t idle_rounds;
+	uint64_t poll_ns;    /* how long to poll before blocking, now */
+	uint32_t poll_score; /* of the last jobs that polling would have met */
+	uint64_t idle_since;
 	struct wc_xsk *unsent; /* socket with frames that wait for wc_xsk_flush() */
 	uint8_t *buffer;       /* a message with the largest payload */
 	struct wc_agent_counters counters;

@@ -24,6 +24,8 @@
 #define SOCKET_BUFFER (4 * (WC_CHANNEL_CAPACITY + 4096))
 #define ENVIRONMENT_ENTRIES 256
 
+#define SLICE_NS 100000 /* the shortest that Linux takes */
+
 /* Everything the child needs, prepared before vfork(): between vfork() and exec only system calls are allowed. */
 struct plan {
 	const char *path;
@@ -164,6 +166,25 @@ static void env_fill(struct environment *environment, const struct wc_instance *
 /* --- the child --- */
 
 /*
+ * Ask for a short time slice (Linux 6.12; older kernels ignore it). A task that wakes up with a shorter slice than the
+ * running one preempts it: the instance runs as soon as the agent on its CPU has woken it, and has mostly answered when
+ * the agent gets to wait, which saves the agent's sleep and its wake-up. It changes no shares, so failure is no error.
+ */
+static void set_slice(void)
+{
+	struct { /* struct sched_attr, whose header does not go together with sched.h */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attr = { .size = sizeof(attr), .nice = getpriority(PRIO_PROCESS, 0), .runtime = SLICE_NS };
+
+	_Static_assert(sizeof(attr) == 48, "SCHED_ATTR_SIZE_VER0");
+	syscall(SYS_sched_setattr, 0, &attr, 0);
+}
+
+/*
  * Runs in the child, in the parent's memory: system calls only, raw where glibc would act on all threads of the daemon.
  * Returns the number of the step that failed.
  */
@@ -183,6 +204,7 @@ static int child_setup(const struct plan *plan)
 	CPU_SET((size_t)plan->cpu, &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
 		return 3;
+	set_slice();
 	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes))
 		return 4;
 	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, plan->uid, plan->uid, plan->uid) ||
