@@ -6,7 +6,9 @@
  * Mechanism. One run handles one frame on the CPU of its receive queue: parse (parse.h), decide (decide.h), then
  *   to_core     redirect into wc_core_sockets[shard * core_count + core], the socket of the core's agent on this queue
  *   to_pending  redirect into wc_pending_sockets[shard]; whichever agent becomes idle first takes it from there
- *   error, busy turn the frame around (answer.h) and XDP_TX it, header only, so never longer than the request
+ *   error, busy turn the frame around (answer.h) and XDP_TX it, header only, so never longer than the request; on veth
+ *               redirect it to the same device instead: veth leaves an XDP_TX frame in the peer's ring without waking the
+ *               peer unless that has an XDP program of its own (Linux 6.18, veth_xdp_flush())
  *   pass        untouched to the stack: other people's packets, and what the node's UDP socket serves (fragments,
  *               options, retransmissions that may deserve their cached reply)
  *
@@ -81,7 +83,7 @@ static __always_inline bool addressed_to_us(const struct wc_config *config, cons
 }
 
 /*
- * Answer in the kernel with a header and nothing else; the outcome decides type and code. Returns XDP_TX, or XDP_DROP
+ * Answer in the kernel with a header and nothing else; the outcome decides type and code. Returns XDP_TX or XDP_REDIRECT, or XDP_DROP
  * when the frame cannot be turned around. A global function: the verifier checks it once, not for every outcome.
  */
 __attribute__((noinline)) int wc_answer_in_kernel(struct xdp_md *ctx, __u32 outcome)
@@ -130,6 +132,8 @@ __attribute__((noinline)) int wc_answer_in_kernel(struct xdp_md *ctx, __u32 outc
 	wc_answer_header(header, &answer);
 	wc_answer_frame(&packet, WC_HEADER_LEN);
 	wc_answer_checksum(&packet, wc_sum(header, WC_HEADER_LEN, 0), WC_HEADER_LEN);
+	if (config && config->tx_ifindex)
+		return bpf_redirect(config->tx_ifindex, 0);
 	return XDP_TX;
 drop:
 	return XDP_DROP;
@@ -273,7 +277,7 @@ int wc_dispatch(struct xdp_md *ctx)
 		break;
 	default:
 		verdict = wc_answer_in_kernel(ctx, outcome);
-		if (verdict != XDP_TX)
+		if (verdict != XDP_TX && verdict != XDP_REDIRECT)
 			outcome = WC_OUTCOME_drop_reply;
 	}
 	wc_count_outcome(counters, outcome);

@@ -37,8 +37,10 @@ struct wc_config {
 	__u16 shard_count; /* 1..WC_SHARDS_MAX; receive queue q belongs to shard q % shard_count */
 	__u32 core_count;  /* 1..WC_CORES_MAX */
 	__u32 pending_max; /* invocations each shard's pending queue may hold */
+	__u32 tx_ifindex;  /* device to redirect in-kernel answers to; 0: XDP_TX. Needed on veth, see dispatch.bpf.c */
 	__u32 addr4_count;
 	__u32 addr6_count;
+	__u32 pad;
 	__be32 addr4[WC_ADDRESSES_MAX]; /* network order, as in the packet */
 	__be32 addr6[WC_ADDRESSES_MAX][4];
 	__u64 seen_key[2];	     /* random; makes the at-most-once fingerprint unpredictable */

@@ -387,7 +387,8 @@ int wc_agents_start(struct wc_node *node, struct wc_fault *fault)
 		agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? 0 : node->options.poll_us * WC_US;
 		agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		agent->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
-		if (agent->wake < 0 || !agent->buffer)
+		agent->staged = malloc(sizeof(*agent->staged));
+		if (agent->wake < 0 || !agent->buffer || !agent->staged)
 			return wc_fail(fault, ENOMEM, "out of memory or files for the agent of core %u", i);
 		mark_own(agent);
 		error = pthread_create(&agent->thread, NULL, agent_main, agent);
@@ -419,6 +420,7 @@ void wc_agents_stop(struct wc_node *node)
 		if (node->agents[i].wake > 0)
 			close(node->agents[i].wake);
 		free(node->agents[i].buffer);
+		free(node->agents[i].staged);
 	}
 	free(node->agents);
 	node->agents = NULL;

@@ -10,6 +10,14 @@
 
 #define WC_INSTANCES_PER_CORE 16 /* idle ones beyond this are stopped, least recently used first */
 
+/* A reply on its way to the stack's socket. */
+struct wc_datagram {
+	struct wc_identity to;
+	struct in6_addr local;
+	struct wc_header header;
+	uint8_t payload[WC_PAYLOAD_MAX];
+};
+
 struct wc_agent {
 	alignas(64) struct wc_node *node;
 	uint32_t core;
@@ -25,6 +33,8 @@ struct wc_agent {
 	uint32_t poll_score; /* of the last jobs that polling would have met */
 	uint64_t idle_since;
 	struct wc_xsk *unsent; /* socket with frames that wait for wc_xsk_flush() */
+	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
+	uint32_t staged_len;
 	uint8_t *buffer;       /* a message with the largest payload */
 	struct wc_agent_counters counters;
 };

@@ -140,7 +140,7 @@ static json_t *tail_of(const char *path, json_int_t lines)
 	}
 	text[n > 0 ? n : 0] = 0;
 	at = text + (n > 0 ? n : 0);
-	while (at > text) {
+	while (lines > 0 && at > text) {
 		if (at[-1] == '\n' && at != text + n && lines-- <= 1)
 			break;
 		at--;

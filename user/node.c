@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -47,6 +48,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 	config->pending_max = node->options.pending_max;
 	config->retry_after_ns = RETRY_AFTER_NS;
 	wc_setup_addresses(node);
+	if (wc_setup_is_veth(node))
+		config->tx_ifindex = (uint32_t)wc_setup_ifindex(node);
 	if (legacy->seen) {
 		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
 		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
@@ -146,9 +149,28 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 	return wc_watch_open(logs, loop.epoll, fault);
 }
 
+static bool holder_is_dying(int lock)
+{
+	char text[32] = "", path[64], line[256] = "", *state;
+	FILE *file;
+
+	if (pread(lock, text, sizeof(text) - 1, 0) <= 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)strtol(text, NULL, 10));
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = 0;
+	fclose(file);
+	state = strrchr(line, ')');
+	return !state || !state[1] || strchr("ZXx", state[2]);
+}
+
 static int take_lock(struct wc_node *node, struct wc_fault *fault)
 {
 	char path[160];
+	int busy = 0;
 
 	if (mkdir(WC_RUN_ROOT, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s; the daemon needs root", WC_RUN_ROOT,
@@ -159,7 +181,10 @@ static int take_lock(struct wc_node *node, struct wc_fault *fault)
 	loop.lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (loop.lock < 0)
 		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
-	if (flock(loop.lock, LOCK_EX | LOCK_NB))
+	/* A daemon that was just killed holds its lock until its last thread is gone. */
+	for (int i = 0; i < 500 && (busy = flock(loop.lock, LOCK_EX | LOCK_NB)) && holder_is_dying(loop.lock); i++)
+		usleep(10000);
+	if (busy)
 		return wc_fail(fault, EBUSY,
 			       "a node named %s is already running; stop it with `warmcore --node %s down`",
 			       node->options.name, node->options.name);

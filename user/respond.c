@@ -171,7 +171,23 @@ void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const st
 	}
 	wc_answer_header(&header, &answer);
 	wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload, response->payload_len);
-	if (wc_stack_send(node->stack, &job->id, &job->local, &header, response->payload, response->payload_len))
+	wc_agent_flush(agent); /* one at a time */
+	agent->staged->to = job->id;
+	agent->staged->local = job->local;
+	agent->staged->header = header;
+	if (response->payload_len)
+		memcpy(agent->staged->payload, response->payload, response->payload_len);
+	agent->staged_len = WC_HEADER_LEN + response->payload_len;
+}
+
+static void flush_staged(struct wc_agent *agent)
+{
+	struct wc_datagram *staged = agent->staged;
+	uint32_t payload_len = agent->staged_len - WC_HEADER_LEN;
+
+	agent->staged_len = 0;
+	if (wc_stack_send(agent->node->stack, &staged->to, &staged->local, &staged->header, staged->payload,
+			  payload_len))
 		agent->counters.replies_failed++;
 	else
 		agent->counters.replies_slow++;
@@ -179,6 +195,8 @@ void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const st
 
 void wc_agent_flush(struct wc_agent *agent)
 {
+	if (agent->staged_len)
+		flush_staged(agent);
 	if (!agent->unsent)
 		return;
 	/* The kernel sends up to 32 at a call and may be short of memory: what is left goes with another call. */

@@ -10,6 +10,8 @@
 #include <ifaddrs.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -124,6 +126,21 @@ void wc_setup_remove_device(struct wc_node *node)
 int wc_setup_ifindex(const struct wc_node *node)
 {
 	return (int)if_nametoindex(node->dev);
+}
+
+bool wc_setup_is_veth(const struct wc_node *node)
+{
+	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool veth;
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", node->dev);
+	request.ifr_data = (void *)&info;
+	veth = fd >= 0 && !ioctl(fd, SIOCETHTOOL, &request) && !strcmp(info.driver, "veth");
+	if (fd >= 0)
+		close(fd);
+	return veth;
 }
 
 void wc_setup_addresses(struct wc_node *node)

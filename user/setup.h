@@ -11,6 +11,8 @@
 int wc_setup_device(struct wc_node *node, struct wc_fault *fault);
 void wc_setup_remove_device(struct wc_node *node);
 int wc_setup_ifindex(const struct wc_node *node);
+/* Is it one end of a veth pair? */
+bool wc_setup_is_veth(const struct wc_node *node);
 
 /* Enter the device's addresses into wc_config: what the XDP program takes as addressed to the node. */
 void wc_setup_addresses(struct wc_node *node);
