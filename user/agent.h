@@ -17,7 +17,7 @@
 struct wc_job {
 	struct wc_identity id;
 	struct wc_fingerprint print; /* of id */
-	struct in6_addr local; /* address that the request was sent to */
+	struct in6_addr local;	     /* address that the request was sent to */
 	uint32_t function_id;
 	uint32_t deadline_us;
 	uint64_t arrival;

@@ -32,10 +32,10 @@ struct wc_agent {
 	uint64_t poll_ns;    /* how long to poll before blocking, now */
 	uint32_t poll_score; /* of the last jobs that polling would have met */
 	uint64_t idle_since;
-	struct wc_xsk *unsent; /* socket with frames that wait for wc_xsk_flush() */
+	struct wc_xsk *unsent;	    /* socket with frames that wait for wc_xsk_flush() */
 	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
 	uint32_t staged_len;
-	uint8_t *buffer;       /* a message with the largest payload */
+	uint8_t *buffer; /* a message with the largest payload */
 	struct wc_agent_counters counters;
 };
 

@@ -21,6 +21,7 @@
 /* What all instances of a node share. */
 struct wc_launcher {
 	char runtimes[256]; /* folder with native/, python/ and node/ */
+	char name[32];	    /* of the node; marks its processes (WARMCORE_NODE) */
 	char node[256];	    /* path of Node.js, empty if there is none */
 	char python[64];
 	int netns; /* of instances: nothing in it; -1 if it could not be made */

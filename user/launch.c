@@ -83,13 +83,14 @@ static void find_program(const char *name, char *out, size_t size)
 	out[0] = 0;
 }
 
-int wc_launcher_open(struct wc_launcher *launcher, const char *runtimes, struct wc_fault *fault)
+int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault)
 {
 	pthread_t thread;
 	int error;
 
 	memset(launcher, 0, sizeof(*launcher));
 	launcher->netns = -1;
+	snprintf(launcher->name, sizeof(launcher->name), "%s", node);
 	snprintf(launcher->runtimes, sizeof(launcher->runtimes), "%s", runtimes);
 	snprintf(launcher->python, sizeof(launcher->python), "/usr/bin/python3");
 	find_program("node", launcher->node, sizeof(launcher->node));
@@ -139,7 +140,7 @@ static void env_free(struct environment *environment)
 		free(environment->entry[i]);
 }
 
-static void env_fill(struct environment *environment, const struct wc_instance *instance, bool socket)
+static void env_fill(struct environment *environment, const char *node, const struct wc_instance *instance, bool socket)
 {
 	const struct wc_fn *fn = instance->fn;
 	const char *key;
@@ -152,6 +153,7 @@ static void env_fill(struct environment *environment, const struct wc_instance *
 	env_add(environment, "OPENBLAS_NUM_THREADS=1"); /* one function, one core: more threads would only fight */
 	env_add(environment, "OMP_NUM_THREADS=1");
 	env_add(environment, "WARMCORE_CHANNEL=%s:%d", socket ? "socket" : "futex", CHANNEL_FD);
+	env_add(environment, "WARMCORE_NODE=%s", node);
 	env_add(environment, "WARMCORE_FUNCTION=%s", fn->manifest.name);
 	env_add(environment, "WARMCORE_HANDLER=%s", fn->manifest.handler);
 	env_add(environment, "WARMCORE_CODE=%s", fn->code);
@@ -344,11 +346,13 @@ static int start_process(struct wc_instance *instance, struct plan *plan, struct
 	plan->output = move_up(output[1]);
 	plan->null = move_up(open("/dev/null", O_RDONLY | O_CLOEXEC));
 	plan->parent = getpid();
+	wc_watch_begin_launch();
 	pid = plan->null < 0 ? -errno : spawn(plan, &step);
 	close(plan->output);
 	if (plan->null >= 0)
 		close(plan->null);
 	if (pid < 0) {
+		wc_watch_end_launch();
 		close(output[0]);
 		return wc_fail(fault, -pid, "cannot start %s: %s: %s", plan->path, step_names[step], strerror(-pid));
 	}
@@ -356,6 +360,7 @@ static int start_process(struct wc_instance *instance, struct plan *plan, struct
 	instance->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	instance->watch =
 		instance->pidfd < 0 ? NULL : wc_watch_add(pid, instance->pidfd, output[0], instance->fn->manifest.name);
+	wc_watch_end_launch();
 	if (!instance->watch) {
 		error = wc_fail(fault, errno, "cannot watch the function's process: %s", strerror(errno));
 		close(output[0]);
@@ -405,7 +410,7 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 		argv[1] = heap;
 		argv[2] = script;
 	}
-	env_fill(&environment, instance, socket);
+	env_fill(&environment, launcher->name, instance, socket);
 	if (environment.failed) {
 		env_free(&environment);
 		return wc_fail(fault, E2BIG, "the environment of function %s is too large", fn->manifest.name);

@@ -15,7 +15,7 @@
 #define WC_UID_BASE 1879048192u /* 0x70000000: above what distributions and containers hand out */
 
 /* Find the runtimes and make the network namespace of instances. `runtimes`: folder that holds them. */
-int wc_launcher_open(struct wc_launcher *launcher, const char *runtimes, struct wc_fault *fault);
+int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault);
 void wc_launcher_close(struct wc_launcher *launcher);
 
 /* Start the process for instance->fn; fills pid, pidfd, channel or socket, and watch. */

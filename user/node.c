@@ -211,7 +211,7 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	fill_tables(node, legacy);
 	error = wc_setup_runtimes(node, runtimes, sizeof(runtimes), fault);
 	if (!error)
-		error = wc_launcher_open(&node->launcher, runtimes, fault);
+		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, fault);
 	if (!error)
 		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables, fault);
 	if (!error && !(node->replies = wc_replies_new()))
@@ -281,6 +281,7 @@ static void tick(struct wc_node *node)
 
 	if (read(loop.timer, &expirations, sizeof(expirations)) < 0)
 		return;
+	wc_watch_reap_stray();
 	for (uint32_t s = 0; s < node->shard_count; s++)
 		waiting += wc_pending_count(&node->tables.wc_shards[s]);
 	for (uint32_t i = 0; i < node->agents_started; i++) {

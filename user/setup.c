@@ -2,6 +2,7 @@
 /* setup.c - see setup.h. */
 #include "user/setup.h"
 
+#include "user/launch.h"
 #include "user/log.h"
 #include "user/tree.h"
 
@@ -277,30 +278,39 @@ void wc_setup_remove_runtimes(const char *name)
 
 /* --- what a killed daemon leaves --- */
 
-/* Instances die with the daemon (PR_SET_PDEATHSIG); this is for one that was between fork and prctl, or forked itself. */
+/* Is `pid` a process of a function of this node? By user id and by the mark in the environment it was started with. */
+static bool belongs_to(pid_t pid, const char *mark, size_t mark_len)
+{
+	char path[64], environment[16384];
+	struct stat status;
+	size_t n = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	file = fopen(path, "re");
+	if (file) {
+		if (!fstat(fileno(file), &status))
+			n = fread(environment, 1, sizeof(environment), file);
+		fclose(file);
+	}
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return n && !stat(path, &status) && status.st_uid >= WC_UID_BASE &&
+	       status.st_uid < WC_UID_BASE + WC_FUNCTIONS_MAX && memmem(environment, n, mark, mark_len);
+}
+
+/* Instances die with the daemon (PR_SET_PDEATHSIG); what they have started does not. */
 static int kill_instances(const char *name)
 {
-	char path[300], command[16384], needle[300];
+	char mark[64];
+	int len = snprintf(mark, sizeof(mark), "WARMCORE_NODE=%s", name);
 	struct dirent *entry;
 	int killed = 0;
 	DIR *proc = opendir("/proc");
 
-	snprintf(needle, sizeof(needle), "%s/%s/runtimes/", WC_RUN_ROOT, name);
 	while (proc && (entry = readdir(proc))) {
-		int pid = (int)strtol(entry->d_name, NULL, 10);
-		size_t n;
-		FILE *file;
+		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-		if (pid <= 1 || pid == getpid())
-			continue;
-		snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
-		file = fopen(path, "re");
-		if (!file)
-			continue;
-		n = fread(command, 1, sizeof(command) - 1, file);
-		fclose(file);
-		command[n] = 0;
-		if (n && memmem(command, n, needle, strlen(needle)) && !kill(pid, SIGKILL))
+		if (pid > 1 && belongs_to(pid, mark, (size_t)len + 1) && !kill(pid, SIGKILL))
 			killed++;
 	}
 	if (proc)

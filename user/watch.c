@@ -5,6 +5,7 @@
 #include "user/clock.h"
 #include "user/log.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,12 +28,17 @@
 #define OUTPUT_TAG 1UL /* in the pointer of an epoll event: this is about the output, not the pidfd */
 
 static struct {
+	pthread_rwlock_t launch; /* readers start processes, the writer looks for orphans */
 	pthread_mutex_t lock;
 	struct wc_watch *first;
 	int count;
 	int epoll;
 	char dir[400];
-} watches = { .lock = PTHREAD_MUTEX_INITIALIZER, .epoll = -1 };
+} watches = {
+	.launch = PTHREAD_RWLOCK_INITIALIZER,
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+	.epoll = -1,
+};
 
 int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault)
 {
@@ -39,6 +46,9 @@ int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault)
 		return wc_fail(fault, errno, "cannot create %s: %s", log_dir, strerror(errno));
 	snprintf(watches.dir, sizeof(watches.dir), "%s", log_dir);
 	watches.epoll = epoll;
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+		return wc_fail(fault, errno, "cannot become the subreaper of functions' processes: %s",
+			       strerror(errno));
 	return 0;
 }
 
@@ -161,6 +171,89 @@ static void wake_agent(struct wc_watch *watch)
 		shutdown(watch->socket, SHUT_RDWR);
 }
 
+void wc_watch_begin_launch(void)
+{
+	pthread_rwlock_rdlock(&watches.launch);
+}
+
+void wc_watch_end_launch(void)
+{
+	pthread_rwlock_unlock(&watches.launch);
+}
+
+static bool is_watched(pid_t pid)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&watches.lock);
+	for (struct wc_watch *at = watches.first; at; at = at->next)
+		found |= at->pid == pid;
+	pthread_mutex_unlock(&watches.lock);
+	return found;
+}
+
+/* Parent of a process, or 0. */
+static pid_t parent_of(const char *pid)
+{
+	char path[64], line[512] = "", *end;
+	int parent = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%.20s/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = 0;
+	fclose(file);
+	end = strrchr(line, ')'); /* the name may contain anything */
+	if (!end || strlen(end) < 5)
+		return 0;
+	parent = (int)strtol(end + 4, NULL, 10);
+	return parent;
+}
+
+/*
+ * A function's process is gone: what it had started in sessions of their own is now the daemon's child. Kill it, and what
+ * that leaves in turn. Bounded: what is started faster than this is left for the next death.
+ */
+static void kill_orphans(void)
+{
+	for (int round = 0; round < 64; round++) {
+		DIR *proc = opendir("/proc");
+		struct dirent *entry;
+		int killed = 0;
+
+		pthread_rwlock_wrlock(&watches.launch);
+		while (proc && (entry = readdir(proc))) {
+			pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+			if (pid <= 0 || parent_of(entry->d_name) != getpid() || is_watched(pid))
+				continue;
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			killed++;
+		}
+		pthread_rwlock_unlock(&watches.launch);
+		if (proc)
+			closedir(proc);
+		if (!killed)
+			return;
+	}
+}
+
+void wc_watch_reap_stray(void)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+		return;
+	pthread_rwlock_wrlock(&watches.launch);
+	if (!is_watched(info.si_pid))
+		waitpid(info.si_pid, NULL, WNOHANG);
+	pthread_rwlock_unlock(&watches.launch);
+}
+
 static void reap(struct wc_watch *watch)
 {
 	struct wc_watch **link;
@@ -171,6 +264,14 @@ static void reap(struct wc_watch *watch)
 		watch->crashed = info.si_code != CLD_EXITED;
 		watch->status = info.si_status;
 	}
+	pthread_mutex_lock(&watches.lock);
+	for (link = &watches.first; *link && *link != watch; link = &(*link)->next)
+		;
+	if (*link)
+		*link = watch->next;
+	watches.count--;
+	pthread_mutex_unlock(&watches.lock);
+	kill_orphans();
 	epoll_ctl(watches.epoll, EPOLL_CTL_DEL, watch->pidfd, NULL);
 	for (int i = 0; i < 64 && watch->output >= 0;
 	     i++) { /* what it said last; a grandchild may keep the pipe open */
@@ -185,13 +286,6 @@ static void reap(struct wc_watch *watch)
 		watch->output = -1;
 	}
 	wake_agent(watch);
-	pthread_mutex_lock(&watches.lock);
-	for (link = &watches.first; *link && *link != watch; link = &(*link)->next)
-		;
-	if (*link)
-		*link = watch->next;
-	watches.count--;
-	pthread_mutex_unlock(&watches.lock);
 	wc_watch_put(watch);
 }
 

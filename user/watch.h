@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * watch.h - the main loop's side of instances: it reaps them, wakes whoever waits for one that died, and writes what they
+ * watch.h - the main loop's side of instances: it reaps them and what they left running (the daemon is the subreaper of all that
+ * functions start), wakes whoever waits for one that died, and writes what they
  * print to the log of their function (STATE/logs/NAME.log, at most 4 MiB, one older file kept).
  */
 #ifndef WC_WATCH_H
@@ -31,6 +32,12 @@ struct wc_watch {
 int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault);
 void wc_watch_close(void);
 
+/*
+ * Between these two no unknown child is taken for an orphan: a process is being started and not yet handed over. Any thread.
+ */
+void wc_watch_begin_launch(void);
+void wc_watch_end_launch(void);
+
 /* Hand a started process over to the main loop. Any thread. Two references: the caller's and the main loop's. */
 struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *function);
 /* Begin to wait for its end, once channel or socket are filled in. 0 or a negative errno. */
@@ -39,6 +46,8 @@ void wc_watch_put(struct wc_watch *watch);
 
 /* Main loop only: an event of the epoll with this pointer. Take one event at a time: this one may free the next one's. */
 void wc_watch_event(void *pointer);
+/* Main loop only: reap a process that a function left behind and that ended by itself. */
+void wc_watch_reap_stray(void);
 /* Main loop only: kill everything that still lives, wait for it, write the rest of its output. */
 void wc_watch_kill_all(void);
 /* How many processes live. */

@@ -18,7 +18,7 @@
  * The agent does not trust what an instance writes: it reads each field once and checks it. An instance that writes
  * nonsense is killed and the invocation answered with an ERROR.
  *
- * Environment of every instance: WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
+ * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
  * WARMCORE_MEMORY_MB, WARMCORE_CORE, and the manifest's own environment.
  */
