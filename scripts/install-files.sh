@@ -5,6 +5,7 @@
 # environment. Both walk the same table, so that uninstall removes what install puts there, and nothing else.
 set -euo pipefail
 shopt -s nullglob
+umask 022 # whatever the administrator's is: everybody runs and reads what is installed
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$ROOT"

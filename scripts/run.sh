@@ -13,7 +13,8 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 scripts/install-deps.sh --group run
-make --no-print-directory BUILD="$BUILD" all
+# -s: not a word when there is nothing to do
+make -s --no-print-directory BUILD="$BUILD" all "$BUILD/tests/bench/bench_rtt"
 WARMCORE_BUILD=$(realpath "$BUILD")
 export WARMCORE_BUILD
 exec scripts/demo.sh "$@"

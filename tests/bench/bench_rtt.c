@@ -6,7 +6,8 @@
  * CPU than they. Echo and node both sit behind a veth pair in a namespace of their own; the client's code is the same for
  * both, a connected socket, send and recv.
  *
- * --mode floor measures nothing but the echo on the same CPU and prints {"p50":..., "p99":...} in us.
+ * --mode floor measures nothing but the echo on the same CPU and prints {"p50":..., "p99":...} in us; --mode loopback the
+ * same over the loopback device, which is the path of a node with the user datapath on 127.0.0.1.
  */
 #include "tests/bench/nodes.h"
 
@@ -151,14 +152,19 @@ int main(int argc, char **argv)
 {
 	struct bench_options options = { .rounds = 21, .block = 1000 };
 	int error = bench_parse(&options, argc, argv);
+	const char *name = ECHO_NAME;
 
 	if (error)
 		return error - 1;
-	if (options.mode && strcmp(options.mode, "floor") != 0) {
-		bench_say("--mode %s: there is only floor", options.mode);
+	if (options.mode && !strcmp(options.mode, "floor")) {
+		name = ECHO_NAME "-f"; /* beside a whole run */
+	} else if (options.mode && !strcmp(options.mode, "loopback")) {
+		name = NULL;
+	} else if (options.mode) {
+		bench_say("--mode %s: there are floor and loopback", options.mode);
 		return 2;
 	}
-	if (geteuid()) {
+	if (name && geteuid()) {
 		bench_say("needs root, for network namespaces and BPF");
 		return BENCH_SKIP;
 	}
@@ -166,10 +172,14 @@ int main(int argc, char **argv)
 	echo.count = bench_cpus(echo.cpus, 2);
 	if (!echo.count || bench_pin(echo.cpus[0]))
 		return 1;
-	if (echo.count < 2)
+	if (echo.count < 2 && !options.mode)
 		bench_say("one CPU only: nothing is measured across CPUs");
 
-	error = bench_echo_start(&echo, options.mode ? ECHO_NAME "-f" : ECHO_NAME);
+	if (options.mode) {
+		echo.count = 1;
+		echo.port = PORT + 8;
+	}
+	error = bench_echo_start(&echo, name);
 	if (!error && options.mode) {
 		error = floor_only(&options);
 	} else if (!error) {

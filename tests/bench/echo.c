@@ -135,7 +135,9 @@ static int make_sockets(struct bench_echo *echo, const char *name, int sockets[2
 
 	if (outside < 0)
 		return -errno;
-	if (wc_embedded_create(&echo->net, name, &fault)) {
+	if (!name) {
+		snprintf(echo->net.address4, sizeof(echo->net.address4), "127.0.0.1");
+	} else if (wc_embedded_create(&echo->net, name, &fault)) {
 		bench_say("%s", fault.text);
 		close(outside);
 		return -EIO;
@@ -148,7 +150,7 @@ static int make_sockets(struct bench_echo *echo, const char *name, int sockets[2
 		if (sockets[i] < 0 || bind(sockets[i], (const struct sockaddr *)&at, sizeof(at)))
 			error = -errno;
 	}
-	if (setns(outside, CLONE_NEWNET))
+	if (name && setns(outside, CLONE_NEWNET))
 		error = -errno;
 	close(outside);
 	if (error)
@@ -160,8 +162,10 @@ int bench_echo_start(struct bench_echo *echo, const char *name)
 {
 	int sockets[2] = { -1, -1 }, error;
 
-	wc_embedded_names(&echo->net, name);
-	wc_embedded_remove(&echo->net);
+	if (name) {
+		wc_embedded_names(&echo->net, name);
+		wc_embedded_remove(&echo->net);
+	}
 	error = make_sockets(echo, name, sockets);
 	for (unsigned i = 0; i < echo->count && !error; i++) {
 		echo->servers[i] = fork();

@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define STATE_ROOT "/var/lib/warmcore"
 #define ARGUMENTS_MAX 24
 #define CONTROL_TIMEOUT_MS 10000u
 
@@ -113,12 +113,8 @@ int bench_node_start(struct bench_node *node)
 	error = command(node, false, (const char *const[]){ "down", "--force", NULL });
 	if (error)
 		return error;
-	/* Functions run as users of their own, so others may enter. */
-	snprintf(node->state_dir, sizeof(node->state_dir), "/tmp/warmcore-%s-XXXXXX", node->name);
-	if (!mkdtemp(node->state_dir) || chmod(node->state_dir, 0755)) {
-		bench_say("cannot make %s: %s", node->state_dir, strerror(errno));
-		return -errno;
-	}
+	snprintf(node->state_dir, sizeof(node->state_dir), STATE_ROOT "/%s", node->name);
+	wc_tree_remove(node->state_dir);
 	snprintf(port, sizeof(port), "%u", node->port);
 	snprintf(cpu, sizeof(cpu), "%d", node->cpu);
 	arguments[count++] = cpu;
@@ -143,6 +139,7 @@ void bench_node_stop(struct bench_node *node)
 	node->started = false;
 	if (node->state_dir[0])
 		wc_tree_remove(node->state_dir);
+	rmdir(STATE_ROOT); /* only if it is empty */
 	node->state_dir[0] = 0;
 }
 

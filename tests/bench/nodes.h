@@ -60,7 +60,7 @@ struct bench_echo {
 	unsigned count;
 };
 
-/* Make namespace and veth pair, and start `count` servers. */
+/* Make namespace and veth pair, and start `count` servers. Without a name: on the loopback device, no rights needed. */
 int bench_echo_start(struct bench_echo *echo, const char *name);
 void bench_echo_stop(struct bench_echo *echo);
 
