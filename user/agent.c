@@ -72,7 +72,7 @@ static struct wc_job *take_pending(struct wc_agent *agent, struct wc_job *space)
 			if (!pending->first)
 				pending->last = &pending->first;
 		} else if (node->umem) {
-			received = wc_xsk_receive(node->umem, wc_umem_queue(node->umem, s)->pending, &frame);
+			received = wc_xsk_receive(wc_umem_queue(node->umem, s)->pending, &frame);
 		}
 		if (job || received)
 			count_taken(&node->tables.wc_shards[s]);
@@ -81,7 +81,7 @@ static struct wc_job *take_pending(struct wc_agent *agent, struct wc_job *space)
 			if (wc_job_from_frame(agent, &frame, space))
 				job = space;
 			else
-				wc_frame_release(node->umem, &frame);
+				wc_frame_release(&frame);
 		}
 	}
 	if (job) {
@@ -162,11 +162,11 @@ static struct wc_job *take_own(struct wc_agent *agent, struct wc_job *space)
 			return job;
 	}
 	for (uint32_t s = 0; node->umem && s < node->shard_count; s++) {
-		if (!wc_xsk_receive(node->umem, wc_umem_socket(node->umem, s, agent->core), &frame))
+		if (!wc_xsk_receive(wc_umem_socket(node->umem, s, agent->core), &frame))
 			continue;
 		if (wc_job_from_frame(agent, &frame, space))
 			return space;
-		wc_frame_release(node->umem, &frame);
+		wc_frame_release(&frame);
 		/* It was damaged, but the claim that came with it was real. */
 		space->frame.data = NULL;
 		space->payload = NULL;
@@ -294,10 +294,10 @@ static bool claim_was_lost(struct wc_agent *agent)
 	return true;
 }
 
-static void finish(struct wc_agent *agent, struct wc_job *job, struct wc_job *space)
+static void finish(struct wc_job *job, struct wc_job *space)
 {
 	if (job->frame.data)
-		wc_frame_release(agent->node->umem, &job->frame);
+		wc_frame_release(&job->frame);
 	if (job != space)
 		free(job);
 }
@@ -332,7 +332,7 @@ static void *agent_main(void *argument)
 		if (job) {
 			if (job->payload)
 				wc_agent_run(agent, job);
-			finish(agent, job, &space);
+			finish(job, &space);
 			if (something_pending(node)) {
 				wc_agent_flush(agent);
 				continue;

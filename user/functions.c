@@ -387,6 +387,7 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	enter(functions, fn);
 	pthread_mutex_unlock(&functions->lock);
 	if (old) {
+		atomic_store(&old->stale, true);
 		atomic_store(&old->retired, true);
 		wc_fn_put(old);
 	}
@@ -418,6 +419,7 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	leave(functions, WC_FUNCTION_SLOT(fn->id));
 	pthread_mutex_unlock(&functions->lock);
 	snprintf(path, sizeof(path), "%s/%s", functions->dir, name);
+	atomic_store(&fn->stale, true);
 	wc_tree_remove(path); /* instances that still run have loaded their code */
 	wc_fn_put(fn);
 	pthread_mutex_unlock(&functions->change);

@@ -56,7 +56,8 @@ struct wc_fn {
 	const void *entry; /* trusted: struct trusted_entry of agent.c's making */
 	pthread_mutex_t load_lock;
 	atomic_uint references;
-	atomic_bool retired; /* replaced or removed: the last reference deletes the code */
+	atomic_bool stale;   /* replaced or removed: its instances are to be stopped */
+	atomic_bool retired; /* replaced: the last reference deletes the code */
 	atomic_ullong invocations, errors, cold_starts;
 	atomic_int instances;
 };

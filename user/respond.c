@@ -100,7 +100,6 @@ bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, str
 static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, const struct wc_answer *answer,
 			     const void *payload, struct wc_header *ret_header)
 {
-	struct wc_umem *umem = agent->node->umem;
 	struct wc_cursor cursor = { .pos = job->frame.data, .end = job->frame.data + job->frame.len };
 	uint32_t body_len = WC_HEADER_LEN + answer->payload_len, head;
 	struct wc_packet packet;
@@ -115,13 +114,13 @@ static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, c
 	if (head + body_len > WC_FRAME_SIZE ||
 	    (packet.version == 4 ? WC_IP4_LEN : WC_IP6_LEN) + WC_UDP_LEN + body_len > agent->node->mtu)
 		return false;
-	xsk = wc_umem_socket(umem, job->shard, agent->core);
+	xsk = wc_umem_socket(agent->node->umem, job->shard, agent->core);
 	if (agent->unsent && agent->unsent != xsk)
 		wc_agent_flush(agent);
-	data = wc_umem_send_frame(umem, agent->core, &addr);
+	data = wc_queue_send_frame(xsk->queue, agent->core, &addr);
 	if (!data) {
-		wc_xsk_flush(umem, xsk); /* perhaps some came back */
-		data = wc_umem_send_frame(umem, agent->core, &addr);
+		wc_xsk_flush(xsk); /* perhaps some came back */
+		data = wc_queue_send_frame(xsk->queue, agent->core, &addr);
 	}
 	if (!data)
 		return false;
@@ -143,7 +142,7 @@ static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, c
 		agent->unsent = xsk;
 		return true;
 	}
-	wc_umem_cancel(umem, addr);
+	wc_queue_cancel(xsk->queue, addr);
 	return false;
 }
 
@@ -201,7 +200,7 @@ void wc_agent_flush(struct wc_agent *agent)
 		return;
 	/* The kernel sends up to 32 at a call and may be short of memory: what is left goes with another call. */
 	for (int i = 0; i < 8; i++) {
-		wc_xsk_flush(agent->node->umem, agent->unsent);
+		wc_xsk_flush(agent->unsent);
 		if (xsk_prod_nb_free(&agent->unsent->tx, WC_CORE_RING) == WC_CORE_RING)
 			break;
 	}

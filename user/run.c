@@ -87,7 +87,7 @@ void wc_agent_sweep(struct wc_agent *agent, bool all)
 
 	for (; instance; instance = next) {
 		next = instance->next;
-		if (all || atomic_load(&instance->fn->retired) || wc_instance_dead(instance) ||
+		if (all || atomic_load(&instance->fn->stale) || wc_instance_dead(instance) ||
 		    agent->instance_count > WC_INSTANCES_PER_CORE)
 			discard(agent, instance);
 	}

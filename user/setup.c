@@ -29,13 +29,31 @@
 
 /* --- device --- */
 
+/* An ethtool request about a device. 0 or a negative errno. */
+static int ask_device(const char *dev, void *command)
+{
+	struct ifreq request = { .ifr_data = command };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", dev);
+	error = ioctl(fd, SIOCETHTOOL, &request) ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+/* Receive queues in use: the driver says, or /sys, which may be mounted for another network namespace. */
 static uint32_t count_queues(const char *dev)
 {
+	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
 	char path[128];
 	uint32_t count = 0;
 	struct dirent *entry;
 	DIR *dir;
 
+	if (!ask_device(dev, &channels) && channels.combined_count + channels.rx_count)
+		return channels.combined_count + channels.rx_count;
 	snprintf(path, sizeof(path), "/sys/class/net/%s/queues", dev);
 	dir = opendir(path);
 	while (dir && (entry = readdir(dir)))
@@ -132,16 +150,8 @@ int wc_setup_ifindex(const struct wc_node *node)
 bool wc_setup_is_veth(const struct wc_node *node)
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq request = { 0 };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool veth;
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", node->dev);
-	request.ifr_data = (void *)&info;
-	veth = fd >= 0 && !ioctl(fd, SIOCETHTOOL, &request) && !strcmp(info.driver, "veth");
-	if (fd >= 0)
-		close(fd);
-	return veth;
+	return !ask_device(node->dev, &info) && !strcmp(info.driver, "veth");
 }
 
 void wc_setup_addresses(struct wc_node *node)

@@ -18,22 +18,13 @@
 #define SEND_WORDS (SEND_FRAMES_MAX / 64)
 
 /* Free send frames of one core: a set bit is a free frame. Its agent clears bits, whoever sees the completion sets them. */
-struct send_pool {
+struct wc_send_pool {
 	uint64_t word[SEND_WORDS];
 } __attribute__((aligned(64)));
 
 struct wc_umem {
-	struct xsk_umem *umem;
-	uint8_t *area;
-	size_t len;
-	uint32_t queue_count, core_count;
-	uint32_t receive_frames; /* per queue */
-	uint32_t send_frames;	 /* per core */
-	uint64_t send_base;	 /* offset of the first send frame */
+	uint32_t queue_count;
 	struct wc_queue *queues;
-	struct wc_xsk *sockets; /* [queue * core_count + core] */
-	struct wc_xsk *pending; /* [queue] */
-	struct send_pool *pools;
 };
 
 static uint32_t power_of_two(uint32_t n)
@@ -45,8 +36,8 @@ static uint32_t power_of_two(uint32_t n)
 	return p;
 }
 
-static int open_socket(struct wc_umem *umem, struct wc_xsk *xsk, const struct wc_umem_plan *plan,
-		       struct wc_queue *queue, uint32_t rx_size, bool copy)
+static int open_socket(struct wc_xsk *xsk, const struct wc_umem_plan *plan, struct wc_queue *queue, uint32_t rx_size,
+		       bool copy)
 {
 	struct xsk_socket_config config = {
 		.rx_size = rx_size,
@@ -56,7 +47,7 @@ static int open_socket(struct wc_umem *umem, struct wc_xsk *xsk, const struct wc
 	};
 	int error;
 
-	error = xsk_socket__create_shared(&xsk->socket, plan->dev, queue->queue, umem->umem, &xsk->rx, &xsk->tx,
+	error = xsk_socket__create_shared(&xsk->socket, plan->dev, queue->queue, queue->umem, &xsk->rx, &xsk->tx,
 					  &queue->fill, &queue->completion, &config);
 	if (error)
 		return error;
@@ -65,39 +56,15 @@ static int open_socket(struct wc_umem *umem, struct wc_xsk *xsk, const struct wc
 	return 0;
 }
 
-static void fill_queue(struct wc_umem *umem, uint32_t q)
+static void fill_queue(struct wc_queue *queue)
 {
-	struct wc_queue *queue = &umem->queues[q];
 	uint32_t at = 0;
 
-	if (xsk_ring_prod__reserve(&queue->fill, umem->receive_frames, &at) != umem->receive_frames)
+	if (xsk_ring_prod__reserve(&queue->fill, queue->receive_frames, &at) != queue->receive_frames)
 		return; /* cannot be: the ring was sized for them */
-	for (uint32_t i = 0; i < umem->receive_frames; i++)
-		*xsk_ring_prod__fill_addr(&queue->fill, at + i) =
-			((uint64_t)q * umem->receive_frames + i) * WC_FRAME_SIZE;
-	xsk_ring_prod__submit(&queue->fill, umem->receive_frames);
-}
-
-static int open_sockets(struct wc_umem *umem, const struct wc_umem_plan *plan, bool copy)
-{
-	int error;
-
-	for (uint32_t q = 0; q < plan->queues; q++) {
-		struct wc_queue *queue = &umem->queues[q];
-
-		error = open_socket(umem, &umem->pending[q], plan, queue, power_of_two(plan->pending_max), copy);
-		if (error)
-			return error;
-		queue->pending = &umem->pending[q];
-		for (uint32_t core = 0; core < plan->cores; core++) {
-			error = open_socket(umem, &umem->sockets[q * plan->cores + core], plan, queue, WC_CORE_RING,
-					    copy);
-			if (error)
-				return error;
-		}
-		fill_queue(umem, q);
-	}
-	return 0;
+	for (uint32_t i = 0; i < queue->receive_frames; i++)
+		*xsk_ring_prod__fill_addr(&queue->fill, at + i) = (uint64_t)i * WC_FRAME_SIZE;
+	xsk_ring_prod__submit(&queue->fill, queue->receive_frames);
 }
 
 static const char *query_mode(int fd)
@@ -110,71 +77,84 @@ static const char *query_mode(int fd)
 	return options.flags & XDP_OPTIONS_ZEROCOPY ? "zerocopy" : "copy";
 }
 
-static int allocate(struct wc_umem *umem, const struct wc_umem_plan *plan)
+static int allocate(struct wc_queue *queue, const struct wc_umem_plan *plan)
 {
 	uint64_t frames;
 
-	umem->queue_count = plan->queues;
-	umem->core_count = plan->cores;
-	umem->send_frames = SEND_FRAMES_ALL / plan->cores / 64 * 64;
-	if (umem->send_frames < SEND_FRAMES_MIN)
-		umem->send_frames = SEND_FRAMES_MIN;
-	if (umem->send_frames > SEND_FRAMES_MAX)
-		umem->send_frames = SEND_FRAMES_MAX;
+	queue->core_count = plan->cores;
+	queue->send_frames = SEND_FRAMES_ALL / (plan->cores * plan->queues) / 64 * 64;
+	if (queue->send_frames < SEND_FRAMES_MIN)
+		queue->send_frames = SEND_FRAMES_MIN;
+	if (queue->send_frames > SEND_FRAMES_MAX)
+		queue->send_frames = SEND_FRAMES_MAX;
 	/* Pending, one under way to each core, and a few that agents copy from right now. */
-	umem->receive_frames = plan->pending_max + 4 * plan->cores + 64;
-	umem->send_base = (uint64_t)plan->queues * umem->receive_frames * WC_FRAME_SIZE;
-	frames = (uint64_t)plan->queues * umem->receive_frames + (uint64_t)plan->cores * umem->send_frames;
-	umem->len = frames * WC_FRAME_SIZE;
-	umem->area = mmap(NULL, umem->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (umem->area == MAP_FAILED) {
-		umem->area = NULL;
+	queue->receive_frames = plan->pending_max + 4 * plan->cores + 64;
+	queue->send_base = (uint64_t)queue->receive_frames * WC_FRAME_SIZE;
+	frames = (uint64_t)queue->receive_frames + (uint64_t)plan->cores * queue->send_frames;
+	queue->len = frames * WC_FRAME_SIZE;
+	queue->area = mmap(NULL, queue->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (queue->area == MAP_FAILED) {
+		queue->area = NULL;
 		return -errno;
 	}
-	if (madvise(umem->area, umem->len, MADV_DONTFORK))
+	if (madvise(queue->area, queue->len, MADV_DONTFORK))
 		return -errno;
-	umem->queues = calloc(plan->queues, sizeof(*umem->queues));
-	umem->pending = calloc(plan->queues, sizeof(*umem->pending));
-	umem->sockets = calloc((size_t)plan->queues * plan->cores, sizeof(*umem->sockets));
-	umem->pools = aligned_alloc(64, plan->cores * sizeof(*umem->pools));
-	if (!umem->queues || !umem->pending || !umem->sockets || !umem->pools)
+	queue->sockets = calloc(plan->cores, sizeof(*queue->sockets));
+	queue->pending = calloc(1, sizeof(*queue->pending));
+	queue->pools = aligned_alloc(64, plan->cores * sizeof(*queue->pools));
+	if (!queue->sockets || !queue->pending || !queue->pools)
 		return -ENOMEM;
-	memset(umem->pools, 0, plan->cores * sizeof(*umem->pools));
+	memset(queue->pools, 0, plan->cores * sizeof(*queue->pools));
 	for (uint32_t core = 0; core < plan->cores; core++)
-		for (uint32_t w = 0; w < umem->send_frames / 64; w++)
-			umem->pools[core].word[w] = UINT64_MAX;
-	for (uint32_t q = 0; q < plan->queues; q++) {
-		umem->queues[q].queue = q;
-		pthread_mutex_init(&umem->queues[q].fill_lock, NULL);
-		pthread_mutex_init(&umem->queues[q].completion_lock, NULL);
-	}
+		for (uint32_t w = 0; w < queue->send_frames / 64; w++)
+			queue->pools[core].word[w] = UINT64_MAX;
+	pthread_mutex_init(&queue->fill_lock, NULL);
+	pthread_mutex_init(&queue->completion_lock, NULL);
 	return 0;
+}
+
+static int open_queue(struct wc_queue *queue, const struct wc_umem_plan *plan, bool copy)
+{
+	struct xsk_umem_config config = { .frame_size = WC_FRAME_SIZE };
+	int error = allocate(queue, plan);
+
+	if (error)
+		return error;
+	config.fill_size = power_of_two(queue->receive_frames);
+	config.comp_size = power_of_two(plan->cores * queue->send_frames);
+	error = xsk_umem__create(&queue->umem, queue->area, queue->len, &queue->fill, &queue->completion, &config);
+	if (!error)
+		error = open_socket(queue->pending, plan, queue, power_of_two(plan->pending_max), copy);
+	for (uint32_t core = 0; !error && core < plan->cores; core++)
+		error = open_socket(&queue->sockets[core], plan, queue, WC_CORE_RING, copy);
+	if (!error)
+		fill_queue(queue);
+	return error;
 }
 
 static int try_create(struct wc_umem **ret_umem, const struct wc_umem_plan *plan, bool copy)
 {
 	struct wc_umem *umem = calloc(1, sizeof(*umem));
-	struct xsk_umem_config config = { .frame_size = WC_FRAME_SIZE };
-	int error;
+	int error = 0;
 
 	if (!umem)
 		return -ENOMEM;
-	error = allocate(umem, plan);
-	if (error)
-		goto fail;
-	config.fill_size = power_of_two(umem->receive_frames);
-	config.comp_size = power_of_two(plan->cores * umem->send_frames);
-	error = xsk_umem__create(&umem->umem, umem->area, umem->len, &umem->queues[0].fill, &umem->queues[0].completion,
-				 &config);
-	if (!error)
-		error = open_sockets(umem, plan, copy);
-	if (error)
-		goto fail;
+	umem->queues = calloc(plan->queues, sizeof(*umem->queues));
+	if (!umem->queues) {
+		free(umem);
+		return -ENOMEM;
+	}
+	umem->queue_count = plan->queues;
+	for (uint32_t q = 0; !error && q < plan->queues; q++) {
+		umem->queues[q].queue = q;
+		error = open_queue(&umem->queues[q], plan, copy);
+	}
+	if (error) {
+		wc_umem_free(umem);
+		return error;
+	}
 	*ret_umem = umem;
 	return 0;
-fail:
-	wc_umem_free(umem);
-	return error;
 }
 
 int wc_umem_create(struct wc_umem **ret_umem, const struct wc_umem_plan *plan, const char **ret_mode,
@@ -190,25 +170,31 @@ int wc_umem_create(struct wc_umem **ret_umem, const struct wc_umem_plan *plan, c
 			"cannot open AF_XDP sockets on %s: %s; it needs CAP_NET_RAW, CONFIG_XDP_SOCKETS and memory "
 			"that may be locked (ulimit -l)",
 			plan->dev, strerror(-error));
-	*ret_mode = query_mode((*ret_umem)->pending[0].fd);
+	*ret_mode = query_mode((*ret_umem)->queues[0].pending->fd);
 	return 0;
+}
+
+static void close_queue(struct wc_queue *queue)
+{
+	for (uint32_t core = 0; queue->sockets && core < queue->core_count; core++)
+		xsk_socket__delete(queue->sockets[core].socket);
+	if (queue->pending)
+		xsk_socket__delete(queue->pending->socket);
+	xsk_umem__delete(queue->umem);
+	if (queue->area)
+		munmap(queue->area, queue->len);
+	free(queue->sockets);
+	free(queue->pending);
+	free(queue->pools);
 }
 
 void wc_umem_free(struct wc_umem *umem)
 {
 	if (!umem)
 		return;
-	for (uint32_t i = 0; umem->sockets && i < umem->queue_count * umem->core_count; i++)
-		xsk_socket__delete(umem->sockets[i].socket);
-	for (uint32_t q = 0; umem->pending && q < umem->queue_count; q++)
-		xsk_socket__delete(umem->pending[q].socket);
-	xsk_umem__delete(umem->umem);
-	if (umem->area)
-		munmap(umem->area, umem->len);
+	for (uint32_t q = 0; q < umem->queue_count; q++)
+		close_queue(&umem->queues[q]);
 	free(umem->queues);
-	free(umem->sockets);
-	free(umem->pending);
-	free(umem->pools);
 	free(umem);
 }
 
@@ -219,10 +205,10 @@ struct wc_queue *wc_umem_queue(struct wc_umem *umem, uint32_t queue)
 
 struct wc_xsk *wc_umem_socket(struct wc_umem *umem, uint32_t queue, uint32_t core)
 {
-	return &umem->sockets[queue * umem->core_count + core];
+	return &umem->queues[queue].sockets[core];
 }
 
-bool wc_xsk_receive(struct wc_umem *umem, struct wc_xsk *xsk, struct wc_frame *ret_frame)
+bool wc_xsk_receive(struct wc_xsk *xsk, struct wc_frame *ret_frame)
 {
 	const struct xdp_desc *desc;
 	uint32_t at;
@@ -232,18 +218,17 @@ bool wc_xsk_receive(struct wc_umem *umem, struct wc_xsk *xsk, struct wc_frame *r
 	desc = xsk_ring_cons__rx_desc(&xsk->rx, at);
 	ret_frame->addr = desc->addr;
 	ret_frame->len = desc->len;
-	ret_frame->data = xsk_umem__get_data(umem->area, desc->addr);
+	ret_frame->data = xsk_umem__get_data(xsk->queue->area, desc->addr);
 	ret_frame->queue = xsk->queue;
 	xsk_ring_cons__release(&xsk->rx, 1);
 	return true;
 }
 
-void wc_frame_release(struct wc_umem *umem, const struct wc_frame *frame)
+void wc_frame_release(const struct wc_frame *frame)
 {
 	struct wc_queue *queue = frame->queue;
 	uint32_t at;
 
-	(void)umem;
 	pthread_mutex_lock(&queue->fill_lock);
 	/* Always room: the ring is at least as large as the number of receive frames of the queue. */
 	if (xsk_ring_prod__reserve(&queue->fill, 1, &at) == 1) {
@@ -253,11 +238,11 @@ void wc_frame_release(struct wc_umem *umem, const struct wc_frame *frame)
 	pthread_mutex_unlock(&queue->fill_lock);
 }
 
-uint8_t *wc_umem_send_frame(struct wc_umem *umem, uint32_t core, uint64_t *ret_addr)
+uint8_t *wc_queue_send_frame(struct wc_queue *queue, uint32_t core, uint64_t *ret_addr)
 {
-	struct send_pool *pool = &umem->pools[core];
+	struct wc_send_pool *pool = &queue->pools[core];
 
-	for (uint32_t w = 0; w < umem->send_frames / 64; w++) {
+	for (uint32_t w = 0; w < queue->send_frames / 64; w++) {
 		uint64_t word = WC_READ(pool->word[w]);
 		uint32_t bit;
 
@@ -265,19 +250,19 @@ uint8_t *wc_umem_send_frame(struct wc_umem *umem, uint32_t core, uint64_t *ret_a
 			continue;
 		bit = wc_lowest_bit(word);
 		wc_fetch_and(&pool->word[w], ~(1ULL << bit)); /* only this agent clears bits */
-		*ret_addr = umem->send_base + ((uint64_t)core * umem->send_frames + w * 64 + bit) * WC_FRAME_SIZE;
-		return umem->area + *ret_addr;
+		*ret_addr = queue->send_base + ((uint64_t)core * queue->send_frames + w * 64 + bit) * WC_FRAME_SIZE;
+		return queue->area + *ret_addr;
 	}
 	return NULL;
 }
 
-void wc_umem_cancel(struct wc_umem *umem, uint64_t addr)
+void wc_queue_cancel(struct wc_queue *queue, uint64_t addr)
 {
-	uint64_t frame = (addr - umem->send_base) / WC_FRAME_SIZE;
-	uint64_t core = frame / umem->send_frames, index = frame % umem->send_frames;
+	uint64_t frame = (addr - queue->send_base) / WC_FRAME_SIZE;
+	uint64_t core = frame / queue->send_frames, index = frame % queue->send_frames;
 
-	if (addr >= umem->send_base && core < umem->core_count)
-		wc_fetch_or(&umem->pools[core].word[index / 64], 1ULL << (index % 64));
+	if (addr >= queue->send_base && core < queue->core_count)
+		wc_fetch_or(&queue->pools[core].word[index / 64], 1ULL << (index % 64));
 }
 
 bool wc_xsk_send(struct wc_xsk *xsk, uint64_t addr, uint32_t len)
@@ -295,7 +280,7 @@ bool wc_xsk_send(struct wc_xsk *xsk, uint64_t addr, uint32_t len)
 	return true;
 }
 
-void wc_xsk_flush(struct wc_umem *umem, struct wc_xsk *xsk)
+void wc_xsk_flush(struct wc_xsk *xsk)
 {
 	struct wc_queue *queue = xsk->queue;
 	uint32_t at, count;
@@ -307,7 +292,7 @@ void wc_xsk_flush(struct wc_umem *umem, struct wc_xsk *xsk)
 		return; /* somebody else collects them right now */
 	count = xsk_ring_cons__peek(&queue->completion, 64, &at);
 	for (uint32_t i = 0; i < count; i++)
-		wc_umem_cancel(umem, *xsk_ring_cons__comp_addr(&queue->completion, at + i));
+		wc_queue_cancel(queue, *xsk_ring_cons__comp_addr(&queue->completion, at + i));
 	if (count)
 		xsk_ring_cons__release(&queue->completion, count);
 	pthread_mutex_unlock(&queue->completion_lock);

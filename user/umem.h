@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * umem.h - AF_XDP: one UMEM for the node, and on each receive queue one socket per core and one for the pending queue.
+ * umem.h - AF_XDP: on each receive queue a UMEM, a socket for each core and one for the pending queue.
+ *
+ * A UMEM for each queue, because sockets of one queue can only share the UMEM of the first socket that was bound to that very
+ * queue, and libxdp binds them all to the first one there is (EBUSY or EINVAL from the second queue on).
  *
  * Who may touch what. A core socket's rings belong to its agent. The fill and completion rings of a queue are shared by
  * all sockets on it; each has a lock here. The pending socket's receive ring belongs to all agents: agent.c has its lock.
  * Receive frames and send frames are apart: a receive frame goes back to the fill ring as soon as the
- * request is copied out, so that the fill ring holds a frame for every invocation that can be under way, whatever
+ * request is answered, so that the fill ring holds a frame for every invocation that can be under way, whatever
  * slow clients do to send frames; that is why a redirect finds a frame.
  */
 #ifndef WC_UMEM_H
@@ -21,14 +24,25 @@
 #define WC_FRAME_SIZE 4096
 #define WC_CORE_RING 64 /* descriptors; a core has at most one request under way, the rest is slack */
 
-/* The rings that all sockets of one receive queue share. */
+struct wc_send_pool;
+
+/* One receive queue: its memory, and the rings that all its sockets share. */
 struct wc_queue {
 	uint32_t queue;
+	struct xsk_umem *umem;
+	uint8_t *area;
+	size_t len;
+	uint32_t receive_frames;
+	uint32_t send_frames; /* per core */
+	uint64_t send_base;   /* offset of the first send frame */
+	uint32_t core_count;
+	struct wc_send_pool *pools; /* [core] */
 	struct xsk_ring_prod fill;
 	struct xsk_ring_cons completion;
 	pthread_mutex_t fill_lock;
 	pthread_mutex_t completion_lock;
 	struct wc_xsk *pending;
+	struct wc_xsk *sockets; /* [core] */
 };
 
 struct wc_xsk {
@@ -66,17 +80,17 @@ struct wc_queue *wc_umem_queue(struct wc_umem *umem, uint32_t queue);
 struct wc_xsk *wc_umem_socket(struct wc_umem *umem, uint32_t queue, uint32_t core);
 
 /* Take the next packet of a socket. False: none. The caller owns the ring (or holds its lock). */
-bool wc_xsk_receive(struct wc_umem *umem, struct wc_xsk *xsk, struct wc_frame *ret_frame);
+bool wc_xsk_receive(struct wc_xsk *xsk, struct wc_frame *ret_frame);
 /* Give a received frame back to its queue's fill ring. Any thread. */
-void wc_frame_release(struct wc_umem *umem, const struct wc_frame *frame);
+void wc_frame_release(const struct wc_frame *frame);
 
-/* A send frame of this core, or NULL when all are still with slow receivers. *ret_addr is its handle. */
-uint8_t *wc_umem_send_frame(struct wc_umem *umem, uint32_t core, uint64_t *ret_addr);
+/* A send frame of this core on this queue, or NULL when all are still with slow receivers. *ret_addr is its handle. */
+uint8_t *wc_queue_send_frame(struct wc_queue *queue, uint32_t core, uint64_t *ret_addr);
 /* Give an unused send frame back. */
-void wc_umem_cancel(struct wc_umem *umem, uint64_t addr);
+void wc_queue_cancel(struct wc_queue *queue, uint64_t addr);
 /* Queue a frame for sending; wc_xsk_flush() makes it leave. False: the ring is full, the frame is still the caller's. */
 bool wc_xsk_send(struct wc_xsk *xsk, uint64_t addr, uint32_t len);
 /* Kick the kernel, and collect frames that have been sent. */
-void wc_xsk_flush(struct wc_umem *umem, struct wc_xsk *xsk);
+void wc_xsk_flush(struct wc_xsk *xsk);
 
 #endif
