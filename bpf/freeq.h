@@ -24,6 +24,14 @@
 
 #define WC_CLAIM_TRIES 4 /* words or lost races before the fast look gives up; the exact look is still to come */
 
+/* The word was seen empty: clear its summary bit, and set it again if a release came in between. */
+static __always_inline void wc_freeq_emptied(struct wc_shard *shard, __u32 w)
+{
+	wc_fetch_and(&shard->summary, ~(1ULL << w));
+	if (WC_READ(shard->word[w]))
+		wc_fetch_or(&shard->summary, 1ULL << w);
+}
+
 /* Take one particular core out of the queue. True: the caller owns it now. */
 static __always_inline bool wc_freeq_take(struct wc_shard *shard, __u32 core)
 {
@@ -36,12 +44,8 @@ static __always_inline bool wc_freeq_take(struct wc_shard *shard, __u32 core)
 	was = wc_fetch_and(&shard->word[w], ~bit);
 	if (!(was & bit))
 		return false;
-	if (was == bit) {
-		/* We emptied the word. A release in between sees a zero word and sets the summary; so do we. */
-		wc_fetch_and(&shard->summary, ~(1ULL << w));
-		if (WC_READ(shard->word[w]))
-			wc_fetch_or(&shard->summary, 1ULL << w);
-	}
+	if (was == bit)
+		wc_freeq_emptied(shard, w);
 	return true;
 }
 
@@ -77,6 +81,9 @@ WC_GLOBAL(__u32, wc_freeq_claim, shard_index)
 			core = w * 64 + wc_lowest_bit(word);
 			if (wc_freeq_take(shard, core))
 				return core;
+		} else {
+			/* Two claimers and a release can leave the bit of an empty word set. */
+			wc_freeq_emptied(shard, w);
 		}
 	}
 	return WC_NONE;

@@ -4,11 +4,12 @@
  *
  * A set-associative table of WC_SEEN_SETS x 8 slots. A slot is one 64-bit word, so that one compare-and-swap enters an id:
  *   bits 63..16  fingerprint of (client address, port, request id), keyed; 0 = empty
- *   bits 15..1   sequence number of the insertion in this set, modulo 2^15
+ *   bits 15..1   number of the insertion in this set less the way, modulo 2^15: zeroed memory is insertions 0 to 7
  *   bit  0       WC_SEEN_STARTED: the function was started, so it must never run again
- * Insertion number n of a set goes to way n % 8: each set is a FIFO of its last 8 ids. Two CPUs that insert the same id
- * at the same time aim at the same way, so one fails, looks again and finds it: no lock, and never two winners. This
- * needs loads in program order (x86-64; other machines would need acquire loads here).
+ * Insertion number n of a set goes to way n % 8: each set is a FIFO of its last 8 ids. An insertion reads all slots; if they
+ * hold 8 consecutive numbers up to n, it replaces number n - 7. That this succeeds shows that n is still the newest, hence
+ * that every slot still is as it was read: no lock, and never two winners for one id. If the numbers are not consecutive,
+ * others were writing, and it reads again.
  *
  * An id collides with another one in the window with probability 8 x 2^-48 for each insertion; the victim is treated as a
  * retransmission. The key is random per node, so collisions cannot be made on purpose.
@@ -20,7 +21,7 @@
 
 #define WC_SEEN_STARTED 1ULL
 #define WC_SEEN_TRIES 4
-#define WC_SEEN_SEQUENCE(slot) (((slot) >> 1) & 0x7fff)
+#define WC_SEEN_NUMBER(slot, way) ((((slot) >> 1) + (way)) & 0x7fff)
 #define WC_SEEN_FINGERPRINT(slot) ((slot) >> 16)
 
 enum wc_seen_result {
@@ -104,16 +105,17 @@ static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *table
 		/* The newest insertion is the one whose number the next way does not continue. */
 		WC_UNROLL
 		for (int w = 0; w < WC_SEEN_WAYS; w++) {
-			__u64 step = WC_SEEN_SEQUENCE(slot[(w + 1) % WC_SEEN_WAYS]) - WC_SEEN_SEQUENCE(slot[w]);
+			int next = (w + 1) % WC_SEEN_WAYS;
+			__u64 step = WC_SEEN_NUMBER(slot[next], next) - WC_SEEN_NUMBER(slot[w], w);
 
 			gaps |= (wc_is_zero((step - 1) & 0x7fff) ^ 1) << w;
 		}
-		if (!gaps)
-			continue; /* a view torn by other writers */
+		if (!gaps || gaps & (gaps - 1))
+			continue; /* not consecutive: a view torn by other writers */
 		newest = wc_lowest_bit(gaps) & (WC_SEEN_WAYS - 1);
 		way = (newest + 1) & (WC_SEEN_WAYS - 1);
 		was = slot[way];
-		now = print->value << 16 | ((WC_SEEN_SEQUENCE(slot[newest]) + 1) & 0x7fff) << 1;
+		now = print->value << 16 | ((WC_SEEN_NUMBER(slot[newest], newest) + 1 - way) & 0x7fff) << 1;
 		if (wc_cas(&set->slot[way], was, now) == was) {
 			*ret_entry = print->set * WC_SEEN_WAYS + way;
 			return WC_SEEN_NEW;
@@ -151,6 +153,8 @@ static __always_inline bool wc_seen_begin(struct wc_tables *tables, const struct
 				return false;
 			continue;
 		}
+		if (slot & WC_SEEN_STARTED)
+			return false;
 		if (wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot | WC_SEEN_STARTED) == slot)
 			return true;
 	}

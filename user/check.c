@@ -60,6 +60,11 @@ static void check_shard(struct wc_tables *tables, uint32_t s, uint64_t *ret_free
 		uint64_t word = WC_READ(shard->word[w]);
 
 		*ret_free += (uint64_t)__builtin_popcountll(word);
+		for (uint64_t bits = word; bits; bits &= bits - 1)
+			if (w * 64 + wc_lowest_bit(bits) >= tables->wc_cores_max)
+				report(problems,
+				       "core %u is in the free-core queue of shard %u, but there is no such core",
+				       w * 64 + wc_lowest_bit(bits), s);
 		if (word && !(WC_READ(shard->summary) >> w & 1))
 			report(problems, "shard %u: word %u has free cores, but the summary says it has none", s, w);
 	}

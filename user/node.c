@@ -167,10 +167,23 @@ static bool holder_is_dying(int lock)
 	return !state || !state[1] || strchr("ZXx", state[2]);
 }
 
+/* 0, or non-zero if a daemon has it. One that was just killed has it until its last thread is gone: worth waiting for. */
+static int try_lock(int lock, int kind)
+{
+	int busy = 0;
+
+	for (int i = 0; i < 500; i++) {
+		busy = flock(lock, kind | LOCK_NB);
+		if (!busy || !holder_is_dying(lock))
+			break;
+		usleep(10000);
+	}
+	return busy;
+}
+
 static int take_lock(struct wc_node *node, struct wc_fault *fault)
 {
 	char path[160];
-	int busy = 0;
 
 	if (mkdir(WC_RUN_ROOT, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s; the daemon needs root", WC_RUN_ROOT,
@@ -181,10 +194,7 @@ static int take_lock(struct wc_node *node, struct wc_fault *fault)
 	loop.lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (loop.lock < 0)
 		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
-	/* A daemon that was just killed holds its lock until its last thread is gone. */
-	for (int i = 0; i < 500 && (busy = flock(loop.lock, LOCK_EX | LOCK_NB)) && holder_is_dying(loop.lock); i++)
-		usleep(10000);
-	if (busy)
+	if (try_lock(loop.lock, LOCK_EX))
 		return wc_fail(fault, EBUSY,
 			       "a node named %s is already running; stop it with `warmcore --node %s down`",
 			       node->options.name, node->options.name);
@@ -374,7 +384,7 @@ int wc_node_running(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK) {
+	if (try_lock(fd, LOCK_SH)) {
 		file = fdopen(fd, "r");
 		if (file) {
 			if (fscanf(file, "%d", &pid) != 1 || pid <= 0)

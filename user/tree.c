@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -57,8 +58,26 @@ out:
 	return error;
 }
 
-/* A link is copied as a link, if it is relative and what it names is inside the source. */
-static int copy_link(const char *root, const char *from, const char *to, struct wc_fault *fault)
+/* Does a relative link's text climb out of a tree, when it stands `depth` folders below the root? */
+static bool climbs_out(const char *target, int depth)
+{
+	while (*target) {
+		size_t len = strcspn(target, "/");
+
+		if (len == 2 && !strncmp(target, "..", 2))
+			depth--;
+		else if (len && !(len == 1 && *target == '.'))
+			depth++;
+		if (depth < 0)
+			return true;
+		target += len;
+		target += strspn(target, "/");
+	}
+	return false;
+}
+
+/* A link is copied as a link, if it is relative, never climbs out of the tree, and what it names is inside the source. */
+static int copy_link(const char *root, const char *from, int depth, const char *to, struct wc_fault *fault)
 {
 	char target[PATH_MAX], real[PATH_MAX];
 	ssize_t len = readlink(from, target, sizeof(target) - 1);
@@ -67,7 +86,7 @@ static int copy_link(const char *root, const char *from, const char *to, struct 
 	if (len < 0)
 		return wc_fail(fault, errno, "cannot read the link %s: %s", from, strerror(errno));
 	target[len] = 0;
-	if (target[0] == '/' || !realpath(from, real) || strncmp(real, root, root_len) != 0 ||
+	if (target[0] == '/' || climbs_out(target, depth) || !realpath(from, real) || strncmp(real, root, root_len) != 0 ||
 	    (real[root_len] && real[root_len] != '/'))
 		return wc_fail(fault, EINVAL, "the symbolic link %s leads out of the source (to %s)", from, target);
 	if (symlink(target, to))
@@ -82,7 +101,7 @@ static int copy_entry(const char *root, const FTSENT *entry, const char *target,
 
 	if (snprintf(to, sizeof(to), "%s%s", target, entry->fts_path + strlen(root)) >= (int)sizeof(to))
 		return wc_fail(fault, ENAMETOOLONG, "%s: the path is too long", entry->fts_path);
-	if (entry->fts_info != FTS_DP && budget->files-- == 0)
+	if (entry->fts_info != FTS_DP && entry->fts_level > 0 && budget->files-- == 0)
 		return wc_fail(fault, EFBIG, "the source has more than %u files", 10000);
 	switch (entry->fts_info) {
 	case FTS_D:
@@ -95,7 +114,7 @@ static int copy_entry(const char *root, const FTSENT *entry, const char *target,
 		return copy_file(entry->fts_path, to, budget, fault);
 	case FTS_SL:
 	case FTS_SLNONE:
-		return copy_link(root, entry->fts_path, to, fault);
+		return copy_link(root, entry->fts_path, entry->fts_level - 1, to, fault);
 	case FTS_DNR:
 	case FTS_ERR:
 	case FTS_NS:
