@@ -228,8 +228,8 @@ static void learn_polling(struct wc_agent *agent, const struct wc_job *job)
 {
 	bool met = !(job->how & WC_HOW_LOCAL) && job->arrival - agent->idle_since < POLL_AUTO_NS;
 
-	if (agent->node->options.poll_us != WC_POLL_AUTO || job->arrival < agent->idle_since)
-		return; /* it was there already: that says nothing */
+	if (agent->node->options.poll_us != WC_POLL_AUTO || agent->shares_cpu || job->arrival < agent->idle_since)
+		return; /* not asked, or it was there already: that says nothing */
 	if (met && agent->poll_score < POLL_SCORE_MAX)
 		agent->poll_score++;
 	else if (!met && agent->poll_score)
@@ -384,6 +384,8 @@ int wc_agents_start(struct wc_node *node, struct wc_fault *fault)
 		agent->core = i;
 		agent->cpu = node->options.cpus[i];
 		agent->entry = &node->tables.wc_cores[i];
+		for (uint32_t other = 0; other < node->options.core_count; other++)
+			agent->shares_cpu |= other != i && node->options.cpus[other] == node->options.cpus[i];
 		agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? 0 : node->options.poll_us * WC_US;
 		agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		agent->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);

@@ -29,6 +29,7 @@ struct wc_agent {
 	struct wc_core *entry;	       /* in wc_cores */
 	struct wc_instance *instances; /* idle ones, most recently used first */
 	uint32_t instance_count;
+	bool shares_cpu;     /* another core has the same CPU: polling would take it away from that one */
 	uint64_t poll_ns;    /* how long to poll before blocking, now */
 	uint32_t poll_score; /* of the last jobs that polling would have met */
 	uint64_t idle_since;
