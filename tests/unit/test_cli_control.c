@@ -62,10 +62,10 @@ static struct fake *fake_new(const char *answer, size_t length)
 	assert_non_null(fake);
 	fake->answer = answer;
 	fake->answer_len = length;
-	strcpy(fake->dir, "/tmp/test_control.XXXXXX");
+	snprintf(fake->dir, sizeof(fake->dir), "/tmp/test_control.XXXXXX");
 	assert_non_null(mkdtemp(fake->dir));
 	snprintf(fake->path, sizeof(fake->path), "%s/control.sock", fake->dir);
-	strcpy(address.sun_path, fake->path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", fake->path);
 	fake->listen_fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	assert_int_equal(bind(fake->listen_fd, (void *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fake->listen_fd, 1), 0);
@@ -144,7 +144,7 @@ static void test_large_answer(void **state)
 	(void)state;
 	assert_non_null(text);
 	memset(text, 'x', length);
-	n = sprintf(text, "{\"ok\":true,\"text\":\"");
+	n = snprintf(text, length, "{\"ok\":true,\"text\":\"");
 	text[n] = 'x'; /* in place of the NUL */
 	memcpy(text + length - 3, "\"}\n", 3);
 	fake = fake_new(text, length);

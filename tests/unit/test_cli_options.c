@@ -105,12 +105,13 @@ static struct outcome *parse_line(const char *line, bool stop_at_positional)
 	struct outcome *outcome = calloc(1, sizeof(*outcome));
 	struct option_table tables[2];
 	int argc = 0;
+	char *save;
 
 	assert_non_null(outcome);
 	tables[0] = (struct option_table){ specs, &outcome->values };
 	tables[1] = (struct option_table){ global_specs, &outcome->globals };
 	snprintf(outcome->text, sizeof(outcome->text), "%s", line);
-	for (char *word = strtok(outcome->text, " "); word; word = strtok(NULL, " "))
+	for (char *word = strtok_r(outcome->text, " ", &save); word; word = strtok_r(NULL, " ", &save))
 		outcome->argv[argc++] = strcmp(word, "_") ? word : word + 1;
 	assert_int_equal(options_set_defaults(&tables[0], outcome->error), 0);
 	outcome->ret = options_parse(tables, 2, argc, outcome->argv, stop_at_positional, &outcome->rest, &outcome->help,
