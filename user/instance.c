@@ -57,6 +57,8 @@ static void fail_dead(const struct wc_instance *instance, struct wc_result *resu
 {
 	const struct wc_watch *watch = instance->watch;
 
+	/* It still slept when it died. A process that lies about this does so at its own function's cost. */
+	result->untouched = instance->channel && WC_READ(instance->channel->request.waiting) == 1;
 	result->status = watch->status;
 	if (watch->crashed) {
 		result->failure = WC_FAILURE_CRASH;

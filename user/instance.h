@@ -55,7 +55,8 @@ enum wc_failure {
 struct wc_result {
 	enum wc_failure failure;
 	int status;
-	uint32_t kind; /* enum wc_channel_kind, when failure is NONE */
+	bool untouched; /* EXIT or CRASH of a process that had not yet looked at the request: another may run it */
+	uint32_t kind;	/* enum wc_channel_kind, when failure is NONE */
 	uint32_t flags;
 	uint32_t length;
 	const uint8_t *payload; /* in the channel or the agent's buffer: valid until the next call */

@@ -174,7 +174,8 @@ static int try_lock(int lock, int kind)
 
 	for (int i = 0; i < 500; i++) {
 		busy = flock(lock, kind | LOCK_NB);
-		if (!busy || !holder_is_dying(lock))
+		/* For a while also if it looks alive: a signal that was just sent shows only when it is delivered. */
+		if (!busy || (i >= 100 && !holder_is_dying(lock)))
 			break;
 		usleep(10000);
 	}

@@ -244,6 +244,25 @@ static void run_trusted(struct wc_agent *agent, const struct wc_job *job, struct
 	tag_function(agent, fn->id);
 }
 
+/* A new instance, or NULL: then the job was answered. */
+static struct wc_instance *cold_start(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
+{
+	struct wc_instance *instance;
+	struct wc_result result;
+
+	make_room(agent);
+	agent->counters.cold_starts++;
+	atomic_fetch_add(&fn->cold_starts, 1);
+	instance = wc_instance_start(&agent->node->launcher, fn, agent->core, agent->cpu, agent->buffer, &result);
+	if (instance) {
+		link_first(agent, instance);
+		return instance;
+	}
+	atomic_fetch_add(&fn->errors, 1);
+	respond_result(agent, job, &result, true, false, wc_now() - job->arrival, 0);
+	return NULL;
+}
+
 static void run_in_process(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
 {
 	struct wc_instance *instance = find_warm(agent, fn);
@@ -256,26 +275,26 @@ static void run_in_process(struct wc_agent *agent, const struct wc_job *job, str
 	};
 	uint64_t start;
 
-	if (!instance) {
-		make_room(agent);
-		agent->counters.cold_starts++;
-		atomic_fetch_add(&fn->cold_starts, 1);
-		instance =
-			wc_instance_start(&agent->node->launcher, fn, agent->core, agent->cpu, agent->buffer, &result);
-		if (!instance) {
-			atomic_fetch_add(&fn->errors, 1);
-			respond_result(agent, job, &result, true, false, wc_now() - job->arrival, 0);
-			return;
-		}
-		link_first(agent, instance);
-	} else if (instance != agent->instances) {
+	if (instance && instance != agent->instances) {
 		unlink_instance(agent, instance);
 		link_first(agent, instance);
 	}
-	agent->entry->pid = (uint32_t)instance->pid;
-	start = wc_now();
-	call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
-	wc_instance_invoke(instance, &call, agent->buffer, &result);
+	for (;;) {
+		if (!instance)
+			instance = cold_start(agent, job, fn);
+		if (!instance)
+			return;
+		agent->entry->pid = (uint32_t)instance->pid;
+		start = wc_now();
+		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
+		wc_instance_invoke(instance, &call, agent->buffer, &result);
+		if (!warm || !result.untouched)
+			break;
+		/* It was killed while idle, a moment before: the function has not run. */
+		discard(agent, instance);
+		instance = NULL;
+		warm = false;
+	}
 	if (result.failure || result.kind == WC_CHANNEL_ERROR)
 		atomic_fetch_add(&fn->errors, 1);
 	respond_result(agent, job, &result, false, warm, start - job->arrival, wc_now() - start);

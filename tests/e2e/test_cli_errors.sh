@@ -1,0 +1,337 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# test_cli_errors.sh - the command line against a fake daemon: what users see when things are right, and when not.
+#
+# Copies the program into a folder of its own beside a fake `warmcored` (a Python script with a control socket and a UDP
+# node), so that every answer, good and bad, can be had without a kernel that fails on request.
+# WARMCORE=PATH names the program to test (default build/bin/warmcore). Exit status 77 = skipped.
+set -u
+
+here=$(cd "$(dirname "$0")/../.." && pwd)
+warmcore=${WARMCORE:-${WARMCORE_BUILD:-$here/build}/bin/warmcore}
+node=clitest$((RANDOM % 1000))
+failures=0
+count=0
+
+skip() { echo "SKIP test_cli_errors: $1"; exit 77; }
+[ "$(id -u)" = 0 ] || skip "needs root for /run/warmcore"
+command -v python3 >/dev/null || skip "needs python3"
+[ -x "$warmcore" ] || { echo "test_cli_errors: $warmcore is not built"; exit 1; }
+
+tmp=$(mktemp -d)
+teardown() {
+	"$tmp/warmcore" --node "$node" down --force --timeout 2 >/dev/null 2>&1
+	rm -rf "$tmp" "/run/warmcore/$node"
+	rmdir /run/warmcore 2>/dev/null
+}
+trap teardown EXIT
+cp "$warmcore" "$tmp/warmcore"
+
+cat >"$tmp/warmcored" <<'PYTHON'
+#!/usr/bin/env python3
+"""A fake warmcored: FAKE says how it behaves."""
+import json, os, shutil, signal, socket, struct, sys, threading, time
+
+args = sys.argv[1:]
+name = args[args.index("--name") + 1]
+run = f"/run/warmcore/{name}"
+mode = os.environ.get("FAKE", "ready")
+HEADER = struct.Struct(">HBBBBHQIIIHH16s")
+functions = {n: i + 0x1001 for i, n in enumerate(["echo", "fail", "busy", "silent", "binary", "text"])}
+begun = {}
+
+
+def ready(line):
+    os.write(int(os.environ["WARMCORE_READY_FD"]), line.encode())
+
+
+if "--clean" in args:
+    shutil.rmtree(run, ignore_errors=True)
+    sys.exit(int(os.environ.get("FAKE_CLEAN", "0")))
+print("fake daemon starts with", " ".join(args), file=sys.stderr, flush=True)
+if mode == "error":
+    ready("ERROR=eth9 has no such mood\n")
+    sys.exit(1)
+if mode == "die":
+    print("out of cheese", file=sys.stderr, flush=True)
+    sys.exit(3)
+if mode == "killed":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if mode == "hang":
+    time.sleep(60)
+
+os.makedirs(run, exist_ok=True)
+control = socket.socket(socket.AF_UNIX)
+control.bind(run + "/control.sock")
+control.listen(8)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("127.0.0.1", 0))
+
+
+def answer(packet, client, kind, code, payload=b"", flags=0, tail=b""):
+    m, v, t, h, r, f, rid, fid, plen, dl, core, c, tl = HEADER.unpack(packet[:48])
+    udp.sendto(HEADER.pack(m, v, kind, h, 0, flags, rid, fid, len(payload), 0,
+                           0xffff if kind == 4 else 1, code, tail.ljust(16, b"\0")) + payload, client)
+
+
+def serve_udp():
+    while True:
+        packet, client = udp.recvfrom(65536)
+        fid = HEADER.unpack(packet[:48])[7]
+        which = {v: k for k, v in functions.items()}.get(fid)
+        warm = 1 if begun.get(fid) else 0
+        begun[fid] = True
+        tail = struct.pack(">QQ", 1500, 2500)
+        if which == "echo":
+            answer(packet, client, 2, 0, packet[48:], warm, tail)
+        elif which == "text":
+            answer(packet, client, 2, 0, b'"hello"', warm, tail)
+        elif which == "fail":
+            answer(packet, client, 3, 5, b'{"errorType":"ValueError","errorMessage":"no good"}', warm, tail)
+        elif which == "busy":
+            answer(packet, client, 4, 11, b"", 0, struct.pack(">QQ", 200_000_000, 0))
+        elif which == "binary":
+            answer(packet, client, 2, 0, bytes(range(256)), 8 | warm, tail)
+
+
+threading.Thread(target=serve_udp, daemon=True).start()
+
+
+def describe(n):
+    return {"name": n, "id": functions[n], "runtime": "python", "handler": n + ".handler",
+            "event": "binary" if n == "binary" else "json", "timeout_ms": 100, "memory_mb": 128, "trusted": False,
+            "instances": 1, "invocations": 0, "errors": 0, "cold_starts": 0, "deployed_at": "2026-01-01T00:00:00Z"}
+
+
+def handle(request):
+    op = request["op"]
+    if op == "ping":
+        return {"version": "9.9.9", "pid": os.getpid()}
+    if op == "status":
+        return {"node": {"name": name, "pid": os.getpid(), "version": "9.9.9", "uptime_s": 3700, "datapath": "user",
+                         "device": "", "netns": "", "xdp_mode": "none", "af_xdp": "none", "scheduler": "affinity",
+                         "address4": "127.0.0.1", "address6": "", "port": 1, "mtu": 1500, "kernel": "6.1", "pin_dir": ""},
+                "cores": [{"core": 0, "cpu": 0, "shard": 0, "state": "free", "function": "", "warm": ["echo", "text"],
+                           "claims": 5, "releases": 5}],
+                "shards": [{"shard": 0, "queue": 0, "cores": 1, "free": 1}], "pending": {"now": 0, "max": 64},
+                "counters": {"rx": 5, "to_core": 5, "drop_short": 0}}
+    if op == "list":
+        return {"functions": [describe(n) for n in functions]}
+    if op in ("resolve", "remove", "logs") and request["name"] not in functions:
+        return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
+    if op == "resolve":
+        return {"function": describe(request["name"]), "address4": "127.0.0.1", "address6": "",
+                "port": udp.getsockname()[1], "payload_max": 61440}
+    if op == "remove":
+        return {"removed": request["name"]}
+    if op == "logs":
+        with open(run + "/log") as log:
+            return {"path": run + "/log", "text": log.read()}
+    if op == "deploy":
+        with open(run + "/deployed", "w") as out:
+            json.dump(request, out, sort_keys=True)
+        functions.setdefault(request["name"], 0x1050)
+        return {"function": describe(request["name"]), "replaced": False}
+    if op == "check":
+        return {"problems": ["core 3 is claimed by nobody"] if mode == "unsound" else []}
+    if op == "stop":
+        return {"stopping": True}
+
+
+with open(run + "/log", "w") as log:
+    log.write("one\ntwo\n")
+ready("READY=1\n")
+while True:
+    connection, _ = control.accept()
+    line = connection.makefile("rb").readline()
+    request = json.loads(line)
+    reply = {"ok": True}
+    reply.update(handle(request))
+    connection.sendall(b"half an ans" if mode == "cut" and request["op"] == "list" else
+                       json.dumps(reply).encode() + b"\n")
+    connection.close()
+    if request["op"] == "stop" and mode != "stubborn":
+        if mode != "messy":
+            shutil.rmtree(run)
+        sys.exit(0)
+PYTHON
+chmod +x "$tmp/warmcored"
+
+fail() {
+	failures=$((failures + 1))
+	printf 'FAILED: %s\n' "$1"
+	sed 's/^/    stdout: /' "$tmp/out"
+	sed 's/^/    stderr: /' "$tmp/err"
+}
+
+# expect STATUS STDOUT-PATTERN STDERR-PATTERN -- ARGUMENTS: patterns are extended regular expressions, "" = anything
+expect() {
+	local status=$1 out=$2 err=$3 got
+	shift 4
+	count=$((count + 1))
+	"$tmp/warmcore" --node "$node" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+	got=$?
+	[ "$got" = "$status" ] || { fail "warmcore $*: exit status $got instead of $status"; return; }
+	[ -z "$out" ] || grep -qE -- "$out" "$tmp/out" || fail "warmcore $*: standard output lacks $out"
+	[ -z "$err" ] || grep -qE -- "$err" "$tmp/err" || fail "warmcore $*: standard error lacks $err"
+}
+
+up() { FAKE=$1 "$tmp/warmcore" --node "$node" up --state-dir "$tmp/state" >/dev/null || { echo "FAILED: up $1"; failures=$((failures + 1)); }; }
+down() { "$tmp/warmcore" --node "$node" down >/dev/null || { echo "FAILED: down"; failures=$((failures + 1)); }; }
+
+# --- the command line itself
+expect 2 '' "unknown command 'stauts'; did you mean 'status'" -- stauts
+expect 2 '' "unknown option --prot; did you mean --port" -- up --prot 1
+expect 2 '' "port: 65536 is out of range, 1 to 65535" -- up --port 65536
+expect 2 '' "port: '1x' is not a whole number" -- up --port 1x
+expect 2 '' "'fast' is not one of kernel\|user" -- up --datapath fast
+expect 2 '' "is not a list of CPUs" -- up --cores 0-1-2
+expect 2 '' "is not a list of CPUs" -- up --cores 1,,2
+expect 2 '' "is neither auto nor" -- up --poll-us soon
+expect 2 '' "for --datapath kernel" -- up --datapath user --dev eth0
+expect 2 '' "an argument is missing" -- invoke
+expect 2 '' "unexpected argument 'b'" -- deploy a b
+expect 2 '' "is not a node name" -- --node ../etc status
+expect 2 '' "is not a node name" -- --node sixteen_letters_ status
+expect 2 '"code":"usage"' '' -- --json up --port x
+for command in up down status deploy list remove invoke logs doctor version; do
+	expect 0 "warmcore $command - " '' -- $command --help
+	expect 0 'EXIT STATUS' '' -- help $command
+done
+expect 0 'protocol version 1' '' -- version
+
+# --- the manual page and the completion know what --help knows
+for command in up down status deploy list remove invoke logs doctor version; do
+	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
+		sed -n "/^\.Ss $command/,/^\.S[sh] /p; /^Options that every/,/^\.Sh/p" "$here/docs/man/warmcore.1" |
+			grep -q "Fl Fl $option\b" || fail "warmcore.1 lacks $command --$option"
+	done
+done
+grep -q "COMPREPLY" "$here/tools/completion/warmcore.bash" || fail "no completion script"
+completed=$(bash -c 'source "$1"; COMP_WORDS=("$2" up --da); COMP_CWORD=2; _warmcore; echo "${COMPREPLY[*]}"' - \
+	"$here/tools/completion/warmcore.bash" "$tmp/warmcore")
+[ "$completed" = --datapath ] || fail "completion of 'up --da' is '$completed'"
+
+# --- no node
+for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps'; do
+	# shellcheck disable=SC2086 # words, on purpose
+	expect 1 '' "no node '$node' is running; start one with: warmcore --node $node up" -- $command
+done
+expect 1 '"ok":false' '' -- --json list
+expect 0 'nothing to do' '' -- down
+
+# --- daemons that do not come up
+FAKE=error expect 1 '' '^warmcore up: eth9 has no such mood$' -- up --state-dir "$tmp/state"
+[ "$(grep -c mood "$tmp/err")" = 1 ] || fail "the daemon's error is said more than once"
+FAKE=die expect 1 '' 'exited with status 3 before it served' -- up --state-dir "$tmp/state"
+grep -q 'out of cheese' "$tmp/err" || fail "the end of the daemon's log is not shown"
+FAKE=killed expect 1 '' 'killed by signal 11' -- up --state-dir "$tmp/state"
+FAKE=hang expect 1 '' 'did not serve within 1 s and was stopped' -- up --state-dir "$tmp/state" --timeout 1
+expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
+
+# --- a node
+FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1 --allow-trusted
+grep -q -- "--name $node --datapath kernel --cores 0-1,1 --port 999 --xdp-mode auto --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
+	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
+expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
+expect 0 'echo text +5 +5' '' -- status
+expect 0 'to_core +5 +given to a free core' '' -- status
+expect 0 'drop_short +0' '' -- status --all
+expect 0 '"to_core": ?5' '' -- --json status
+expect 0 '^echo +python +echo.handler' '' -- list
+expect 0 'runs warmcored 9.9.9' '' -- version
+expect 0 '^removed echo$' '' -- remove echo
+expect 1 '^removed text$' "no function 'nix' is deployed" -- remove nix text
+expect 0 '^two$' '' -- logs echo
+expect 1 '"code": ?"not-found"' '' -- --json logs nix
+expect 0 'every invariant holds' '' -- doctor --maps
+
+# --- invocations
+expect 0 '^\{"a":1\}$' '' -- invoke echo '{"a":1}'
+expect 0 '^\{\}$' '' -- invoke echo
+expect 0 '^-5$' '' -- invoke echo -5
+expect 0 '' 'core 1, warm; waited 1.5 us, ran 2.5 us, round trip' -- invoke echo 1 --show
+expect 1 '' 'takes JSON events, and the payload is none' -- invoke echo '{a:1}'
+expect 1 '' "no function 'nix' is deployed" -- invoke nix
+expect 3 '' 'fail: the function returned an error or raised an exception \(FUNCTION\)' -- invoke fail
+grep -q '"errorType":"ValueError"' "$tmp/err" || fail "the function's error object is not shown"
+expect 3 '"code_name":"FUNCTION"' '' -- --json invoke fail
+expect 4 '' 'busy was not run: .*PENDING_FULL' -- invoke busy --timeout-ms 300
+expect 4 '' 'no answer in the time allowed' -- invoke silent --timeout-ms 300
+expect 2 '' 'given twice' -- invoke echo 1 --file /dev/null
+expect 1 '' 'No such file' -- invoke echo --file "$tmp/nix"
+expect 1 '' 'larger than the 61440 bytes' -- invoke binary --file "$tmp/warmcore"
+expect 1 '' 'cannot run on CPU 1023' -- invoke echo --cpu 1023
+expect 0 '' '' -- invoke binary x --output "$tmp/bytes"
+python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)))' | cmp -s - "$tmp/bytes" ||
+	fail "--output is not the reply's bytes"
+expect 0 '"payload_base64":"AAECAwQF' '' -- --json invoke binary x
+expect 0 '"payload":\{"a":1\}' '' -- --json invoke echo '{"a":1}'
+expect 0 '^50 invocations of text in .* 50 replies$' '' -- invoke text --repeat 50
+grep -qE '^  cold +round trip +1 ' "$tmp/out" || fail "no cold row"
+grep -qE '^  warm +function +49 +2.5 +2.5 +2.5 +2.5$' "$tmp/out" || fail "no warm row"
+grep -qE '^  cores:  1: 50 \(100.0 %\)$' "$tmp/out" || fail "no cores"
+expect 0 '"replies":50,.*"cold":.*"count":0,.*"warm":.*"count":50,' '' -- --json invoke text --repeat 50
+expect 3 '0 replies, 5 FUNCTION' '' -- invoke fail --repeat 5
+echo '[1]' | "$tmp/warmcore" --node "$node" invoke echo - | grep -q '^\[1\]$' || fail "standard input is not the payload"
+"$tmp/warmcore" --node "$node" list >/dev/full 2>"$tmp/err" && fail "a full disk is no error"
+
+# --- logs that go on
+: >"$tmp/follow"
+"$tmp/warmcore" --node "$node" logs echo --lines 1 --follow >"$tmp/follow" &
+follower=$!
+for _ in $(seq 50); do grep -q two "$tmp/follow" && break; sleep 0.1; done
+echo three >>"/run/warmcore/$node/log"
+for _ in $(seq 50); do grep -q three "$tmp/follow" && break; sleep 0.1; done
+kill $follower
+wait $follower 2>/dev/null
+[ "$(tr '\n' ' ' <"$tmp/follow")" = "two three " ] || fail "--follow printed: $(cat "$tmp/follow")"
+
+# --- deploying
+mkdir "$tmp/f"
+echo 'def handler(e, c): return e' >"$tmp/one.py"
+expect 1 '' 'No such file' -- deploy "$tmp/nix"
+expect 1 '' 'has no function.json; add one' -- deploy "$tmp/f"
+echo '{"runtime":"python","handler":"a.b","memory":5}' >"$tmp/f/function.json"
+expect 1 '' 'unknown key "memory"; did you mean "memory_mb"' -- deploy "$tmp/f"
+echo '{"runtime":"python",' >"$tmp/f/function.json"
+expect 1 '' 'function.json:[0-9]+:[0-9]+: ' -- deploy "$tmp/f"
+echo '{"runtime":"native","handler":"x.so"}' >"$tmp/f/function.json"
+expect 1 '' 'x.so, which does not exist; is it built' -- deploy "$tmp/f"
+echo '{"runtime":"python","handler":"a.b","example":{"x":1},"timeout_ms":5}' >"$tmp/f/function.json"
+expect 1 '' 'only native functions can be trusted' -- deploy "$tmp/f" --trusted
+expect 2 '' "'X' is not NAME=VALUE" -- deploy "$tmp/f" --env X
+expect 0 '^deployed f \(python, id' '' -- deploy "$tmp/f/" --timeout-ms 7 --env A=1 --env B==
+want='{"environment": {"A": "1", "B": "="}, "handler": "a.b", "name": "f", "op": "deploy", "runtime": "python", "source": "'$tmp'/f", "timeout_ms": 7}'
+[ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"
+cd "$tmp" || exit 1
+expect 0 '^deployed one ' '' -- deploy one.py
+want='{"handler": "one.handler", "name": "one", "op": "deploy", "runtime": "python", "source": "'$tmp'/one.py"}'
+[ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"
+cp one.py one.c
+expect 1 '' 'is source code; build a shared object' -- deploy one.c
+expect 0 "^node '$node' is down" '' -- down
+[ ! -e "/run/warmcore/$node" ] || fail "something is left after down"
+
+# --- nodes that misbehave
+up cut
+expect 1 '' 'without a whole answer' -- list
+down
+up unsound
+expect 1 'core 3 is claimed by nobody' '' -- doctor --maps
+down
+up messy # leaves its run folder: down must notice
+expect 0 "is down" '' -- down
+[ ! -e "/run/warmcore/$node" ] || fail "remains are left after down"
+up stubborn
+expect 1 '' 'has not ended after 1 s; --force kills it' -- down --timeout 1
+expect 0 'is down' '' -- down --timeout 1 --force
+[ ! -e "/run/warmcore/$node" ] || fail "remains are left after down --force"
+mkdir -p "/run/warmcore/$node"
+FAKE_CLEAN=1 expect 1 '' 'could not remove everything \(exit status 1\)' -- down
+mkdir -p "/run/warmcore/$node"
+expect 0 'was not running; what it had left is removed' '' -- down
+
+echo "test_cli_errors: $count commands, $failures failures"
+[ $failures = 0 ]

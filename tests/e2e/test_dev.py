@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""--dev on a device with four receive queues: all of them serve, cores are stolen, and the device is left as it was.
+
+The test makes the device, one end of a veth pair between two network namespaces of its own.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import unittest
+
+import harness
+import wcproto
+
+QUEUES = 4
+
+
+def ip(*arguments):
+    return subprocess.run(["ip", *arguments], check=True, stdout=subprocess.PIPE).stdout
+
+
+def switch_gro_on(device):
+    """A veth end takes frames from an XDP program of the other end only when its NAPI runs: with GRO, or XDP of its own."""
+    value = ctypes.create_string_buffer(struct.pack("=II", 0x2C, 1))  # struct ethtool_value: ETHTOOL_SGRO
+    request = struct.pack("16sP8x", device.encode(), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8946, request)  # SIOCETHTOOL
+
+
+class Device(unittest.TestCase):
+    def setUp(self):
+        tag = "%05d" % (os.getpid() % 100000)
+        self.near, self.far = "e2e-c" + tag, "e2e-d" + tag  # clients, node
+        for netns in (self.near, self.far):
+            ip("netns", "add", netns)
+            self.addCleanup(subprocess.run, ["ip", "netns", "del", netns])
+        queues = ["numtxqueues", str(QUEUES), "numrxqueues", str(QUEUES)]
+        ip("link", "add", "ca" + tag, *queues, "netns", self.near, "type", "veth", "peer", "name", "da" + tag, *queues,
+           "netns", self.far)  # fmt: skip
+        self.inner, self.outer = "da" + tag, "ca" + tag
+        self.in_near(lambda: switch_gro_on(self.outer))
+        for netns, device, host in ((self.near, self.outer, 1), (self.far, self.inner, 2)):
+            ip("-n", netns, "addr", "add", "192.0.2.%d/24" % host, "dev", device)
+            ip("-n", netns, "addr", "add", "2001:db8::%d/64" % host, "dev", device, "nodad")
+            ip("-n", netns, "link", "set", device, "up")
+            ip("-n", netns, "link", "set", "lo", "up")
+        self.node = harness.Node("dev", "--dev", self.inner, netns=self.far)
+        self.addCleanup(self.node.close)
+
+    def device(self):
+        """What `ip` says about the node's device; without numbers that change by themselves."""
+        about = json.loads(ip("-n", self.far, "-d", "-j", "addr", "show", "dev", self.inner))[0]
+        return json.dumps(about, sort_keys=True)
+
+    def wait_for_ipv6(self):
+        def usable():
+            shown = [ip("-n", n, "addr", "show", "tentative") for n in (self.near, self.far)]
+            return not any(b"inet6" in text for text in shown)
+
+        harness.wait_until(usable, "IPv6 addresses are usable")
+
+    def in_near(self, work):
+        """Run `work` in a thread inside the clients' namespace; its result."""
+        result, wrong = [], []
+
+        def run():
+            fd = os.open("/run/netns/" + self.near, os.O_RDONLY)
+            try:
+                if ctypes.CDLL(None, use_errno=True).setns(fd, 0x40000000):  # CLONE_NEWNET; this thread only
+                    raise OSError(ctypes.get_errno(), "setns")
+                result.append(work())
+            except BaseException as error:
+                wrong.append(error)
+            finally:
+                os.close(fd)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if wrong:
+            raise wrong[0]
+        return result[0]
+
+    def queue_packets(self):
+        """Packets that the XDP program saw on each queue; None when nothing here can tell."""
+        ethtool = shutil.which("ethtool") or "/usr/sbin/ethtool"
+        if not os.access(ethtool, os.X_OK):
+            return None
+        text = ip("netns", "exec", self.far, ethtool, "-S", self.inner).decode()
+        return [int(line.split()[-1]) for line in text.splitlines() if "rx_queue_" in line and "_xdp_packets" in line]
+
+    def serve(self, function):
+        def work():
+            answers = []
+            for family in (4, 6):
+                for number in range(64):
+                    with self.node.client(family) as client:
+                        payload = b"dev%d-%d" % (family, number)
+                        answers.append((payload, client.invoke(function, b"c" + payload, seconds=20)))
+            return answers
+
+        for payload, answer in self.in_near(work):
+            self.assertIsNotNone(answer, "no answer to %r" % payload)
+            self.assertEqual((answer.kind, answer.payload), (wcproto.REPLY, payload))
+
+    def test_all_queues(self):
+        self.wait_for_ipv6()
+        before = self.device()
+        self.assertNotIn('"prog"', before)
+        about = self.node.up("--cores", "0" if len(os.sched_getaffinity(0)) == 1 else "0-1")
+        self.assertEqual((about["device"], about["netns"], about["address4"]), (self.inner, "", "192.0.2.2"))
+        self.assertIn('"prog"', self.device())
+        status = self.node.status()
+        self.assertEqual([shard["queue"] for shard in status["shards"]], list(range(QUEUES)))
+        function = self.node.deploy_native(event="binary")
+        self.serve(function)
+        self.assertEqual(set(self.node.all_runs().values()), {1})
+        self.node.wait_idle()
+        status = self.node.check_counters()
+        self.assertEqual(status["agents"]["invocations"], 128)
+        self.assertGreater(status["counters"]["claim_stolen"], 0, "queues without a core must steal one")
+        self.assertEqual(status["agents"]["claims_lost"], 0)
+        packets = self.queue_packets()
+        if packets is not None:
+            self.assertEqual(len(packets), QUEUES)
+            self.assertTrue(all(packets), "a queue saw nothing: %s" % packets)
+        answer = self.in_near(lambda: self.one(function + 4096))
+        self.assertEqual((answer.kind, answer.code), (wcproto.ERROR, wcproto.UNKNOWN_FUNCTION))
+        self.node.down()
+        self.node.check_nothing_left()
+        self.assertEqual(self.device(), before)
+
+    def one(self, function):
+        with self.node.client() as client:
+            answer = client.invoke(function, b"e", seconds=20)
+            self.assertIsNotNone(answer, "no answer")
+            return answer
+
+    def test_burst_over_all_queues(self):
+        """More at once than cores, from every queue: nothing is lost between the shards' pending queues."""
+        self.node.up()
+        function = self.node.deploy_native(event="binary", timeout_ms=60000)
+
+        def work():
+            clients = [self.node.client() for _ in range(40)]
+            try:
+                for number in range(400):
+                    client = clients[number % 40]
+                    client.send(client.fresh_id(), function, b"cb-%d" % number)
+                answers = []
+                for client in clients:
+                    for _ in range(10):
+                        answers.append(client.receive(20))
+                return answers
+            finally:
+                for client in clients:
+                    client.close()
+
+        answers = self.in_near(work)
+        self.assertNotIn(None, answers)
+        self.assertEqual({answer.kind for answer in answers}, {wcproto.REPLY})
+        self.assertEqual({answer.payload for answer in answers}, {b"b-%d" % number for number in range(400)})
+        self.assertEqual(self.node.all_runs(), {"b-%d" % number: 1 for number in range(400)})
+        self.node.wait_idle()
+        self.node.check_counters()
+
+    def test_queues_are_counted_without_sysfs(self):
+        """Entered with setns(2) alone, as nsenter --net does, /sys is still that of another namespace."""
+        nsenter = shutil.which("nsenter")
+        if not nsenter:
+            self.skipTest("no nsenter")
+        # The harness says `ip netns exec NETNS COMMAND`; a daemon in the foreground under nsenter is another way in.
+        command = [nsenter, "--net=/run/netns/" + self.far, harness.WARMCORE, "--node", self.node.name, "up",
+                   "--state-dir", self.node.state, "--dev", self.inner]  # fmt: skip
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        status = self.node.status()
+        self.node.address4, self.node.address6, self.node.port = "192.0.2.2", "2001:db8::2", status["node"]["port"]
+        self.assertEqual(len(status["shards"]), QUEUES)
+        self.wait_for_ipv6()
+        self.serve(self.node.deploy_native(event="binary"))
+        self.node.wait_idle()
+
+    def test_kill9(self):
+        """The next start takes a foreign device over again, and `down` leaves it."""
+        before = self.device()
+        self.node.up()
+        function = self.node.deploy_native(event="binary")
+        self.in_near(lambda: self.one(function))
+        self.node.kill9()
+        self.node.up()
+        self.assertEqual(self.in_near(lambda: self.one(function)).kind, wcproto.REPLY)
+        self.node.kill9()
+        self.node.cli("down")
+        self.node.check_nothing_left()
+        self.assertEqual(self.device().replace("tentative", ""), before.replace("tentative", ""))
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main())
