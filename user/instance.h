@@ -37,7 +37,6 @@ struct wc_instance {
 	struct wc_channel *channel; /* futex transport */
 	int socket;		    /* socket transport, or -1 */
 	uint32_t sequence;	    /* of the last request */
-	uint64_t last_used;
 	struct wc_watch *watch;
 	struct wc_instance *next; /* of the same agent, most recently used first */
 };

@@ -302,7 +302,6 @@ static void run_in_process(struct wc_agent *agent, const struct wc_job *job, str
 		discard(agent, instance);
 		return;
 	}
-	instance->last_used = start;
 	if (agent->entry->warm[0] != fn->id)
 		tag_core(agent);
 	tag_function(agent, fn->id);
@@ -318,10 +317,10 @@ void wc_agent_run(struct wc_agent *agent, struct wc_job *job)
 	if (may && wc_seen_begin(&agent->node->tables, &job->print, job->seen)) {
 		agent->counters.invocations++;
 		atomic_fetch_add(&fn->invocations, 1);
-		if (fn->manifest.trusted)
+		if (fn->manifest.trusted && agent->node->options.allow_trusted)
 			run_trusted(agent, job, fn);
 		else
-			run_in_process(agent, job, fn);
+			run_in_process(agent, job, fn); /* also what an earlier, more trusting node left deployed */
 	}
 	wc_fn_put(fn);
 }
