@@ -74,7 +74,7 @@ def check(example, folder, name, reply):
 
 def invoke(name, payload, *arguments):
     """One call of `warmcore invoke`: what it says, and the bytes of the (last) reply."""
-    with tempfile.NamedTemporaryFile(prefix="warmcore-demo-") as reply:
+    with tempfile.NamedTemporaryFile(dir=os.environ["STATE"]) as reply:
         what = warmcore("invoke", name, *payload, "--cpu", CPU, "--output", reply.name, *arguments)
         return what, reply.read()
 
@@ -123,6 +123,7 @@ def measure(folder, manifest, echo):
         "warm": (warm["round_trip_ns"]["p50"], warm["round_trip_ns"]["p99"]),
         "wait": warm["wait_ns"]["p50"],
         "service": warm["service_ns"]["p50"],
+        "ratio": warm["round_trip_ns"]["p50"] / 1000 / echo[-1]["p50"],  # to the echo of a moment before
         "count": warm["round_trip_ns"]["count"],
         "cores": ",".join(sorted(what["cores"])),
         "by": "XDP" if not by_socket else "socket" if not by_xdp else "both",
@@ -133,17 +134,18 @@ def table(rows, echo):
     def us(ns):
         return f"{ns / 1000:.1f}" if ns < 999_950 else f"{ns / 1000:.0f}"
 
-    print(f"  {'':12}{'':9}{'cold start, us':>19}{'warm, us':>17}{'of that, at the node':>22}")
-    head = ("p50", "p99", "p50", "p99", "wait p50", "service p50")
-    widths = (10, 9, 9, 8, 10, 12)
+    print(f"  {'':12}{'':9}{'cold start, us':>19}{'warm, us':>17}{'':8}{'of that, at the node':>22}")
+    head = ("p50", "p99", "p50", "p99", "x echo", "wait p50", "service p50")
+    widths = (10, 9, 9, 8, 8, 10, 12)
     print(f"  {'function':12}{'language':9}" + "".join(f"{h:>{w}}" for h, w in zip(head, widths)) +
           f"{'core':>6}{'warm':>6}  {'chosen by':10}answer")
     for row in rows:
-        cells = (*row["cold"], *row["warm"], row["wait"], row["service"])
-        print(f"  {row['name']:12}{row['runtime']:9}" + "".join(f"{us(c):>{w}}" for c, w in zip(cells, widths)) +
+        cells = [us(c) for c in (*row["cold"], *row["warm"])]
+        cells += [f"{row['ratio']:.2f}", us(row["wait"]), us(row["service"])]
+        print(f"  {row['name']:12}{row['runtime']:9}" + "".join(f"{c:>{w}}" for c, w in zip(cells, widths)) +
               f"{row['cores']:>6}{row['count']:>6}  {row['by']:10}" + color("GREEN", "right"))
     p50, p99 = (statistics.median(one[p] for one in echo) for p in ("p50", "p99"))
-    print(f"  {'UDP echo':12}{'C':9}{'':19}{p50:>9.1f}{p99:>8.1f}   "
+    print(f"  {'UDP echo':12}{'C':9}{'':19}{p50:>9.1f}{p99:>8.1f}{1:>8.2f}   "
           "the floor: no node, one blocking socket, as many bytes as the no-op")
     print(f"  Cold: {COLD} starts of a new instance (p99 is the slowest). Warm: {WARM} more, one after the other. "
           f"Client and echo on CPU {CPU}.")
@@ -152,13 +154,20 @@ def table(rows, echo):
 
 
 def kernel_side():
-    bpftool = run("scripts/find-tool.sh", "bpftool").strip()
+    found = subprocess.run(["scripts/find-tool.sh", "bpftool"], capture_output=True, text=True, check=False)
+    bpftool = found.stdout.strip()
     seen, _ = counters()
     print(color("BOLD", "\nThe kernel's side of it"))
     print("  counters of the XDP program: " +
           ", ".join(f"{name} {value}" for name, value in seen.items() if value))
     if not seen["to_core"]:
         fail("the XDP program has not sent a single invocation to a core")
+    cores = warmcore("status")["cores"]
+    if any(core["state"] != "free" for core in cores):
+        fail("a core is not free although nothing runs: " + json.dumps(cores))
+    if not bpftool:
+        print("  bpftool is not installed: the maps are not shown")
+        return
     print(f"  $ bpftool prog show pinned {PINS}/progs/wc_dispatch")
     print("    " + run(bpftool, "prog", "show", "pinned", PINS + "/progs/wc_dispatch").splitlines()[0])
     print(f"  $ bpftool map dump pinned {PINS}/maps/wc_cores")
@@ -168,9 +177,6 @@ def kernel_side():
         if value["claims"] > 1:
             words = ("state", "shard", "cpu", "function_id", "claims", "releases", "warm")
             print(f"    core {core['key']}: " + ", ".join(f"{w} {value[w]}" for w in words))
-    cores = warmcore("status")["cores"]
-    if any(core["state"] != "free" for core in cores):
-        fail("a core is not free although nothing runs: " + json.dumps(cores))
 
 
 def main():

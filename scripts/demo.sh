@@ -11,9 +11,9 @@ cd "$(dirname "$0")/.." || exit 1
 BUILD=$(realpath -m "${WARMCORE_BUILD:-build}")
 NODE=demo
 PORT=47590
-STATE=/var/lib/warmcore/$NODE
+STATE=
 PINS=/sys/fs/bpf/warmcore/$NODE
-export BUILD NODE PINS
+export BUILD NODE PINS STATE
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
 	BOLD=$'\e[1m' GREEN=$'\e[32m' RED=$'\e[31m' YELLOW=$'\e[33m' PLAIN=$'\e[0m'
@@ -44,9 +44,10 @@ done
 
 CLEAN=
 stop_node() {
-	warmcore down --force --timeout 10 >/dev/null || return
-	rm -rf "$STATE"
-	rmdir "${STATE%/*}" 2>/dev/null
+	local down=0
+	warmcore down --force --timeout 10 >/dev/null || down=$?
+	[ -z "$STATE" ] || rm -rf "$STATE"
+	[ $down = 0 ] || return $down
 	CLEAN=1
 }
 
@@ -54,7 +55,7 @@ stop_node() {
 on_exit() {
 	local status=$?
 	trap '' INT TERM HUP
-	if [ -z "$CLEAN" ] && ! stop_node; then
+	if [ -z "$CLEAN" ] && ! stop_node && ! stop_node; then # twice: the daemon may have died while it was asked
 		echo "demo: the node could not be stopped: warmcore --node $NODE down --force" >&2
 		status=1
 	fi
@@ -67,6 +68,9 @@ trap on_exit EXIT
 # What a killed demonstration left behind goes first.
 stop_node || die "a node '$NODE' of an earlier run cannot be removed"
 CLEAN=
+find /tmp -maxdepth 1 -type d -user root -name "warmcore-$NODE-??????" -exec rm -rf {} +
+STATE=$(mktemp -d "/tmp/warmcore-$NODE-XXXXXX") || die "cannot make a state folder in /tmp"
+chmod 755 "$STATE" # functions run as users of their own
 
 heading "A node in a network namespace of its own"
 ERROR=$(mktemp)
@@ -105,7 +109,9 @@ heading "Clean up"
 BPFTOOL=$(scripts/find-tool.sh bpftool || true)
 PROCESSES="$DAEMON $(cat "/proc/$DAEMON"/task/*/children 2>/dev/null)"
 PROGRAM=
-[ -z "$KERNEL" ] || PROGRAM=$("$BPFTOOL" prog show pinned "$PINS/progs/wc_dispatch" | sed -n 's/^\([0-9]*\):.*/\1/p')
+if [ -n "$KERNEL" ] && [ -n "$BPFTOOL" ]; then
+	PROGRAM=$("$BPFTOOL" prog show pinned "$PINS/progs/wc_dispatch" | sed -n 's/^\([0-9]*\):.*/\1/p')
+fi
 
 stop_node || die "warmcore down failed"
 
@@ -145,7 +151,7 @@ if [ ${#left[@]} -gt 0 ]; then
 fi
 echo "  node down; nothing left: namespace, device, BPF pins and program, processes, /run, /dev/shm, state"
 if [ -n "$KERNEL" ]; then
-	printf '\n%sEverything answered rightly, through the XDP program.%s\n' "$GREEN" "$PLAIN"
+	printf '\n%severything worked%s: each answer was right, through the XDP program, and nothing is left\n' "$GREEN" "$PLAIN"
 else
-	printf '\n%sEverything answered rightly, but NOT through the kernel datapath: see above.%s\n' "$YELLOW" "$PLAIN"
+	printf '\n%severything worked, but NOT through the kernel datapath%s: see above\n' "$YELLOW" "$PLAIN"
 fi

@@ -23,11 +23,14 @@ bool wc_instance_dead(const struct wc_instance *instance)
 	return atomic_load(&instance->watch->exited);
 }
 
-/* Sequence numbers skip 0 (READY) and WC_CHANNEL_NOT_READY; the top bit is the watch's, for "dead". */
+/* The watch flips this bit of the answer's sequence when the process is gone (watch.c). */
+#define DEAD_BIT 0x80000000u
+
+/* Sequence numbers skip 0 (READY) and, without DEAD_BIT, WC_CHANNEL_NOT_READY. */
 static uint32_t next_sequence(uint32_t sequence)
 {
-	sequence = (sequence + 1) & 0x7fffffff;
-	return sequence ? sequence : 1;
+	sequence = (sequence + 1) & ~DEAD_BIT;
+	return sequence && sequence != (WC_CHANNEL_NOT_READY & ~DEAD_BIT) ? sequence : 1;
 }
 
 /*
@@ -79,8 +82,8 @@ static void await_channel(struct wc_instance *instance, uint32_t sequence, uint6
 	for (;;) {
 		uint32_t now = __atomic_load_n(&channel->answer.sequence, __ATOMIC_ACQUIRE);
 
-		if (now == sequence)
-			break;
+		if (now == sequence || now == (sequence ^ DEAD_BIT))
+			break; /* in the second case it answered and then exited */
 		if (wc_instance_dead(instance)) {
 			fail_dead(instance, result);
 			return;

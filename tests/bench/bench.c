@@ -249,7 +249,8 @@ int bench_report(const struct bench_options *options, struct bench_subject **sub
 			printf("  %-44s %8.1f %8.1f %8.3f %8.3f   %.2f..%.2f\n", subjects[i]->text, figure.p50,
 			       figure.p99, figure.ratio, figure.spread, figure.lowest, figure.highest);
 			if (options->output)
-				error = append(options->output, subjects[i]->name, &figure, options->rounds, facts);
+				error = append(options->output, subjects[i]->name, &figure, options->rounds,
+					       subjects[i]->facts ?: facts);
 		} else {
 			printf("  %-44s %8.1f %8.1f\n", subjects[i]->text, figure.p50, figure.p99);
 		}

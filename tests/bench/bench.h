@@ -31,10 +31,13 @@ struct bench_options {
  */
 int bench_parse(struct bench_options *options, int argc, char **argv);
 
+struct bench_facts;
+
 struct bench_subject {
 	const char *name; /* of the figure: GROUP_SUBJECT_p50 */
 	const char *text; /* for the table */
 	void *state;
+	const struct bench_facts *facts; /* NULL: those of the set */
 	/* Run `count` operations and write how long each took, in ns. 0 or a negative errno, after saying why. */
 	int (*block)(struct bench_subject *subject, unsigned count, uint64_t *ret_ns);
 	double p50[BENCH_ROUNDS_MAX], p99[BENCH_ROUNDS_MAX]; /* us, of each round */

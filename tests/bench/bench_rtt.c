@@ -115,7 +115,7 @@ static int prepare(struct target *target)
 static int run_set(const struct bench_options *options, bool cross)
 {
 	struct bench_subject *subjects[BENCH_SUBJECTS_MAX];
-	struct bench_facts facts = { "" };
+	struct bench_facts facts = { "" }, facts_user = { "" };
 	unsigned count = 0;
 	int error = 0;
 
@@ -128,6 +128,11 @@ static int run_set(const struct bench_options *options, bool cross)
 	if (error || count < 2)
 		return error;
 	bench_node_facts(&nodes[cross ? NODE_CROSS : NODE_SAME], &facts);
+	if (nodes[NODE_USER].started)
+		bench_node_facts(&nodes[NODE_USER], &facts_user);
+	for (unsigned i = 0; i < TARGET_COUNT; i++)
+		if (targets[i].example && targets[i].node == NODE_USER)
+			targets[i].subject.facts = &facts_user;
 	error = bench_measure(options, subjects, count);
 	if (error)
 		return error;

@@ -335,12 +335,27 @@ static void test_no_socket(void **state)
 static void test_own_socket(void **state)
 {
 	(void)state;
-	fixture_set_socket(0, 0, false);
-	packet_build(&in, &(struct packet_recipe){ 0 });
-	assert_int_equal(fixture_run(&in, &out), XDP_TX);
-	fixture_set_socket(0, 0, true);
-	fixture_set_socket(1, 0, false);
-	assert_int_equal(fixture_run(&in, &out), XDP_REDIRECT);
+	for (__u32 queue = 0; queue < SHARDS; queue++) {
+		__u32 core = queue; /* the lowest of that shard */
+
+		setup(NULL);
+		packet_build(&in, &(struct packet_recipe){ 0 });
+		fixture_set_socket(queue, core, false);
+		assert_int_equal(fixture_run_on(&in, &out, queue), XDP_TX);
+		assert_int_equal(fixture_counters().error_node_down, 1);
+		fixture_set_socket(queue, core, true);
+		fixture_set_socket(!queue, core, false);
+		assert_int_equal(fixture_run_on(&in, &out, queue), XDP_REDIRECT);
+		assert_int_equal(get(out.data + out.header + 28, 2), core);
+		/* And the pending socket of the queue. */
+		setup(NULL);
+		fixture_take_all();
+		fixture_set_socket(queue, WC_NONE, false);
+		assert_int_equal(fixture_run_on(&in, &out, queue), XDP_TX);
+		fixture_set_socket(queue, WC_NONE, true);
+		fixture_set_socket(!queue, WC_NONE, false);
+		assert_int_equal(fixture_run_on(&in, &out, queue), XDP_REDIRECT);
+	}
 }
 
 int main(void)
