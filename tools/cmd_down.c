@@ -104,6 +104,11 @@ static int run_down(struct cli *cli, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	/* A daemon that dies at this moment accepts and says nothing. Soon it neither accepts. */
+	for (int i = 0; i < 50 && (pid == -EBADMSG || pid == -ECONNRESET || pid == -EPIPE); i++) {
+		usleep(100000);
+		pid = cli_ping(cli);
+	}
 	if (!pid) {
 		if (!cli_remains(cli))
 			return finish(cli, "is not running; nothing to do", "nothing", 0);
@@ -116,6 +121,8 @@ static int run_down(struct cli *cli, int argc, char **argv)
 		return cli_fail(cli, "cannot ask node '%s' to stop: %s", cli->node, strerror(-pid));
 
 	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0 && errno == ESRCH)
+		return clean(cli) ?: finish(cli, "has just ended; what it had left is removed", "cleaned", pid);
 	if (pidfd < 0)
 		return cli_fail(cli, "cannot watch the daemon (pid %d): %s", pid, strerror(errno));
 	ret = stop(cli, pid, pidfd);

@@ -250,6 +250,14 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	return error;
 }
 
+/* Agents begin with their cores in hand: a node is up when they have let go of them. */
+static void await_agents(struct wc_node *node)
+{
+	for (uint32_t i = 0; i < node->agents_started; i++)
+		for (int ms = 0; ms < 1000 && !WC_READ(node->tables.wc_cores[i].releases); ms++)
+			usleep(1000);
+}
+
 int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_fault *fault)
 {
 	struct wc_legacy legacy = { 0 };
@@ -274,6 +282,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 		wc_node_stop(node);
 		return error;
 	}
+	await_agents(node);
 	wc_info("node %s is up: %s datapath, device %s, XDP %s, AF_XDP %s, %u cores, %u shards", options->name,
 		node->xdp ? "kernel" : "user", node->dev, node->xdp_mode, node->af_xdp, options->core_count,
 		node->shard_count);
