@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * test_functions.c - the registry: ids and generations, deployment that happens whole or not at all, and what a restart finds
+ * on disk, also after a crash in the middle.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/scratch.h"
+#include "user/functions.h"
+
+static struct wc_function entries[WC_FUNCTIONS_MAX];
+static struct wc_tables tables = { .wc_functions = entries, .wc_functions_max = WC_FUNCTIONS_MAX };
+static struct wc_functions *functions;
+static struct wc_fault fault;
+
+static void open_registry(void)
+{
+	memset(entries, 0, sizeof(entries));
+	if (wc_functions_open(&functions, path_of("state"), &tables, &fault))
+		fail_msg("%s", fault.text);
+}
+
+static void reopen(void)
+{
+	wc_functions_free(functions);
+	open_registry();
+}
+
+static int setup(void **state)
+{
+	if (scratch_setup(state))
+		return -1;
+	umask(022);
+	make_folder("source");
+	make_file("source/main.py", "print(1)", 0644);
+	open_registry();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	wc_functions_free(functions);
+	return scratch_teardown(state);
+}
+
+static struct wc_manifest manifest_of(const char *name)
+{
+	struct wc_manifest manifest;
+	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:{s:s}}", "name", name, "runtime", "python", "handler",
+				   "main.f", "timeout_ms", 1234, "environment", "KEY", "value");
+
+	if (wc_manifest_parse(&manifest, object, &fault))
+		fail_msg("%s", fault.text);
+	json_decref(object);
+	return manifest;
+}
+
+/* Deploy from `source`. Returns the id, or the negative error. */
+static int64_t deploy_from(const char *name, const char *source, bool *ret_replaced)
+{
+	struct wc_manifest manifest = manifest_of(name);
+	struct wc_fn *fn = NULL;
+	int64_t id;
+	int error = wc_functions_deploy(functions, &manifest, path_of(source), &fn, ret_replaced, &fault);
+
+	if (error) {
+		assert_null(fn);
+		return error;
+	}
+	id = fn->id;
+	wc_fn_put(fn);
+	return id;
+}
+
+static uint32_t deploy(const char *name)
+{
+	bool replaced;
+	int64_t id = deploy_from(name, "source", &replaced);
+
+	if (id <= 0)
+		fail_msg("%s: %s", name, fault.text);
+	return (uint32_t)id;
+}
+
+static uint32_t id_of(const char *name)
+{
+	struct wc_fn *fn = wc_functions_find(functions, name);
+	uint32_t id = fn ? fn->id : 0;
+
+	wc_fn_put(fn);
+	return id;
+}
+
+static uint32_t generation(uint32_t id)
+{
+	return id >> WC_FUNCTION_SLOT_BITS;
+}
+
+static void test_deploy(void **state)
+{
+	uint32_t id = deploy("hello");
+	struct wc_function *entry = &entries[WC_FUNCTION_SLOT(id)];
+	struct wc_fn *fn = wc_functions_get(functions, id), *found = wc_functions_find(functions, "hello");
+	json_t *list = wc_functions_list(functions);
+
+	(void)state;
+	assert_non_null(fn);
+	assert_ptr_equal(fn, found);
+	assert_string_equal(fn->manifest.name, "hello");
+	assert_int_equal(fn->version, 1);
+	assert_int_equal(WC_FUNCTION_SLOT(id), 1);
+	assert_int_equal(entry->id, id);
+	assert_string_equal(entry->name, "hello");
+	assert_int_equal(entry->flags, WC_FUNCTION_DEPLOYED);
+	expect_text("state/functions/hello/v1/main.py", "print(1)");
+	assert_null(wc_functions_get(functions, id + (1 << WC_FUNCTION_SLOT_BITS)));
+	assert_null(wc_functions_get(functions, WC_FUNCTION_SLOT(id)));
+	assert_null(wc_functions_get(functions, 0));
+	assert_null(wc_functions_find(functions, "hell"));
+	assert_int_equal(json_array_size(list), 1);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(list, 0), "name")), "hello");
+	json_decref(list);
+	wc_fn_put(fn);
+	wc_fn_put(found);
+}
+
+/* A new version keeps the id; the old code goes when its last user lets go. */
+static void test_replace(void **state)
+{
+	uint32_t id = deploy("hello");
+	struct wc_fn *old = wc_functions_get(functions, id), *now;
+	bool replaced = false;
+
+	(void)state;
+	entries[WC_FUNCTION_SLOT(id)].warm[0] = 5;
+	make_file("source/main.py", "print(2)", 0644);
+	assert_int_equal(deploy_from("hello", "source", &replaced), id);
+	assert_true(replaced);
+	now = wc_functions_get(functions, id);
+	assert_ptr_not_equal(old, now);
+	assert_int_equal(now->version, 2);
+	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].warm[0], 0);  /* warm for the old code */
+	expect_text("state/functions/hello/v1/main.py", "print(1)"); /* still in use */
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
+	wc_fn_put(old);
+	assert_false(exists("state/functions/hello/v1"));
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
+	wc_fn_put(now);
+}
+
+static void test_remove(void **state)
+{
+	uint32_t id = deploy("hello"), other = deploy("other");
+	struct wc_fn *held = wc_functions_get(functions, id);
+
+	(void)state;
+	assert_int_equal(wc_functions_remove(functions, "nobody", &fault), -ENOENT);
+	assert_non_null(strstr(fault.text, "no function named nobody"));
+	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+	assert_int_equal(wc_functions_remove(functions, "hello", &fault), -ENOENT);
+	assert_null(wc_functions_get(functions, id));
+	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].id, 0);
+	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].name[0], 0);
+	assert_false(exists("state/functions/hello"));
+	assert_int_equal(id_of("other"), other);
+	assert_string_equal(held->manifest.name, "hello"); /* a reference outlives it */
+	wc_fn_put(held);
+}
+
+static void test_persistence(void **state)
+{
+	uint32_t hello = deploy("hello"), other = deploy("other");
+	struct wc_fn *fn;
+
+	(void)state;
+	assert_int_equal(deploy("hello"), hello); /* version 2 */
+	reopen();
+	assert_int_equal(id_of("hello"), hello);
+	assert_int_equal(id_of("other"), other);
+	assert_int_equal(entries[WC_FUNCTION_SLOT(hello)].id, hello);
+	fn = wc_functions_find(functions, "hello");
+	assert_int_equal(fn->version, 2);
+	assert_int_equal(fn->manifest.timeout_ms, 1234);
+	assert_int_equal(fn->manifest.memory_mb, 128);
+	assert_int_equal(fn->manifest.runtime, WC_RUNTIME_PYTHON);
+	assert_string_equal(fn->manifest.handler, "main.f");
+	assert_string_equal(json_string_value(json_object_get(fn->manifest.environment, "KEY")), "value");
+	assert_non_null(strstr(fn->code, "/functions/hello/v2"));
+	wc_fn_put(fn);
+}
+
+/* Ids are never used again, over removals and restarts; generations only grow. */
+static void test_ids(void **state)
+{
+	uint32_t last = 0, used[64];
+
+	(void)state;
+	for (int i = 0; i < 64; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "f%d", i % 5);
+		used[i] = deploy(name);
+		assert_true(generation(used[i]) > last);
+		last = generation(used[i]);
+		for (int j = 0; j < i; j++)
+			assert_int_not_equal(used[j], used[i]);
+		assert_int_equal(wc_functions_remove(functions, name, &fault), 0);
+		assert_null(wc_functions_get(functions, used[i]));
+		if (i % 7 == 0)
+			reopen(); /* nothing is deployed now: only the counter file knows */
+	}
+	expect_text("state/functions/.generation", "64\n");
+}
+
+/* A damaged or lost counter file never leads back to an id that is in use. */
+static void test_generation_lost(void **state)
+{
+	uint32_t first = deploy("a"), second = deploy("b"), third;
+
+	(void)state;
+	assert_int_equal(wc_functions_remove(functions, "a", &fault), 0);
+	make_file("state/functions/.generation", "rubbish", 0600);
+	reopen();
+	third = deploy("c");
+	assert_true(generation(third) > generation(second));
+	assert_int_not_equal(third, first);
+}
+
+static void test_generations_used_up(void **state)
+{
+	(void)state;
+	make_file("state/functions/.generation", "1048574\n", 0600);
+	reopen();
+	assert_int_equal(generation(deploy("last")), 1048575);
+	assert_int_equal(deploy_from("more", "source", &(bool){ 0 }), -ENOSPC);
+	assert_false(exists("state/functions/more"));
+	assert_int_equal(generation(deploy("last")), 1048575); /* a new version needs no new id */
+}
+
+/* Whatever goes wrong, what was deployed stays, on disk and in memory. */
+static void test_failed_deploy(void **state)
+{
+	static const char *const bad[] = { "nowhere", "hostile", "fifo" };
+	uint32_t id = deploy("hello");
+	unsigned long before;
+	struct wc_function entry = entries[WC_FUNCTION_SLOT(id)];
+
+	(void)state;
+	make_folder("hostile");
+	make_file("hostile/good", "good", 0644);
+	make_link("hostile/link", "/etc/passwd");
+	make_folder("fifo");
+	make_file("fifo/main.py", "good", 0644);
+	assert_int_equal(mkfifo(path_of("fifo/pipe"), 0600), 0);
+	before = scratch_state();
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		bool replaced = true;
+
+		assert_true(deploy_from("hello", bad[i], &replaced) < 0); /* a new version */
+		assert_true(deploy_from("fresh", bad[i], &replaced) < 0); /* a new function */
+		assert_true(fault.text[0]);
+		assert_int_equal(scratch_state(), before);
+		assert_int_equal(id_of("fresh"), 0);
+		assert_int_equal(id_of("hello"), id);
+		assert_memory_equal(&entries[WC_FUNCTION_SLOT(id)], &entry, sizeof(entry));
+	}
+	reopen();
+	assert_int_equal(id_of("hello"), id);
+	assert_int_equal(deploy("hello"), id);
+	expect_text("state/functions/hello/v2/main.py", "print(1)");
+}
+
+/* function.json cannot be written: a folder is in its way. */
+static void test_failed_store(void **state)
+{
+	uint32_t id = deploy("hello");
+
+	(void)state;
+	make_folder("state/functions/hello/function.json.new");
+	assert_true(deploy_from("hello", "source", &(bool){ 0 }) < 0);
+	assert_int_equal(id_of("hello"), id);
+	assert_false(exists("state/functions/hello/v2"));
+	expect_text("state/functions/hello/v1/main.py", "print(1)");
+}
+
+/* What a crash leaves: code without function.json, versions before and after the current one, half-written files. */
+static void test_after_crash(void **state)
+{
+	uint32_t id = deploy("hello");
+
+	(void)state;
+	make_folder("state/functions/half");
+	make_folder("state/functions/half/v1");
+	make_file("state/functions/half/v1/main.py", "x", 0644);
+	make_file("state/functions/half/function.json.new", "{", 0644);
+	make_folder("state/functions/hello/v2");
+	make_file("state/functions/hello/v2/main.py", "never deployed", 0644);
+	make_folder("state/functions/hello/v0");
+	make_file("state/functions/hello/function.json.new", "{", 0644);
+	make_file("state/functions/.generation.new", "9", 0644);
+	reopen();
+	assert_int_equal(id_of("hello"), id);
+	assert_int_equal(id_of("half"), 0);
+	assert_false(exists("state/functions/half"));
+	assert_false(exists("state/functions/hello/v2"));
+	assert_false(exists("state/functions/hello/v0"));
+	expect_text("state/functions/hello/v1/main.py", "print(1)");
+	assert_int_equal(deploy("hello"), id); /* version 2, for real */
+	expect_text("state/functions/hello/v2/main.py", "print(1)");
+	assert_true(deploy("half") > 0);
+}
+
+/* A function.json that nobody can use stops the start with a sentence that names it. */
+static void test_damaged(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"[]",
+		"{",
+		"{}",
+		"null",
+		"{\"name\":\"hello\",\"runtime\":\"python\",\"handler\":\"m.f\"}",
+		"{\"name\":\"hello\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":0,\"version\":1,\"deployed_at\":1}",
+		"{\"name\":\"hello\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":-1,\"version\":1,\"deployed_at\":1}",
+		"{\"name\":\"hello\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":4294967297,\"version\":1,\"deployed_at\":1}",
+		"{\"name\":\"hello\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":4097,\"version\":0,\"deployed_at\":1}",
+		"{\"name\":\"hello\",\"runtime\":\"cobol\",\"handler\":\"m.f\",\"id\":4097,\"version\":1,\"deployed_at\":1}",
+		"{\"name\":\"hello\",\"name\":\"h\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":4097,\"version\":1,"
+		"\"deployed_at\":1}",
+	};
+
+	(void)state;
+	deploy("hello");
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		struct wc_functions *broken = NULL;
+
+		make_file("state/functions/hello/function.json", texts[i], 0644);
+		if (!wc_functions_open(&broken, path_of("state"), &tables, &fault))
+			fail_msg("accepted: %s", texts[i]);
+		assert_null(broken);
+		assert_true(fault.text[0]);
+		expect_text("state/functions/hello/v1/main.py", "print(1)"); /* never deleted because of that */
+	}
+}
+
+/* Two functions that claim the same slot. */
+static void test_same_slot(void **state)
+{
+	struct wc_functions *broken;
+
+	(void)state;
+	deploy("a");
+	deploy("b");
+	assert_int_equal(wc_functions_remove(functions, "b", &fault), 0);
+	make_folder("state/functions/b");
+	make_file(
+		"state/functions/b/function.json",
+		"{\"name\":\"b\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":8193,\"version\":1,\"deployed_at\":1}",
+		0644);
+	assert_int_equal(wc_functions_open(&broken, path_of("state"), &tables, &fault), -EINVAL);
+}
+
+static void test_unreachable(void **state)
+{
+	struct wc_functions *broken;
+
+	(void)state;
+	make_folder("closed");
+	assert_int_equal(chmod(path_of("closed"), 0700), 0);
+	assert_int_equal(wc_functions_open(&broken, path_of("closed/state"), &tables, &fault), -EACCES);
+	assert_non_null(strstr(fault.text, "chmod o+x"));
+}
+
+/* Every slot but slot 0 can be used, and then there is a sentence. */
+static void test_full(void **state)
+{
+	(void)state;
+	wc_functions_free(functions);
+	for (uint32_t slot = 1; slot < WC_FUNCTIONS_MAX; slot++) {
+		char path[64], text[256];
+
+		snprintf(path, sizeof(path), "state/functions/f%u", slot);
+		make_folder(path);
+		snprintf(path, sizeof(path), "state/functions/f%u/function.json", slot);
+		snprintf(
+			text, sizeof(text),
+			"{\"name\":\"f%u\",\"runtime\":\"node\",\"handler\":\"m.f\",\"id\":%u,\"version\":1,\"deployed_at\":1}",
+			slot, slot << WC_FUNCTION_SLOT_BITS | slot);
+		make_file(path, text, 0644);
+	}
+	open_registry();
+	assert_int_equal(id_of("f4095"), 4095 << 12 | 4095);
+	assert_int_equal(deploy_from("more", "source", &(bool){ 0 }), -ENOSPC);
+	assert_non_null(strstr(fault.text, "already has 4095 functions"));
+	assert_int_equal(id_of("more"), 0);
+	assert_false(exists("state/functions/more"));
+	assert_int_equal(wc_functions_remove(functions, "f2000", &fault), 0);
+	assert_int_equal(deploy("more"), 4096 << 12 | 2000); /* the free slot, a fresh generation */
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_deploy),
+		TEST(test_replace),
+		TEST(test_remove),
+		TEST(test_persistence),
+		TEST(test_ids),
+		TEST(test_generation_lost),
+		TEST(test_generations_used_up),
+		TEST(test_failed_deploy),
+		TEST(test_failed_store),
+		TEST(test_after_crash),
+		TEST(test_damaged),
+		TEST(test_same_slot),
+		TEST(test_unreachable),
+		TEST(test_full),
+	};
+
+	return cmocka_run_group_tests_name("functions", tests, NULL, NULL);
+}

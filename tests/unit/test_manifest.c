@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* test_manifest.c - the settings of a function: what is accepted, every limit from both sides, and the sentence for the rest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "user/functions.h"
+
+static struct wc_manifest manifest;
+static struct wc_fault fault;
+
+static int parse(const char *text)
+{
+	json_error_t why;
+	json_t *object = json_loads(text, JSON_ALLOW_NUL | JSON_DECODE_ANY, &why);
+	int ret;
+
+	if (!object)
+		fail_msg("%s: %s", text, why.text);
+	memset(&fault, 0, sizeof(fault));
+	memset(&manifest, 0x55, sizeof(manifest));
+	ret = wc_manifest_parse(&manifest, object, &fault);
+	json_decref(object);
+	return ret;
+}
+
+/* A good manifest with `more` added to it; "k":"v" pairs that begin with a comma. */
+static int parse_with(const char *more)
+{
+	char text[8192];
+
+	snprintf(text, sizeof(text), "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"h\"%s}", more);
+	return parse(text);
+}
+
+static void accept_with(const char *more)
+{
+	if (parse_with(more))
+		fail_msg("%s: %s", more, fault.text);
+	wc_manifest_release(&manifest);
+}
+
+/* Refused with the sentence, and the caller's manifest is as it was. */
+static void expect_refused(const char *what, int ret, const char *why)
+{
+	struct wc_manifest untouched;
+
+	memset(&untouched, 0x55, sizeof(untouched));
+	if (ret != -EINVAL || !strstr(fault.text, why))
+		fail_msg("%s: %d \"%s\" instead of \"%s\"", what, ret, fault.text, why);
+	assert_memory_equal(&manifest, &untouched, sizeof(manifest));
+}
+
+static void test_defaults(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("{\"name\":\"hello\",\"runtime\":\"node\",\"handler\":\"index.handler\"}"), 0);
+	assert_string_equal(manifest.name, "hello");
+	assert_string_equal(manifest.handler, "index.handler");
+	assert_int_equal(manifest.runtime, WC_RUNTIME_NODE);
+	assert_int_equal(manifest.timeout_ms, 3000);
+	assert_int_equal(manifest.memory_mb, 128);
+	assert_false(manifest.binary || manifest.trusted);
+	assert_null(manifest.environment);
+	wc_manifest_release(&manifest);
+}
+
+static void test_everything(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		parse("{\"op\":\"deploy\",\"source\":\"/x\",\"example\":{},\"name\":\"A-b_9\",\"runtime\":\"native\","
+		      "\"handler\":\"lib/h.so\",\"event\":\"binary\",\"timeout_ms\":900000,\"memory_mb\":10240,"
+		      "\"trusted\":true,\"environment\":{\"A\":\"1\",\"EMPTY\":\"\"}}"),
+		0);
+	assert_true(manifest.binary && manifest.trusted);
+	assert_int_equal(manifest.timeout_ms, 900000);
+	assert_int_equal(manifest.memory_mb, 10240);
+	assert_int_equal(json_object_size(manifest.environment), 2);
+	wc_manifest_release(&manifest);
+	assert_null(manifest.environment);
+	wc_manifest_release(&manifest); /* twice is no harm */
+}
+
+static void test_refused(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "[]", "must be a JSON object" },
+		{ "null", "must be a JSON object" },
+		{ "\"text\"", "must be a JSON object" },
+		{ "{}", "lacks \"name\"" },
+		{ "{\"name\":\"n\"}", "lacks \"runtime\"" },
+		{ "{\"name\":\"n\",\"runtime\":\"native\"}", "lacks \"handler\"" },
+		{ "{\"name\":\"\",\"runtime\":\"native\",\"handler\":\"h\"}", "\"name\" must be a text of 1 to 63" },
+		{ "{\"name\":7,\"runtime\":\"native\",\"handler\":\"h\"}", "\"name\" must be a text" },
+		{ "{\"name\":null,\"runtime\":\"native\",\"handler\":\"h\"}", "\"name\" must be a text" },
+		{ "{\"name\":\"a/b\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\"..\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\".\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\"a b\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\"caf\xc3\xa9\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\"a\\u0000b\",\"runtime\":\"native\",\"handler\":\"h\"}", "\"name\" must be a text" },
+		{ "{\"name\":\"a\\n\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
+		{ "{\"name\":\"n\",\"runtime\":\"Native\",\"handler\":\"h\"}", "expected native, python or node" },
+		{ "{\"name\":\"n\",\"runtime\":\"\",\"handler\":\"h\"}", "\"runtime\" must be a text" },
+		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"/etc/passwd\"}", "must stay inside" },
+		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"a/../../b\"}", "must stay inside" },
+		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"..\"}", "must stay inside" },
+	};
+	static const char *const more[][2] = {
+		{ ",\"timeout\":1", "unknown key \"timeout\"" },
+		{ ",\"id\":4097", "unknown key \"id\"" },
+		{ ",\"\":1", "unknown key \"\"" },
+		{ ",\"event\":\"JSON\"", "expected json or binary" },
+		{ ",\"event\":true", "\"event\" must be a text" },
+		{ ",\"event\":\"a-word-that-is-far-too-long\"", "\"event\" must be a text of 1 to 15" },
+		{ ",\"timeout_ms\":0", "from 1 to 900000" },
+		{ ",\"timeout_ms\":-1", "from 1 to 900000" },
+		{ ",\"timeout_ms\":900001", "from 1 to 900000" },
+		{ ",\"timeout_ms\":4294967297", "from 1 to 900000" },
+		{ ",\"timeout_ms\":9223372036854775807", "from 1 to 900000" },
+		{ ",\"timeout_ms\":1000.0", "from 1 to 900000" },
+		{ ",\"timeout_ms\":\"1000\"", "from 1 to 900000" },
+		{ ",\"timeout_ms\":null", "from 1 to 900000" },
+		{ ",\"memory_mb\":15", "from 16 to 10240" },
+		{ ",\"memory_mb\":10241", "from 16 to 10240" },
+		{ ",\"memory_mb\":-9223372036854775808", "from 16 to 10240" },
+		{ ",\"trusted\":1", "must be true or false" },
+		{ ",\"trusted\":\"true\"", "must be true or false" },
+		{ ",\"trusted\":null", "must be true or false" },
+		{ ",\"environment\":[]", "must be an object of texts" },
+		{ ",\"environment\":null", "must be an object of texts" },
+		{ ",\"environment\":{\"A\":1}", "must be a name without = and its value a text" },
+		{ ",\"environment\":{\"\":\"x\"}", "must be a name without =" },
+		{ ",\"environment\":{\"A=B\":\"x\"}", "must be a name without =" },
+		{ ",\"environment\":{\"A\":\"x\\u0000y\"}", "must be a name without =" },
+		{ ",\"environment\":{\"LD_PRELOAD\":\"x\"}", "are taken (LD_PRELOAD)" },
+		{ ",\"environment\":{\"GOOD\":\"x\",\"WARMCORE_FD\":\"9\"}", "are taken (WARMCORE_FD)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		expect_refused(rows[i][0], parse(rows[i][0]), rows[i][1]);
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+		expect_refused(more[i][0], parse_with(more[i][0]), more[i][1]);
+	expect_refused("python", parse("{\"name\":\"n\",\"runtime\":\"python\",\"handler\":\"h.f\",\"trusted\":true}"),
+		       "native runtime only");
+}
+
+static void test_accepted(void **state)
+{
+	static const char *const more[] = {
+		"",
+		",\"timeout_ms\":1",
+		",\"memory_mb\":16",
+		",\"event\":\"json\"",
+		",\"trusted\":false",
+		",\"environment\":{}",
+		",\"environment\":{\"LD\":\"x\",\"warmcore_x\":\"y\",\"A\":\"a=b\"}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+		accept_with(more[i]);
+}
+
+/* The longest texts, and one character more. */
+static void test_lengths(void **state)
+{
+	static const struct {
+		const char *format, *why;
+		int max;
+	} rows[] = {
+		{ "{\"name\":\"%.*s\",\"runtime\":\"native\",\"handler\":\"h\"}", "of 1 to 63 characters", 63 },
+		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"%.*s\"}", "of 1 to 127 characters", 127 },
+		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"h\",\"environment\":{\"A\":\"%.*s\"}}",
+		  "larger than 4096 bytes", 4096 - 3 },
+	};
+	char text[8192], filler[5000];
+
+	(void)state;
+	memset(filler, 'x', sizeof(filler));
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+/* The format comes from the table above. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(text, sizeof(text), rows[i].format, rows[i].max, filler);
+		if (parse(text))
+			fail_msg("%s", fault.text);
+		wc_manifest_release(&manifest);
+		snprintf(text, sizeof(text), rows[i].format, rows[i].max + 1, filler);
+#pragma GCC diagnostic pop
+		expect_refused("too long", parse(text), rows[i].why);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),
+	};
+
+	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* test_options.c - the daemon's command line: what is accepted, every limit from both sides, and the sentence for the rest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "user/options.h"
+
+#include <sched.h>
+
+#define WORDS_MAX 12
+
+static struct wc_options options;
+static struct wc_fault fault;
+static int last_cpu; /* a CPU that this process may use */
+
+/* `line` is split at blanks. */
+static int parse(const char *line)
+{
+	static char text[1024];
+	char *argv[WORDS_MAX + 1] = { "warmcored" }, *save = NULL;
+	int argc = 1;
+
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *word = strtok_r(text, " ", &save); word && argc < WORDS_MAX; word = strtok_r(NULL, " ", &save))
+		argv[argc++] = word;
+	memset(&fault, 0, sizeof(fault));
+	memset(&options, 0x55, sizeof(options));
+	return wc_options_parse(&options, argc, argv, &fault);
+}
+
+static void expect_accepted(const char *line)
+{
+	if (parse(line))
+		fail_msg("%s: %s", line, fault.text);
+}
+
+static void test_defaults(void **state)
+{
+	cpu_set_t allowed;
+	uint32_t count = 0;
+
+	(void)state;
+	expect_accepted("");
+	assert_string_equal(options.name, "default");
+	assert_string_equal(options.dev, "");
+	assert_string_equal(options.listen, "127.0.0.1");
+	assert_string_equal(options.state_dir, "/var/lib/warmcore/default");
+	assert_string_equal(options.log, "");
+	assert_int_equal(options.port, 4750);
+	assert_int_equal(options.pending_max, 4096);
+	assert_int_equal(options.poll_us, WC_POLL_AUTO);
+	assert_int_equal(options.datapath, WC_DATAPATH_KERNEL);
+	assert_int_equal(options.xdp_mode, WC_XDP_AUTO);
+	assert_false(options.allow_trusted || options.clean);
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	assert_int_equal(options.core_count, CPU_COUNT(&allowed));
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			assert_int_equal(options.cpus[count++], cpu);
+}
+
+static void test_everything(void **state)
+{
+	(void)state;
+	expect_accepted("--name=N-1_x --dev eth0 --datapath=kernel --port 1 --xdp-mode generic --pending 32768");
+	assert_string_equal(options.name, "N-1_x");
+	assert_string_equal(options.dev, "eth0");
+	assert_string_equal(options.state_dir, "/var/lib/warmcore/N-1_x");
+	assert_int_equal(options.port, 1);
+	assert_int_equal(options.xdp_mode, WC_XDP_GENERIC);
+	assert_int_equal(options.pending_max, 32768);
+	expect_accepted("--poll-us 0 --allow-trusted --state-dir=/s --log /l --clean --port=65535 --pending=1");
+	assert_int_equal(options.poll_us, 0);
+	assert_true(options.allow_trusted && options.clean);
+	assert_string_equal(options.state_dir, "/s");
+	assert_string_equal(options.log, "/l");
+	assert_int_equal(options.port, 65535);
+	assert_int_equal(options.pending_max, 1);
+	expect_accepted("--datapath user --listen ::1 --poll-us=1000000 --xdp-mode=native");
+	assert_int_equal(options.datapath, WC_DATAPATH_USER);
+	assert_string_equal(options.listen, "::1");
+	assert_int_equal(options.poll_us, 1000000);
+	assert_int_equal(options.xdp_mode, WC_XDP_NATIVE);
+	expect_accepted("--poll-us auto --port 5 --port 6"); /* the last one counts */
+	assert_int_equal(options.poll_us, WC_POLL_AUTO);
+	assert_int_equal(options.port, 6);
+	expect_accepted("--name first --name 123456789012345");
+	assert_string_equal(options.name, "123456789012345");
+}
+
+static void test_refused(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "eth0", "unexpected argument eth0" },
+		{ "-x", "unexpected argument -x" },
+		{ "--", "unknown option --" },
+		{ "--nonsense", "unknown option --nonsense" },
+		{ "--por 1", "unknown option --por" },
+		{ "--ports 1", "unknown option --ports" },
+		{ "--port", "--port needs a value (N)" },
+		{ "--port=", "expected a number from 1 to 65535" },
+		{ "--port 0", "expected a number from 1 to 65535" },
+		{ "--port 65536", "expected a number from 1 to 65535" },
+		{ "--port 4750x", "expected a number from 1 to 65535" },
+		{ "--port 0x10", "expected a number from 1 to 65535" },
+		{ "--port -1", "expected a number from 1 to 65535" },
+		{ "--port +1", "expected a number from 1 to 65535" },
+		{ "--port 18446744073709551617", "expected a number from 1 to 65535" },
+		{ "--pending 0", "expected a number from 1 to 32768" },
+		{ "--pending 32769", "expected a number from 1 to 32768" },
+		{ "--poll-us 1000001", "expected auto or 0 to 1000000" },
+		{ "--poll-us automatic", "expected auto or 0 to 1000000" },
+		{ "--poll-us=", "expected auto or 0 to 1000000" },
+		{ "--poll-us 4294967296", "expected auto or 0 to 1000000" },
+		{ "--datapath xdp", "expected kernel|user" },
+		{ "--datapath=", "expected kernel|user" },
+		{ "--xdp-mode fast", "expected auto|native|generic" },
+		{ "--clean=1", "--clean takes no value" },
+		{ "--allow-trusted=", "--allow-trusted takes no value" },
+		{ "--name=", "--name: expected 1 to 15 characters" },
+		{ "--name 1234567890123456", "--name: expected 1 to 15 characters" },
+		{ "--name a/b", "only letters, digits, - and _" },
+		{ "--name ..", "only letters, digits, - and _" },
+		{ "--name a.b", "only letters, digits, - and _" },
+		{ "--dev 1234567890123456", "--dev: expected 1 to 15 characters" },
+		{ "--state-dir relative", "expected an absolute path" },
+		{ "--state-dir=", "expected 1 to 255 characters" },
+		{ "--datapath user --dev eth0", "--dev needs --datapath kernel" },
+		{ "--cores", "--cores needs a value (LIST)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int ret = parse(rows[i][0]);
+
+		if (ret != -EINVAL || !strstr(fault.text, rows[i][1]))
+			fail_msg("%s: %d \"%s\" instead of \"%s\"", rows[i][0], ret, fault.text, rows[i][1]);
+	}
+}
+
+static void test_cpus(void **state)
+{
+	static const char *const wrong[] = {
+		"",
+		"x",
+		",",
+		"0,",
+		",0",
+		"0,,0",
+		"0-",
+		"-1",
+		"0--1",
+		"0-1-2",
+		"0x1",
+		" 0",
+		"0 ",
+		"0;1",
+		"1-0",
+		"0,a",
+		"+0",
+		"1024",
+		"100000",
+		"4294967296",
+		"18446744073709551616",
+		"0-18446744073709551615",
+		"0.",
+	};
+	uint16_t cpus[8];
+	uint32_t count = 99;
+	char list[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		memset(&fault, 0, sizeof(fault));
+		if (wc_parse_cpus(wrong[i], cpus, 8, &count, &fault) != -EINVAL || !fault.text[0])
+			fail_msg("accepted: \"%s\"", wrong[i]);
+		assert_int_equal(count, 99);
+	}
+	snprintf(list, sizeof(list), "%d,%d-%d,%d", last_cpu, last_cpu, last_cpu,
+		 last_cpu); /* more than once is fine */
+	assert_int_equal(wc_parse_cpus(list, cpus, 3, &count, &fault), 0);
+	assert_int_equal(count, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(cpus[i], last_cpu);
+	assert_int_equal(wc_parse_cpus(list, cpus, 2, &count, &fault), -EINVAL);
+	assert_non_null(strstr(fault.text, "more than 2 worker cores"));
+}
+
+/* A CPU that the machine has, but this process may not use. */
+static void test_affinity(void **state)
+{
+	cpu_set_t before, one;
+	uint16_t cpus[8];
+	uint32_t count;
+	char list[16];
+	int other = -1;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &before) && cpu != last_cpu)
+			other = cpu;
+	if (other < 0)
+		return; /* a machine of one CPU */
+	CPU_ZERO(&one);
+	CPU_SET(last_cpu, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	snprintf(list, sizeof(list), "%d", other);
+	assert_int_equal(wc_parse_cpus(list, cpus, 8, &count, &fault), -EINVAL);
+	assert_non_null(strstr(fault.text, "is not one this process may use"));
+	expect_accepted("");
+	assert_int_equal(options.core_count, 1);
+	assert_int_equal(options.cpus[0], last_cpu);
+	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+}
+
+/* --help and --version are served even beside something that is wrong later on, and parsing again starts afresh. */
+static void test_help(void **state)
+{
+	int out = dup(1);
+
+	(void)state;
+	fflush(stdout);
+	assert_non_null(freopen("/dev/null", "w", stdout));
+	assert_int_equal(parse("--help"), 1);
+	assert_int_equal(parse("-h"), 1);
+	assert_int_equal(parse("--version --nonsense"), 1);
+	assert_int_equal(parse("--nonsense --version"), -EINVAL);
+	fflush(stdout);
+	assert_true(dup2(out, 1) == 1);
+	close(out);
+	expect_accepted("--clean");
+	assert_true(options.clean);
+	expect_accepted("");
+	assert_false(options.clean);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_cpus),	 cmocka_unit_test(test_affinity),   cmocka_unit_test(test_help),
+	};
+	cpu_set_t allowed;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return 1;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			last_cpu = cpu;
+	return cmocka_run_group_tests_name("daemon options", tests, NULL, NULL);
+}
