@@ -8,6 +8,8 @@
 # #include "bpf/proto.h". Knobs: V=1 shows commands, BUILD=dir, PREFIX, DESTDIR, CC, CLANG, BPFTOOL, CFLAGS, LDFLAGS.
 
 BUILD ?= build
+# One spelling of the same folder: it is part of the flags, and other flags mean that everything is built again.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 PREFIX ?= /usr/local
 DESTDIR ?=
 V ?= 0
@@ -279,10 +281,10 @@ bench: bench-programs ## run the benchmarks; BENCH=rtt runs one group
 # --- install ----------------------------------------------------------------------------------------------------------
 
 install: all ## install below PREFIX (/usr/local), with DESTDIR in front
-	$(Q)BUILD=$(BUILD) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install-files.sh install
+	$(Q)BUILD="$(BUILD)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install-files.sh install
 
 uninstall: ## remove what install put there
-	$(Q)BUILD=$(BUILD) DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) scripts/install-files.sh uninstall
+	$(Q)BUILD="$(BUILD)" DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install-files.sh uninstall
 
 # --- the rest ---------------------------------------------------------------------------------------------------------
 

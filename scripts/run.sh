@@ -5,7 +5,7 @@
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-BUILD=${BUILD:-build}
+BUILD=$(realpath -ms --relative-base=. "${BUILD:-build}") # as the Makefile spells it: a goal below contains it
 unset MAKEFLAGS MFLAGS MAKELEVEL # of the make that called this
 
 if [ "$(id -u)" != 0 ]; then

@@ -25,17 +25,23 @@ class Install(unittest.TestCase):
         return sorted(os.path.relpath(os.path.join(folder, name), self.target)
                       for folder, _, names in os.walk(self.target) for name in names)  # fmt: skip
 
+    def built(self):
+        """When what depends on the flags was built: BUILD is an absolute path here, and was perhaps none then."""
+        return [os.stat(os.path.join(harness.BUILD, name)).st_mtime_ns for name in ("flags.stamp", "bin/warmcored")]
+
     def test_install(self):
         if not shutil.which("make"):
             self.skipTest("no make")
-        self.target = tempfile.mkdtemp(prefix="warmcore-e2e-install-")
+        self.target = tempfile.mkdtemp(prefix="warmcore-e2e install-")  # a path may contain a space
         self.addCleanup(shutil.rmtree, self.target, True)
         os.chmod(self.target, 0o755)
+        built = self.built()
         mask = os.umask(0o077)  # a strict administrator's; what is installed must be readable all the same
         try:
             self.make("install")
         finally:
             os.umask(mask)
+        self.assertEqual(self.built(), built, "`make install` builds again what is built already")
         files = self.files()
         for name in ("usr/bin/warmcore", "usr/bin/warmcored", "usr/include/warmcore.h",
                      "usr/lib/warmcore/native/warmcore-native", "usr/lib/warmcore/python/warmcore_runtime.py",
