@@ -11,7 +11,9 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$ROOT"
 BUILD=${BUILD:-build}
 PREFIX=${PREFIX:-/usr/local}
-TARGET=${DESTDIR:-}$PREFIX
+DESTDIR=${DESTDIR:-}
+TARGET=$DESTDIR$PREFIX
+FOLDERS=$TARGET/lib/warmcore/folders # which ones install made: uninstall removes those, and no other that is empty
 case $PREFIX in /*) ;; *) echo "install: PREFIX must be an absolute path" >&2 && exit 2 ;; esac
 
 # One line a file: kind, source, path below PREFIX. "private" files are in a folder that is ours alone.
@@ -71,19 +73,38 @@ install_one() {
 	esac
 }
 
+# Folders on the way to $1 that are not there yet, the outermost first, as paths below DESTDIR.
+missing_folders() {
+	local folder
+	folder=$(dirname "$1")
+	if [ "$folder" != / ] && [ ! -d "$DESTDIR$folder" ]; then
+		missing_folders "$folder"
+		echo "$folder"
+	fi
+}
+
 case ${1:-} in
 install)
+	made=$(mktemp)
+	trap 'rm -f "$made"' EXIT
 	table | while read -r kind source to; do
+		missing_folders "$PREFIX/$to" >>"$made"
 		install_one "$kind" "$source" "$to"
 	done
+	cat "$made" >>"$FOLDERS" # after those of an earlier install
 	echo "installed in $TARGET"
 	;;
 uninstall)
 	table | while read -r _ _ to; do
 		rm -f "$TARGET/$to"
 	done
+	made=
+	[ ! -f "$FOLDERS" ] || made=$(tac "$FOLDERS")
 	# Our own folder may hold files of an older version; nothing else has business there.
 	rm -rf "$TARGET/lib/warmcore" "$TARGET/bin/warmcore" "$TARGET/bin/warmcored"
+	while read -r folder; do # the innermost first; what somebody else has put something into stays
+		[ ! -d "$DESTDIR$folder" ] || rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
+	done < <(printf '%s' "${made:+$made$'\n'}")
 	echo "removed from $TARGET"
 	;;
 *)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""`make install` into a folder: what is there works from there, and `make uninstall` leaves no file."""
+"""`make install` into a folder: what is there works from there, and `make uninstall` leaves neither file nor folder."""
 
 import json
 import os
@@ -35,6 +35,7 @@ class Install(unittest.TestCase):
         self.target = tempfile.mkdtemp(prefix="warmcore-e2e install-")  # a path may contain a space
         self.addCleanup(shutil.rmtree, self.target, True)
         os.chmod(self.target, 0o755)
+        os.makedirs(os.path.join(self.target, "usr/bin"), 0o755)  # not ours: stays, although it is empty in the end
         built = self.built()
         mask = os.umask(0o077)  # a strict administrator's; what is installed must be readable all the same
         try:
@@ -64,9 +65,13 @@ class Install(unittest.TestCase):
         for folder, _, _ in os.walk(os.path.join(self.target, "usr")):
             self.assertEqual(os.stat(folder).st_mode & 0o755, 0o755, folder)
         self.run_from_there()
+        self.make("install")  # once more: the folders are there already now
+        with open(os.path.join(self.target, "usr/share/man/other"), "w"):
+            pass
         self.make("uninstall")
-        self.assertEqual(self.files(), [])
-        self.assertFalse(os.path.exists(os.path.join(self.target, "usr/lib/warmcore")))
+        self.assertEqual(self.files(), ["usr/share/man/other"])
+        left = [os.path.relpath(folder, self.target) for folder, _, _ in os.walk(self.target)]
+        self.assertEqual(sorted(left), sorted([".", "usr", "usr/bin", "usr/share", "usr/share/man"]))
 
     def run_from_there(self):
         warmcore = os.path.join(self.target, "usr/bin/warmcore")
