@@ -213,7 +213,7 @@ traces() {
 check_leftovers() {
 	local left tries
 	for tries in 1 2 3 4 5 6; do
-		left=$(traces | sort | comm -13 "$SCRATCH/before" -)
+		left=$(traces | sort | comm -13 "$SCRATCH/before" - | grep -vFf "$SCRATCH/others")
 		[ -n "$left" ] || break
 		[ "$tries" = 6 ] || sleep 0.5
 	done
@@ -243,6 +243,8 @@ check_kernel_log() {
 # --- main -------------------------------------------------------------------------------------------------------------
 
 traces | sort >"$SCRATCH/before"
+# Nodes that are up already go on starting instances meanwhile: their command lines name the node's folder.
+sed -n 's|^/run/warmcore/.*|&/|p' "$SCRATCH/before" >"$SCRATCH/others"
 KERNEL_LOG_END=$(dmesg 2>/dev/null | sed -n '$s/^\[ *\([0-9.]*\)\].*/\1/p')
 
 running=0
