@@ -69,6 +69,7 @@ static int load_xdp(void)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
+	static const char license[] = "GPL";
 	union bpf_attr attr;
 	int fd;
 
@@ -76,7 +77,7 @@ static int load_xdp(void)
 	attr.prog_type = BPF_PROG_TYPE_XDP;
 	attr.insns = (uintptr_t)program;
 	attr.insn_cnt = sizeof(program) / sizeof(program[0]);
-	attr.license = (uintptr_t) "GPL";
+	attr.license = (uintptr_t)license;
 	fd = (int)bpf(BPF_PROG_LOAD, &attr);
 	if (fd < 0)
 		return -errno;

@@ -60,7 +60,7 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		node->tables.wc_shards[s].queue = s;
 	for (uint32_t i = node->options.core_count; i-- > 0;) {
 		node->tables.wc_cores[i].cpu = node->options.cpus[i];
-		node->tables.wc_cores[i].shard = (uint16_t)(i % node->shard_count);
+		node->tables.wc_cores[i].shard = (uint16_t)(i % (node->shard_count ?: 1)); /* is not 0: start_all() */
 		node->tables.wc_cores[i].seen = WC_NONE;
 		if (node->options.cpus[i] < WC_CPUS_MAX)
 			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);

@@ -86,8 +86,8 @@ static int copy_link(const char *root, const char *from, int depth, const char *
 	if (len < 0)
 		return wc_fail(fault, errno, "cannot read the link %s: %s", from, strerror(errno));
 	target[len] = 0;
-	if (target[0] == '/' || climbs_out(target, depth) || !realpath(from, real) || strncmp(real, root, root_len) != 0 ||
-	    (real[root_len] && real[root_len] != '/'))
+	if (target[0] == '/' || climbs_out(target, depth) || !realpath(from, real) ||
+	    strncmp(real, root, root_len) != 0 || (real[root_len] && real[root_len] != '/'))
 		return wc_fail(fault, EINVAL, "the symbolic link %s leads out of the source (to %s)", from, target);
 	if (symlink(target, to))
 		return wc_fail(fault, errno, "cannot create %s: %s", to, strerror(errno));
