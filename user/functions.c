@@ -132,22 +132,37 @@ struct wc_fn *wc_functions_find(struct wc_functions *functions, const char *name
 
 /* --- loading --- */
 
-/* Versions other than the current one are left-overs of a crash. */
-static void remove_other_versions(const char *dir, uint32_t version)
+/* Is it "v" and a number? */
+static bool is_version(const char *name)
 {
-	DIR *folder = opendir(dir);
+	return name[0] == 'v' && name[1] && !name[1 + strspn(name + 1, "0123456789")];
+}
+
+/*
+ * Versions other than `keep` are left-overs of a crash, and so is a function.json that was never finished. Nothing else is
+ * touched: whoever names a --state-dir that is in use loses no file of their own.
+ */
+static void remove_leftovers(const char *dir, const char *keep)
+{
+	char path[900];
+	struct stat status;
 	struct dirent *entry;
+	DIR *folder;
 
+	if (lstat(dir, &status) || !S_ISDIR(status.st_mode))
+		return;
+	folder = opendir(dir);
 	while (folder && (entry = readdir(folder))) {
-		char path[900];
-
-		if (entry->d_name[0] != 'v' || strtoul(entry->d_name + 1, NULL, 10) == version)
+		if (!is_version(entry->d_name) || !strcmp(entry->d_name, keep))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
-		wc_tree_remove(path);
+		if (!lstat(path, &status) && S_ISDIR(status.st_mode))
+			wc_tree_remove(path);
 	}
 	if (folder)
 		closedir(folder);
+	snprintf(path, sizeof(path), "%s/function.json.new", dir);
+	unlink(path);
 }
 
 static int load_one(struct wc_functions *functions, const char *name, struct wc_fault *fault)
@@ -185,7 +200,7 @@ static int load_one(struct wc_functions *functions, const char *name, struct wc_
 	fn->version = (uint32_t)version;
 	fn->deployed_at = (time_t)deployed_at;
 	snprintf(fn->code, sizeof(fn->code), "%s/%s/v%u", functions->dir, fn->manifest.name, fn->version);
-	remove_other_versions(dir, fn->version);
+	remove_leftovers(dir, strrchr(fn->code, '/') + 1);
 	enter(functions, fn);
 	return 0;
 }
@@ -206,7 +221,8 @@ static int load_all(struct wc_functions *functions, struct wc_fault *fault)
 		snprintf(path, sizeof(path), "%s/%s/function.json", functions->dir, entry->d_name);
 		if (access(path, F_OK)) { /* a deployment that never happened */
 			snprintf(path, sizeof(path), "%s/%s", functions->dir, entry->d_name);
-			wc_tree_remove(path);
+			remove_leftovers(path, "");
+			rmdir(path); /* what is not ours stays */
 			continue;
 		}
 		error = load_one(functions, entry->d_name, fault);
@@ -377,7 +393,7 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	if (error) {
 		wc_fn_put(fn);
 		if (!old)
-			wc_tree_remove(dir);
+			rmdir(dir);
 		pthread_mutex_unlock(&functions->change);
 		return error;
 	}
@@ -420,7 +436,8 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	pthread_mutex_unlock(&functions->lock);
 	snprintf(path, sizeof(path), "%s/%s", functions->dir, name);
 	atomic_store(&fn->stale, true);
-	wc_tree_remove(path); /* instances that still run have loaded their code */
+	wc_tree_remove(fn->code); /* instances that still run have loaded their code */
+	rmdir(path);
 	wc_fn_put(fn);
 	pthread_mutex_unlock(&functions->change);
 	return 0;

@@ -315,6 +315,40 @@ static void test_after_crash(void **state)
 	assert_true(deploy("half") > 0);
 }
 
+/* A --state-dir that is in use for something else: what warmcore did not make there stays, and so does what is linked. */
+static void test_foreign_files(void **state)
+{
+	static const char *const folders[] = { "elsewhere", "elsewhere/v1", "state/functions/notes",
+					       "state/functions/notes/v1", "state/functions/notes/v1x",
+					       "state/functions/videos" };
+	static const char *const files[] = { "state/functions/readme", "state/functions/vertex.c",
+					     "state/functions/notes/vendor.txt", "state/functions/notes/v2",
+					     "state/functions/notes/v1x/a", "state/functions/videos/a.mkv",
+					     "state/functions/hello/values.json", "elsewhere/v1/main.py" };
+	uint32_t id = deploy("hello");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+		make_folder(folders[i]);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		make_file(files[i], "mine", 0644);
+	make_link("state/functions/link", path_of("elsewhere"));
+	make_link("state/functions/notes/v3", path_of("elsewhere/v1"));
+	make_link("state/functions/hello/v9", path_of("elsewhere/v1"));
+	make_file("state/functions/notes/function.json.new", "{", 0644);
+	reopen();
+	assert_int_equal(id_of("hello"), id);
+	assert_false(exists("state/functions/notes/v1")); /* looks like ours */
+	assert_false(exists("state/functions/notes/function.json.new"));
+	assert_true(deploy_from("videos", "nowhere", &(bool){ 0 }) < 0);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		expect_text(files[i], "mine");
+	assert_true(exists("state/functions/link"));
+	assert_int_not_equal(deploy("videos"), 0);
+	assert_int_equal(wc_functions_remove(functions, "videos", &fault), 0);
+	expect_text("state/functions/videos/a.mkv", "mine");
+}
+
 /* A function.json that nobody can use stops the start with a sentence that names it. */
 static void test_damaged(void **state)
 {
@@ -418,6 +452,7 @@ int main(void)
 		TEST(test_failed_deploy),
 		TEST(test_failed_store),
 		TEST(test_after_crash),
+		TEST(test_foreign_files),
 		TEST(test_damaged),
 		TEST(test_same_slot),
 		TEST(test_unreachable),
