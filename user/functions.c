@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define GENERATIONS (1u << (32 - WC_FUNCTION_SLOT_BITS))
+#define CODE_TRIES 100
 
 struct wc_functions {
 	pthread_mutex_t change; /* held while deploying or removing, copies included */
@@ -21,6 +22,7 @@ struct wc_functions {
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
 	uint32_t generation;		      /* last one given out; kept in STATE/functions/.generation */
+	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
 };
 
 void wc_fn_put(struct wc_fn *fn)
@@ -29,8 +31,11 @@ void wc_fn_put(struct wc_fn *fn)
 		return;
 	if (fn->library)
 		dlclose(fn->library);
-	if (atomic_load(&fn->retired))
+	if (atomic_load(&fn->retired)) {
 		wc_tree_remove(fn->code);
+		*strrchr(fn->code, '/') = 0;
+		rmdir(fn->code); /* unless another version is there */
+	}
 	wc_manifest_release(&fn->manifest);
 	pthread_mutex_destroy(&fn->load_lock);
 	free(fn);
@@ -200,6 +205,8 @@ static int load_one(struct wc_functions *functions, const char *name, struct wc_
 	fn->version = (uint32_t)version;
 	fn->deployed_at = (time_t)deployed_at;
 	snprintf(fn->code, sizeof(fn->code), "%s/%s/v%u", functions->dir, fn->manifest.name, fn->version);
+	if (fn->version > functions->version)
+		functions->version = fn->version;
 	remove_leftovers(dir, strrchr(fn->code, '/') + 1);
 	enter(functions, fn);
 	return 0;
@@ -363,25 +370,46 @@ static int store(struct wc_functions *functions, const struct wc_fn *fn, struct 
 	return error;
 }
 
+/*
+ * A folder for the code of a new version. Versions count up over all functions of a node: while instances of a removed
+ * function run, their code is there still, and a new function of the same name must not share it.
+ */
+static int make_code(struct wc_functions *functions, struct wc_fn *fn, struct wc_fault *fault)
+{
+	char dir[400];
+
+	snprintf(dir, sizeof(dir), "%s/%s", functions->dir, fn->manifest.name);
+	for (int i = 0; i < CODE_TRIES; i++) {
+		int error = make_dirs(dir, fault);
+
+		if (error)
+			return error;
+		fn->version = ++functions->version;
+		snprintf(fn->code, sizeof(fn->code), "%s/v%u", dir, fn->version);
+		if (!mkdir(fn->code, 0755))
+			return 0;
+		/* Not ours, or `dir` was that of a removed function and just went with its last version. */
+		if (errno != EEXIST && errno != ENOENT)
+			break;
+	}
+	return wc_fail(fault, errno, "cannot create %s: %s", fn->code, strerror(errno));
+}
+
 int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const char *source,
 			struct wc_fn **ret_fn, bool *ret_replaced, struct wc_fault *fault)
 {
 	struct wc_fn *fn = fn_new(manifest), *old;
-	char dir[400];
 	int error;
 
 	if (!fn) {
 		wc_manifest_release(manifest);
 		return wc_fail(fault, ENOMEM, "out of memory");
 	}
-	atomic_store(&fn->retired, true); /* until it is deployed: dropping it removes the copy */
 	pthread_mutex_lock(&functions->change);
 	old = find_locked(functions, fn->manifest.name);
-	fn->version = old ? old->version + 1 : 1;
 	fn->deployed_at = time(NULL);
-	snprintf(dir, sizeof(dir), "%s/%s", functions->dir, fn->manifest.name);
-	snprintf(fn->code, sizeof(fn->code), "%s/v%u", dir, fn->version);
-	error = make_dirs(fn->code, fault);
+	error = make_code(functions, fn, fault);
+	atomic_store(&fn->retired, !error); /* until it is deployed: dropping it removes the copy */
 	if (!error)
 		error = wc_tree_copy(source, fn->code, WC_SOURCE_BYTES_MAX, WC_SOURCE_FILES_MAX, fault);
 	if (!error && old)
@@ -392,8 +420,6 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 		error = store(functions, fn, fault);
 	if (error) {
 		wc_fn_put(fn);
-		if (!old)
-			rmdir(dir);
 		pthread_mutex_unlock(&functions->change);
 		return error;
 	}
@@ -434,10 +460,8 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	pthread_mutex_lock(&functions->lock);
 	leave(functions, WC_FUNCTION_SLOT(fn->id));
 	pthread_mutex_unlock(&functions->lock);
-	snprintf(path, sizeof(path), "%s/%s", functions->dir, name);
 	atomic_store(&fn->stale, true);
-	wc_tree_remove(fn->code); /* instances that still run have loaded their code */
-	rmdir(path);
+	atomic_store(&fn->retired, true); /* an instance that is starting has its code still to load */
 	wc_fn_put(fn);
 	pthread_mutex_unlock(&functions->change);
 	return 0;

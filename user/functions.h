@@ -57,7 +57,7 @@ struct wc_fn {
 	pthread_mutex_t load_lock;
 	atomic_uint references;
 	atomic_bool stale;   /* replaced or removed: its instances are to be stopped */
-	atomic_bool retired; /* replaced: the last reference deletes the code */
+	atomic_bool retired; /* replaced or removed: the last reference deletes the code */
 	atomic_ullong invocations, errors, cold_starts;
 	atomic_int instances;
 };

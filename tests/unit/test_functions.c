@@ -166,10 +166,69 @@ static void test_remove(void **state)
 	assert_null(wc_functions_get(functions, id));
 	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].id, 0);
 	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].name[0], 0);
-	assert_false(exists("state/functions/hello"));
 	assert_int_equal(id_of("other"), other);
-	assert_string_equal(held->manifest.name, "hello"); /* a reference outlives it */
+	assert_string_equal(held->manifest.name, "hello"); /* a reference outlives it, and keeps its code */
+	assert_true(held->stale);
+	expect_text("state/functions/hello/v1/main.py", "print(1)");
+	assert_false(exists("state/functions/hello/function.json"));
 	wc_fn_put(held);
+	assert_false(exists("state/functions/hello"));
+	assert_int_equal(wc_functions_remove(functions, "other", &fault), 0);
+	assert_false(exists("state/functions/other")); /* nobody held it */
+}
+
+/* A removed function that somebody still holds, and a new one of its name: each has its own code to the end. */
+static void test_remove_and_deploy_again(void **state)
+{
+	struct wc_fn *held = wc_functions_get(functions, deploy("hello")), *now;
+	uint32_t id;
+
+	(void)state;
+	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+	make_file("source/main.py", "print(2)", 0644);
+	id = deploy("hello");
+	assert_int_not_equal(id, held->id);
+	now = wc_functions_find(functions, "hello");
+	assert_string_not_equal(now->code, held->code);
+	expect_text("state/functions/hello/v1/main.py", "print(1)");
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
+	wc_fn_put(held);
+	assert_false(exists("state/functions/hello/v1"));
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
+	/* And the other way round: the code of a crash's or a stranger's version is not taken over. */
+	make_folder("state/functions/hello/v3");
+	make_file("state/functions/hello/v3/main.py", "print(3)", 0644);
+	assert_int_equal(deploy("hello"), id);
+	wc_fn_put(now);
+	expect_text("state/functions/hello/v3/main.py", "print(3)");
+	expect_text("state/functions/hello/v4/main.py", "print(2)");
+	reopen();
+	deploy("other");
+	expect_text("state/functions/other/v5/main.py", "print(2)"); /* versions count on after a restart */
+}
+
+static void *drop(void *fn)
+{
+	wc_fn_put(fn);
+	return NULL;
+}
+
+/* The folder of the name goes with the last version of the removed function, at the moment the new one needs it. */
+static void test_remove_and_deploy_race(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct wc_fn *held = wc_functions_get(functions, deploy("hello")), *now;
+		pthread_t thread;
+
+		assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+		assert_int_equal(pthread_create(&thread, NULL, drop, held), 0);
+		deploy("hello");
+		pthread_join(thread, NULL);
+		now = wc_functions_find(functions, "hello");
+		assert_int_equal(access(now->code, R_OK | X_OK), 0);
+		wc_fn_put(now);
+	}
 }
 
 static void test_persistence(void **state)
@@ -178,19 +237,19 @@ static void test_persistence(void **state)
 	struct wc_fn *fn;
 
 	(void)state;
-	assert_int_equal(deploy("hello"), hello); /* version 2 */
+	assert_int_equal(deploy("hello"), hello); /* version 3: they count over all functions */
 	reopen();
 	assert_int_equal(id_of("hello"), hello);
 	assert_int_equal(id_of("other"), other);
 	assert_int_equal(entries[WC_FUNCTION_SLOT(hello)].id, hello);
 	fn = wc_functions_find(functions, "hello");
-	assert_int_equal(fn->version, 2);
+	assert_int_equal(fn->version, 3);
 	assert_int_equal(fn->manifest.timeout_ms, 1234);
 	assert_int_equal(fn->manifest.memory_mb, 128);
 	assert_int_equal(fn->manifest.runtime, WC_RUNTIME_PYTHON);
 	assert_string_equal(fn->manifest.handler, "main.f");
 	assert_string_equal(json_string_value(json_object_get(fn->manifest.environment, "KEY")), "value");
-	assert_non_null(strstr(fn->code, "/functions/hello/v2"));
+	assert_non_null(strstr(fn->code, "/functions/hello/v3"));
 	wc_fn_put(fn);
 }
 
@@ -318,13 +377,20 @@ static void test_after_crash(void **state)
 /* A --state-dir that is in use for something else: what warmcore did not make there stays, and so does what is linked. */
 static void test_foreign_files(void **state)
 {
-	static const char *const folders[] = { "elsewhere", "elsewhere/v1", "state/functions/notes",
-					       "state/functions/notes/v1", "state/functions/notes/v1x",
+	static const char *const folders[] = { "elsewhere",
+					       "elsewhere/v1",
+					       "state/functions/notes",
+					       "state/functions/notes/v1",
+					       "state/functions/notes/v1x",
 					       "state/functions/videos" };
-	static const char *const files[] = { "state/functions/readme", "state/functions/vertex.c",
-					     "state/functions/notes/vendor.txt", "state/functions/notes/v2",
-					     "state/functions/notes/v1x/a", "state/functions/videos/a.mkv",
-					     "state/functions/hello/values.json", "elsewhere/v1/main.py" };
+	static const char *const files[] = { "state/functions/readme",
+					     "state/functions/vertex.c",
+					     "state/functions/notes/vendor.txt",
+					     "state/functions/notes/v2",
+					     "state/functions/notes/v1x/a",
+					     "state/functions/videos/a.mkv",
+					     "state/functions/hello/values.json",
+					     "elsewhere/v1/main.py" };
 	uint32_t id = deploy("hello");
 
 	(void)state;
@@ -445,6 +511,8 @@ int main(void)
 		TEST(test_deploy),
 		TEST(test_replace),
 		TEST(test_remove),
+		TEST(test_remove_and_deploy_again),
+		TEST(test_remove_and_deploy_race),
 		TEST(test_persistence),
 		TEST(test_ids),
 		TEST(test_generation_lost),
