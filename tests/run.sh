@@ -202,7 +202,7 @@ traces() {
 	done
 	shopt -u nullglob
 	for path in /proc/[0-9]*; do
-		name=$(tr '\0' ' ' <"$path/cmdline" 2>/dev/null)
+		name=$(tr '\0' ' ' 2>/dev/null <"$path/cmdline")
 		case $name in
 		warmcored* | */warmcored* | *warmcore-native* | *warmcore_runtime.*) echo "process ${path#/proc/}: $name" ;;
 		esac
