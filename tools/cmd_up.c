@@ -269,6 +269,11 @@ static int run_up(struct cli *cli, int argc, char **argv)
 	if (options.listen && strcmp(options.datapath, "user"))
 		return cli_usage(cli, "--listen is for --datapath user");
 	ret = cli_ping(cli);
+	/* One that was told to stop a moment ago answers until it has read the signal; then the new daemon waits for it. */
+	for (int i = 0; i < 10 && ret > 0; i++) {
+		usleep(30000);
+		ret = cli_ping(cli);
+	}
 	if (ret > 0)
 		return cli_fail(cli, "node '%s' is already running (pid %d)", cli->node, ret);
 	if (ret == -EACCES)

@@ -30,6 +30,7 @@
 #define TICK_NS (50 * WC_MS)
 #define STUCK_NS (150 * WC_MS) /* claimed this long without its agent noticing: wake it */
 #define RETRY_AFTER_NS (2 * WC_MS)
+#define LOCK_TRIES 100
 
 static struct {
 	int epoll, signals, timer, lock;
@@ -167,38 +168,66 @@ static bool holder_is_dying(int lock)
 	return !state || !state[1] || strchr("ZXx", state[2]);
 }
 
-/* 0, or non-zero if a daemon has it. One that was just killed has it until its last thread is gone: worth waiting for. */
-static int try_lock(int lock, int kind)
+/* A daemon closes its control socket first when it stops, and opens it last when it starts. */
+static bool holder_serves(const char *run_dir)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%.120s/control.sock", run_dir);
+	return access(path, F_OK) == 0;
+}
+
+/*
+ * 0, or non-zero if a daemon has it. Worth waiting for: one that was just killed has it until its last thread is gone, one
+ * that stops until it has answered what is under way.
+ */
+static int try_lock(int lock, int kind, const char *run_dir)
 {
 	int busy = 0;
 
 	for (int i = 0; i < 500; i++) {
 		busy = flock(lock, kind | LOCK_NB);
 		/* For a while also if it looks alive: a signal that was just sent shows only when it is delivered. */
-		if (!busy || (i >= 100 && !holder_is_dying(lock)))
+		if (!busy || (i >= 100 && holder_serves(run_dir) && !holder_is_dying(lock)))
 			break;
 		usleep(10000);
 	}
 	return busy;
 }
 
+/* Is `lock` still the file at `path`? Who stops unlinks it while others may be waiting for it. */
+static bool lock_is_current(int lock, const char *path)
+{
+	struct stat held, named;
+
+	return !fstat(lock, &held) && !stat(path, &named) && held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
 static int take_lock(struct wc_node *node, struct wc_fault *fault)
 {
 	char path[160];
+	int tries = 0;
 
+	snprintf(path, sizeof(path), "%s/lock", node->run_dir);
+again:
 	if (mkdir(WC_RUN_ROOT, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s; the daemon needs root", WC_RUN_ROOT,
 			       strerror(errno));
 	if (mkdir(node->run_dir, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s", node->run_dir, strerror(errno));
-	snprintf(path, sizeof(path), "%s/lock", node->run_dir);
 	loop.lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (loop.lock < 0 && errno == ENOENT && tries++ < LOCK_TRIES)
+		goto again; /* the folder just went */
 	if (loop.lock < 0)
 		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
-	if (try_lock(loop.lock, LOCK_EX))
+	if (try_lock(loop.lock, LOCK_EX, node->run_dir))
 		return wc_fail(fault, EBUSY,
 			       "a node named %s is already running; stop it with `warmcore --node %s down`",
 			       node->options.name, node->options.name);
+	if (!lock_is_current(loop.lock, path) && tries++ < LOCK_TRIES) {
+		close(loop.lock);
+		goto again;
+	}
 	if (ftruncate(loop.lock, 0) || dprintf(loop.lock, "%d\n", getpid()) < 0)
 		return wc_fail(fault, errno, "cannot write %s: %s", path, strerror(errno));
 	return 0;
@@ -386,15 +415,16 @@ void wc_node_stop(struct wc_node *node)
 
 int wc_node_running(const char *name)
 {
-	char path[160];
+	char path[160], run_dir[128];
 	int fd, pid = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/%s/lock", WC_RUN_ROOT, name);
+	snprintf(run_dir, sizeof(run_dir), "%s/%s", WC_RUN_ROOT, name);
+	snprintf(path, sizeof(path), "%s/lock", run_dir);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return 0;
-	if (try_lock(fd, LOCK_SH)) {
+	if (try_lock(fd, LOCK_SH, run_dir)) {
 		file = fdopen(fd, "r");
 		if (file) {
 			if (fscanf(file, "%d", &pid) != 1 || pid <= 0)

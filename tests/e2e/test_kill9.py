@@ -8,6 +8,7 @@ KILL9_ROUNDS and KILL9_SEED choose how often and which moments; a failure prints
 import json
 import os
 import random
+import select
 import signal
 import sys
 import threading
@@ -150,6 +151,31 @@ class Kill9(unittest.TestCase):
             os.kill(self.node.pid, signal.SIGKILL)
             self.node.up()
         self.warm_up()
+
+    def test_up_after_sigterm(self):
+        """The same with SIGTERM: the daemon that stops removes its lock while the new one waits for it."""
+        for number in range(12):
+            self.warm_up()
+            old, node = os.pidfd_open(self.node.pid), self.node.pid
+            self.addCleanup(os.close, old)
+            with self.node.client() as client:
+                if number % 4 == 3:  # with work to finish, which takes the daemon some seconds
+                    event = b'{"do":"count","tag":"term-%d","sleep_ms":2000}' % number
+                    client.send(client.fresh_id(), self.functions["python"], event)
+                    harness.wait_until(lambda n=number: self.node.runs("term-%d" % n), "it runs")
+                os.kill(self.node.pid, signal.SIGTERM)
+                time.sleep(number % 3 * 0.01)
+                self.node.up()
+            self.assertNotEqual(self.node.pid, node)
+            self.assertTrue(select.select([old], [], [], 0)[0], "two daemons at once")
+            with open("/run/warmcore/%s/lock" % self.node.name) as lock:
+                self.assertEqual(int(lock.read()), self.node.pid)
+        self.warm_up()
+        twice = self.node.cli("up", "--state-dir", self.node.state, check=False)
+        self.assertEqual(twice.returncode, 1)
+        self.assertIn("already running", twice.stderr)
+        self.node.down()
+        self.node.check_nothing_left()
 
     def test_down_without_restart(self):
         self.warm_up()
