@@ -52,6 +52,15 @@ static const struct {
 	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", "node/warmcore_channel.node" },
 };
 
+uint32_t wc_uid_base(const char *node)
+{
+	uint32_t hash = 2166136261u; /* FNV-1a, folded to 16 bits */
+
+	for (; *node; node++)
+		hash = (hash ^ (uint8_t)*node) * 16777619u;
+	return WC_UID_BASE + (hash >> 16 ^ (hash & 0xffff)) % WC_UID_NODES * WC_FUNCTIONS_MAX;
+}
+
 static bool needs_socket(const struct wc_launcher *launcher, enum wc_runtime runtime)
 {
 	char path[400];
@@ -388,7 +397,7 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 		.argv = argv,
 		.environment = environment.entry,
 		.folder = fn->code,
-		.uid = WC_UID_BASE + WC_FUNCTION_SLOT(fn->id),
+		.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id),
 		.cpu = cpu,
 		.channel = -1,
 		.netns = launcher->netns,

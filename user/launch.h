@@ -2,7 +2,7 @@
 /*
  * launch.h - start the process of an instance: which program, with which environment, with which rights.
  *
- * What an instance may not do here: it runs as a user of its own for each function (uid WC_UID_BASE + slot), with
+ * What an instance may not do here: it runs as a user of its own for each function (uid wc_uid_base() + slot), with
  * no_new_privs, without capabilities, without the node's network, pinned to its core, with few open files, and dies with
  * the daemon. Namespaces, seccomp and cgroups come with the sandbox; they belong into this file's child_setup().
  */
@@ -13,6 +13,15 @@
 #include "user/instance.h"
 
 #define WC_UID_BASE 1879048192u /* 0x70000000: above what distributions and containers hand out */
+#define WC_UID_NODES 65536u	/* ranges of WC_FUNCTIONS_MAX ids, one for each hash of a node's name */
+_Static_assert(WC_UID_BASE + (uint64_t)WC_UID_NODES * WC_FUNCTIONS_MAX <= 0x80000000u,
+	       "ids that every program can hold, and none is (uid_t)-1 or -2");
+
+/*
+ * The first user id of the functions of a node. Two nodes on a host have different ranges, unless their names collide (1 in
+ * 65,536), so that their functions cannot signal or trace each other, and what a killed daemon left is known by its user.
+ */
+uint32_t wc_uid_base(const char *node);
 
 /* Find the runtimes and make the network namespace of instances. `runtimes`: folder that holds them. */
 int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault);

@@ -288,31 +288,31 @@ void wc_setup_remove_runtimes(const char *name)
 
 /* --- what a killed daemon leaves --- */
 
-/* Is `pid` a process of a function of this node? By user id and by the mark in the environment it was started with. */
-static bool belongs_to(pid_t pid, const char *mark, size_t mark_len)
+/*
+ * Is `pid` a process of a function of this node? By the user id alone: everything else, a process can change. Not the owner
+ * of /proc/PID either, which is root when the process is not dumpable.
+ */
+static bool belongs_to(pid_t pid, uint32_t base)
 {
-	char path[64], environment[16384];
-	struct stat status;
-	size_t n = 0;
+	char path[64], line[128];
+	unsigned long uid = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	file = fopen(path, "re");
-	if (file) {
-		if (!fstat(fileno(file), &status))
-			n = fread(environment, 1, sizeof(environment), file);
-		fclose(file);
-	}
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	return n && !stat(path, &status) && status.st_uid >= WC_UID_BASE &&
-	       status.st_uid < WC_UID_BASE + WC_FUNCTIONS_MAX && memmem(environment, n, mark, mark_len);
+	if (!file)
+		return false;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, "Uid:", 4))
+			uid = strtoul(line + 4, NULL, 10);
+	fclose(file);
+	return uid >= base && uid < (uint64_t)base + WC_FUNCTIONS_MAX;
 }
 
 /* Instances die with the daemon (PR_SET_PDEATHSIG); what they have started does not. */
 static int kill_instances(const char *name)
 {
-	char mark[64];
-	int len = snprintf(mark, sizeof(mark), "WARMCORE_NODE=%s", name);
+	uint32_t base = wc_uid_base(name);
 	struct dirent *entry;
 	int killed = 0;
 	DIR *proc = opendir("/proc");
@@ -320,7 +320,7 @@ static int kill_instances(const char *name)
 	while (proc && (entry = readdir(proc))) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
 
-		if (pid > 1 && belongs_to(pid, mark, (size_t)len + 1) && !kill(pid, SIGKILL))
+		if (pid > 1 && belongs_to(pid, base) && !kill(pid, SIGKILL))
 			killed++;
 	}
 	if (proc)

@@ -187,10 +187,22 @@ class Kill9(unittest.TestCase):
         """An instance dies with the daemon; what it had started must be gone at the latest after the next start."""
         with self.node.client() as client:
             self.assertIsNotNone(client.invoke(self.functions["python"], b'{"do":"children","then":"return"}'))
+            event = b'{"do":"children","then":"return","session":true,"hiding":true}'
+            self.assertIsNotNone(client.invoke(self.functions["python"], event))
         with open(os.path.join(self.node.shared, "children")) as file:
             pids = [int(pid) for pid in file.read().split()]
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in pids if harness.process_state(pid)])
-        self.assertEqual(len(pids), 3)
+        self.assertEqual(len(pids), 6)
+        # Another node that starts or is cleaned does not take them for its own.
+        other = harness.Node("othr")
+        self.addCleanup(other.close)
+        other.up()
+        function = other.deploy_python()
+        with other.client() as client:
+            pid = json.loads(client.invoke(function, b'{"do":"pid"}').payload)
+        self.assertNotEqual(os.stat("/proc/%d" % pid).st_uid, os.stat("/proc/%d" % pids[0]).st_uid)
+        other.down()
+        self.assertTrue(all(harness.process_state(pid) for pid in pids))
         self.node.kill9()
         self.node.up()
         harness.wait_until(lambda: not any(harness.process_state(pid) for pid in pids), "its children are gone", 15)

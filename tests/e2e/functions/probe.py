@@ -62,7 +62,12 @@ def handler(event, context):
         return "flooded"
     if do == "children":
         # Then the function hangs, crashes or returns, and they must go with it.
-        children = [subprocess.Popen(["sleep", "1000"], start_new_session=event.get("session", False)) for _ in range(3)]
+        commands = [["sleep", "1000"]] * 3
+        if event.get("hiding"):  # without a trace in the environment, and not dumpable (PR_SET_DUMPABLE)
+            commands[2] = [sys.executable, "-c", "import ctypes, time; ctypes.CDLL(None).prctl(4, 0); time.sleep(1000)"]
+        environment = {} if event.get("hiding") else None
+        children = [subprocess.Popen(command, env=environment, start_new_session=event.get("session", False))
+                    for command in commands]  # fmt: skip
         append("children", " ".join(str(child.pid) for child in children))
         if event["then"] == "loop":
             while True:
