@@ -2,6 +2,7 @@
 /* replies.c - see replies.h. */
 #include "user/replies.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +19,8 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 4096, "one page each: pages that were never used cost nothing");
 
 struct wc_replies {
-	struct entry *entries;
+	struct entry *entries;		/* a set is WC_REPLIES_WAYS of them side by side */
+	uint32_t next[WC_REPLIES_SETS]; /* counts what was kept in a set: the place of the next one, which is the oldest */
 };
 
 struct wc_replies *wc_replies_new(void)
@@ -44,42 +46,70 @@ void wc_replies_free(struct wc_replies *replies)
 	free(replies);
 }
 
-static struct entry *entry_of(struct wc_replies *replies, const struct wc_fingerprint *print)
+static uint32_t set_of(const struct wc_fingerprint *print)
 {
-	return &replies->entries[(print->set ^ print->value) % WC_REPLIES_COUNT];
+	return (uint32_t)((print->set ^ print->value) % WC_REPLIES_SETS);
+}
+
+/* A look only: who acts on it takes the lock, or looks at it again. */
+static bool holds(const struct entry *entry, const struct wc_fingerprint *print)
+{
+	return __atomic_load_n(&entry->value, __ATOMIC_RELAXED) == print->value &&
+	       __atomic_load_n(&entry->set, __ATOMIC_RELAXED) == print->set;
+}
+
+/* The entry to write, locked, or NULL: another agent is writing the same reply, and its or ours, either will do. */
+static struct entry *take_entry(struct wc_replies *replies, const struct wc_fingerprint *print)
+{
+	struct entry *set = &replies->entries[set_of(print) * WC_REPLIES_WAYS], *entry;
+	uint32_t lock;
+
+	for (entry = set; entry < set + WC_REPLIES_WAYS && !holds(entry, print); entry++)
+		;
+	if (entry == set + WC_REPLIES_WAYS)
+		entry = &set[__atomic_fetch_add(&replies->next[set_of(print)], 1, __ATOMIC_RELAXED) % WC_REPLIES_WAYS];
+	lock = __atomic_load_n(&entry->lock, __ATOMIC_RELAXED);
+	/* Or eight others came while it was written: then ours is the oldest already. */
+	if (lock & 1 ||
+	    !__atomic_compare_exchange_n(&entry->lock, &lock, lock + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return NULL;
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	return entry;
 }
 
 void wc_replies_keep(struct wc_replies *replies, const struct wc_fingerprint *print, const void *header,
 		     size_t header_len, const void *payload, size_t payload_len)
 {
-	struct entry *entry = entry_of(replies, print);
-	uint32_t lock = __atomic_load_n(&entry->lock, __ATOMIC_RELAXED);
+	struct entry *entry;
 
 	if (header_len + payload_len > WC_REPLY_BYTES)
 		return;
-	/* Another agent is writing the same entry: its reply or ours, either will do. */
-	if (lock & 1 ||
-	    !__atomic_compare_exchange_n(&entry->lock, &lock, lock + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	entry = take_entry(replies, print);
+	if (!entry)
 		return;
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	entry->value = print->value;
-	entry->set = print->set;
+	__atomic_store_n(&entry->value, print->value, __ATOMIC_RELAXED);
+	__atomic_store_n(&entry->set, print->set, __ATOMIC_RELAXED);
 	entry->len = (uint32_t)(header_len + payload_len);
 	memcpy(entry->data, header, header_len);
 	if (payload_len)
 		memcpy(entry->data + header_len, payload, payload_len);
-	__atomic_store_n(&entry->lock, lock + 2, __ATOMIC_RELEASE);
+	__atomic_store_n(&entry->lock, entry->lock + 1, __ATOMIC_RELEASE);
 }
 
 size_t wc_replies_find(struct wc_replies *replies, const struct wc_fingerprint *print, uint8_t out[WC_REPLY_BYTES])
 {
-	struct entry *entry = entry_of(replies, print);
-	uint32_t lock = __atomic_load_n(&entry->lock, __ATOMIC_ACQUIRE);
-	uint32_t len = entry->len;
+	struct entry *set = &replies->entries[set_of(print) * WC_REPLIES_WAYS];
 
-	if (lock & 1 || entry->value != print->value || entry->set != print->set || len > WC_REPLY_BYTES)
-		return 0;
-	memcpy(out, entry->data, len);
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	return __atomic_load_n(&entry->lock, __ATOMIC_RELAXED) == lock ? len : 0;
+	for (struct entry *entry = set; entry < set + WC_REPLIES_WAYS; entry++) {
+		uint32_t lock = __atomic_load_n(&entry->lock, __ATOMIC_ACQUIRE);
+		uint32_t len = entry->len;
+
+		if (lock & 1 || !holds(entry, print) || len > WC_REPLY_BYTES)
+			continue;
+		memcpy(out, entry->data, len);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&entry->lock, __ATOMIC_RELAXED) == lock)
+			return len;
+	}
+	return 0;
 }

@@ -2,8 +2,10 @@
 /*
  * replies.h - the last replies, so that a retransmitted request gets the same reply and never a second run.
  *
- * Direct-mapped by fingerprint, bounded, lossy: a reply that was displaced or is too large is simply not there, and the
- * retransmission then gets nothing. Agents write, the stack thread reads; a sequence lock per entry tells a torn read.
+ * Sets of eight, chosen by fingerprint, in which the oldest makes room; bounded, lossy: a reply that was displaced or is too
+ * large is simply not there, and the retransmission then gets nothing. One place for each fingerprint would lose 12 % of a
+ * burst of 1,000 replies, eight lose 0.01 %. Agents write, the stack thread reads; a sequence lock per entry tells a torn
+ * read.
  */
 #ifndef WC_REPLIES_H
 #define WC_REPLIES_H
@@ -14,7 +16,9 @@
 #include <stdint.h>
 
 #define WC_REPLIES_COUNT 4096
-#define WC_REPLY_BYTES 4064 /* header and payload; larger replies are not kept */
+#define WC_REPLIES_WAYS 8
+#define WC_REPLIES_SETS (WC_REPLIES_COUNT / WC_REPLIES_WAYS)
+#define WC_REPLY_BYTES 4064 /* header and 4,016 of payload; larger replies are not kept */
 
 struct wc_replies;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* test_replies.c - the kept replies: found again byte for byte, displaced, refused when too large, and never torn. */
+/* test_replies.c - the kept replies: found again byte for byte, displaced in order, refused when too large, and never torn. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,11 +42,11 @@ static void test_keep_and_find(void **state)
 	assert_int_equal(wc_replies_find(replies, &print, out), 148);
 	assert_memory_equal(out, header, 48);
 	assert_memory_equal(out + 48, payload, 100);
-	/* The same place, another id: not found, then in its place. */
+	/* The same set of places, another id: not found, then beside it. */
 	assert_int_equal(wc_replies_find(replies, &other, out), 0);
 	wc_replies_keep(replies, &other, header, sizeof(header), NULL, 0);
 	assert_int_equal(wc_replies_find(replies, &other, out), 48);
-	assert_int_equal(wc_replies_find(replies, &print, out), 0);
+	assert_int_equal(wc_replies_find(replies, &print, out), 148);
 	/* The same fingerprint in another set is another id. */
 	print = (struct wc_fingerprint){ .value = other.value, .set = other.set + WC_REPLIES_COUNT };
 	assert_int_equal(wc_replies_find(replies, &print, out), 0);
@@ -90,11 +90,62 @@ static void test_all_places(void **state)
 	}
 }
 
+/* The nth of the ids that share a set. */
+static struct wc_fingerprint neighbour(uint32_t n)
+{
+	return (struct wc_fingerprint){ .value = 5 + (uint64_t)n * WC_REPLIES_SETS, .set = 0 };
+}
+
+/* The oldest of a set makes room, and one that is kept once more takes no second place. */
+static void test_displaced(void **state)
+{
+	uint8_t out[WC_REPLY_BYTES];
+	struct wc_fingerprint print;
+
+	(void)state;
+	for (uint32_t n = 0; n < 100; n++) {
+		for (int twice = 0; twice < 2; twice++) {
+			print = neighbour(n);
+			wc_replies_keep(replies, &print, &n, sizeof(n), NULL, 0);
+		}
+		for (uint32_t at = 0; at <= n; at++) {
+			print = neighbour(at);
+			assert_int_equal(wc_replies_find(replies, &print, out),
+					 at + WC_REPLIES_WAYS > n ? sizeof(n) : 0);
+			if (at + WC_REPLIES_WAYS > n)
+				assert_memory_equal(out, &at, sizeof(at));
+		}
+	}
+}
+
+/* What a burst of 1,000 leaves, for fingerprints as good as random. */
+static void test_burst(void **state)
+{
+	uint8_t out[WC_REPLY_BYTES] = { 0 };
+	uint64_t random = 1;
+	unsigned found = 0;
+
+	(void)state;
+	for (unsigned burst = 0; burst < 20; burst++) {
+		struct wc_fingerprint prints[1000];
+
+		for (size_t i = 0; i < 1000; i++) {
+			random = random * 6364136223846793005u + 1442695040888963407u;
+			prints[i] = (struct wc_fingerprint){ .value = random >> 16, .set = (uint32_t)(random >> 49) };
+			wc_replies_keep(replies, &prints[i], out, 48, NULL, 0);
+		}
+		for (size_t i = 0; i < 1000; i++)
+			found += wc_replies_find(replies, &prints[i], out) == 48;
+	}
+	print_message("%u of 20,000 found\n", found);
+	assert_true(found >= 19980);
+}
+
 #define WRITERS 3
 #define WRITES 20000
 
-/* Two ids that share a place; every byte of a reply says which and how often. */
-static struct wc_fingerprint rivals[2] = { { .value = 5, .set = 0 }, { .value = 5 + WC_REPLIES_COUNT, .set = 0 } };
+/* More ids than a set has places, so that all are displaced again and again; every byte of a reply says which, and how long. */
+#define RIVALS 12
 static int writing;
 
 static void *writer(void *argument)
@@ -103,10 +154,11 @@ static void *writer(void *argument)
 	uint8_t data[2000];
 
 	for (unsigned i = 0; i < WRITES; i++) {
-		unsigned which = (i + self) % 2;
+		unsigned which = (i + self) % RIVALS;
+		struct wc_fingerprint print = neighbour(which);
 
-		memset(data, (int)(which << 7 | (i & 0x7f)), sizeof(data));
-		wc_replies_keep(replies, &rivals[which], data, 48, data, 1 + (i & 0x7f) * 15);
+		memset(data, (int)(which << 4 | (i & 0xf)), sizeof(data));
+		wc_replies_keep(replies, &print, data, 48, data, 1 + (i & 0xf) * 120);
 		if (i % 16 == 0)
 			sched_yield();
 	}
@@ -126,13 +178,14 @@ static void test_never_torn(void **state)
 	for (uintptr_t i = 0; i < WRITERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, writer, (void *)i), 0);
 	for (unsigned look = 0; __atomic_load_n(&writing, __ATOMIC_SEQ_CST); look++) {
-		size_t len = wc_replies_find(replies, &rivals[look % 2], out);
+		struct wc_fingerprint print = neighbour(look % RIVALS);
+		size_t len = wc_replies_find(replies, &print, out);
 
 		if (!len)
 			continue;
 		found++;
-		assert_int_equal(out[0] >> 7, look % 2);
-		assert_int_equal(len, 49 + (out[0] & 0x7f) * 15);
+		assert_int_equal(out[0] >> 4, look % RIVALS);
+		assert_int_equal(len, 49 + (out[0] & 0xf) * 120);
 		for (size_t i = 1; i < len; i++)
 			if (out[i] != out[0])
 				fail_msg("byte %zu of %zu is %02x, the first is %02x", i, len, out[i], out[0]);
@@ -140,7 +193,6 @@ static void test_never_torn(void **state)
 	for (int i = 0; i < WRITERS; i++)
 		pthread_join(threads[i], NULL);
 	assert_true(found > 0);
-	assert_true(wc_replies_find(replies, &rivals[0], out) || wc_replies_find(replies, &rivals[1], out));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -148,10 +200,8 @@ static void test_never_torn(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_keep_and_find),
-		TEST(test_sizes),
-		TEST(test_all_places),
-		TEST(test_never_torn),
+		TEST(test_keep_and_find), TEST(test_sizes), TEST(test_all_places),
+		TEST(test_displaced),	  TEST(test_burst), TEST(test_never_torn),
 	};
 
 	return cmocka_run_group_tests_name("replies", tests, NULL, NULL);
