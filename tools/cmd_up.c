@@ -284,6 +284,7 @@ static int run_up(struct cli *cli, int argc, char **argv)
 	if (options.foreground)
 		become(&line);
 
+	umask(022); /* functions, which are other users, must get through to their code */
 	ret = make_folder(line.state_dir);
 	if (ret)
 		return cli_fail(cli, "cannot make the state folder %s: %s", line.state_dir, strerror(-ret));

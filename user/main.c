@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
 		}
 	}
 	raise_limits();
+	umask(022); /* whatever the administrator's is: functions, which are other users, read their code and runtimes */
 	error = wc_node_start(&node, &options, &fault);
 	if (error) {
 		wc_error("%s", fault.text);

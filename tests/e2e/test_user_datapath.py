@@ -5,6 +5,7 @@
 import json
 import os
 import random
+import subprocess
 import sys
 import unittest
 
@@ -133,6 +134,27 @@ class UserLife(unittest.TestCase):
         self.node.kill9()
         self.node.cli("down")
         self.node.check_nothing_left()
+
+    def test_strict_umask(self):
+        """An administrator's umask 077 does not keep functions from their code, however the daemon is started."""
+        mask = os.umask(0o077)
+        self.addCleanup(os.umask, mask)
+        by_command = harness.Node("umsk", "--datapath", "user", "--port", harness.free_port())
+        self.addCleanup(by_command.close)
+        by_command.state += "/of/its/own"
+        by_command.up()
+        by_command.deploy_python()
+        self.assertEqual(json.loads(by_command.cli("invoke", "probe", "[5]").stdout), [5])
+        by_command.down()
+        alone = harness.Node("umsd")
+        self.addCleanup(alone.close)
+        daemon = subprocess.Popen([os.path.join(harness.BUILD, "bin", "warmcored"), "--name", alone.name, "--datapath", "user",
+                                   "--port", harness.free_port(), "--state-dir", alone.state])  # fmt: skip
+        self.addCleanup(daemon.wait, 60)
+        self.addCleanup(daemon.terminate)
+        harness.wait_until(lambda: alone.cli("status", check=False).returncode == 0, "the daemon serves")
+        alone.deploy_python()
+        self.assertEqual(json.loads(alone.cli("invoke", "probe", "[5]").stdout), [5])
 
     def test_a_taken_port(self):
         other = harness.Node("uoth", "--datapath", "user", "--port", str(self.node.port))
