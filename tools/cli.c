@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* cli.c - what all subcommands share; see cli.h for the contract. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -211,6 +212,7 @@ int cli_run_clean(const struct cli *cli)
 	char path[PATH_MAX], node[WC_CONTROL_NODE_MAX + 1];
 	char name[] = "--name", clean[] = "--clean";
 	char *argv[] = { path, name, node, clean, NULL };
+	posix_spawn_file_actions_t actions;
 	int status, ret;
 	pid_t pid;
 
@@ -218,7 +220,14 @@ int cli_run_clean(const struct cli *cli)
 	ret = cli_find_daemon(path, sizeof(path));
 	if (ret)
 		return ret;
-	ret = posix_spawn(&pid, path, NULL, NULL, argv, environ);
+	/* What it counts belongs to no output of ours; what it complains about does. */
+	ret = posix_spawn_file_actions_init(&actions);
+	if (ret)
+		return -ret;
+	ret = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	if (!ret)
+		ret = posix_spawn(&pid, path, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
 	if (ret)
 		return -ret;
 	while (waitpid(pid, &status, 0) < 0)

@@ -48,6 +48,7 @@ def ready(line):
 
 if "--clean" in args:
     shutil.rmtree(run, ignore_errors=True)
+    print("removed 1")
     sys.exit(int(os.environ.get("FAKE_CLEAN", "0")))
 print("fake daemon starts with", " ".join(args), file=sys.stderr, flush=True)
 if mode == "error":
@@ -324,6 +325,9 @@ down
 up messy # leaves its run folder: down must notice
 expect 0 "is down" '' -- down
 [ ! -e "/run/warmcore/$node" ] || fail "remains are left after down"
+up messy
+expect 0 '"done":"stopped"' '' -- --json down
+python3 -m json.tool "$tmp/out" >/dev/null 2>&1 || fail "down --json printed something else, too"
 up stubborn
 expect 1 '' 'has not ended after 1 s; --force kills it' -- down --timeout 1
 expect 0 'is down' '' -- down --timeout 1 --force
