@@ -70,17 +70,40 @@ static json_t *base64(const __u8 *data, size_t length)
 	return value;
 }
 
-/* The payload under a key that says what it is: "payload" (a JSON value), or "payload_base64". */
-static void add_payload(json_t *object, const struct wc_client_result *result)
+static bool is_json(const struct wc_client_result *result)
 {
-	json_t *value = NULL;
+	json_t *value;
 
-	if (!(result->flags & WC_FLAG_BINARY))
-		value = json_loadb(result->payload, result->payload_len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-	if (value)
-		json_object_set_new(object, "payload", value);
+	if (result->flags & WC_FLAG_BINARY)
+		return false;
+	value = json_loadb(result->payload, result->payload_len,
+			   JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+	json_decref(value);
+	return value != NULL;
+}
+
+/*
+ * The object in one line, and in it the payload under a key that says what it is: "payload", a JSON value, exactly as the
+ * function wrote it, because decoding it would change numbers; or "payload_base64".
+ */
+static void print_with_payload(json_t *object, const struct wc_client_result *result)
+{
+	const char *payload = result->payload;
+	char *text = NULL;
+
+	if (is_json(result))
+		text = json_dumps(object, JSON_COMPACT);
 	else if (result->payload_len)
 		json_object_set_new(object, "payload_base64", base64(result->payload, result->payload_len));
+	if (!text) {
+		cli_print_json(object);
+		return;
+	}
+	printf("%.*s,\"payload\":", (int)strlen(text) - 1, text);
+	for (size_t i = 0; i < result->payload_len; i++)
+		putchar(payload[i] == '\n' || payload[i] == '\r' ? ' ' : payload[i]); /* never within a string */
+	puts("}");
+	free(text);
 }
 
 static void print_json(const struct invoke_target *target, const struct wc_client_result *result)
@@ -104,8 +127,7 @@ static void print_json(const struct invoke_target *target, const struct wc_clien
 	json_object_set_new(object, "round_trip_ns", json_integer((json_int_t)result->round_trip_ns));
 	json_object_set_new(object, "retransmits", json_integer(result->retransmits));
 	json_object_set_new(object, "busy", json_integer(result->busy));
-	add_payload(object, result);
-	cli_print_json(object);
+	print_with_payload(object, result);
 	json_decref(object);
 }
 

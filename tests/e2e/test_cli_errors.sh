@@ -268,7 +268,11 @@ expect 0 '' '' -- invoke binary x --output "$tmp/bytes"
 python3 -c 'import sys; sys.stdout.buffer.write(bytes(range(256)))' | cmp -s - "$tmp/bytes" ||
 	fail "--output is not the reply's bytes"
 expect 0 '"payload_base64":"AAECAwQF' '' -- --json invoke binary x
-expect 0 '"payload":\{"a":1\}' '' -- --json invoke echo '{"a":1}'
+expect 0 '"payload":\{"a":1\}\}$' '' -- --json invoke echo '{"a":1}'
+expect 0 '^12345678901234567890$' '' -- invoke echo 12345678901234567890
+expect 0 '"payload":\[12345678901234567890, 0.10\]\}$' '' -- --json invoke echo '[12345678901234567890, 0.10]'
+expect 0 '"payload": ?\{ "a": 1 \} ?\}$' '' -- --json invoke echo $'{\n"a": 1\n}\n'
+python3 -m json.tool "$tmp/out" >/dev/null 2>&1 || fail "invoke --json is not JSON"
 expect 0 '^50 invocations of text in .* 50 replies$' '' -- invoke text --repeat 50
 grep -qE '^  cold +round trip +1 ' "$tmp/out" || fail "no cold row"
 grep -qE '^  warm +function +49 +2.5 +2.5 +2.5 +2.5$' "$tmp/out" || fail "no warm row"
