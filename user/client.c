@@ -342,6 +342,9 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 			if (!ret)
 				ret = receive_one(client, MSG_DONTWAIT, &answer);
 		}
+		/* Refused though an earlier copy was not: the node had that one, may have run it, and may come back. */
+		if (ret == -ECONNREFUSED && retransmits)
+			ret = -EAGAIN;
 		if (ret && ret != -EAGAIN && ret != -EBADMSG)
 			return ret;
 		if (!ret && (answer.request_id != id || answer.function_id != request->function_id)) {
@@ -365,7 +368,7 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 		if (now < resend_at)
 			continue;
 		ret = transmit(client, id, request);
-		if (ret)
+		if (ret && !(ret == -ECONNREFUSED && retransmits))
 			return ret;
 		if (waiting_out_busy) {
 			waiting_out_busy = false;

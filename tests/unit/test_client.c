@@ -79,6 +79,18 @@ static void silent(struct node *node, unsigned number, const struct wc_header *i
 	(void)payload_len;
 }
 
+/* Takes the first INVOKE and dies: the port is closed, the descriptor stays usable. */
+static void dies(struct node *node, unsigned number, const struct wc_header *in, size_t payload_len)
+{
+	int other = socket(AF_INET, SOCK_DGRAM, 0);
+
+	(void)number;
+	(void)in;
+	(void)payload_len;
+	dup2(other, node->fd);
+	close(other);
+}
+
 static void error_reply(struct node *node, unsigned number, const struct wc_header *in, size_t payload_len)
 {
 	static const char text[] = "{\"errorType\":\"ValueError\",\"errorMessage\":\"no\"}";
@@ -320,6 +332,24 @@ static void test_refused(void **state)
 	free(s.node);
 }
 
+/* What was taken may have run, although nothing listens any more; the next invocation knows that nothing does. */
+static void test_taken_then_refused(void **state)
+{
+	struct setup s = open_setup(dies);
+	__u64 start = wc_now();
+
+	(void)state;
+	s.request.timeout_ms = 400;
+	assert_int_equal(wc_client_invoke(s.client, &s.request, &s.result), -ETIMEDOUT);
+	assert_in_range(wc_now() - start, 400000000, 2000000000);
+	assert_int_equal(s.node->seen, 1);
+	assert_non_null(strstr(wc_client_error_text(-ETIMEDOUT), "may have run"));
+	start = wc_now();
+	assert_int_equal(wc_client_invoke(s.client, &s.request, &s.result), -ECONNREFUSED);
+	assert_true(wc_now() - start < 200000000);
+	close_setup(&s);
+}
+
 static void test_many_in_flight(void **state)
 {
 	struct setup s = open_setup(echo);
@@ -378,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_error_reply),
 		cmocka_unit_test(test_strays),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_taken_then_refused),
 		cmocka_unit_test(test_many_in_flight),
 		cmocka_unit_test(test_ipv6),
 	};
