@@ -164,6 +164,7 @@ static json_t *do_logs(struct wc_node *node, const char *name, json_t *request)
 	if (!fn)
 		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
 	wc_fn_put(fn);
+	wc_watch_drain(name);
 	wc_watch_log_path(name, path, sizeof(path));
 	return json_pack("{s:b, s:s, s:o}", "ok", 1, "path", path, "text",
 			 tail_of(path, json_is_integer(lines) ? json_integer_value(lines) : 100));

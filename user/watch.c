@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -25,10 +26,12 @@
 #include <unistd.h>
 
 #define LOG_BYTES_MAX (4 << 20)
+#define DRAIN_READS 64
 #define OUTPUT_TAG 1UL /* in the pointer of an epoll event: this is about the output, not the pidfd */
 
 static struct {
 	pthread_rwlock_t launch; /* readers start processes, the writer looks for orphans */
+	pthread_mutex_t output;	 /* held while reading a pipe and writing what came: keeps the order of the log */
 	pthread_mutex_t lock;
 	struct wc_watch *first;
 	int count;
@@ -36,6 +39,7 @@ static struct {
 	char dir[400];
 } watches = {
 	.launch = PTHREAD_RWLOCK_INITIALIZER,
+	.output = PTHREAD_MUTEX_INITIALIZER,
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
 };
@@ -147,15 +151,52 @@ static void read_output(struct wc_watch *watch)
 	char text[16384];
 	ssize_t n;
 
-	if (watch->output < 0)
-		return;
+	pthread_mutex_lock(&watches.output);
 	n = read(watch->output, text, sizeof(text));
 	if (n > 0) {
 		write_log(watch, text, (size_t)n);
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+	} else if (watch->output >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) {
 		close(watch->output); /* also leaves the epoll */
 		watch->output = -1;
 	}
+	pthread_mutex_unlock(&watches.output);
+}
+
+/* Write what has been printed until now; not more than a pipe holds, because it may go on. */
+static void drain(struct wc_watch *watch)
+{
+	int waiting;
+
+	for (int i = 0; i < DRAIN_READS; i++) {
+		pthread_mutex_lock(&watches.output);
+		if (watch->output < 0 || ioctl(watch->output, FIONREAD, &waiting))
+			waiting = 0;
+		pthread_mutex_unlock(&watches.output);
+		if (!waiting)
+			return;
+		read_output(watch);
+	}
+}
+
+void wc_watch_drain(const char *function)
+{
+	struct wc_watch **found;
+	int count = 0;
+
+	pthread_mutex_lock(&watches.lock);
+	found = calloc((size_t)watches.count + 1, sizeof(struct wc_watch *));
+	for (struct wc_watch *at = found ? watches.first : NULL; at; at = at->next) {
+		if (strcmp(at->function, function) != 0)
+			continue;
+		atomic_fetch_add(&at->references, 1);
+		found[count++] = at;
+	}
+	pthread_mutex_unlock(&watches.lock);
+	for (int i = 0; i < count; i++) {
+		drain(found[i]);
+		wc_watch_put(found[i]);
+	}
+	free(found);
 }
 
 /* The process is gone: say so to the agent, whatever it waits on. */
@@ -264,6 +305,7 @@ static void reap(struct wc_watch *watch)
 		watch->crashed = info.si_code != CLD_EXITED;
 		watch->status = info.si_status;
 	}
+	drain(watch); /* who asks for the log from here on does not find this watch any more */
 	pthread_mutex_lock(&watches.lock);
 	for (link = &watches.first; *link && *link != watch; link = &(*link)->next)
 		;
@@ -281,10 +323,12 @@ static void reap(struct wc_watch *watch)
 			break;
 		read_output(watch);
 	}
+	pthread_mutex_lock(&watches.output); /* a control thread may be at it */
 	if (watch->output >= 0) {
 		close(watch->output);
 		watch->output = -1;
 	}
+	pthread_mutex_unlock(&watches.output);
 	wake_agent(watch);
 	wc_watch_put(watch);
 }

@@ -53,6 +53,8 @@ void wc_watch_kill_all(void);
 /* How many processes live. */
 int wc_watch_count(void);
 
+/* Write what the processes of a function have printed until now to its log: whoever has a reply finds all of it. Any thread. */
+void wc_watch_drain(const char *function);
 /* Path of a function's log. */
 void wc_watch_log_path(const char *function, char *out, size_t size);
 

@@ -5,6 +5,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -165,6 +166,27 @@ class Changes(harness.NodeTest):
             follow.kill()
             follow.wait()
             follow.stdout.close()
+
+    def ask(self, **request):
+        """A request on the control socket: sooner after a reply than a command could ask."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect("/run/warmcore/%s/control.sock" % self.node.name)
+            control.sendall(json.dumps(request).encode() + b"\n")
+            return json.loads(control.makefile("rb").read())
+
+    def test_logs_are_complete(self):
+        """Whoever has the reply finds all that the invocation printed, however much that is."""
+        source = b"def handler(event, context):\n    print('x' * 40000)\n    print(event)\n    return event\n"
+        function = self.node.deploy("prompt", "python", "main.handler", {"main.py": source})
+        missing = []
+        with self.node.client() as client:
+            for number in range(200):
+                event = "tag-%d" % number
+                self.assert_reply(client.invoke(function, json.dumps(event).encode()), event)
+                if not self.ask(op="logs", name="prompt", lines=1)["text"].endswith("] %s\n" % event):
+                    missing.append(number)
+        self.assertEqual(missing, [])
+        self.node.json("remove", "prompt")
 
     def test_doctor(self):
         report = self.node.json("doctor", check=False)
