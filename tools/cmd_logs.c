@@ -13,6 +13,7 @@
 #include "tools/cli.h"
 
 #define TAIL_BYTES_MAX 262144
+#define FIRST_LOOK_MS 100
 #define LOOK_AGAIN_MS 500 /* a log that was replaced sends no event to those who watch the old one */
 
 static struct logs_options {
@@ -86,13 +87,18 @@ static int follow(const struct cli *cli, const char *path)
 	int notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), fd, next, ret;
 	struct pollfd pfd = { .fd = notify, .events = POLLIN };
 	char events[4096];
+	bool waited = false;
 	off_t at;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A function that has printed nothing yet has no log. */
+	while ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 && errno == ENOENT && *path) {
+		waited = true;
+		poll(NULL, 0, FIRST_LOOK_MS);
+	}
 	if (fd < 0 || notify < 0)
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
 	(void)inotify_add_watch(notify, path, watched); /* without it the time-out of poll does */
-	at = tail_start(fd, options.lines);
+	at = waited ? 0 : tail_start(fd, options.lines);
 	for (;;) {
 		ret = print_from(fd, &at);
 		if (ret)

@@ -127,6 +127,7 @@ static json_t *tail_of(const char *path, json_int_t lines)
 	char *text = malloc(LOG_TEXT_MAX + 1), *at;
 	ssize_t n = 0;
 	json_t *value;
+	size_t len;
 	off_t size;
 	int fd;
 
@@ -145,12 +146,16 @@ static json_t *tail_of(const char *path, json_int_t lines)
 			break;
 		at--;
 	}
-	value = json_string(at);
-	for (char *c = at; !value && *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?'; /* a function may print anything */
+	len = (size_t)(text + (n > 0 ? n : 0) - at);
+	for (size_t i = 0; i < len; i++) /* a function may print anything */
+		if (!at[i])
+			at[i] = '?';
+	value = json_stringn(at, len);
+	for (size_t i = 0; !value && i < len; i++)
+		if ((unsigned char)at[i] >= 0x80)
+			at[i] = '?';
 	if (!value)
-		value = json_string(at);
+		value = json_stringn(at, len);
 	free(text);
 	return value;
 }

@@ -137,7 +137,9 @@ static void write_log(const struct wc_watch *watch, const char *text, size_t len
 		const char *end = memchr(text, '\n', len);
 		size_t line = end ? (size_t)(end - text) : len;
 
-		fprintf(file, "%s.%03ldZ [%d] %.*s\n", stamp, now.tv_nsec / 1000000, watch->pid, (int)line, text);
+		fprintf(file, "%s.%03ldZ [%d] ", stamp, now.tv_nsec / 1000000, watch->pid);
+		fwrite(text, 1, line, file); /* a function may print any byte, 0 as well */
+		putc('\n', file);
 		if (line < len)
 			line++;
 		text += line;

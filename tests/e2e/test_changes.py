@@ -167,6 +167,28 @@ class Changes(harness.NodeTest):
             follow.wait()
             follow.stdout.close()
 
+    def test_logs_of_any_bytes(self):
+        """NUL and what is no UTF-8 lose nothing of the line; --follow waits for the first line."""
+        source = b"import os\ndef handler(event, context):\n    os.write(1, b'one\\0two\\nthree\\xff\\n')\n"
+        function = self.node.deploy("bytes", "python", "main.handler", {"main.py": source})
+        follow = subprocess.Popen([harness.WARMCORE, "--node", self.node.name, "logs", "bytes", "--lines", "0", "--follow"],
+                                  stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)  # fmt: skip
+        try:
+            self.assertEqual(self.node.cli("logs", "bytes").stdout, "")
+            time.sleep(0.3)  # so that --follow has looked before there is a log, mostly
+            self.assertIsNone(follow.poll())
+            with self.node.client() as client:
+                self.assert_reply(client.invoke(function, b"1"), None)
+            lines = self.node.cli("logs", "bytes").stdout.splitlines()
+            self.assertEqual([line.split("] ")[-1] for line in lines], ["one?two", "three?"])
+            self.assertTrue(follow.stdout.readline().endswith(b"] one\0two\n"))
+            self.assertTrue(follow.stdout.readline().endswith(b"] three\xff\n"))
+        finally:
+            follow.kill()
+            follow.wait()
+            follow.stdout.close()
+        self.node.json("remove", "bytes")
+
     def ask(self, **request):
         """A request on the control socket: sooner after a reply than a command could ask."""
         with socket.socket(socket.AF_UNIX) as control:
