@@ -88,6 +88,7 @@ DEPS = -MMD -MP -MF $(@:.o=.d)
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
+TEST_BPF_SOURCES := $(wildcard tests/bpf/*.bpf.c)
 USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c))
 MAIN_SOURCE := $(wildcard user/main.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
@@ -97,9 +98,10 @@ FUZZ_TESTS := $(wildcard tests/fuzz/fuzz_*.c)
 # Programs that the end-to-end tests and benchmarks use; the tests themselves are scripts.
 HELPER_SOURCES := $(wildcard tests/e2e/*.c tests/bench/bench_*.c runtimes/bench/*.c)
 # Whatever else is in a test folder is linked into each test of that folder.
-helpers = $(filter-out tests/$(1)/test_% tests/$(1)/fuzz_% tests/$(1)/bench_%,$(wildcard tests/$(1)/*.c))
+helpers = $(filter-out tests/$(1)/test_% tests/$(1)/fuzz_% tests/$(1)/bench_% %.bpf.c,$(wildcard tests/$(1)/*.c))
 
 SKELETONS := $(BPF_SOURCES:bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
+TEST_SKELETONS := $(TEST_BPF_SOURCES:tests/bpf/%.bpf.c=$(BUILD)/bpf/%.skel.h)
 BPF_OBJECTS := $(BPF_SOURCES:%.c=$(BUILD)/%.o)
 objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 
@@ -162,10 +164,15 @@ $(FLAGS) $(FILES): FORCE
 # --- BPF: source, object, skeleton ------------------------------------------------------------------------------------
 
 # The linker of bpftool drops DWARF and keeps BTF: nothing else is needed from LLVM than clang.
-$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c $(FLAGS)
-	$(call say,BPF)mkdir -p $(@D)
-	$(Q)$(COMPILE_bpf) -MMD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $(@:.o=.full.o)
-	$(Q)$(BPFTOOL) gen object $@ $(@:.o=.full.o)
+define BPF_OBJECT
+$(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c $(FLAGS)
+	$$(call say,BPF)mkdir -p $$(@D)
+	$(Q)$$(COMPILE_bpf) -MMD -MP -MF $$(@:.o=.d) -MT $$@ -c $$< -o $$(@:.o=.full.o)
+	$(Q)$(BPFTOOL) gen object $$@ $$(@:.o=.full.o)
+endef
+$(eval $(call BPF_OBJECT,bpf))
+$(eval $(call BPF_OBJECT,tests/bpf))
+.SECONDARY: $(TEST_SKELETONS:%.skel.h=%.bpf.o)
 
 # bpftool 7.5 and later write skeletons for libbpf 1.5; an older libbpf has no `link` in its map skeleton.
 OLD_LIBBPF = $(shell pkg-config --atleast-version=1.5 libbpf || echo yes)
@@ -185,6 +192,7 @@ $(BUILD)/$(1)/libwarmcore.a: $(call objects,$(1),$(USER_SOURCES)) $(FILES)
 	$$(call say,AR)rm -f $$@ && $(AR) rcsD $$@ $$(filter %.o,$$^)
 
 $(call objects,$(1),$(MAIN_SOURCE) $(USER_SOURCES) $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_TESTS) $(HELPER_SOURCES)): | $(SKELETONS)
+$(call objects,$(1),$(BPF_TESTS) $(wildcard tests/bench/bench_*.c)): | $(TEST_SKELETONS)
 endef
 
 $(eval $(call VARIANT,obj,CC))

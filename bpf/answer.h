@@ -10,13 +10,14 @@
 
 #include "bpf/parse.h"
 
-/* Sum of 16-bit words for the Internet checksum (RFC 1071); order does not matter, so no byte swapping. */
+/*
+ * Sum for the Internet checksum (RFC 1071) of a multiple of 4 bytes: of 32-bit words, which folds to the same. Order does not
+ * matter, so no byte swapping.
+ */
 static __always_inline __u64 wc_sum(const void *data, __u32 len, __u64 sum)
 {
-	const __u16 *words = data; /* frames and UMEM chunks keep every header on an even address */
-
-	for (__u32 i = 0; i < len / 2; i++)
-		sum += words[i];
+	for (__u32 i = 0; i < len; i += 4)
+		sum += wc_load32((const __u8 *)data + i);
 	return sum;
 }
 

@@ -1,33 +1,50 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * decide.h - the decision: which core runs this invocation. Steps i to vii of the paper, without the packet.
+ * decide.h - the decision: what becomes of an invocation. Steps i to vii of the paper, without the packet.
  *
  * Pure and bounded; the XDP program, the user datapath and the tests run these lines. The caller has checked the header and
- * acts on the outcome: hand the packet to the core, to the pending queue, or answer.
+ * acts on the outcome: hand the packet to the core, to the pending queue, or answer. Which core it is, is the policy's
+ * business (policies.h); here is what holds for all policies: limits, the pending queue, at most once, and the accounts.
  */
 #ifndef WC_DECIDE_H
 #define WC_DECIDE_H
 
-#include "bpf/freeq.h"
+#include "bpf/policies.h"
 #include "bpf/seen.h"
-#include "bpf/tables.h"
 
 /* What the caller knows about an invocation. */
 struct wc_request {
-	struct wc_identity id;
+	struct wc_identity id; /* needed by those who may have to wait: wc_decide_wait() */
 	__u32 function_id;
 	__u32 cpu;   /* that received it; the same CPU is the cheapest to wake */
-	__u16 shard; /* of the receive queue */
-	__u64 now;   /* CLOCK_MONOTONIC, ns */
+	__u32 shard; /* of the receive queue */
+	__u32 pad;
 };
 
+/* The request, and what was decided about it. Global functions of BPF work on it, so all of it is plain words. */
 struct wc_decision {
-	enum wc_outcome outcome; /* to_core, to_pending, or why not */
-	__u32 core;		 /* to_core */
-	__u32 seen;		 /* to_core, to_pending: entry in the at-most-once window */
-	__u16 how;		 /* enum wc_how */
-	struct wc_fingerprint print;
+	struct wc_request request;
+	struct wc_fingerprint print; /* with seen, and with pass_retransmit */
+	__u32 outcome;		     /* enum wc_outcome: to_core, to_pending, or why not */
+	__u32 core;		     /* to_core, else WC_NONE */
+	__u32 seen;		     /* entry in the at-most-once window; WC_NONE: the agent enters it when it begins */
+	__u32 how;		     /* enum wc_how */
+	__u32 facts;		     /* enum wc_decided */
+	__u32 pad;
 };
+
+enum wc_decided {
+	WC_DECIDED_OWNED = 1 << 0, /* the core was free, and is the caller's until the packet is handed over */
+	WC_DECIDED_HELD = 1 << 1,  /* it waits not for a core, but for the end of another invocation of the function */
+	WC_DECIDED_LATE = 1 << 2,  /* the core became free between the first look and the pending queue */
+};
+
+/*
+ * Places in a shard's pending queue. pending_max of them are for everybody. The eighth beyond is for functions that have fewer
+ * waiting than there are places left: however many invocations of one function wait, another one still finds room (dynamic
+ * thresholds, Choudhury and Hahne 1998, for the last part of the buffer).
+ */
+#define WC_PENDING_PLACES(pending_max) ((pending_max) + (pending_max) / 8 + 1)
 
 /* Invocations in the pending queue of a shard, or announced for it. May be read by anyone; never negative. */
 static __always_inline __u64 wc_pending_count(struct wc_shard *shard)
@@ -38,137 +55,352 @@ static __always_inline __u64 wc_pending_count(struct wc_shard *shard)
 	return in > gone ? in - gone : 0;
 }
 
-/* Warm first (the receive CPU's core before others), then the receive CPU, then the own shard's lowest, then a steal. */
-static __always_inline __u32 wc_claim_core(struct wc_tables *tables, struct wc_config *config,
-					   struct wc_function *function, const struct wc_request *request, __u16 *how)
+/* Of those: announced, but not yet arrived in the daemon. */
+static __always_inline __u64 wc_pending_in_flight(struct wc_shard *shard)
 {
-	__u32 local = request->cpu < WC_CPUS_MAX ? config->cpu_core[request->cpu & (WC_CPUS_MAX - 1)] : 0;
-	__u64 warm_here = 0;
-	__u32 core;
+	__u64 gone = WC_READ(shard->pending_seen) + WC_READ(shard->pending_lost);
+	__u64 in = WC_READ(shard->pending_in);
 
-	WC_UNROLL
-	for (int i = 0; i < WC_WARM_MAX; i++)
-		warm_here |= wc_is_zero((__u64)(WC_READ(function->warm[i]) ^ local));
-	if (local && warm_here && wc_take_core(tables, local - 1)) {
-		*how = WC_HOW_WARM | WC_HOW_LOCAL;
-		return local - 1;
-	}
-	for (int i = 0; i < WC_WARM_MAX; i++) {
-		core = WC_READ(function->warm[i]);
-		if (!core)
-			break;
-		if (wc_take_core(tables, core - 1)) {
-			*how = WC_HOW_WARM;
-			return core - 1;
-		}
-	}
-	if (local && wc_take_core(tables, local - 1)) {
-		*how = WC_HOW_LOCAL;
-		return local - 1;
-	}
-	*how = 0;
-	core = wc_freeq_claim(tables, request->shard);
-	if (core == WC_NONE && config->shard_count > 1)
-		core = wc_freeq_steal(tables, request->shard, config->shard_count);
-	return core;
+	return in > gone ? in - gone : 0;
 }
 
-/*
- * Write who has the core. The caller owns it. The state comes last: the core's agent takes a claim that is old by
- * claimed_ns for lost, and must not see the new state with the old time.
- */
-static __always_inline void wc_mark_claimed(struct wc_core *core, const struct wc_request *request,
-					    const struct wc_decision *decision)
+/* Early binding: invocations that wait for, or run on, a core by way of this shard. */
+static __always_inline __u64 wc_early_count(struct wc_shard *shard)
 {
-	WC_WRITE(core->claimed_ns, request->now);
-	core->function_id = request->function_id;
-	core->seen = decision->seen;
-	core->print = decision->print.value;
+	__u64 out = WC_READ(shard->early_out), in = WC_READ(shard->early_in);
+
+	return in > out ? in - out : 0;
+}
+
+/* Both hold frames of the shard's receive queue, of which there are so many. */
+static __always_inline __u64 wc_shard_load(struct wc_shard *shard)
+{
+	return wc_pending_count(shard) + wc_early_count(shard);
+}
+
+/* --- the limit on invocations of one function at a time --- */
+
+/* One more of this function begins. False: it runs as often as it may. *ret_counted: wc_run_end() is owed. */
+static __always_inline bool wc_run_begin(struct wc_function *function, bool *ret_counted)
+{
+	__u32 max = WC_READ(function->running_max);
+
+	*ret_counted = false;
+	if (!max)
+		return true;
+	if (WC_READ(function->running) >= max)
+		return false;
+	if (wc_fetch_add(&function->running, 1) >= max) {
+		wc_fetch_add(&function->running, -1U);
+		return false;
+	}
+	*ret_counted = true;
+	return true;
+}
+
+/* One that was counted has ended. Full barrier: who looks at the pending queue afterwards misses nothing. */
+static __always_inline void wc_run_end(struct wc_function *function)
+{
+	wc_fetch_add(&function->running, -1U);
+}
+
+/* --- the parts of the decision --- */
+
+/* Write who has the core. The caller owns it. */
+static __always_inline void wc_mark_claimed(struct wc_core *core, __u32 function_id)
+{
+	core->function_id = function_id;
 	core->claims++;
 	WC_WRITE(core->state, WC_CORE_CLAIMED);
 }
 
-/*
- * Put a core back that the caller owns. `state` must be final before the bit is visible: the next claimer may be on
- * another CPU already when the atomic returns.
- */
-static __always_inline void wc_release_core(struct wc_tables *tables, __u32 core)
+/* The core is the decision's: note it. */
+static __always_inline void wc_to_core(struct wc_tables *tables, struct wc_decision *decision)
 {
-	struct wc_core *entry = wc_cores_at(tables, core);
-	struct wc_shard *shard;
+	struct wc_core *core = wc_cores_at(tables, decision->core);
+	struct wc_steals *steals;
 
-	if (!entry)
+	decision->outcome = WC_OUTCOME_drop_contended;
+	if (!core) /* cannot be: only cores of the table are ever put into a queue */
 		return;
-	shard = wc_shards_at(tables, entry->shard);
-	if (!shard)
+	decision->outcome = WC_OUTCOME_to_core;
+	decision->facts |= WC_DECIDED_OWNED;
+	wc_mark_claimed(core, decision->request.function_id);
+	if (core->shard == decision->request.shard || core->shard >= WC_SHARDS_MAX)
 		return;
-	entry->releases++;
-	entry->pid = 0;
-	WC_WRITE(entry->state, WC_CORE_FREE);
-	wc_freeq_put(shard, core);
+	decision->how |= WC_HOW_STOLEN;
+	steals = wc_steals_at(tables, decision->request.shard);
+	if (steals)
+		wc_fetch_add(&steals->from[core->shard & (WC_SHARDS_MAX - 1)], 1);
 }
 
-/* The whole decision. Counts facts in *counters; the caller counts the outcome. */
-static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config *config,
-				      const struct wc_request *request, struct wc_counters *counters,
-				      struct wc_decision *decision)
+/* Bind to the core that the policy chose, whoever has it. */
+static __always_inline void wc_to_chosen(struct wc_tables *tables, const struct wc_config *config,
+					 struct wc_decision *decision)
 {
-	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(request->function_id));
-	struct wc_core *core;
-	struct wc_shard *shard;
-	enum wc_seen_result seen;
+	struct wc_core *core = wc_cores_at(tables, decision->core);
+	struct wc_shard *shard = wc_shards_at(tables, decision->request.shard);
 
+	decision->outcome = WC_OUTCOME_busy_pending;
+	if (!core || !shard || wc_shard_load(shard) >= config->pending_max ||
+	    WC_READ(core->queued) >= config->core_queue_max)
+		return;
+	wc_fetch_add(&shard->early_in, 1);
+	if (wc_fetch_add(&core->queued, 1) >= config->core_queue_max) {
+		wc_fetch_add(&core->queued, -1U);
+		wc_fetch_add(&shard->early_in, -1ULL);
+		return;
+	}
+	wc_fetch_add(&core->bound, 1);
+	decision->how |= WC_HOW_EARLY;
+	decision->outcome = WC_OUTCOME_to_core;
+	if (wc_take_core(tables, decision->core))
+		wc_to_core(tables, decision);
+}
+
+/* --- the decision --- */
+
+/*
+ * The whole decision for most invocations on a busy node: the default policy, a function without a limit, and a free core where
+ * one looks first. In a straight line, because that takes half as long as the general way, which would find the same core.
+ * Returns the core, claimed and marked, and how it was found; or WC_NONE, and nothing has changed.
+ */
+static __always_inline __u32 wc_decide_first(struct wc_tables *tables, const struct wc_config *config,
+					     __u32 function_id, __u32 cpu, __u32 queue, __u32 *ret_how)
+{
+	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(function_id));
+	struct wc_shard *shard = wc_shards_at(tables, queue);
+	struct wc_steals *steals;
+	struct wc_core *entry;
+	__u32 core;
+
+	if (!function || !shard || !function_id ||
+	    ((config->policy ^ WC_POLICY_central) | (WC_READ(function->id) ^ function_id) |
+	     WC_READ(function->running_max)))
+		return WC_NONE;
+	core = wc_central_first(tables, config, function, shard, cpu, queue, ret_how);
+	if (core == WC_NONE)
+		return WC_NONE;
+	entry = wc_cores_at(tables, core);
+	if (!entry) /* cannot be: only cores of the table are ever put into a queue */
+		return WC_NONE;
+	wc_mark_claimed(entry, function_id);
+	if (*ret_how & WC_HOW_STOLEN) {
+		steals = wc_steals_at(tables, queue);
+		if (steals)
+			wc_fetch_add(&steals->from[entry->shard & (WC_SHARDS_MAX - 1)], 1);
+	}
+	return core;
+}
+
+/*
+ * The general way, first half: all of it but waiting, which needs the identity. 1: decided. 0: the caller fills in request.id
+ * and goes on with wc_decide_wait().
+ */
+WC_GLOBAL_AT(int, wc_decide_now, struct wc_decision, decision)
+{
+	struct wc_config *config = wc_config_at(WC_TABLES, 0);
+	struct wc_function *function;
+	struct wc_choice choice;
+	bool early, counted;
+	struct wc_top *top;
+	__u32 policy;
+
+	if (!decision || !config)
+		return 1;
 	decision->how = 0;
+	decision->facts = 0;
 	decision->core = WC_NONE;
 	decision->seen = WC_NONE;
-	if (!function || !request->function_id || WC_READ(function->id) != request->function_id) {
-		decision->outcome = WC_OUTCOME_error_unknown;
-		return;
+	decision->outcome = WC_OUTCOME_error_unknown;
+	function = wc_functions_at(WC_TABLES, WC_FUNCTION_SLOT(decision->request.function_id));
+	if (!function || !decision->request.function_id || WC_READ(function->id) != decision->request.function_id)
+		return 1;
+	policy = WC_READ(config->policy);
+	early = wc_policy_binding(policy) == WC_BIND_EARLY;
+	top = wc_top_at(WC_TABLES, 0);
+	if (top && WC_READ(function->running_max))
+		wc_fetch_add(&top->trials_begun, 1);
+	else
+		top = NULL;
+	if (!wc_run_begin(function, &counted)) {
+		if (top)
+			wc_fetch_add(&top->trials_ended, 1);
+		decision->facts = WC_DECIDED_HELD;
+		decision->outcome = WC_OUTCOME_busy_function;
+		return early;
 	}
-	decision->print = wc_fingerprint(&request->id, config->seen_key);
-	seen = wc_seen_enter(tables, &decision->print, &decision->seen);
-	if (seen != WC_SEEN_NEW) {
-		decision->outcome = seen == WC_SEEN_AGAIN ? WC_OUTCOME_pass_retransmit : WC_OUTCOME_drop_contended;
-		return;
-	}
+	choice = (struct wc_choice){
+		.function_id = decision->request.function_id,
+		.slot = WC_FUNCTION_SLOT(decision->request.function_id),
+		.cpu = decision->request.cpu,
+		.shard = decision->request.shard,
+		.policy = policy,
+		.core = WC_NONE,
+	};
+	wc_choose(WC_TABLES, &choice);
+	decision->core = choice.core;
+	decision->how = choice.how | (counted ? WC_HOW_COUNTED : 0);
+	decision->outcome = WC_OUTCOME_busy_pending;
+	if (early)
+		wc_to_chosen(WC_TABLES, config, decision);
+	else if (decision->core != WC_NONE)
+		wc_to_core(WC_TABLES, decision);
+	if (counted && decision->outcome != WC_OUTCOME_to_core)
+		wc_run_end(function);
+	if (top)
+		wc_fetch_add(&top->trials_ended, 1);
+	if (decision->outcome == WC_OUTCOME_to_core)
+		return 1;
+	decision->how = 0;
+	decision->core = WC_NONE;
+	return early;
+}
 
-	decision->core = wc_claim_core(tables, config, function, request, &decision->how);
-	if (decision->core == WC_NONE) {
-		shard = wc_shards_at(tables, request->shard);
-		if (!shard) {
-			decision->outcome = WC_OUTCOME_drop_contended;
-			return;
-		}
-		if (wc_pending_count(shard) >= config->pending_max) {
-			wc_seen_forget(tables, &decision->print, decision->seen);
-			decision->outcome = WC_OUTCOME_busy_pending;
-			return;
-		}
-		wc_fetch_add(&shard->pending_in, 1);
-		decision->core = wc_freeq_claim_exact(tables, request->shard, config->shard_count, config->core_count);
-		if (decision->core == WC_NONE) {
-			decision->how = WC_HOW_PENDED;
-			decision->outcome = WC_OUTCOME_to_pending;
-			return;
-		}
+/* To the pending queue, unless that is full. True: it was announced. */
+static __always_inline bool wc_announce(const struct wc_config *config, struct wc_function *function,
+					struct wc_shard *shard, struct wc_decision *decision)
+{
+	__u64 count = wc_shard_load(shard), places = WC_PENDING_PLACES(config->pending_max);
+	__u32 max = WC_READ(function->waiting_max), waiting;
+
+	decision->outcome = WC_OUTCOME_busy_pending;
+	if (count >= places)
+		return false;
+	wc_fetch_add(&shard->pending_in, 1);
+	waiting = wc_fetch_add(&function->waiting, 1);
+	if (max && waiting >= max)
+		decision->outcome = WC_OUTCOME_busy_function;
+	if ((max && waiting >= max) || (count >= config->pending_max && waiting >= places - count)) {
+		wc_fetch_add(&function->waiting, -1U);
 		wc_fetch_add(&shard->pending_in, -1ULL);
-		counters->claim_late++;
+		return false;
 	}
-	core = wc_cores_at(tables, decision->core);
-	if (!core) { /* cannot be: only cores of the table are ever put into a queue */
-		decision->outcome = WC_OUTCOME_drop_contended;
-		return;
+	decision->outcome = WC_OUTCOME_to_pending;
+	return true;
+}
+
+/*
+ * The general way, second half: no core, or the function may have no more. Announce it to the pending queue; then the last looks
+ * (freeq.h, step 3): a core may have become free meanwhile, and so may the function's limit. Both must be had; if only
+ * one is, whoever gives the other back sees the announcement.
+ */
+WC_GLOBAL_AT(int, wc_decide_wait, struct wc_decision, decision)
+{
+	struct wc_config *config = wc_config_at(WC_TABLES, 0);
+	struct wc_function *function;
+	struct wc_shard *shard;
+	bool counted;
+	int seen;
+
+	if (!decision || !config)
+		return 0;
+	function = wc_functions_at(WC_TABLES, WC_FUNCTION_SLOT(decision->request.function_id));
+	shard = wc_shards_at(WC_TABLES, decision->request.shard);
+	decision->outcome = WC_OUTCOME_drop_contended;
+	if (!function || !shard)
+		return 0;
+	decision->print = wc_fingerprint(&decision->request.id, config->seen_key);
+	seen = wc_seen_enter(WC_TABLES, &decision->print, 0, &decision->seen);
+	if (seen == WC_SEEN_AGAIN)
+		decision->outcome = WC_OUTCOME_pass_retransmit;
+	if (seen != WC_SEEN_NEW)
+		return 0;
+	if (!wc_announce(config, function, shard, decision)) {
+		wc_seen_forget(WC_TABLES, &decision->print, decision->seen);
+		decision->seen = WC_NONE;
+		return 0;
 	}
-	wc_mark_claimed(core, request, decision);
-	if (core->shard != request->shard)
-		decision->how |= WC_HOW_STOLEN;
-	if (decision->how & WC_HOW_WARM)
+	decision->how = WC_HOW_PENDED;
+	if (!wc_run_begin(function, &counted))
+		return 0;
+	decision->core = wc_freeq_claim_exact(WC_TABLES, config, decision->request.shard, function->reserve);
+	if (decision->core == WC_NONE) {
+		if (counted)
+			wc_run_end(function);
+		return 0;
+	}
+	wc_fetch_add(&function->waiting, -1U);
+	wc_fetch_add(&shard->pending_in, -1ULL);
+	decision->how = counted ? WC_HOW_COUNTED : 0; /* its id stays in the window, for the agent to find */
+	decision->facts |= WC_DECIDED_LATE;
+	wc_to_core(WC_TABLES, decision);
+	return 0;
+}
+
+/* The whole decision about a request with an identity. */
+static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config *config, struct wc_decision *decision)
+{
+	struct wc_request *request = &decision->request;
+	__u32 how = 0, core;
+
+	core = wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &how);
+	if (core != WC_NONE) {
+		decision->outcome = WC_OUTCOME_to_core;
+		decision->core = core;
+		decision->seen = WC_NONE;
+		decision->how = how;
+		decision->facts = WC_DECIDED_OWNED;
+	} else if (!wc_decide_now(tables, decision)) {
+		wc_decide_wait(tables, decision);
+	}
+}
+
+/* A decision that could not be carried out: give everything back. For to_core and to_pending. */
+static __always_inline void wc_undo(struct wc_tables *tables, const struct wc_decision *decision)
+{
+	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(decision->request.function_id));
+	struct wc_shard *shard = wc_shards_at(tables, decision->request.shard);
+	struct wc_core *core = wc_cores_at(tables, decision->core);
+
+	if (decision->seen != WC_NONE)
+		wc_seen_forget(tables, &decision->print, decision->seen);
+	if (decision->how & WC_HOW_COUNTED && function)
+		wc_run_end(function);
+	if (decision->how & WC_HOW_PENDED) {
+		if (function)
+			wc_fetch_add(&function->waiting, -1U);
+		if (shard)
+			wc_fetch_add(&shard->pending_in, -1ULL);
+	}
+	if (decision->how & WC_HOW_EARLY) {
+		if (core)
+			wc_fetch_add(&core->queued, -1U);
+		if (shard)
+			wc_fetch_add(&shard->early_in, -1ULL);
+	}
+	if (decision->facts & WC_DECIDED_OWNED)
+		wc_release_core(tables, decision->core);
+}
+
+/* --- counting --- */
+
+/* How a core was found. */
+static __always_inline void wc_count_claim(struct wc_counters *counters, __u32 how)
+{
+	if (how & WC_HOW_WARM)
 		counters->claim_warm++;
-	if (decision->how & WC_HOW_LOCAL)
+	if (how & WC_HOW_LOCAL)
 		counters->claim_local++;
-	if (decision->how & WC_HOW_STOLEN)
-		counters->claim_stolen++;
-	decision->outcome = WC_OUTCOME_to_core;
+	if (how & (WC_HOW_LIBS | WC_HOW_RUNTIME | WC_HOW_STOLEN)) {
+		counters->claim_libs += !!(how & WC_HOW_LIBS);
+		counters->claim_runtime += !!(how & WC_HOW_RUNTIME);
+		counters->claim_stolen += !!(how & WC_HOW_STOLEN);
+	}
+}
+
+/* A decision that was carried out: the facts. The caller counts the outcome. */
+static __always_inline void wc_count_facts(struct wc_counters *counters, const struct wc_decision *decision)
+{
+	if (decision->outcome == WC_OUTCOME_to_core) {
+		if (decision->facts & WC_DECIDED_OWNED)
+			wc_count_claim(counters, decision->how);
+		else
+			counters->claim_early++;
+		counters->claim_late += !!(decision->facts & WC_DECIDED_LATE);
+	}
+	if (decision->outcome == WC_OUTCOME_to_pending)
+		counters->held_back += !!(decision->facts & WC_DECIDED_HELD);
 }
 
 #endif

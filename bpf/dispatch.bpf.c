@@ -4,7 +4,8 @@
  * goes to that core's AF_XDP socket.
  *
  * Mechanism. One run handles one frame on the CPU of its receive queue: parse (parse.h), decide (decide.h), then
- *   to_core     redirect into wc_core_sockets[shard * core_count + core], the socket of the core's agent on this queue
+ *   to_core     redirect into wc_core_sockets[shard * core_count + core], the socket of the core's agent on this queue. With
+ *               early binding the core may be busy, and the socket's receive ring is the core's queue
  *   to_pending  redirect into wc_pending_sockets[shard]; whichever agent becomes idle first takes it from there
  *   error, busy turn the frame around (answer.h) and XDP_TX it, header only, so never longer than the request; on veth
  *               redirect it to the same device instead: veth leaves an XDP_TX frame in the peer's ring without waking the
@@ -61,6 +62,13 @@ static __always_inline struct wc_cursor frame(struct xdp_md *ctx)
 	return cursor;
 }
 
+static __always_inline __u16 receive_queue(struct xdp_md *ctx, const struct wc_config *config)
+{
+	__u32 queue = ctx->rx_queue_index;
+
+	return (__u16)(queue < config->shard_count ? queue : 0);
+}
+
 static __always_inline bool addressed_to_us(const struct wc_config *config, const struct wc_packet *packet)
 {
 	if (packet->version == 4) {
@@ -82,6 +90,21 @@ static __always_inline bool addressed_to_us(const struct wc_config *config, cons
 	return false;
 }
 
+/* Cut payload and padding off. 0, or -1. */
+__attribute__((noinline)) int wc_cut(struct xdp_md *ctx)
+{
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_packet packet = {};
+	long surplus;
+
+	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP)
+		return -1;
+	surplus = (long)cursor.end - (long)cursor.pos - WC_HEADER_LEN;
+	if (surplus < 0)
+		return -1;
+	return surplus && bpf_xdp_adjust_tail(ctx, -(int)surplus) ? -1 : 0;
+}
+
 /*
  * Answer in the kernel with a header and nothing else; the outcome decides type and code. Returns XDP_TX or XDP_REDIRECT, or XDP_DROP
  * when the frame cannot be turned around. A global function: the verifier checks it once, not for every outcome.
@@ -93,7 +116,6 @@ __attribute__((noinline)) int wc_answer_in_kernel(struct xdp_md *ctx, __u32 outc
 	struct wc_packet packet = {};
 	struct wc_cursor cursor;
 	struct wc_header *header;
-	long surplus;
 
 	switch (outcome) {
 	case WC_OUTCOME_error_version:
@@ -113,18 +135,11 @@ __attribute__((noinline)) int wc_answer_in_kernel(struct xdp_md *ctx, __u32 outc
 		break;
 	default:
 		answer.type = WC_TYPE_BUSY;
-		answer.code = WC_CODE_PENDING_FULL;
+		answer.code = outcome == WC_OUTCOME_busy_function ? WC_CODE_FUNCTION_LIMIT : WC_CODE_PENDING_FULL;
 		answer.tail[0] = config ? config->retry_after_ns : 0;
 	}
 
-	/* Cut payload and padding off, then find everything again: the pointers are gone. */
-	cursor = frame(ctx);
-	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP)
-		goto drop;
-	surplus = (long)cursor.end - (long)cursor.pos - WC_HEADER_LEN;
-	if (surplus < 0)
-		goto drop;
-	if (surplus > 0 && bpf_xdp_adjust_tail(ctx, -(int)surplus))
+	if (wc_cut(ctx))
 		goto drop;
 	cursor = frame(ctx);
 	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP || !WC_TAKE(&cursor, &header, WC_HEADER_LEN))
@@ -139,29 +154,64 @@ drop:
 	return XDP_DROP;
 }
 
-/* The identity of an invocation: client address (IPv4 mapped into IPv6), port, request id. */
-static __always_inline void identify(const struct wc_packet *packet, const struct wc_header *header,
-				     struct wc_identity *id)
-{
-	if (packet->version == 4) {
-		id->client[2] = wc_htonl(0xffff);
-		id->client[3] = packet->ip4->from;
-	} else {
-		id->client[0] = packet->ip6->from[0];
-		id->client[1] = packet->ip6->from[1];
-		id->client[2] = packet->ip6->from[2];
-		id->client[3] = packet->ip6->from[3];
-	}
-	id->client_port = packet->udp->from;
-	id->request_id = wc_be64(header->request_id);
-}
-
-static __always_inline enum wc_outcome look(struct xdp_md *ctx, struct wc_config *config, struct wc_packet *packet)
+/*
+ * The identity of an invocation: client address (IPv4 mapped into IPv6), port, request id. Only those who wait need one here,
+ * so it is read from the frame again. 0, or -1 when there is none. Global functions, this and the next: verified once.
+ */
+__attribute__((noinline)) int wc_identify(struct xdp_md *ctx, struct wc_identity *id)
 {
 	struct wc_cursor cursor = frame(ctx);
+	struct wc_packet packet = {};
+	struct wc_header *header;
+
+	if (!id || wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP || !WC_TAKE(&cursor, &header, WC_HEADER_LEN))
+		return -1;
+	if (packet.version == 4) {
+		id->client[0] = 0;
+		id->client[1] = 0;
+		id->client[2] = wc_htonl(0xffff);
+		id->client[3] = packet.ip4->from;
+	} else {
+		id->client[0] = packet.ip6->from[0];
+		id->client[1] = packet.ip6->from[1];
+		id->client[2] = packet.ip6->from[2];
+		id->client[3] = packet.ip6->from[3];
+	}
+	id->client_port = packet.udp->from;
+	id->pad = 0;
+	id->pad1 = 0;
+	id->request_id = wc_be64(header->request_id);
+	return 0;
+}
+
+/* Is it a retransmission of something that the window knows? Then it must not be told that it was not run. */
+__attribute__((noinline)) int wc_is_retransmission(struct xdp_md *ctx)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_identity id = {};
+	struct wc_fingerprint print;
+
+	if (!config || wc_identify(ctx, &id))
+		return 0;
+	print = wc_fingerprint(&id, config->seen_key);
+	return !!wc_seen_find(NULL, &print);
+}
+
+/*
+ * What kind of packet is it? The outcome in the low 16 bits; to_core stands for a sound INVOKE, whose header is then at
+ * the offset in the high 16.
+ */
+__attribute__((noinline)) int wc_look(struct xdp_md *ctx)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_packet packet = {};
+	void *start = cursor.pos;
 	bool source_ok;
 
-	switch (wc_parse_udp(&cursor, packet)) {
+	if (!config)
+		return WC_OUTCOME_pass_foreign;
+	switch (wc_parse_udp(&cursor, &packet)) {
 	case WC_PARSED_UDP:
 		break;
 	case WC_PARSED_SLOW:
@@ -169,13 +219,14 @@ static __always_inline enum wc_outcome look(struct xdp_md *ctx, struct wc_config
 	default:
 		return WC_OUTCOME_pass_foreign;
 	}
-	if (packet->udp->to != wc_htons(config->port) || !addressed_to_us(config, packet))
+	if (packet.udp->to != wc_htons(config->port) || !addressed_to_us(config, &packet))
 		return WC_OUTCOME_pass_foreign;
-	source_ok = packet->version == 4 ? wc_source_ok4(packet->ip4->from, packet->udp->from) :
-					   wc_source_ok6(packet->ip6->from, packet->udp->from);
-	switch (wc_parse_header(&cursor, packet->body_len, &packet->header)) {
+	source_ok = packet.version == 4 ? wc_source_ok4(packet.ip4->from, packet.udp->from) :
+					  wc_source_ok6(packet.ip6->from, packet.udp->from);
+	switch (wc_parse_header(&cursor, packet.body_len, &packet.header)) {
 	case WC_CHECK_INVOKE:
-		return source_ok ? WC_OUTCOME_to_core : WC_OUTCOME_drop_source;
+		return source_ok ? WC_OUTCOME_to_core | (int)((long)packet.header - (long)start) << 16 :
+				   WC_OUTCOME_drop_source;
 	case WC_CHECK_FOREIGN:
 		return WC_OUTCOME_pass_foreign;
 	case WC_CHECK_SHORT:
@@ -193,80 +244,103 @@ static __always_inline enum wc_outcome look(struct xdp_md *ctx, struct wc_config
 	}
 }
 
-/* Decide for a sound INVOKE and hand it over. Returns the verdict. */
-static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config, struct wc_counters *counters,
-				    struct wc_packet *packet, enum wc_outcome *outcome)
+/* The header at an offset that wc_look() found, or NULL. */
+static __always_inline struct wc_header *header_at(struct xdp_md *ctx, __u32 offset)
 {
-	struct wc_header *header = packet->header;
-	struct wc_request request = {};
-	struct wc_decision decision;
-	struct wc_shard *shard;
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_header *header;
+
+	cursor.pos = (__u8 *)cursor.pos + (offset & 0xff);
+	return WC_TAKE(&cursor, &header, WC_HEADER_LEN) ? header : NULL;
+}
+
+/* Decide for the sound INVOKE at the offset and hand it over. Returns the verdict, and the outcome. */
+static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config, struct wc_counters *counters,
+				    __u32 offset, enum wc_outcome *outcome)
+{
+	struct wc_header *header = header_at(ctx, offset);
+	struct wc_decision decision = {};
 	int verdict;
 
-	if (!config->up) {
-		*outcome = WC_OUTCOME_error_node_down;
+	*outcome = WC_OUTCOME_error_node_down;
+	if (!config->up || !header)
 		return XDP_TX;
-	}
-	identify(packet, header, &request.id);
-	request.function_id = wc_ntohl(header->function_id);
-	request.cpu = bpf_get_smp_processor_id();
-	request.shard = ctx->rx_queue_index < config->shard_count ? ctx->rx_queue_index : 0;
-	request.now = bpf_ktime_get_ns();
-	wc_decide(NULL, config, &request, counters, &decision);
+	decision.request.function_id = wc_ntohl(header->function_id);
+	decision.request.cpu = bpf_get_smp_processor_id();
+	decision.request.shard = receive_queue(ctx, config);
+	if (!wc_decide_now(NULL, &decision) && !wc_identify(ctx, &decision.request.id))
+		wc_decide_wait(NULL, &decision);
 	*outcome = decision.outcome;
 	if (decision.outcome != WC_OUTCOME_to_core && decision.outcome != WC_OUTCOME_to_pending)
 		return XDP_TX;
 
 	/* Redirects first, then the header: when there is no socket the frame must still be a request to answer. */
 	if (decision.outcome == WC_OUTCOME_to_core)
-		verdict = bpf_redirect_map(&wc_core_sockets, request.shard * config->core_count + decision.core,
-					   XDP_ABORTED);
+		verdict = bpf_redirect_map(&wc_core_sockets,
+					   decision.request.shard * config->core_count + decision.core, XDP_ABORTED);
 	else
-		verdict = bpf_redirect_map(&wc_pending_sockets, request.shard, XDP_ABORTED);
-	if (verdict != XDP_REDIRECT) {
-		/* The daemon died without a word: its sockets are gone, the program still runs. Undo. */
-		wc_seen_forget(NULL, &decision.print, decision.seen);
-		shard = wc_shards_at(NULL, request.shard);
-		if (decision.outcome == WC_OUTCOME_to_core)
-			wc_release_core(NULL, decision.core);
-		else if (shard)
-			wc_fetch_add(&shard->pending_in, -1ULL);
+		verdict = bpf_redirect_map(&wc_pending_sockets, decision.request.shard, XDP_ABORTED);
+	header = header_at(ctx, offset); /* calls make the verifier forget the frame */
+	if (verdict != XDP_REDIRECT || !header) {
+		/* The daemon died without a word: its sockets are gone, the program still runs. */
+		wc_undo(NULL, &decision);
 		*outcome = WC_OUTCOME_error_node_down;
 		return XDP_TX;
 	}
+	wc_count_facts(counters, &decision);
+	/* The clock costs more than the rest of the decision: only for those who wait, or care. */
+	if (decision.outcome == WC_OUTCOME_to_pending || header->flags || header->deadline_us) {
+		header->tail.node.arrival_ns = bpf_ktime_get_ns();
+		decision.how |= WC_HOW_STAMPED;
+	}
 	header->core = wc_htons((__u16)decision.core);
-	header->tail.node.arrival_ns = request.now;
 	header->tail.node.seen = decision.seen;
-	header->tail.node.shard = request.shard;
-	header->tail.node.how = decision.how;
+	header->tail.node.shard = (__u16)decision.request.shard;
+	header->tail.node.how = (__u16)decision.how;
 	return XDP_REDIRECT;
 }
 
-SEC("xdp")
-int wc_dispatch(struct xdp_md *ctx)
+/* A core that was claimed for nothing goes back. Seldom: a function of its own, so that the fast path stays small. */
+__attribute__((noinline)) int wc_give_back(__u32 core)
 {
+	wc_release_core(NULL, core);
+	return 0;
+}
+
+/*
+ * One frame, the general way. `found`: what wc_look() would say, if that is known, else 0. A global function, so that the fast
+ * path keeps its registers.
+ */
+__attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
 	struct wc_counters *counters;
-	struct wc_packet packet = {};
-	struct wc_config *config;
 	enum wc_outcome outcome;
 	int verdict = XDP_TX;
 	__u32 zero = 0;
 
 	counters = bpf_map_lookup_elem(&wc_counters, &zero);
-	config = wc_config_at(NULL, 0);
 	if (!counters || !config) /* cannot be: both arrays have an entry 0 */
 		return XDP_PASS;
-	outcome = look(ctx, config, &packet);
-	if (outcome == WC_OUTCOME_to_core)
-		verdict = dispatch(ctx, config, counters, &packet, &outcome);
+	if (!found)
+		found = (__u32)wc_look(ctx);
+	outcome = found & 0xffff;
+	if (outcome == WC_OUTCOME_to_core) {
+		verdict = dispatch(ctx, config, counters, found >> 16, &outcome);
+		if (verdict == XDP_REDIRECT) {
+			wc_count_outcome(counters, outcome);
+			return verdict;
+		}
+		if ((outcome == WC_OUTCOME_error_unknown || outcome == WC_OUTCOME_error_node_down ||
+		     outcome == WC_OUTCOME_busy_pending || outcome == WC_OUTCOME_busy_function) &&
+		    wc_is_retransmission(ctx))
+			outcome = WC_OUTCOME_pass_retransmit;
+	}
 	switch (outcome) {
 	case WC_OUTCOME_pass_foreign:
 	case WC_OUTCOME_pass_slow:
 	case WC_OUTCOME_pass_retransmit:
 		verdict = XDP_PASS;
-		break;
-	case WC_OUTCOME_to_core:
-	case WC_OUTCOME_to_pending:
 		break;
 	case WC_OUTCOME_drop_short:
 	case WC_OUTCOME_drop_answer:
@@ -282,4 +356,60 @@ int wc_dispatch(struct xdp_md *ctx)
 	}
 	wc_count_outcome(counters, outcome);
 	return verdict;
+}
+
+/*
+ * The fast path: a plain frame, and a free core where one looks first. Returns the core, and the frame is on its way to it; or
+ * WC_NONE: nothing has happened, take the general way. *ret_header: the header, NULL if that has to be looked for.
+ */
+static __always_inline __u32 dispatch_fast(struct xdp_md *ctx, struct wc_header **ret_header)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_counters *counters;
+	struct wc_header *header;
+	__u32 queue, core, how, zero = 0;
+
+	*ret_header = NULL;
+	if (!config || !config->addr4_count)
+		return WC_NONE;
+	header = wc_parse_plain(&cursor, config->port, config->addr4[0]);
+	*ret_header = header;
+	if (!header || !config->up)
+		return WC_NONE;
+	queue = receive_queue(ctx, config);
+	core = wc_decide_first(NULL, config, wc_ntohl(header->function_id),
+			       config->order == WC_ORDER_LOCAL ? bpf_get_smp_processor_id() : 0, queue, &how);
+	if (core == WC_NONE)
+		return WC_NONE;
+	if (bpf_redirect_map(&wc_core_sockets, queue * config->core_count + core, XDP_ABORTED) != XDP_REDIRECT) {
+		wc_give_back(core); /* the general way will find out the same, and answer */
+		return WC_NONE;
+	}
+	counters = bpf_map_lookup_elem(&wc_counters, &zero);
+	if (counters) { /* always */
+		counters->rx++;
+		counters->to_core++;
+		if (how)
+			wc_count_claim(counters, how);
+	}
+	if (header->flags | header->deadline_us) {
+		header->tail.node.arrival_ns = bpf_ktime_get_ns();
+		how |= WC_HOW_STAMPED;
+	}
+	header->core = wc_htons((__u16)core);
+	/* seen, shard, how: one store. */
+	header->tail.timing.service_ns = WC_NONE | (__u64)(__u16)queue << 32 | (__u64)how << 48;
+	return core;
+}
+
+SEC("xdp")
+int wc_dispatch(struct xdp_md *ctx)
+{
+	const __u32 plain = WC_OUTCOME_to_core | (WC_PLAIN_LEN - WC_HEADER_LEN) << 16;
+	struct wc_header *header;
+
+	if (dispatch_fast(ctx, &header) != WC_NONE)
+		return XDP_REDIRECT;
+	return wc_dispatch_slow(ctx, header ? plain : 0);
 }

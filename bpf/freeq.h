@@ -1,77 +1,147 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * freeq.h - the free-core queue: claim takes an idle core out, release puts it back (steps ii and iv of the paper).
+ * freeq.h - the free-core queue: claim takes an idle core out, release puts it back, steal takes it out of another shard's
+ * (steps ii, iv and vi of the paper).
  *
- * A hierarchical bitmap, so that both cost the same for 1 core and for 4,096: find-first-set in the summary word, in
- * one word below it, and one atomic on that word. The atomic on the word decides; everything else is a hint.
+ * A hierarchical bitmap, so that all three cost the same for 1 core and for 4,096, and for 1 shard and for 64: find-first-set in a
+ * summary word, in one word below it, and one atomic on that word. The atomic on the word decides; everything else is a hint.
  *
- * The summary can be stale: a claimer that empties a word clears its summary bit and looks again, and between the two
- * another claimer may think that nothing is free although a core was just released. That is why there are two looks:
+ * Hints are kept lazily. A claim leaves them alone; a release sets those that it finds clear; whoever follows one to an empty
+ * word clears it, looks again, and sets it again if a release came in between. So a core that goes out and in costs two
+ * atomics, and a hint that says "something" may be wrong for a while, which costs the next claimer one look. A hint that
+ * says "nothing" can be wrong too, for the length of that second look. That is why there are two looks:
  *
  *   claimer (XDP)                             agent that becomes idle
- *   1. wc_freeq_claim()      none             a. wc_freeq_release()          full barrier
+ *   1. wc_freeq_claim()      none             a. wc_release_core()           full barrier
  *   2. pending_in += 1       full barrier     b. reads pending_in
  *   3. wc_freeq_claim_exact() none            c. something pending: takes itself back and serves it
  *   4. packet to the pending queue
  *
- * Step 3 reads the words, not the summary. Either it sees the bit of (a), or (b) sees the count of (2): an invocation
+ * Step 3 reads the words, not the hints. Either it sees the bit of (a), or (b) sees the count of (2): an invocation
  * that waits and a core that sleeps never coexist (Dekker's argument; both 2 and a are sequentially consistent).
+ * tests/model/freeq.pml is this protocol as a model, with mutations that break it.
  */
 #ifndef WC_FREEQ_H
 #define WC_FREEQ_H
 
 #include "bpf/tables.h"
 
-#define WC_CLAIM_TRIES 4 /* words or lost races before the fast look gives up; the exact look is still to come */
+#define WC_CLAIM_TRIES 4  /* words or lost races before the fast look gives up; the exact look is still to come */
+#define WC_SPREAD_TRIES 2 /* likewise, for order `spread` */
+#define WC_STEAL_TRIES 4  /* shards, likewise */
 
-/* The word was seen empty: clear its summary bit, and set it again if a release came in between. */
-static __always_inline void wc_freeq_emptied(struct wc_shard *shard, __u32 w)
+/* --- hints --- */
+
+/*
+ * A core has just been put into word w of a queue, or was found there: see that the hints say so. Whoever sets a bit of the
+ * summary answers for the bit above it; who finds it set need not look further up.
+ */
+static __always_inline void wc_freeq_announce(struct wc_tables *tables, struct wc_shard *shard, __u32 queue, __u32 w)
+{
+	struct wc_top *top;
+
+	if (WC_READ(shard->summary) >> w & 1)
+		return;
+	wc_fetch_or(&shard->summary, 1ULL << w);
+	if (queue >= WC_SHARDS_MAX)
+		return;
+	top = wc_top_at(tables, 0);
+	if (top && !(WC_READ(top->shards) >> queue & 1))
+		wc_fetch_or(&top->shards, 1ULL << queue);
+}
+
+/* The word was seen empty behind its summary bit. */
+static __always_inline void wc_freeq_emptied(struct wc_tables *tables, struct wc_shard *shard, __u32 queue, __u32 w)
 {
 	wc_fetch_and(&shard->summary, ~(1ULL << w));
 	if (WC_READ(shard->word[w]))
-		wc_fetch_or(&shard->summary, 1ULL << w);
+		wc_freeq_announce(tables, shard, queue, w);
 }
+
+/* The shard's summary was seen empty behind its bit in the top word. */
+static __always_inline void wc_top_emptied(struct wc_top *top, struct wc_shard *shard, __u32 queue)
+{
+	wc_fetch_and(&top->shards, ~(1ULL << queue));
+	if (WC_READ(shard->summary))
+		wc_fetch_or(&top->shards, 1ULL << queue);
+}
+
+/* --- one core --- */
 
 /* Take one particular core out of the queue. True: the caller owns it now. */
 static __always_inline bool wc_freeq_take(struct wc_shard *shard, __u32 core)
 {
-	__u32 w = (core / 64) & (WC_WORDS_MAX - 1);
+	__u64 *word = &shard->word[(core / 64) & (WC_WORDS_MAX - 1)];
 	__u64 bit = 1ULL << (core % 64);
-	__u64 was;
 
-	if (!(WC_READ(shard->word[w]) & bit))
+	if (!(WC_READ(*word) & bit))
 		return false; /* spare the cache line an atomic that cannot succeed */
-	was = wc_fetch_and(&shard->word[w], ~bit);
-	if (!(was & bit))
-		return false;
-	if (was == bit)
-		wc_freeq_emptied(shard, w);
-	return true;
-}
-
-/* Put a core in. The caller owns it, and must have written the core's entry before. Full barrier. */
-static __always_inline void wc_freeq_put(struct wc_shard *shard, __u32 core)
-{
-	__u32 w = (core / 64) & (WC_WORDS_MAX - 1);
-
-	if (wc_fetch_or(&shard->word[w], 1ULL << (core % 64)) == 0)
-		wc_fetch_or(&shard->summary, 1ULL << w);
+	return wc_fetch_and(word, ~bit) & bit;
 }
 
 /*
- * Claim the lowest free core of the shard. Returns it, or WC_NONE: none seen in the summary, or lost WC_CLAIM_TRIES
+ * Take a bit that was just seen in a word. Faster than wc_freeq_take(), but it fails, too, when any other bit of the word has changed
+ * since: for callers that have another way then.
+ */
+static __always_inline bool wc_freeq_take_seen(__u64 *word, __u64 seen, __u64 bit)
+{
+	return seen & bit && wc_cas(word, seen, seen & ~bit) == seen;
+}
+
+/* Put a core in. The caller owns it, and must have written the core's entry before. Full barrier. */
+static __always_inline void wc_freeq_put(struct wc_tables *tables, struct wc_shard *shard, __u32 queue, __u32 core)
+{
+	__u32 w = (core / 64) & (WC_WORDS_MAX - 1);
+
+	wc_fetch_or(&shard->word[w], 1ULL << (core % 64));
+	wc_freeq_announce(tables, shard, queue, w);
+}
+
+/* Try one core in whatever queue it is. Returns 1: the caller owns it. For agents and the scheduler: no reserve is respected. */
+static __always_inline bool wc_take_core(struct wc_tables *tables, __u32 core)
+{
+	struct wc_core *entry = wc_cores_at(tables, core);
+	struct wc_shard *shard;
+
+	if (!entry)
+		return false;
+	shard = wc_shards_at(tables, WC_READ(entry->shard));
+	return shard && wc_freeq_take(shard, core);
+}
+
+/*
+ * Put a core back that the caller owns. `state` and `shard` must be final before the bit is visible: the next claimer may be
+ * on another CPU already when the atomic returns. The core goes to its home, wherever it came from.
+ */
+static __always_inline void wc_release_core(struct wc_tables *tables, __u32 core)
+{
+	struct wc_core *entry = wc_cores_at(tables, core);
+	struct wc_shard *shard;
+	__u16 home;
+
+	if (!entry)
+		return;
+	home = WC_READ(entry->home);
+	shard = wc_shards_at(tables, home);
+	if (!shard)
+		return;
+	entry->releases++;
+	WC_WRITE(entry->shard, home);
+	WC_WRITE(entry->state, WC_CORE_FREE);
+	wc_freeq_put(tables, shard, home, core);
+}
+
+/* --- any core of a queue --- */
+
+/*
+ * Claim the lowest free core of a queue. Returns it, or WC_NONE: none seen in the summary, or lost WC_CLAIM_TRIES
  * races. WC_NONE does not prove that none is free.
  */
-WC_GLOBAL(__u32, wc_freeq_claim, shard_index)
+static __always_inline __u32 wc_freeq_claim_lowest(struct wc_tables *tables, struct wc_shard *shard, __u32 queue)
 {
-	struct wc_shard *shard = wc_shards_at(WC_TABLES, shard_index);
-
-	if (!shard)
-		return WC_NONE;
 	for (int i = 0; i < WC_CLAIM_TRIES; i++) {
-		__u64 summary = WC_READ(shard->summary);
+		__u64 summary = WC_READ(shard->summary), word;
 		__u32 w, core;
-		__u64 word;
 
 		if (!summary)
 			return WC_NONE;
@@ -82,68 +152,128 @@ WC_GLOBAL(__u32, wc_freeq_claim, shard_index)
 			if (wc_freeq_take(shard, core))
 				return core;
 		} else {
-			/* Two claimers and a release can leave the bit of an empty word set. */
-			wc_freeq_emptied(shard, w);
+			wc_freeq_emptied(tables, shard, queue, w);
 		}
 	}
 	return WC_NONE;
 }
 
-/* Try one core wherever it lives. Returns 1: the caller owns it. */
-WC_GLOBAL(int, wc_take_core, core)
+WC_GLOBAL(__u32, wc_freeq_claim, queue)
 {
-	struct wc_core *entry = wc_cores_at(WC_TABLES, core);
-	struct wc_shard *shard;
+	struct wc_shard *shard = wc_shards_at(WC_TABLES, queue);
 
-	if (!entry)
-		return 0;
-	shard = wc_shards_at(WC_TABLES, entry->shard);
-	return shard && wc_freeq_take(shard, core);
+	return shard ? wc_freeq_claim_lowest(WC_TABLES, shard, queue) : WC_NONE;
 }
 
-/* The look at the other shards, when the own one is empty: steps v and vi of the paper. */
-struct wc_steal {
-	struct wc_tables *tables;
-	__u32 own;
-	__u32 shards;
-	__u32 core; /* result */
-};
-
-static long wc_steal_step(__u32 index, void *context)
+/* Bits of a word from `from` on, or all when there are none: where a walk that goes round continues. */
+static __always_inline __u64 wc_from(__u64 word, __u32 from)
 {
-	struct wc_steal *steal = context;
-	__u32 s = steal->own + 1 + index;
+	__u64 rest = word & ~0ULL << (from & 63);
 
-	steal->core = wc_freeq_claim(steal->tables, s < steal->shards ? s : s - steal->shards);
-	return steal->core != WC_NONE;
+	return rest ? rest : word;
 }
 
-/* Claim from the next shard that has a free core, in ring order. Returns it or WC_NONE, which proves nothing. */
-static __always_inline __u32 wc_freeq_steal(struct wc_tables *tables, __u32 own, __u32 shards)
+/* Claim the next free core after the one that was claimed last (order `spread`). As wc_freeq_claim() otherwise. */
+WC_GLOBAL(__u32, wc_freeq_claim_next, queue)
 {
-	struct wc_steal steal = { .tables = tables, .own = own, .shards = shards, .core = WC_NONE };
+	struct wc_shard *shard = wc_shards_at(WC_TABLES, queue);
+	__u32 cursor;
 
-	wc_loop(shards - 1, wc_steal_step, &steal);
-	return steal.core;
+	if (!shard)
+		return WC_NONE;
+	cursor = WC_READ(shard->cursor);
+	for (int i = 0; i < WC_SPREAD_TRIES; i++) {
+		__u64 summary = WC_READ(shard->summary), word;
+		__u32 w, core;
+
+		if (!summary)
+			return WC_NONE;
+		w = wc_lowest_bit(wc_from(summary, cursor / 64));
+		word = WC_READ(shard->word[w]);
+		if (!word) {
+			wc_freeq_emptied(WC_TABLES, shard, queue, w);
+			continue;
+		}
+		if (w == cursor / 64 && !(word & ~0ULL << (cursor & 63))) {
+			/* nothing left in this word on this round: go on with the next one, which may be this one again */
+			w = wc_lowest_bit(wc_from(summary, w + 1));
+			cursor = w * 64;
+			word = WC_READ(shard->word[w]);
+			if (!word) {
+				wc_freeq_emptied(WC_TABLES, shard, queue, w);
+				continue;
+			}
+		}
+		core = w * 64 + wc_lowest_bit(w == cursor / 64 ? wc_from(word, cursor) : word);
+		if (wc_freeq_take(shard, core)) {
+			WC_WRITE(shard->cursor, (core + 1) & (WC_CORES_MAX - 1));
+			return core;
+		}
+	}
+	return WC_NONE;
 }
 
-/* The exact look over all shards. */
+/* --- stealing --- */
+
+/*
+ * Claim from another shard, nearest first (wc_shard.near), and among equally near ones the next in ring order: not all thieves
+ * rob the same. Returns the core or WC_NONE, which proves nothing. Looks no more than WC_STEAL_TRIES times.
+ */
+WC_GLOBAL(__u32, wc_freeq_steal, own)
+{
+	struct wc_shard *shard = wc_shards_at(WC_TABLES, own);
+	struct wc_top *top = wc_top_at(WC_TABLES, 0);
+
+	if (!shard || !top)
+		return WC_NONE;
+	for (int i = 0; i < WC_STEAL_TRIES; i++) {
+		__u64 candidates = WC_READ(top->shards) & ~(1ULL << (own & 63)), near = candidates, summary, word;
+		struct wc_shard *victim;
+		__u32 from, w;
+
+		if (!candidates)
+			return WC_NONE;
+		WC_UNROLL
+		for (int level = WC_NEAR_LEVELS - 1; level >= 0; level--)
+			near = candidates & shard->near[level] ? candidates & shard->near[level] : near;
+		from = wc_lowest_bit(wc_from(near, own));
+		victim = wc_shards_at(WC_TABLES, from);
+		if (!victim)
+			return WC_NONE;
+		summary = WC_READ(victim->summary);
+		if (!summary) {
+			wc_top_emptied(top, victim, from);
+			continue;
+		}
+		w = wc_lowest_bit(summary);
+		word = WC_READ(victim->word[w]);
+		if (!word)
+			wc_freeq_emptied(WC_TABLES, victim, from, w);
+		else if (wc_freeq_take(victim, w * 64 + wc_lowest_bit(word)))
+			return w * 64 + wc_lowest_bit(word);
+	}
+	return WC_NONE;
+}
+
+/* --- the exact look --- */
+
 struct wc_exact {
 	struct wc_tables *tables;
-	__u64 bits;   /* snapshot of the current word, bits not tried yet */
-	__u32 first;  /* shard to begin with */
-	__u32 shards; /* how many there are */
-	__u32 words;  /* words in use of each */
-	__u32 shard;  /* looked at now */
-	__u32 word;   /* looked at now */
-	__u32 core;   /* result */
+	__u64 bits;    /* snapshot of the current word, bits not tried yet */
+	__u32 first;   /* shard to begin with */
+	__u32 shards;  /* how many there are */
+	__u32 words;   /* words in use of each */
+	__u32 reserve; /* one more queue to look into, last; 0 = none */
+	__u32 queue;   /* looked at now */
+	__u32 word;    /* looked at now */
+	__u32 core;    /* result */
 };
 
 /* Try one bit of the word. Returns 1 to stop. */
 static long wc_exact_bit(__u32 index, void *context)
 {
 	struct wc_exact *look = context;
-	struct wc_shard *shard = wc_shards_at(look->tables, look->shard);
+	struct wc_shard *shard = wc_shards_at(look->tables, look->queue);
 	__u32 core;
 
 	(void)index;
@@ -157,39 +287,44 @@ static long wc_exact_bit(__u32 index, void *context)
 	return 1;
 }
 
-/* Look at one word of one shard. Returns 1 to stop. */
+/* Look at one word of one queue. Returns 1 to stop. */
 static long wc_exact_word(__u32 index, void *context)
 {
 	struct wc_exact *look = context;
-	__u32 s = look->first + index / look->words;
+	__u32 s = index / look->words;
 	struct wc_shard *shard;
 
-	look->shard = s < look->shards ? s : s - look->shards;
-	look->word = index % look->words & (WC_WORDS_MAX - 1);
-	shard = wc_shards_at(look->tables, look->shard);
+	if (s >= look->shards)
+		look->queue = look->reserve;
+	else
+		look->queue = look->first + s < look->shards ? look->first + s : look->first + s - look->shards;
+	shard = wc_shards_at(look->tables, look->queue);
 	if (!shard)
 		return 1;
-	look->bits = WC_READ(shard->word[look->word]);
+	look->word = index % look->words & (WC_WORDS_MAX - 1);
+	look->bits = WC_READ(shard->word[index % look->words & (WC_WORDS_MAX - 1)]);
 	if (look->bits)
 		wc_loop(64, wc_exact_bit, look);
 	return look->core != WC_NONE;
 }
 
 /*
- * The exact look: every bit that was set in any shard when its word was read is tried, starting with shard `first`.
- * Only for the way into the pending queue; its cost grows with the words in use, at most 64 shards x 64 words. Returns
- * the core (its entry names its shard) or WC_NONE.
+ * The exact look: every bit that was set in any shard, or in the function's reserve, when its word was read is tried, starting
+ * with shard `first`. Only for the way into the pending queue; its cost grows with the words in use, at most 65 queues x 64
+ * words. Returns the core (its entry names its shard) or WC_NONE.
  */
-static __always_inline __u32 wc_freeq_claim_exact(struct wc_tables *tables, __u32 first, __u32 shards, __u32 cores)
+static __always_inline __u32 wc_freeq_claim_exact(struct wc_tables *tables, const struct wc_config *config, __u32 first,
+						  __u32 reserve)
 {
 	struct wc_exact look = {
 		.tables = tables,
 		.first = first,
-		.shards = shards,
-		.words = (cores + 63) / 64,
+		.shards = config->shard_count,
+		.words = (config->core_count + 63) / 64,
+		.reserve = reserve,
 		.core = WC_NONE,
 	};
-	__u32 steps = look.shards * look.words;
+	__u32 steps = (look.shards + !!reserve) * look.words;
 
 	wc_loop(steps, wc_exact_word, &look);
 	return look.core;

@@ -194,6 +194,25 @@ enum wc_check {
 	WC_CHECK_TRUNCATED, /* the UDP length promises more than the frame holds: answer ERROR(MALFORMED) */
 };
 
+/* Two words of a frame that should be equal, where the mask has bits: 0 if they are. Differences can be ored together. */
+#define WC_DIFFER(word, expected, mask) (((word) ^ (expected)) & (mask))
+
+/*
+ * Everything that wc_parse_header() checks one by one, for the header of nearly every packet: word by word, and with a single
+ * branch. 0: it is an INVOKE as it should be, in a datagram of body_len bytes. Else wc_parse_header() finds out what is wrong.
+ */
+static __always_inline __u64 wc_invoke_differs(const struct wc_header *header, __u32 body_len)
+{
+	const __u64 start = (__u64)WC_MAGIC << 48 | (__u64)WC_VERSION << 40 | (__u64)WC_TYPE_INVOKE << 32 |
+			    (__u64)WC_HEADER_LEN << 24;
+	__u64 first = wc_load64(header);	       /* magic, version, type, header_len, reserved, flags */
+	__u64 third = wc_load64(&header->deadline_us); /* deadline_us, core, code */
+
+	return WC_DIFFER(first, wc_be64(start), ~wc_be64(WC_FLAGS_INVOKE)) |
+	       WC_DIFFER(third, wc_be64((__u64)WC_CORE_ANY << 16), wc_be64(0xffffffff)) | header->tail.timing.wait_ns |
+	       header->tail.timing.service_ns | (wc_ntohl(header->payload_len) ^ (body_len - WC_HEADER_LEN));
+}
+
 /*
  * Judge the header at the cursor. body_len is the length of the datagram (UDP payload); the cursor's end may lie
  * beyond it (padding) or before it (truncated frame).
@@ -211,7 +230,6 @@ static __always_inline enum wc_check wc_parse_header(struct wc_cursor *cursor, _
 	if (body_len < WC_HEADER_LEN || !WC_TAKE(cursor, &header, WC_HEADER_LEN))
 		return WC_CHECK_SHORT;
 	*ret_header = header;
-
 	/* The type keeps its place in every version, so that no version ever answers another one's answer. */
 	if (header->type == WC_TYPE_REPLY || header->type == WC_TYPE_ERROR || header->type == WC_TYPE_BUSY)
 		return WC_CHECK_ANSWER;
@@ -246,6 +264,36 @@ static __always_inline bool wc_source_ok6(const __be32 from[4], __be16 port)
 	if (!port || (wc_ntohl(from[0]) >> 24) == 0xff)
 		return false;
 	return from[0] || from[1] || from[2] || from[3];
+}
+
+#define WC_PLAIN_LEN (WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN + WC_HEADER_LEN)
+
+/*
+ * The frame of nearly every packet: IPv4 without options or tags. Is it a sound INVOKE in such a frame, to this port (host order)
+ * and address? Then this is its header, and the caller need not parse it step by step. NULL says nothing: the steps will tell.
+ */
+static __always_inline struct wc_header *wc_parse_plain(const struct wc_cursor *cursor, __u16 port, __be32 address)
+{
+	__u8 *frame = cursor->pos;
+	struct wc_ip4 *ip4 = (void *)(frame + WC_ETH_LEN);
+	struct wc_udp *udp = (void *)(frame + WC_ETH_LEN + WC_IP4_LEN);
+	struct wc_header *header = (void *)(frame + WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN);
+	__u32 udp_len;
+	__u64 differ;
+
+	if (frame + WC_PLAIN_LEN > (__u8 *)cursor->end)
+		return NULL;
+	udp_len = wc_ntohs(udp->len);
+	/* ethertype, version and length of the IP header, tos; then flags and fragment offset, ttl, protocol */
+	differ = WC_DIFFER(wc_load32(frame + 12), wc_htonl(WC_ETHERTYPE_IP4 << 16 | 0x4500), wc_htonl(0xffffff00)) |
+		 WC_DIFFER(wc_load32(&ip4->fragment), wc_htonl(WC_IPPROTO_UDP),
+			   wc_htonl((__u32)WC_IP4_FRAGMENT << 16 | 0xff)) |
+		 (wc_ntohs(ip4->total_len) ^ (WC_IP4_LEN + udp_len)) | (udp->to ^ wc_htons(port)) |
+		 (ip4->to ^ address) | wc_invoke_differs(header, udp_len - WC_UDP_LEN);
+	if (differ || udp_len - WC_UDP_LEN - WC_HEADER_LEN > WC_PAYLOAD_MAX || /* below 0 is above the limit, too */
+	    (__u8 *)udp + udp_len > (__u8 *)cursor->end || !wc_source_ok4(ip4->from, udp->from))
+		return NULL;
+	return header;
 }
 
 #endif

@@ -49,7 +49,8 @@ enum wc_type {
 #define WC_FLAG_STOLEN (1 << 2) /* reply: the core came from another shard's queue */
 #define WC_FLAG_BINARY (1 << 3) /* reply: the function returned bytes, not a JSON value */
 #define WC_FLAG_CACHED (1 << 4) /* reply: a retransmission was answered with the reply of the one execution */
-#define WC_FLAGS_INVOKE 0	/* flags an INVOKE may carry in version 1 */
+#define WC_FLAG_TIMED (1 << 5)	/* INVOKE: take the time of arrival. reply: it was taken, wait_ns counts from there */
+#define WC_FLAGS_INVOKE WC_FLAG_TIMED /* flags an INVOKE may carry in version 1 */
 
 /* X(name, number, what the client reads). Numbers are wire format: never reuse one. */
 #define WC_CODES(X)                                                                                                    \
@@ -69,7 +70,8 @@ enum wc_type {
 	X(RESTARTED, 13, "the node was restarted while the invocation ran; it may have had effects")                   \
 	X(SHUTDOWN, 14, "the node is shutting down")                                                                   \
 	X(INTERNAL, 15, "the node failed")                                                                             \
-	X(REMOVED, 16, "the function was removed while the invocation waited")
+	X(REMOVED, 16, "the function was removed while the invocation waited")                                         \
+	X(FUNCTION_LIMIT, 17, "the function runs or waits as often as it may; others are served")
 
 enum wc_code {
 #define WC_CODE_ENUM(name, number, text) WC_CODE_##name = (number),
@@ -93,7 +95,7 @@ enum wc_code {
  */
 union wc_header_tail {
 	struct {
-		__be64 wait_ns;	   /* from arrival at the node until the function was started, cold start included */
+		__be64 wait_ns; /* from arrival (WC_FLAG_TIMED) or pick-up until the function was started, cold start included */
 		__be64 service_ns; /* the function itself */
 	} timing;
 	struct {
@@ -101,8 +103,8 @@ union wc_header_tail {
 		__be64 reserved;
 	} busy;
 	struct {
-		__u64 arrival_ns; /* CLOCK_MONOTONIC, host order: never leaves the node */
-		__u32 seen;	  /* entry in the at-most-once window, see seen.h */
+		__u64 arrival_ns; /* CLOCK_MONOTONIC, host order: never leaves the node; 0 = was not taken */
+		__u32 seen;	  /* entry in the at-most-once window, see seen.h; ~0 = not entered */
 		__u16 shard;	  /* shard whose queue the packet arrived on */
 		__u16 how;	  /* enum wc_how */
 	} node;

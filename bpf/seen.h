@@ -11,12 +11,17 @@
  * that every slot still is as it was read: no lock, and never two winners for one id. If the numbers are not consecutive,
  * others were writing, and it reads again.
  *
+ * Who enters. An invocation that gets a core at once is entered, as started, by the core's agent when it begins: the claimer
+ * need not look (a look costs as much as the rest of the decision). One that has to wait is entered by the claimer, so
+ * that retransmissions of it do not fill the pending queue.
+ *
  * An id collides with another one in the window with probability 8 x 2^-48 for each insertion; the victim is treated as a
  * retransmission. The key is random per node, so collisions cannot be made on purpose.
  */
 #ifndef WC_SEEN_H
 #define WC_SEEN_H
 
+#include "bpf/mix.h"
 #include "bpf/tables.h"
 
 #define WC_SEEN_STARTED 1ULL
@@ -45,17 +50,6 @@ struct wc_fingerprint {
 	__u32 set;   /* 0 .. WC_SEEN_SETS - 1 */
 };
 
-/* Finalizer of MurmurHash3 (A. Appleby, public domain): every input bit flips half of the output bits. */
-static __always_inline __u64 wc_mix(__u64 h)
-{
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdULL;
-	h ^= h >> 33;
-	h *= 0xc4ceb9fe1a85ec53ULL;
-	h ^= h >> 33;
-	return h;
-}
-
 static __always_inline struct wc_fingerprint wc_fingerprint(const struct wc_identity *id, const __u64 key[2])
 {
 	__u64 high = (__u64)id->client[0] << 32 | id->client[1];
@@ -73,17 +67,11 @@ static __always_inline struct wc_fingerprint wc_fingerprint(const struct wc_iden
 	return print;
 }
 
-/* 1 if x is 0, else 0, for x below 2^63. Without a branch: the verifier need not follow both ways for each of 8 slots. */
-static __always_inline __u64 wc_is_zero(__u64 x)
-{
-	x--;
-	wc_hide(x); /* or clang makes a branch of it again */
-	return x >> 63;
-}
-
-/* Enter an identity. NEW: *ret_entry is its entry (set * 8 + way). AGAIN: the entry that holds it. */
+/*
+ * Enter an identity, as started or (0) not. NEW: *ret_entry is its entry (set * 8 + way). AGAIN: the entry that holds it.
+ */
 static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *tables, const struct wc_fingerprint *print,
-							 __u32 *ret_entry)
+							 __u64 started, __u32 *ret_entry)
 {
 	struct wc_seen_set *set = wc_seen_at(tables, print->set);
 
@@ -115,13 +103,31 @@ static __always_inline enum wc_seen_result wc_seen_enter(struct wc_tables *table
 		newest = wc_lowest_bit(gaps) & (WC_SEEN_WAYS - 1);
 		way = (newest + 1) & (WC_SEEN_WAYS - 1);
 		was = slot[way];
-		now = print->value << 16 | ((WC_SEEN_NUMBER(slot[newest], newest) + 1 - way) & 0x7fff) << 1;
+		now = print->value << 16 | ((WC_SEEN_NUMBER(slot[newest], newest) + 1 - way) & 0x7fff) << 1 | started;
 		if (wc_cas(&set->slot[way], was, now) == was) {
 			*ret_entry = print->set * WC_SEEN_WAYS + way;
 			return WC_SEEN_NEW;
 		}
 	}
 	return WC_SEEN_CONTENDED;
+}
+
+/* Is the id in the window? Returns its slot, 0 if it is not. */
+static __always_inline __u64 wc_seen_find(struct wc_tables *tables, const struct wc_fingerprint *print)
+{
+	struct wc_seen_set *set = wc_seen_at(tables, print->set);
+	__u64 found = 0;
+
+	if (!set)
+		return 0;
+	WC_UNROLL
+	for (int w = 0; w < WC_SEEN_WAYS; w++) {
+		__u64 slot = WC_READ(set->slot[w]);
+
+		/* all ones if it is the one */
+		found |= slot & -wc_is_zero(WC_SEEN_FINGERPRINT(slot) ^ print->value);
+	}
+	return found;
 }
 
 /* Forget an id that was entered but not accepted (BUSY): it may be retried. No effect if it was displaced. */
@@ -137,28 +143,32 @@ static __always_inline void wc_seen_forget(struct wc_tables *tables, const struc
 		wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff);
 }
 
+#define WC_SEEN_BEGIN_TRIES 64
+
 /*
- * The function is about to run: may it? From here on the id must never run again, not even after a crash of the daemon.
- * False: the id was given up in between (forgotten, because its packet seemed lost) and has been accepted again since;
- * that other copy runs. If only the window moved on, the id is entered again.
+ * The function is about to run: may it? From here on the id must never run again, not even after a crash of the daemon. `entry`:
+ * what the claimer entered, or WC_NONE when it left that to the caller. NEW: run it. AGAIN: it runs or has run. CONTENDED:
+ * treat as not received.
  */
-static __always_inline bool wc_seen_begin(struct wc_tables *tables, const struct wc_fingerprint *print, __u32 entry)
+static __always_inline enum wc_seen_result wc_seen_begin(struct wc_tables *tables, const struct wc_fingerprint *print,
+							 __u32 entry)
 {
-	for (int i = 0; i < WC_SEEN_TRIES; i++) {
-		struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
+	for (int i = 0; i < WC_SEEN_BEGIN_TRIES; i++) {
+		struct wc_seen_set *set = entry == WC_NONE ? NULL : wc_seen_at(tables, entry / WC_SEEN_WAYS);
 		__u64 slot = set ? WC_READ(set->slot[entry % WC_SEEN_WAYS]) : 0;
 
 		if (WC_SEEN_FINGERPRINT(slot) != print->value) {
-			if (wc_seen_enter(tables, print, &entry) != WC_SEEN_NEW)
-				return false;
-			continue;
+			/* not entered yet, or the window has moved on, or it was given up and accepted again since */
+			if (wc_seen_enter(tables, print, WC_SEEN_STARTED, &entry) == WC_SEEN_NEW)
+				return WC_SEEN_NEW;
+			continue; /* AGAIN: look at the entry that holds it */
 		}
 		if (slot & WC_SEEN_STARTED)
-			return false;
+			return WC_SEEN_AGAIN;
 		if (wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot | WC_SEEN_STARTED) == slot)
-			return true;
+			return WC_SEEN_NEW;
 	}
-	return false;
+	return WC_SEEN_CONTENDED;
 }
 
 #endif

@@ -23,6 +23,7 @@
 #define WC_UNROLL _Pragma("unroll")
 /* Call step(index, context) for 0 .. count - 1 until it returns non-zero. The verifier looks at the step only once. */
 #define wc_loop(count, step, context) bpf_loop((count), (step), (context), 0)
+#define wc_random() bpf_get_prandom_u32()
 #else
 #include <arpa/inet.h>
 #include <endian.h>
@@ -39,6 +40,18 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 	for (__u32 i = 0; i < count && !step(i, context); i++)
 		;
 }
+/* Not for secrets: which core gets something. xorshift64* (Vigna 2016), one state a thread. */
+static inline __u32 wc_random(void)
+{
+	static __thread __u64 state;
+
+	if (!state)
+		state = (__u64)(__UINTPTR_TYPE__)&state * 0x9e3779b97f4a7c15ULL | 1;
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return (__u32)(state * 0x2545f4914f6cdd1dULL >> 32);
+}
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
@@ -47,6 +60,7 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 /*
  * WC_GLOBAL(type, name, parameter): a function of (tables, one __u32). In BPF it is a global function, which the verifier
  * checks once and not again for every path that leads to a call; such a function cannot take the (absent) tables.
+ * WC_GLOBAL_AT(type, name, struct_type, pointer): likewise, of (tables, pointer); it must check the pointer, for the verifier.
  */
 #ifdef __bpf__
 #define WC_GLOBAL(type, name, parameter)                                                                               \
@@ -58,10 +72,45 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 		return name##_global(parameter);                                                                       \
 	}                                                                                                              \
 	__attribute__((noinline)) type name##_global(__u32 parameter)
+#define WC_GLOBAL_AT(type, name, struct_type, pointer)                                                                 \
+	struct wc_tables;                                                                                              \
+	type name##_global(struct_type *pointer);                                                                      \
+	static __always_inline type name(struct wc_tables *tables, struct_type *pointer)                               \
+	{                                                                                                              \
+		(void)tables;                                                                                          \
+		return name##_global(pointer);                                                                         \
+	}                                                                                                              \
+	__attribute__((noinline)) type name##_global(struct_type *pointer)
 #define WC_TABLES NULL
 #else
 #define WC_GLOBAL(type, name, parameter) static inline type name(struct wc_tables *tables, __u32 parameter)
+#define WC_GLOBAL_AT(type, name, struct_type, pointer)                                                                 \
+	static inline type name(struct wc_tables *tables, struct_type *pointer)
 #define WC_TABLES tables
+#endif
+
+/*
+ * Words of a frame, which lie at any address. User space must tell the compiler; BPF must not, because clang would then load
+ * byte by byte, although the verifier allows unaligned packet loads where the machine does.
+ */
+#ifdef __bpf__
+#define wc_load32(pointer) (*(const __u32 *)(pointer))
+#define wc_load64(pointer) (*(const __u64 *)(pointer))
+#else
+static inline __u32 wc_load32(const void *pointer)
+{
+	__u32 word;
+
+	memcpy(&word, pointer, sizeof(word));
+	return word;
+}
+static inline __u64 wc_load64(const void *pointer)
+{
+	__u64 word;
+
+	memcpy(&word, pointer, sizeof(word));
+	return word;
+}
 #endif
 
 #define wc_htons(x) wc_ntohs(x)
@@ -74,10 +123,23 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 /* The compiler forgets what it knows about a variable. */
 #define wc_hide(x) asm volatile("" : "+r"(x))
 
-/* Full barriers, on both sides. They return the value before the operation. */
-#define wc_fetch_and(p, v) __sync_fetch_and_and((p), (v))
-#define wc_fetch_or(p, v) __sync_fetch_and_or((p), (v))
-#define wc_fetch_add(p, v) __sync_fetch_and_add((p), (v))
+/*
+ * Full barriers, on both sides. They return the value before the operation. When nobody looks at that, clang makes BPF
+ * instructions without it, which the kernel does not order on all machines: so somebody always looks.
+ */
+#ifdef __bpf__
+#define WC_FETCHED(operation)                                                                                          \
+	({                                                                                                             \
+		__typeof__(operation) was_ = (operation);                                                              \
+		wc_hide(was_);                                                                                         \
+		was_;                                                                                                  \
+	})
+#else
+#define WC_FETCHED(operation) (operation)
+#endif
+#define wc_fetch_and(p, v) WC_FETCHED(__sync_fetch_and_and((p), (v)))
+#define wc_fetch_or(p, v) WC_FETCHED(__sync_fetch_and_or((p), (v)))
+#define wc_fetch_add(p, v) WC_FETCHED(__sync_fetch_and_add((p), (v)))
 #define wc_cas(p, was, now) __sync_val_compare_and_swap((p), (was), (now))
 
 #ifdef __bpf__

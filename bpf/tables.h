@@ -15,103 +15,208 @@
 
 #define WC_CORES_MAX 4096  /* cores a shard can own: 64 words of 64 bits under one summary word */
 #define WC_SHARDS_MAX 64   /* one per receive queue */
-#define WC_WORDS_MAX 64	   /* words of a free-core queue */
-#define WC_ADDRESSES_MAX 8 /* node addresses of each family that the XDP program accepts */
-#define WC_CPUS_MAX 1024   /* CPUs for which "receive CPU first" is known */
-#define WC_WARM_MAX 8	   /* most recently used warm cores kept per function */
-#define WC_NAME_MAX 64	   /* function name with its terminating 0 */
+#define WC_RESERVES_MAX 64 /* functions that may have cores reserved, each with a free-core queue of its own */
+#define WC_QUEUES_MAX (WC_SHARDS_MAX + WC_RESERVES_MAX)
+#define WC_WORDS_MAX 64	    /* words of a free-core queue */
+#define WC_NEAR_LEVELS 3    /* SMT sibling, last-level cache, NUMA node; then everything */
+#define WC_TAGS_MAX 64	    /* library sets and language runtimes that cores can be warm for; tag 0 is none */
+#define WC_LANES_MAX 16	    /* invocations that a core may run at once, under the policies that share a core */
+#define WC_ADDRESSES_MAX 8  /* node addresses of each family that the XDP program accepts */
+#define WC_CPUS_MAX 1024    /* CPUs for which "receive CPU first" is known */
+#define WC_WARM_MAX 8	    /* most recently used warm cores kept per function */
+#define WC_NAME_MAX 64	    /* function name with its terminating 0 */
+#define WC_TAG_NAME_MAX 104 /* "python", "python+numpy" ... with its terminating 0 */
 #define WC_NONE 0xffffffffu
 
 /* Why a core was chosen; travels with the packet to the agent (header tail, node.how). */
 enum wc_how {
-	WC_HOW_WARM = 1 << 0,
-	WC_HOW_LOCAL = 1 << 1,
-	WC_HOW_STOLEN = 1 << 2,
-	WC_HOW_PENDED = 1 << 3,
+	WC_HOW_WARM = 1 << 0,	 /* the core has an idle instance of the function */
+	WC_HOW_LOCAL = 1 << 1,	 /* the core is the CPU that received the packet */
+	WC_HOW_STOLEN = 1 << 2,	 /* the core came from another shard */
+	WC_HOW_PENDED = 1 << 3,	 /* it waited in the pending queue */
+	WC_HOW_COUNTED = 1 << 4, /* it is in wc_function.running: whoever ends it takes it out again */
+	WC_HOW_EARLY = 1 << 5,	 /* bound to the core while that may be busy: it is in wc_core.queued */
+	WC_HOW_LIBS = 1 << 6,	 /* the core is warm for the function's library set */
+	WC_HOW_RUNTIME = 1 << 7, /* the core is warm for the function's language runtime */
+	WC_HOW_STAMPED =
+		1 << 8, /* arrival_ns is the time of the packet; else the agent's, when it took the packet up */
 };
 
-/* wc_config[0]. Written by the daemon, before attach and when addresses change; read by the XDP program. */
+/* Which free core of a shard a claim takes when warmth does not decide (config.order). */
+enum wc_order {
+	WC_ORDER_LOCAL,	 /* the CPU that received the packet, then the lowest */
+	WC_ORDER_PACK,	 /* the lowest: few cores stay busy and warm, the others can be given back to the host */
+	WC_ORDER_SPREAD, /* the next one after the last: all cores equally used, and equally cool */
+	WC_ORDER_COUNT,
+};
+
+/* What comes first (config.prefer) when the own shard has free cores, but a warm one only another shard. */
+enum wc_prefer {
+	WC_PREFER_WARM,	 /* a warm core, wherever it is */
+	WC_PREFER_SHARD, /* a core of the own shard, warm or not */
+	WC_PREFER_COUNT,
+};
+
+/*
+ * wc_config[0]. Written by the daemon, before attach and when somebody turns a knob; read by every decision. Each field is
+ * valid by itself, so a decision that reads old and new values side by side is a decision like any other.
+ */
 struct wc_config {
 	__u32 up;	   /* 1 while a daemon serves; 0: INVOKEs are answered NODE_DOWN */
 	__u16 port;	   /* UDP port, host order */
 	__u16 shard_count; /* 1..WC_SHARDS_MAX; receive queue q belongs to shard q % shard_count */
 	__u32 core_count;  /* 1..WC_CORES_MAX */
-	__u32 pending_max; /* invocations each shard's pending queue may hold */
+	__u32 pending_max; /* invocations each shard's pending queue may hold; see WC_PENDING_PLACES */
 	__u32 tx_ifindex;  /* device to redirect in-kernel answers to; 0: XDP_TX. Needed on veth, see dispatch.bpf.c */
+	__u32 policy;	   /* enum wc_policy */
+	__u32 order;	   /* enum wc_order */
+	__u32 prefer;	   /* enum wc_prefer */
+	__u32 core_queue_max; /* early binding: invocations bound to one core, those that run included */
+	__u32 pack_slots;     /* policy `pack`: invocations a core gets before the next core is used */
 	__u32 addr4_count;
 	__u32 addr6_count;
-	__u32 pad;
+	__u64 retry_after_ns; /* hint in BUSY; the central scheduler derives it from the rate at which work leaves */
 	__be32 addr4[WC_ADDRESSES_MAX]; /* network order, as in the packet */
 	__be32 addr6[WC_ADDRESSES_MAX][4];
 	__u64 seen_key[2];	     /* random; makes the at-most-once fingerprint unpredictable */
-	__u64 retry_after_ns;	     /* hint in BUSY */
 	__u16 cpu_core[WC_CPUS_MAX]; /* core + 1 of the worker core on a CPU, 0 = none */
 };
 
 /*
- * wc_shards[shard]: the free-core queue of one receive queue, and the count of its pending queue.
+ * wc_top[0]: which shards may have a free core, one bit each: one more summary word over the shards. A hint like
+ * wc_shard.summary, one level up. Reserves are not in it: nobody steals from them.
+ *
+ * trials: a claimer counts a function with a limit as running before it knows whether there is a core. Somebody who looks at the
+ * pending queue meanwhile may pass that function over, and must look again: when a trial is under way, or has ended since.
+ */
+struct wc_top {
+	__u64 shards;
+	__u8 pad0[56];
+	__u64 trials_begun;
+	__u64 trials_ended;
+	__u8 pad1[48];
+};
+_Static_assert(sizeof(struct wc_top) == 128, "two cache lines");
+
+/*
+ * wc_shards[queue]: a free-core queue. The first shard_count belong to the receive queues; WC_SHARDS_MAX and up are reserves:
+ * cores that only one function may use (wc_function.reserve).
  * word[]: a set bit is a free core. Bits are cleared by claimers (XDP, user datapath) and set by the core's owner, each
- * with one atomic. summary is a hint: bit w set means "word[w] may be non-zero"; it can be stale for the length of a
- * claim, and the second, exact look of a claimer does not use it (see freeq.h).
+ * with one atomic. summary is a hint: bit w set means "word[w] may be non-zero". It is cleared by whoever looks for a core
+ * and finds none behind it, and set by a release that finds it clear: a core that goes out and in costs two atomics.
  */
 struct wc_shard {
 	__u64 summary;
-	__u32 queue; /* receive queue index, for people */
-	__u8 pad0[52];
+	__u32 queue;  /* receive queue index, for people */
+	__u32 cursor; /* order `spread`: where the next claim begins. Racy; a lost update costs evenness, nothing else */
+	__u64 near[WC_NEAR_LEVELS]; /* shards to steal from, nearest first; each level includes the ones before it */
+	__u8 pad0[24];
 	__u64 pending_in; /* invocations sent to the pending queue; XDP adds, before the packet can be visible */
-	__u8 pad1[56];
-	__u64 pending_out;  /* invocations taken from it; written under the shard's pending lock of the daemon */
-	__u64 pending_lost; /* announced but never delivered (the redirect failed after the count); same writer */
-	__u8 pad2[48];
+	__u64 early_in;	  /* early binding: invocations bound to cores by way of this shard; XDP adds */
+	__u8 pad1[48];
+	__u64 pending_seen; /* of pending_in: arrived in the daemon; this and the next two under its pending lock */
+	__u64 pending_out;  /* taken to be run or answered */
+	__u64 pending_lost; /* announced but never delivered (the redirect failed after the count) */
+	__u64 early_out;    /* taken up by agents, or given up as lost; agents add */
+	__u8 pad2[32];
 	__u64 word[WC_WORDS_MAX];
 };
 _Static_assert(sizeof(struct wc_shard) == 3 * 64 + 8 * WC_WORDS_MAX, "one cache line for each group of writers");
+
+/* wc_steals[thief]: how many cores each shard took from each other shard. */
+struct wc_steals {
+	__u64 from[WC_SHARDS_MAX];
+};
 
 enum wc_core_state {
 	WC_CORE_OFFLINE = 0, /* no agent */
 	WC_CORE_FREE = 1,    /* in its shard's free-core queue */
 	WC_CORE_CLAIMED = 2, /* taken out; the packet is on its way, or the agent looks at the pending queue */
 	WC_CORE_RUNNING = 3, /* the agent runs an invocation */
+	WC_CORE_PARKED = 4,  /* given back to the host: the central scheduler has it, until there is more work */
 };
 
 /*
- * wc_cores[core]. Exactly one party owns a core at a time, and only the owner writes its entry: the claimer from the
- * moment it cleared the bit until the packet is handed over, then the agent until it sets the bit again.
+ * wc_cores[core]. Exactly one party owns a core at a time, and only the owner writes its first cache line: the claimer from
+ * the moment it cleared the bit until the packet is handed over, then the agent until it sets the bit again. Exceptions:
+ * `home` belongs to the central scheduler, the owner makes `shard` follow it when it releases the core.
  */
 struct wc_core {
-	__u32 state; /* enum wc_core_state */
-	__u16 shard; /* home shard */
-	__u16 cpu;
+	__u32 state;	   /* enum wc_core_state */
+	__u16 shard;	   /* free-core queue that it is in, or comes from */
+	__u16 home;	   /* free-core queue that it goes to at the next release */
 	__u32 function_id; /* of the current, or else the last invocation */
-	__u32 seen;	   /* its entry in the at-most-once window, WC_NONE if none */
-	__u64 claimed_ns;  /* CLOCK_MONOTONIC */
+	__u16 cpu;
+	__u16 pad0;
 	__u64 claims;
 	__u64 releases; /* claims - releases is 1 while the core is owned, 0 while it is free */
-	__u64 request_id;
-	__u8 client[16];    /* address, IPv4 as ::ffff:a.b.c.d; who to tell when the daemon died while running */
-	__be16 client_port; /* network order */
-	__u16 pad;
-	__u32 pid;		 /* of the instance in use, 0 = none or trusted */
+	__u64 pad1[4];
 	__u32 warm[WC_WARM_MAX]; /* ids of functions with an idle instance here, most recent first; agent writes */
-	__u64 print;		 /* fingerprint that belongs to `seen` */
-	__u32 pad1[4];
+	__u32 queued; /* early binding: bound to this core and not ended; claimers add, the agent subtracts */
+	__u32 bound;  /* early binding: how many ever were, modulo 2^32: tells a lost one from a new one */
+	__u64 pad2[3];
 };
 _Static_assert(sizeof(struct wc_core) == 128, "two cache lines");
+
+/*
+ * wc_runs[core * WC_LANES_MAX + lane]: what runs there now. Written by the thread that runs it, read by people and, when a
+ * daemon was killed, by the next one: these are the clients that must be told.
+ */
+struct wc_run {
+	__u32 function_id; /* 0: nothing; written last at the beginning, first at the end */
+	__u32 pid;	   /* of the instance, 0 = none yet, or trusted */
+	__u64 request_id;
+	__u8 client[16];    /* address, IPv4 as ::ffff:a.b.c.d */
+	__be16 client_port; /* network order */
+	__u16 pad0;
+	__u32 pad1;
+	__u64 started_ns; /* CLOCK_MONOTONIC */
+	__u64 pad2[2];
+};
+_Static_assert(sizeof(struct wc_run) == 64, "one cache line");
 
 enum wc_function_flags {
 	WC_FUNCTION_DEPLOYED = 1 << 0,
 	WC_FUNCTION_TRUSTED = 1 << 1,
 };
 
-/* wc_functions[slot]. Written by the daemon, except warm[], which agents write as hints: a reader must check. */
+/*
+ * wc_functions[slot]. First cache line: written by the daemon, except warm[], which agents write as hints (a reader must
+ * check). Second: counts, changed with atomics by whoever claims, queues or ends an invocation.
+ */
 struct wc_function {
 	__u32 id; /* 0 = empty slot; written last at deployment, first at removal */
 	__u32 flags;
 	__u16 warm[WC_WARM_MAX]; /* core + 1, most recently used first; 0 = none */
+	__u16 tag_libs;		 /* tag of its library set (with the runtime), 0 = it declares none */
+	__u16 tag_runtime;	 /* tag of its language runtime */
+	__u16 reserve;		 /* queue index of its reserve, 0 = none */
+	__u16 priority;		 /* 0..WC_PRIORITY_MAX; the pending queue serves higher ones first */
+	__u32 running_max;	 /* invocations at a time, 0 = no limit */
+	__u32 waiting_max;	 /* in the pending queue, 0 = no limit of its own */
+	__u8 pad0[24];
+	__u32 running; /* invocations that count against running_max (WC_HOW_COUNTED) */
+	__u32 waiting; /* in the pending queue, or announced for it */
+	__u8 pad1[56];
 	char name[WC_NAME_MAX];
-	__u8 pad[40];
 };
-_Static_assert(sizeof(struct wc_function) == 128, "two cache lines");
+_Static_assert(sizeof(struct wc_function) == 192, "three cache lines");
+#define WC_PRIORITY_MAX 7
+#define WC_PRIORITY_DEFAULT 3
+
+/*
+ * wc_tags[tag]: cores that are warm for a library set or a language runtime, whatever the function. Agents set bits when an
+ * invocation has ended, and clear them when the last such instance is gone; the central scheduler ages them. A hint.
+ */
+struct wc_tag {
+	__u64 summary; /* bit w: word[w] may be non-zero */
+	__u32 used;    /* functions that have this tag; 0 = free entry */
+	__u32 pad0;
+	char name[WC_TAG_NAME_MAX];
+	__u8 pad1[8];
+	__u64 word[WC_WORDS_MAX];
+};
+_Static_assert(sizeof(struct wc_tag) == 128 + 8 * WC_WORDS_MAX, "whole cache lines");
 
 /* wc_seen[set]: see seen.h. */
 #define WC_SEEN_WAYS 8
@@ -120,6 +225,18 @@ struct wc_seen_set {
 	__u64 slot[WC_SEEN_WAYS];
 };
 _Static_assert(sizeof(struct wc_seen_set) == 64, "one cache line");
+
+/* X(map, struct of its entries) */
+#define WC_TABLES_EACH(X)                                                                                              \
+	X(wc_config, wc_config)                                                                                        \
+	X(wc_top, wc_top)                                                                                              \
+	X(wc_shards, wc_shard)                                                                                         \
+	X(wc_steals, wc_steals)                                                                                        \
+	X(wc_cores, wc_core)                                                                                           \
+	X(wc_runs, wc_run)                                                                                             \
+	X(wc_functions, wc_function)                                                                                   \
+	X(wc_tags, wc_tag)                                                                                             \
+	X(wc_seen, wc_seen_set)
 
 #ifdef __bpf__
 
@@ -134,10 +251,26 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_SHARDS_MAX); /* the daemon lowers it to the shards there are */
+	__uint(max_entries, WC_QUEUES_MAX);
 	__type(key, __u32);
 	__type(value, struct wc_shard);
 } wc_shards SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wc_top);
+} wc_top SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WC_SHARDS_MAX);
+	__type(key, __u32);
+	__type(value, struct wc_steals);
+} wc_steals SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -146,6 +279,22 @@ struct {
 	__type(key, __u32);
 	__type(value, struct wc_core);
 } wc_cores SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WC_CORES_MAX *WC_LANES_MAX); /* likewise; the XDP program does not use it */
+	__type(key, __u32);
+	__type(value, struct wc_run);
+} wc_runs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WC_TAGS_MAX);
+	__type(key, __u32);
+	__type(value, struct wc_tag);
+} wc_tags SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -176,12 +325,11 @@ struct wc_tables; /* the maps are global in BPF: callers pass NULL */
 
 /* The daemon's view: the memory-mapped maps, or plain memory in the user datapath. */
 struct wc_tables {
-	struct wc_config *wc_config;
-	struct wc_shard *wc_shards;
-	struct wc_core *wc_cores;
-	struct wc_function *wc_functions;
-	struct wc_seen_set *wc_seen;
-	__u32 wc_config_max, wc_shards_max, wc_cores_max, wc_functions_max, wc_seen_max; /* entries */
+#define WC_TABLE_FIELD(name, type)                                                                                     \
+	struct type *name;                                                                                             \
+	__u32 name##_max; /* entries */
+	WC_TABLES_EACH(WC_TABLE_FIELD)
+#undef WC_TABLE_FIELD
 };
 
 #define WC_TABLE(name, type)                                                                                           \
@@ -193,11 +341,7 @@ struct wc_tables {
 #endif
 
 /* NAME_at(tables, index): the entry, or NULL when the index is out of range. */
-WC_TABLE(wc_config, wc_config)
-WC_TABLE(wc_shards, wc_shard)
-WC_TABLE(wc_cores, wc_core)
-WC_TABLE(wc_functions, wc_function)
-WC_TABLE(wc_seen, wc_seen_set)
+WC_TABLES_EACH(WC_TABLE)
 #undef WC_TABLE
 
 #endif

@@ -138,7 +138,7 @@ need_run() {
 
 need_test() {
 	need_run
-	need libcmocka-dev clang-format cppcheck procps util-linux
+	need libcmocka-dev clang-format cppcheck procps util-linux spin
 	need_clang_runtime
 }
 

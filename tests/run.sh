@@ -63,7 +63,7 @@ list_tests() {
 		name=${source#tests/}
 		echo "${name%.c}"
 	done
-	for source in tests/e2e/test_*.sh tests/e2e/test_*.py; do
+	for source in tests/model/test_*.sh tests/e2e/test_*.sh tests/e2e/test_*.py; do
 		echo "${source#tests/}"
 	done
 }

@@ -20,6 +20,7 @@ static struct deploy_options {
 	long long timeout_ms;
 	long long memory_mb;
 	struct option_list environment;
+	struct option_list libraries;
 	bool trusted;
 } options = { .timeout_ms = -1, .memory_mb = -1 };
 
@@ -70,6 +71,12 @@ static const struct option_spec specs[] = {
 	  AT(environment),
 	  .metavar = "NAME=VALUE",
 	  .help = "A variable in the function's environment." },
+	{ .name = "library",
+	  .letter = 'l',
+	  .type = OPTION_LIST,
+	  AT(libraries),
+	  .metavar = "NAME",
+	  .help = "A library that the function uses, such as numpy: cores that are warm for the same set come first." },
 	{ .name = "trusted",
 	  .type = OPTION_FLAG,
 	  AT(trusted),
@@ -103,6 +110,13 @@ static int apply_options(const struct cli *cli, json_t *manifest)
 		json_object_set_new(manifest, "memory_mb", json_integer(options.memory_mb));
 	if (options.trusted)
 		json_object_set_new(manifest, "trusted", json_true());
+	if (options.libraries.count) {
+		json_t *list = json_array();
+
+		for (size_t i = 0; i < options.libraries.count; i++)
+			json_array_append_new(list, json_string(options.libraries.items[i]));
+		json_object_set_new(manifest, "libraries", list);
+	}
 	for (size_t i = 0; i < options.environment.count; i++)
 		if (manifest_add_environment(manifest, options.environment.items[i], error))
 			return cli_usage(cli, "%s", error);
@@ -198,7 +212,8 @@ const struct command cmd_deploy = {
 		.synopsis = "FOLDER|FILE [OPTIONS]",
 		.description = "A folder is described by its function.json, a JSON object with the keys runtime, "
 			       "handler, name, event, "
-			       "timeout_ms, memory_mb, environment and trusted; runtime and handler must be there, "
+			       "timeout_ms, memory_mb, environment, trusted, libraries, concurrency, reserved, queue and "
+			       "priority; runtime and handler must be there, "
 			       "and options go "
 			       "before what it says. A single .py, .js, .cjs, .mjs or .so file needs none: its "
 			       "function is FILE.handler, "

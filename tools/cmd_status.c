@@ -59,6 +59,32 @@ static void print_node(const struct cli *cli, const json_t *node)
 		printf("  BPF pins   %s\n", pins);
 }
 
+static void print_policy(const json_t *status)
+{
+	const json_t *policy = json_object_get(status, "policy"), *scheduler = json_object_get(status, "scheduler");
+	long long parked = cli_json_integer(scheduler, "parked_now");
+
+	printf("  policy     %s (%s binding, %s), order %s, prefer %s\n", cli_json_text(policy, "policy", "?"),
+	       cli_json_text(policy, "binding", "?"),
+	       !strcmp(cli_json_text(policy, "service", ""), "share") ? "shared cores" : "run to completion",
+	       cli_json_text(policy, "order", "?"), cli_json_text(policy, "prefer", "?"));
+	if (parked)
+		printf("  parked     %lld cores are given back to the host\n", parked);
+}
+
+/* Who stole from whom, if anybody did. */
+static void print_steals(const json_t *shards)
+{
+	const json_t *shard, *count;
+	size_t thief, victim;
+
+	json_array_foreach ((json_t *)shards, thief, shard)
+		json_array_foreach (json_object_get(shard, "steals_from"), victim, count)
+			if (json_integer_value(count))
+				printf("  stolen     shard %zu took %lld cores from shard %zu\n", thief,
+				       (long long)json_integer_value(count), victim);
+}
+
 static void print_cores(const json_t *cores)
 {
 	struct table *table = table_new("rrrlllrr");
@@ -81,7 +107,10 @@ static void print_cores(const json_t *cores)
 			memcpy(names + sizeof(names) - 4, "...", 4);
 		table_cell(table, "%lld", cli_json_integer(core, "core"));
 		table_cell(table, "%lld", cli_json_integer(core, "cpu"));
-		table_cell(table, "%lld", cli_json_integer(core, "shard"));
+		if (json_object_get(core, "reserved_for"))
+			table_cell(table, "for %s", cli_json_text(core, "reserved_for", "?"));
+		else
+			table_cell(table, "%lld", cli_json_integer(core, "shard"));
 		table_cell(table, "%s", cli_json_text(core, "state", "?"));
 		table_cell(table, "%s", cli_json_text(core, "function", "") ?: "");
 		table_cell(table, "%s", names);
@@ -139,8 +168,11 @@ void status_print(const struct cli *cli, const json_t *status)
 		free_cores += cli_json_integer(shard, "free");
 	printf("  cores      %zu in %zu shard%s, %lld free\n", json_array_size(json_object_get(status, "cores")),
 	       json_array_size(shards), json_array_size(shards) == 1 ? "" : "s", free_cores);
-	printf("  pending    %lld of at most %lld\n\n", cli_json_integer(pending, "now"),
+	printf("  pending    %lld of at most %lld\n", cli_json_integer(pending, "now"),
 	       cli_json_integer(pending, "max"));
+	print_policy(status);
+	print_steals(shards);
+	printf("\n");
 	print_cores(json_object_get(status, "cores"));
 	print_counters(json_object_get(status, "counters"), options.all);
 }

@@ -10,9 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/knobs.h"
 #include "tools/start.h"
 
-#define ARGUMENTS_MAX 40
+#define ARGUMENTS_MAX 64
 
 static struct up_options {
 	const char *dev;
@@ -27,18 +28,20 @@ static struct up_options {
 	const char *listen;
 	bool foreground;
 	long long timeout;
-} options = { .port = -1, .pending = -1 };
+	struct knobs knobs;
+} options = { .port = -1, .pending = -1, .knobs = KNOBS_NONE };
 
 static const char *check_cores(const char *value)
 {
-	static const char wrong[] = "is not a list of CPUs such as 0-3,6";
-	bool digit = false, range = false;
+	static const char wrong[] = "is not a list of CPUs such as 0-3,6 or 0-1*32";
+	bool digit = false, range = false, times = false;
 
 	for (const char *c = value; *c; c++) {
 		if (*c >= '0' && *c <= '9') {
 			digit = true;
-		} else if (digit && (*c == ',' || (*c == '-' && !range))) {
+		} else if (digit && (*c == ',' || (*c == '-' && !range && !times) || (*c == '*' && !times))) {
 			range = *c == '-';
+			times = *c == '*';
 			digit = false;
 		} else {
 			return wrong;
@@ -84,9 +87,8 @@ static const struct option_spec specs[] = {
 	  AT(cores),
 	  .metavar = "LIST",
 	  .check = check_cores,
-	  .help = "CPUs that become worker cores, such as 0-3,6; a CPU that is named twice gives two cores. Without "
-		  "it: "
-		  "every CPU that this process may use." },
+	  .help = "CPUs that become worker cores, such as 0-3,6; a CPU that is named twice gives two cores, and 0-1*32 "
+		  "gives 64 on two CPUs. Without it: every CPU that this process may use." },
 	{ .name = "port",
 	  .letter = 'p',
 	  .type = OPTION_INTEGER,
@@ -117,6 +119,7 @@ static const struct option_spec specs[] = {
 	  .check = check_poll,
 	  .help = "How long an idle core agent polls before it sleeps, in microseconds (0 to 1000000); auto, unless "
 		  "given, adapts it." },
+	KNOB_SPECS(struct up_options, knobs),
 	{ .name = "allow-trusted",
 	  .type = OPTION_FLAG,
 	  AT(allow_trusted),
@@ -155,7 +158,8 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24];
+	char port[24], pending[24], knobs[16][24];
+	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
 };
@@ -173,6 +177,15 @@ static void add_number(struct daemon_line *line, const char *name, char *storage
 	if (value < 0)
 		return;
 	snprintf(storage, size, "%lld", value);
+	add(line, name, storage);
+}
+
+static void add_knob(void *context, const char *name, const char *value)
+{
+	struct daemon_line *line = context;
+	char *storage = line->knobs[line->knob_count++];
+
+	snprintf(storage, sizeof(line->knobs[0]), "%s", value);
 	add(line, name, storage);
 }
 
@@ -213,6 +226,7 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--xdp-mode", options.xdp_mode);
 	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
 	add(line, "--poll-us", options.poll_us);
+	knobs_each(&options.knobs, add_knob, line);
 	if (options.allow_trusted)
 		line->argv[line->argc++] = "--allow-trusted";
 	add(line, "--state-dir", line->state_dir);

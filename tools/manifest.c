@@ -20,6 +20,7 @@ enum key_type {
 	KEY_INTEGER,
 	KEY_BOOLEAN,
 	KEY_ENVIRONMENT,
+	KEY_LIBRARIES,
 	KEY_IGNORED
 };
 
@@ -38,6 +39,11 @@ static const struct key {
 	{ "memory_mb", KEY_INTEGER, MANIFEST_MEMORY_MB_MIN, MANIFEST_MEMORY_MB_MAX, { 0 } },
 	{ "environment", KEY_ENVIRONMENT, 0, 0, { 0 } },
 	{ "trusted", KEY_BOOLEAN, 0, 0, { 0 } },
+	{ "concurrency", KEY_INTEGER, 0, 65536, { 0 } },
+	{ "reserved", KEY_INTEGER, 0, 4095, { 0 } },
+	{ "queue", KEY_INTEGER, 0, 1000000, { 0 } },
+	{ "priority", KEY_INTEGER, 0, 7, { 0 } },
+	{ "libraries", KEY_LIBRARIES, 0, 0, { 0 } },
 	{ "example", KEY_IGNORED, 0, 0, { 0 } }, /* how the project's own tests invoke it; means nothing to a node */
 };
 #define KEYS_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -75,6 +81,19 @@ static int check_environment(const json_t *environment, const char *where, char 
 	return 0;
 }
 
+static int check_libraries(const json_t *list, const char *where, char *error)
+{
+	const json_t *name;
+	size_t i;
+
+	if (!json_is_array(list))
+		return wrong(error, "%s: libraries must be an array of names, such as [\"numpy\"]", where);
+	json_array_foreach ((json_t *)list, i, name)
+		if (!json_is_string(name) || !*json_string_value(name))
+			return wrong(error, "%s: libraries: each must be a name", where);
+	return 0;
+}
+
 static int check_value(const struct key *key, const json_t *value, const char *where, char *error)
 {
 	const char *text = json_string_value(value);
@@ -106,6 +125,8 @@ static int check_value(const struct key *key, const json_t *value, const char *w
 		return 0;
 	case KEY_ENVIRONMENT:
 		return check_environment(value, where, error);
+	case KEY_LIBRARIES:
+		return check_libraries(value, where, error);
 	case KEY_IGNORED:
 		return 0;
 	}

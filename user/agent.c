@@ -5,15 +5,18 @@
  * The rules of the core (freeq.h has the proof):
  *   - While the agent owns the core, nobody else touches its entry, and it may take from the pending queue.
  *   - It releases the core before the reply leaves, or a fast client would find no free core.
- *   - After a release it reads the pending counts once more. If something was announced, it tries to take itself back; when
+ *   - After a release it looks once more for what was announced. If there is something, it tries to take itself back; when
  *     that fails, a claimer has the core and a packet is on its way here.
  *   - A packet that arrives while the agent does not own the core was claimed for it, or is late: its claim was given up
- *     as lost. wc_take_core() tells: it succeeds only in the second case. Either way the agent owns the core then.
+ *     as lost. wc_take_core() tells: it succeeds only in the second case. Either way the agent owns the core then; unless
+ *     the central scheduler has it (parked), and the late packet is served as a guest.
+ *   - With early binding packets arrive whether the agent owns the core or not; they wait in its socket, its queue.
  */
 #include "user/agent_internal.h"
 
 #include "user/clock.h"
 #include "user/log.h"
+#include "user/pending.h"
 #include "user/watch.h"
 
 #include <poll.h>
@@ -27,149 +30,47 @@
 #define POLL_AUTO_NS (50 * WC_US) /* with auto: what a wake-up across CPUs costs both ways on a virtual machine */
 #define POLL_SCORE_MAX 8
 
-/* The daemon's side of the pending queues: one per shard. The lock also covers the pending socket's receive ring. */
-struct pending {
-	pthread_mutex_t lock;
-	struct wc_job *first, **last;
-} __attribute__((aligned(64)));
+/* --- the own queue --- */
 
-static struct pending pending_queues[WC_SHARDS_MAX];
-
-/* --- the pending queue --- */
-
-static bool something_pending(struct wc_node *node)
+static struct wc_job *take_inbox(struct wc_agent *agent)
 {
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		if (wc_pending_count(&node->tables.wc_shards[s]))
-			return true;
-	return false;
-}
+	struct wc_job *job;
 
-/* Account for one that was taken. Under the lock. It may be one that had been given up as lost. */
-static void count_taken(struct wc_shard *shard)
-{
-	WC_WRITE(shard->pending_out, shard->pending_out + 1);
-	if (shard->pending_lost && shard->pending_out + shard->pending_lost > WC_READ(shard->pending_in))
-		WC_WRITE(shard->pending_lost, shard->pending_lost - 1);
-}
-
-/* Take the next waiting invocation of any shard, the core's home shard first. NULL: none is visible. */
-static struct wc_job *take_pending(struct wc_agent *agent, struct wc_job *space)
-{
-	struct wc_node *node = agent->node;
-	struct wc_job *job = NULL;
-	struct wc_frame frame;
-
-	for (uint32_t i = 0; i < node->shard_count && !job; i++) {
-		uint32_t s = (agent->entry->shard + i) % node->shard_count;
-		struct pending *pending = &pending_queues[s];
-		bool received = false;
-
-		pthread_mutex_lock(&pending->lock);
-		job = pending->first;
-		if (job) {
-			pending->first = job->next;
-			if (!pending->first)
-				pending->last = &pending->first;
-		} else if (node->umem) {
-			received = wc_xsk_receive(wc_umem_queue(node->umem, s)->pending, &frame);
-		}
-		if (job || received)
-			count_taken(&node->tables.wc_shards[s]);
-		pthread_mutex_unlock(&pending->lock);
-		if (received) {
-			if (wc_job_from_frame(agent, &frame, space))
-				job = space;
-			else
-				wc_frame_release(&frame);
-		}
-	}
+	if (!atomic_load_explicit(&agent->inbox_count, memory_order_acquire))
+		return NULL;
+	pthread_mutex_lock(&agent->inbox_lock);
+	job = agent->inbox;
 	if (job) {
-		agent->entry->function_id = job->function_id;
-		agent->entry->seen = job->seen;
+		agent->inbox = job->next;
+		if (!agent->inbox)
+			agent->inbox_end = &agent->inbox;
+		atomic_fetch_sub(&agent->inbox_count, 1);
 	}
+	pthread_mutex_unlock(&agent->inbox_lock);
 	return job;
 }
 
-/*
- * Something is announced and the agent owns its core, but nothing is visible yet: a redirect becomes visible at the end of
- * the NAPI poll. Wait for it, or for another agent to take it. What does not come within LOST_NS is given up.
- */
-static void await_pending(struct wc_agent *agent)
-{
-	struct wc_node *node = agent->node;
-	uint64_t start = wc_now();
-
-	for (uint32_t round = 0;; round++) {
-		struct pollfd fds[WC_SHARDS_MAX];
-		uint32_t count = 0;
-
-		for (uint32_t s = 0; s < node->shard_count; s++) {
-			struct pending *pending = &pending_queues[s];
-			bool visible;
-
-			pthread_mutex_lock(&pending->lock);
-			visible = pending->first ||
-				  (node->umem && xsk_cons_nb_avail(&wc_umem_queue(node->umem, s)->pending->rx, 1));
-			pthread_mutex_unlock(&pending->lock);
-			if (visible)
-				return;
-			if (node->umem) {
-				fds[count].fd = wc_umem_queue(node->umem, s)->pending->fd;
-				fds[count++].events = POLLIN;
-			}
-		}
-		if (!something_pending(node))
-			return;
-		if (wc_now() - start > LOST_NS)
-			break;
-		if (round > 100)
-			poll(fds, count, 1);
-	}
-	for (uint32_t s = 0; s < node->shard_count; s++) {
-		struct wc_shard *shard = &node->tables.wc_shards[s];
-
-		pthread_mutex_lock(&pending_queues[s].lock);
-		agent->counters.pending_lost += wc_pending_count(shard);
-		WC_WRITE(shard->pending_lost, shard->pending_lost + wc_pending_count(shard));
-		pthread_mutex_unlock(&pending_queues[s].lock);
-	}
-}
-
-void wc_agent_pend(struct wc_node *node, struct wc_job *job)
-{
-	struct pending *pending = &pending_queues[job->shard];
-
-	job->next = NULL;
-	pthread_mutex_lock(&pending->lock);
-	*pending->last = job;
-	pending->last = &job->next;
-	pthread_mutex_unlock(&pending->lock);
-	(void)node;
-}
-
-/* --- the own queue --- */
-
+/* The next job of this core, or NULL. One without payload was damaged, but what was counted for it is real. */
 static struct wc_job *take_own(struct wc_agent *agent, struct wc_job *space)
 {
-	struct wc_node *node = agent->node;
+	struct wc_node *node = agent->worker.node;
+	struct wc_job *job = take_inbox(agent);
 	struct wc_frame frame;
-	struct wc_job *job;
 
-	if (atomic_load_explicit(&agent->handed, memory_order_relaxed)) {
-		job = atomic_exchange(&agent->handed, NULL);
-		if (job)
-			return job;
-	}
+	if (job)
+		return job;
 	for (uint32_t s = 0; node->umem && s < node->shard_count; s++) {
 		if (!wc_xsk_receive(wc_umem_socket(node->umem, s, agent->core), &frame))
 			continue;
-		if (wc_job_from_frame(agent, &frame, space))
-			return space;
-		wc_frame_release(&frame);
-		/* It was damaged, but the claim that came with it was real. */
-		space->frame.data = NULL;
-		space->payload = NULL;
+		memset(space, 0, sizeof(*space));
+		if (!wc_job_from_frame(node, &frame, space)) {
+			agent->worker.counters.bad_checksum++;
+			wc_frame_release(&frame);
+			space->frame.data = NULL;
+			space->payload = NULL;
+		}
+		space->shard = (uint16_t)s;
+		space->owned_elsewhere = true;
 		return space;
 	}
 	return NULL;
@@ -177,9 +78,9 @@ static struct wc_job *take_own(struct wc_agent *agent, struct wc_job *space)
 
 static bool own_visible(struct wc_agent *agent)
 {
-	struct wc_node *node = agent->node;
+	struct wc_node *node = agent->worker.node;
 
-	if (atomic_load_explicit(&agent->handed, memory_order_acquire))
+	if (atomic_load_explicit(&agent->inbox_count, memory_order_acquire))
 		return true;
 	for (uint32_t s = 0; node->umem && s < node->shard_count; s++)
 		if (xsk_cons_nb_avail(&wc_umem_socket(node->umem, s, agent->core)->rx, 1))
@@ -191,7 +92,7 @@ void wc_agent_wake(struct wc_node *node, uint32_t core)
 {
 	uint64_t one = 1;
 
-	if (write(node->agents[core].wake, &one, sizeof(one)) < 0)
+	if (core < node->agents_started && write(node->agents[core].wake, &one, sizeof(one)) < 0)
 		errno = 0; /* EAGAIN: it is being woken already */
 }
 
@@ -199,7 +100,12 @@ void wc_agent_hand_over(struct wc_node *node, uint32_t core, struct wc_job *job)
 {
 	struct wc_agent *agent = &node->agents[core];
 
-	atomic_store(&agent->handed, job);
+	job->next = NULL;
+	pthread_mutex_lock(&agent->inbox_lock);
+	*agent->inbox_end = job;
+	agent->inbox_end = &job->next;
+	atomic_fetch_add(&agent->inbox_count, 1);
+	pthread_mutex_unlock(&agent->inbox_lock);
 	wc_agent_wake(node, core);
 }
 
@@ -228,7 +134,8 @@ static void learn_polling(struct wc_agent *agent, const struct wc_job *job)
 {
 	bool met = !(job->how & WC_HOW_LOCAL) && job->arrival - agent->idle_since < POLL_AUTO_NS;
 
-	if (agent->node->options.poll_us != WC_POLL_AUTO || agent->shares_cpu || job->arrival < agent->idle_since)
+	if (agent->worker.node->options.poll_us != WC_POLL_AUTO || agent->shares_cpu ||
+	    job->arrival < agent->idle_since)
 		return; /* not asked, or it was there already: that says nothing */
 	if (met && agent->poll_score < POLL_SCORE_MAX)
 		agent->poll_score++;
@@ -240,7 +147,7 @@ static void learn_polling(struct wc_agent *agent, const struct wc_job *job)
 /* Wait until something is there for this agent, or somebody wakes it. */
 static void wait_for_work(struct wc_agent *agent)
 {
-	struct wc_node *node = agent->node;
+	struct wc_node *node = agent->worker.node;
 	struct pollfd fds[WC_SHARDS_MAX + 1];
 	uint32_t count = 0;
 	uint64_t drained;
@@ -249,7 +156,7 @@ static void wait_for_work(struct wc_agent *agent)
 	if (own_visible(agent))
 		return;
 	if (agent->poll_ns && poll_for(agent, agent->poll_ns)) {
-		agent->counters.polled++;
+		agent->worker.counters.polled++;
 		return;
 	}
 	fds[count].fd = agent->wake;
@@ -263,49 +170,116 @@ static void wait_for_work(struct wc_agent *agent)
 	    read(agent->wake, &drained, sizeof(drained)) < 0)
 		errno = 0;
 	atomic_store(&agent->idle, false);
-	agent->counters.wakeups++;
+	agent->worker.counters.wakeups++;
 }
 
-/* --- the loop --- */
+/* --- owning --- */
 
 static void mark_own(struct wc_agent *agent)
 {
-	WC_WRITE(agent->entry->claimed_ns, wc_now());
-	agent->entry->seen = WC_NONE;
 	agent->entry->claims++;
 	WC_WRITE(agent->entry->state, WC_CORE_CLAIMED);
 }
 
+/* A packet is here and the core is not ours: take it, if that is possible. True: it is ours now. */
+static bool own_by_packet(struct wc_agent *agent)
+{
+	if (wc_take_core(&agent->worker.node->tables, agent->core)) {
+		mark_own(agent);
+		return true;
+	}
+	return WC_READ(agent->entry->state) != WC_CORE_PARKED; /* it was claimed for us, or is parked */
+}
+
 /*
- * Woken without work: was the core claimed for a packet that never came? Then it is ours again, and the id may be sent
- * again. Should the packet come after all, wc_seen_begin() sees to it that only one of the two runs.
+ * Woken without work: was the core claimed for a packet that never came? The central scheduler has seen the same claim for
+ * long enough. Then the core is ours again. Should the packet come after all, wc_seen_begin() sees to it that only one
+ * of the two runs.
  */
 static bool claim_was_lost(struct wc_agent *agent)
 {
-	struct wc_fingerprint print;
+	uint64_t suspect = atomic_exchange(&agent->suspect, 0);
 
-	if (WC_READ(agent->entry->state) != WC_CORE_CLAIMED || wc_now() - WC_READ(agent->entry->claimed_ns) < LOST_NS ||
-	    own_visible(agent))
+	if (!suspect || WC_READ(agent->entry->state) != WC_CORE_CLAIMED ||
+	    WC_READ(agent->entry->claims) + 1 != suspect || own_visible(agent))
 		return false;
-	print.value = agent->entry->print;
-	wc_seen_forget(&agent->node->tables, &print, agent->entry->seen);
-	agent->counters.claims_lost++;
+	agent->worker.counters.claims_lost++;
 	wc_warning("core %u was claimed but its packet never came; the core is free again", agent->core);
 	return true;
 }
 
-static void finish(struct wc_job *job, struct wc_job *space)
+void wc_agent_suspect(struct wc_node *node, uint32_t core, uint64_t claims)
 {
-	if (job->frame.data)
-		wc_frame_release(&job->frame);
-	if (job != space)
-		free(job);
+	atomic_store(&node->agents[core].suspect, claims + 1);
+	wc_agent_wake(node, core);
+}
+
+/*
+ * Early binding: packets that were counted for this core but never came must not fill its queue for ever. Nothing is here, the
+ * count is not 0, and nothing was bound since the last look, LOST_NS ago.
+ */
+static void give_up_bound(struct wc_agent *agent)
+{
+	uint32_t queued = WC_READ(agent->entry->queued), bound = WC_READ(agent->entry->bound);
+	struct wc_node *node = agent->worker.node;
+
+	if (!queued || own_visible(agent) || wc_lanes_busy(agent)) {
+		agent->odd_queued = 0;
+		return;
+	}
+	if (queued != agent->odd_queued || bound != agent->odd_bound) {
+		agent->odd_queued = queued;
+		agent->odd_bound = bound;
+		agent->odd_since = wc_now();
+		return;
+	}
+	if (wc_now() - agent->odd_since < LOST_NS || WC_READ(agent->entry->bound) != bound ||
+	    wc_cas(&agent->entry->queued, queued, 0) != queued)
+		return;
+	agent->odd_queued = 0;
+	agent->worker.counters.claims_lost += queued;
+	/* By way of which shard is not known, only that they are missing somewhere. */
+	for (uint32_t s = 0; s < node->shard_count && queued; s++) {
+		uint64_t missing = wc_early_count(&node->tables.wc_shards[s]);
+
+		missing = missing < queued ? missing : queued;
+		wc_fetch_add(&node->tables.wc_shards[s].early_out, missing);
+		queued -= (uint32_t)missing;
+	}
+}
+
+/* --- the loop --- */
+
+/* Run a job here, or let a lane do it. */
+static void serve(struct wc_agent *agent, struct wc_job *job)
+{
+	struct wc_worker *worker = &agent->worker;
+
+	if (job->payload && wc_policy_service(WC_READ(worker->node->tables.wc_config->policy)) == WC_SERVE_SHARE &&
+	    wc_lanes_give(agent, job))
+		return;
+	if (job->payload)
+		wc_worker_run(worker, job);
+	wc_worker_account(worker, job);
+	wc_job_free(job);
+}
+
+/*
+ * An instance dies with the thread that started it (PR_SET_PDEATHSIG), but may have moved to another core since: so no thread
+ * that starts instances ends before the last invocation has.
+ */
+static void await_others(struct wc_node *node)
+{
+	atomic_fetch_add(&node->agents_done, 1);
+	while (atomic_load(&node->agents_done) < node->agents_started)
+		usleep(1000);
 }
 
 static void *agent_main(void *argument)
 {
 	struct wc_agent *agent = argument;
-	struct wc_node *node = agent->node;
+	struct wc_node *node = agent->worker.node;
+	uint64_t generation = 0;
 	bool owned = true; /* it starts with its core */
 	struct wc_job space, *job;
 	char name[16];
@@ -321,49 +295,96 @@ static void *agent_main(void *argument)
 	for (;;) {
 		job = take_own(agent, &space);
 		if (job && !owned) {
-			if (wc_take_core(&node->tables, agent->core))
-				mark_own(agent);
-			owned = true;
+			owned = own_by_packet(agent);
 			if (job->payload) /* else it was damaged */
 				learn_polling(agent, job);
 		}
-		if (!job && owned)
-			job = take_pending(agent, &space);
+		if (!job && owned && !wc_lanes_busy(agent))
+			job = wc_pending_pick(node, agent->core, &generation);
 		if (job) {
-			if (job->payload)
-				wc_agent_run(agent, job);
-			finish(job, &space);
-			if (something_pending(node)) {
-				wc_agent_flush(agent);
+			if (owned) {
+				WC_WRITE(agent->entry->state, WC_CORE_RUNNING);
+				agent->entry->function_id = job->function_id;
+			}
+			serve(agent, job);
+			if (owned && (own_visible(agent) || wc_pending_any(node))) {
+				wc_worker_flush(&agent->worker);
 				continue;
 			}
 		}
-		if (owned) {
+		if (owned && !wc_lanes_busy(agent)) {
 			wc_release_core(&node->tables, agent->core);
 			owned = false;
 		}
-		wc_agent_flush(agent);
-		if (something_pending(node) && wc_take_core(&node->tables, agent->core)) {
+		wc_worker_flush(&agent->worker);
+		if (!owned && wc_pending_look(node, generation) && wc_take_core(&node->tables, agent->core)) {
 			mark_own(agent);
 			owned = true;
-			await_pending(agent);
+			agent->worker.counters.pending_lost += wc_pending_await(node);
 			continue;
 		}
-		if (atomic_load(&node->stopping) && !own_visible(agent) && wc_take_core(&node->tables, agent->core))
+		if (atomic_load(&node->stopping) && !own_visible(agent) && !wc_lanes_busy(agent) &&
+		    (owned || wc_take_core(&node->tables, agent->core) ||
+		     WC_READ(agent->entry->state) == WC_CORE_PARKED))
 			break;
 		wait_for_work(agent);
 		if (!own_visible(agent)) {
-			wc_agent_sweep(agent, false);
-			owned = claim_was_lost(agent);
+			wc_pool_sweep(&agent->pool, false);
+			give_up_bound(agent);
+			owned = owned || claim_was_lost(agent);
 		}
 	}
-	wc_agent_sweep(agent, true);
-	agent->entry->claims++; /* it keeps the core: released and claimed stay one apart */
+	await_others(node);
+	wc_lanes_stop(agent);
+	wc_pool_sweep(&agent->pool, true);
+	if (!owned && WC_READ(agent->entry->state) != WC_CORE_PARKED)
+		agent->entry->claims++; /* it keeps the core: released and claimed stay one apart */
 	WC_WRITE(agent->entry->state, WC_CORE_OFFLINE);
 	return NULL;
 }
 
 /* --- all of them --- */
+
+int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t lane)
+{
+	worker->node = agent->worker.node;
+	worker->agent = agent;
+	worker->core = agent->core;
+	worker->run = wc_runs_at(&worker->node->tables, agent->core * WC_LANES_MAX + lane);
+	worker->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
+	worker->staged = malloc(sizeof(*worker->staged));
+	return worker->run && worker->buffer && worker->staged ? 0 : -ENOMEM;
+}
+
+void wc_worker_close(struct wc_worker *worker)
+{
+	free(worker->buffer);
+	free(worker->staged);
+	worker->buffer = NULL;
+	worker->staged = NULL;
+}
+
+static int open_agent(struct wc_node *node, uint32_t core)
+{
+	struct wc_agent *agent = &node->agents[core];
+
+	agent->worker.node = node;
+	agent->core = core;
+	agent->cpu = node->options.cpus[core];
+	agent->entry = &node->tables.wc_cores[core];
+	wc_pool_open(&agent->pool, &node->tables, core);
+	pthread_mutex_init(&agent->sending, NULL);
+	pthread_mutex_init(&agent->inbox_lock, NULL);
+	agent->inbox_end = &agent->inbox;
+	for (uint32_t other = 0; other < node->options.core_count; other++)
+		agent->shares_cpu |= other != core && node->options.cpus[other] == node->options.cpus[core];
+	agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? 0 : node->options.poll_us * WC_US;
+	agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (agent->wake < 0 || wc_worker_open(&agent->worker, agent, 0))
+		return -ENOMEM;
+	mark_own(agent);
+	return pthread_create(&agent->thread, NULL, agent_main, agent);
+}
 
 int wc_agents_start(struct wc_node *node, struct wc_fault *fault)
 {
@@ -371,29 +392,11 @@ int wc_agents_start(struct wc_node *node, struct wc_fault *fault)
 	if (!node->agents)
 		return wc_fail(fault, ENOMEM, "out of memory for %u agents", node->options.core_count);
 	memset(node->agents, 0, node->options.core_count * sizeof(*node->agents));
-	for (uint32_t s = 0; s < WC_SHARDS_MAX; s++) {
-		pthread_mutex_init(&pending_queues[s].lock, NULL);
-		pending_queues[s].first = NULL;
-		pending_queues[s].last = &pending_queues[s].first;
-	}
 	for (uint32_t i = 0; i < node->options.core_count; i++) {
-		struct wc_agent *agent = &node->agents[i];
-		int error;
+		int error = open_agent(node, i);
 
-		agent->node = node;
-		agent->core = i;
-		agent->cpu = node->options.cpus[i];
-		agent->entry = &node->tables.wc_cores[i];
-		for (uint32_t other = 0; other < node->options.core_count; other++)
-			agent->shares_cpu |= other != i && node->options.cpus[other] == node->options.cpus[i];
-		agent->poll_ns = node->options.poll_us == WC_POLL_AUTO ? 0 : node->options.poll_us * WC_US;
-		agent->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		agent->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
-		agent->staged = malloc(sizeof(*agent->staged));
-		if (agent->wake < 0 || !agent->buffer || !agent->staged)
-			return wc_fail(fault, ENOMEM, "out of memory or files for the agent of core %u", i);
-		mark_own(agent);
-		error = pthread_create(&agent->thread, NULL, agent_main, agent);
+		if (error < 0)
+			return wc_fail(fault, -error, "out of memory or files for the agent of core %u", i);
 		if (error)
 			return wc_fail(fault, error, "cannot start the agent of core %u: %s", i, strerror(error));
 		node->agents_started++;
@@ -419,27 +422,75 @@ void wc_agents_stop(struct wc_node *node)
 		pthread_join(node->agents[i].thread, NULL);
 	}
 	for (uint32_t i = 0; i < node->options.core_count; i++) {
-		if (node->agents[i].wake > 0)
-			close(node->agents[i].wake);
-		free(node->agents[i].buffer);
-		free(node->agents[i].staged);
+		struct wc_agent *agent = &node->agents[i];
+
+		if (agent->wake > 0)
+			close(agent->wake);
+		for (struct wc_job *job; (job = take_inbox(agent)) != NULL;)
+			wc_job_free(job);
+		wc_worker_close(&agent->worker);
+		free(agent->lanes);
 	}
 	free(node->agents);
 	node->agents = NULL;
 	node->agents_started = 0;
 }
 
+static void add_counters(struct wc_agent_counters *sum, const struct wc_agent_counters *more)
+{
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
+		((uint64_t *)sum)[i] += ((const uint64_t *)more)[i];
+}
+
 void wc_agents_counters(const struct wc_node *node, struct wc_agent_counters *sum)
 {
-	uint64_t *total = (uint64_t *)sum;
-
 	memset(sum, 0, sizeof(*sum));
-	for (uint32_t i = 0; i < node->agents_started; i++)
-		for (size_t j = 0; j < sizeof(*sum) / sizeof(uint64_t); j++)
-			total[j] += ((const uint64_t *)&node->agents[i].counters)[j];
+	for (uint32_t i = 0; i < node->agents_started; i++) {
+		add_counters(sum, &node->agents[i].worker.counters);
+		wc_lanes_counters(&node->agents[i], sum);
+		sum->evictions += node->agents[i].pool.evictions;
+	}
 }
 
 bool wc_agent_idle(const struct wc_node *node, uint32_t core)
 {
 	return atomic_load(&node->agents[core].idle);
+}
+
+void wc_agent_age(struct wc_node *node, uint32_t core)
+{
+	wc_pool_age(&node->agents[core].pool);
+}
+
+/* An idle instance of the function on that core, which does not come back. */
+static struct wc_instance *rob_core(struct wc_node *node, const struct wc_fn *fn, uint32_t core)
+{
+	struct wc_pool *pool = &node->agents[core].pool;
+	struct wc_instance *instance;
+
+	if (!WC_READ(pool->count))
+		return NULL;
+	instance = wc_pool_take(pool, fn);
+	if (instance)
+		wc_pool_age(pool);
+	return instance;
+}
+
+struct wc_instance *wc_agents_rob(struct wc_node *node, struct wc_fn *fn, uint32_t thief)
+{
+	struct wc_function *entry = wc_functions_at(&node->tables, WC_FUNCTION_SLOT(fn->id));
+	struct wc_instance *instance = NULL;
+
+	if (!atomic_load(&fn->instances))
+		return NULL;
+	/* Where it was used last, and then everywhere: a lock a core, and a cold start costs more than thousands of them. */
+	for (uint32_t i = 0; entry && i < WC_WARM_MAX && !instance; i++) {
+		uint32_t core = WC_READ(entry->warm[i]);
+
+		if (core && core <= node->agents_started && core - 1 != thief)
+			instance = rob_core(node, fn, core - 1);
+	}
+	for (uint32_t i = 1; i < node->agents_started && !instance; i++)
+		instance = rob_core(node, fn, (thief + i) % node->agents_started);
+	return instance;
 }

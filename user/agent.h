@@ -11,8 +11,8 @@
 #include <netinet/in.h>
 
 /*
- * An invocation on its way through an agent, wherever it came from. Jobs from the stack thread are allocated with their
- * payload; jobs from AF_XDP live on the agent's stack and point into a frame.
+ * An invocation on its way through the daemon, wherever it came from. Allocated: jobs from the stack thread with their payload
+ * behind them, those from AF_XDP point into a frame. An agent has one for itself, which need not be freed.
  */
 struct wc_job {
 	struct wc_identity id;
@@ -24,9 +24,11 @@ struct wc_job {
 	uint32_t seen;
 	uint16_t shard;
 	uint16_t how; /* enum wc_how */
+	bool timed;   /* the client asked for the time of arrival (WC_FLAG_TIMED) */
 	uint32_t payload_len;
 	const uint8_t *payload;
 	struct wc_frame frame; /* data is NULL when the job came from the stack */
+	bool owned_elsewhere;  /* not to be freed: an agent's own */
 	struct wc_job *next;
 };
 
@@ -34,12 +36,16 @@ int wc_agents_start(struct wc_node *node, struct wc_fault *fault);
 /* Ask all to finish what is under way, and join them. */
 void wc_agents_stop(struct wc_node *node);
 
-/* Give a job to a core that the caller has claimed. The agent frees it. */
+/* Give a job to a core that it was decided for. The agent frees it. */
 void wc_agent_hand_over(struct wc_node *node, uint32_t core, struct wc_job *job);
-/* Put a job into the pending queue of its shard, after wc_decide() said to_pending. An agent frees it. */
-void wc_agent_pend(struct wc_node *node, struct wc_job *job);
 /* Wake an agent, to look at everything again. */
 void wc_agent_wake(struct wc_node *node, uint32_t core);
+/* The claim with this number (wc_core.claims) seems lost: let the agent look. */
+void wc_agent_suspect(struct wc_node *node, uint32_t core, uint64_t claims);
+/* Clear tags of functions, libraries and runtimes that this core is no longer warm for. */
+void wc_agent_age(struct wc_node *node, uint32_t core);
+/* Take an idle instance of this function away from some core, for another one. NULL: there is none. */
+struct wc_instance *wc_agents_rob(struct wc_node *node, struct wc_fn *fn, uint32_t thief);
 
 /* Sum over all agents. */
 void wc_agents_counters(const struct wc_node *node, struct wc_agent_counters *sum);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* agent_internal.h - what agent.c (the loop), run.c (running a job) and respond.c (answering) share; nobody else includes it. */
+/*
+ * agent_internal.h - what agent.c (the loop), lanes.c (several invocations on a core), run.c (running a job) and respond.c
+ * (answering) share; nobody else includes it.
+ */
 #ifndef WC_AGENT_INTERNAL_H
 #define WC_AGENT_INTERNAL_H
 
 #include "user/agent.h"
+#include "user/pool.h"
 
 #include <pthread.h>
 #include <stdalign.h>
-
-#define WC_INSTANCES_PER_CORE 16 /* idle ones beyond this are stopped, least recently used first */
 
 /* A reply on its way to the stack's socket. */
 struct wc_datagram {
@@ -18,21 +20,12 @@ struct wc_datagram {
 	uint8_t payload[WC_PAYLOAD_MAX];
 };
 
-struct wc_agent {
-	alignas(64) struct wc_node *node;
+/* A thread that runs jobs, and what it needs for that: an agent, or a lane of its core. */
+struct wc_worker {
+	struct wc_node *node;
+	struct wc_agent *agent;
 	uint32_t core;
-	int cpu;
-	int wake; /* eventfd */
-	pthread_t thread;
-	struct wc_job *_Atomic handed; /* by the stack thread, which has claimed the core: at most one */
-	atomic_bool idle;	       /* blocked or about to block */
-	struct wc_core *entry;	       /* in wc_cores */
-	struct wc_instance *instances; /* idle ones, most recently used first */
-	uint32_t instance_count;
-	bool shares_cpu;     /* another core has the same CPU: polling would take it away from that one */
-	uint64_t poll_ns;    /* how long to poll before blocking, now */
-	uint32_t poll_score; /* of the last jobs that polling would have met */
-	uint64_t idle_since;
+	struct wc_run *run;	    /* its entry in wc_runs */
 	struct wc_xsk *unsent;	    /* socket with frames that wait for wc_xsk_flush() */
 	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
 	uint32_t staged_len;
@@ -40,13 +33,45 @@ struct wc_agent {
 	struct wc_agent_counters counters;
 };
 
-/* run.c: run a job and answer it. The answer is staged: it leaves with wc_agent_flush(). */
-void wc_agent_run(struct wc_agent *agent, struct wc_job *job);
-/* run.c: stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */
-void wc_agent_sweep(struct wc_agent *agent, bool all);
+struct wc_lanes;
+
+struct wc_agent {
+	alignas(64) struct wc_worker worker;
+	uint32_t core;
+	int cpu;
+	int wake; /* eventfd */
+	pthread_t thread;
+	atomic_bool idle;	 /* blocked or about to block */
+	atomic_ullong suspect;	 /* claims + 1 of a claim that seems lost; the central scheduler says so */
+	struct wc_core *entry;	 /* in wc_cores */
+	struct wc_pool pool;	 /* idle instances on this core */
+	struct wc_lanes *lanes;	 /* NULL until the policy shares cores */
+	pthread_mutex_t sending; /* the core's send frames and rings, when there are lanes */
+	bool shares_cpu;	 /* another core has the same CPU: polling would take it away from that one */
+	uint64_t poll_ns;	 /* how long to poll before blocking, now */
+	uint32_t poll_score;	 /* of the last jobs that polling would have met */
+	uint64_t idle_since;
+	/* Jobs handed over by the stack thread. The count may be read without the lock. */
+	pthread_mutex_t inbox_lock;
+	struct wc_job *inbox, **inbox_end;
+	atomic_uint inbox_count;
+	/* Early binding: a count of `queued` that no packet explains, and since when (agent.c, give_up_bound()). */
+	uint32_t odd_queued, odd_bound;
+	uint64_t odd_since;
+};
+
+int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t lane);
+void wc_worker_close(struct wc_worker *worker);
+
+/* run.c: run a job and answer it. The answer is staged: it leaves with wc_worker_flush(). */
+void wc_worker_run(struct wc_worker *worker, struct wc_job *job);
+/* run.c: the job is no longer under way: take it out of all counts. Before the answer leaves. */
+void wc_worker_account(struct wc_worker *worker, const struct wc_job *job);
+/* run.c: give frame and memory back. */
+void wc_job_free(struct wc_job *job);
 
 /* respond.c: build a job from a received frame. False: it must not be answered (bad checksum). */
-bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, struct wc_job *job);
+bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struct wc_job *job);
 /* respond.c: stage the answer to a job. tail[] as in union wc_header_tail. */
 struct wc_response {
 	uint8_t type; /* enum wc_type */
@@ -57,8 +82,17 @@ struct wc_response {
 	const void *payload;
 	uint32_t payload_len;
 };
-void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const struct wc_response *response);
-void wc_agent_flush(struct wc_agent *agent);
+void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response);
+void wc_worker_flush(struct wc_worker *worker);
+/* respond.c: answer with the reply of the one execution, if it is kept; else with nothing. */
+void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job);
+
+/* lanes.c: several invocations at once on one core. The agent hands jobs over; false: no memory, run it yourself. */
+bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job);
+/* How many are with the lanes, running or waiting for one. */
+uint32_t wc_lanes_busy(const struct wc_agent *agent);
+void wc_lanes_stop(struct wc_agent *agent);
+void wc_lanes_counters(const struct wc_agent *agent, struct wc_agent_counters *sum);
 
 /* trusted.c: load a trusted function once, and call it in this thread. */
 int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffer, uint32_t capacity, bool *ret_loaded,

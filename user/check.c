@@ -24,31 +24,40 @@ static bool in_queue(struct wc_shard *shard, uint32_t core)
 	return WC_READ(shard->word[core / 64]) >> (core % 64) & 1;
 }
 
+/* A receive queue's, or a reserve. */
+static bool queue_exists(const struct wc_tables *tables, uint32_t queue)
+{
+	return queue < tables->wc_config->shard_count || (queue >= WC_SHARDS_MAX && queue < tables->wc_shards_max);
+}
+
 static void check_core(struct wc_tables *tables, uint32_t core, json_t *problems)
 {
 	struct wc_core *entry = &tables->wc_cores[core];
 	uint32_t state = WC_READ(entry->state);
 	uint64_t owed = WC_READ(entry->claims) - WC_READ(entry->releases);
 
-	if (state > WC_CORE_RUNNING)
+	if (state > WC_CORE_PARKED)
 		report(problems, "core %u is in state %u, which is none", core, state);
-	if (entry->shard >= tables->wc_shards_max) {
-		report(problems, "core %u belongs to shard %u, which does not exist", core, entry->shard);
+	if (!queue_exists(tables, entry->shard) || !queue_exists(tables, entry->home)) {
+		report(problems, "core %u belongs to queue %u and goes to %u, one of which does not exist", core,
+		       entry->shard, entry->home);
 		return;
 	}
-	for (uint32_t s = 0; s < tables->wc_shards_max; s++) {
-		bool queued = in_queue(&tables->wc_shards[s], core);
+	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
+		bool queued = in_queue(&tables->wc_shards[q], core);
 
-		if (queued && s != entry->shard)
-			report(problems, "core %u is in the free-core queue of shard %u, but belongs to shard %u", core,
-			       s, entry->shard);
-		if (s == entry->shard && queued != (state == WC_CORE_FREE))
-			report(problems, "core %u %s the free-core queue of shard %u, but its state is %u", core,
-			       queued ? "is in" : "is not in", s, state);
+		if (queued && q != entry->shard)
+			report(problems, "core %u is in the free-core queue %u, but belongs to queue %u", core, q,
+			       entry->shard);
+		if (q == entry->shard && queued != (state == WC_CORE_FREE))
+			report(problems, "core %u %s the free-core queue %u, but its state is %u", core,
+			       queued ? "is in" : "is not in", q, state);
 	}
 	if (owed != (state == WC_CORE_FREE ? 0 : 1))
 		report(problems, "core %u in state %u was claimed %lld times more often than released", core, state,
 		       (long long)owed);
+	if (WC_READ(entry->queued) > WC_CORES_MAX)
+		report(problems, "core %u: %d invocations are bound to it", core, (int)WC_READ(entry->queued));
 }
 
 static void check_shard(struct wc_tables *tables, uint32_t s, uint64_t *ret_free, json_t *problems)
@@ -68,22 +77,66 @@ static void check_shard(struct wc_tables *tables, uint32_t s, uint64_t *ret_free
 		if (word && !(WC_READ(shard->summary) >> w & 1))
 			report(problems, "shard %u: word %u has free cores, but the summary says it has none", s, w);
 	}
+	if (s < WC_SHARDS_MAX && WC_READ(shard->summary) && !(WC_READ(tables->wc_top->shards) >> s & 1))
+		report(problems, "shard %u has a summary, but the top word says that it has no free core", s);
+	if (WC_READ(shard->early_out) > WC_READ(shard->early_in))
+		report(problems, "shard %u: %llu bound invocations ended, but only %llu began", s,
+		       (unsigned long long)shard->early_out, (unsigned long long)shard->early_in);
 	if (gone > WC_READ(shard->pending_in))
 		report(problems, "shard %u: %llu invocations left the pending queue, but only %llu entered", s,
 		       (unsigned long long)gone, (unsigned long long)shard->pending_in);
 }
 
+/* Counts of invocations under way; they may be ahead of each other while something happens, but never run away. */
+static void check_functions(struct wc_tables *tables, uint64_t waiting, json_t *problems)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t slot = 0; slot < tables->wc_functions_max; slot++) {
+		struct wc_function *function = &tables->wc_functions[slot];
+		int32_t runs = (int32_t)WC_READ(function->running), waits = (int32_t)WC_READ(function->waiting);
+
+		if (runs < 0 || waits < 0)
+			report(problems, "function slot %u: %d invocations run and %d wait", slot, runs, waits);
+		if (WC_READ(function->running_max) && runs > (int32_t)WC_READ(function->running_max) &&
+		    runs > (int32_t)(tables->wc_cores_max * WC_LANES_MAX))
+			report(problems, "function slot %u runs %d times at once, its limit is %u", slot, runs,
+			       function->running_max);
+		sum += (uint64_t)(waits > 0 ? waits : 0);
+	}
+	if (sum != waiting)
+		report(problems, "%llu invocations wait by function, but %llu by shard", (unsigned long long)sum,
+		       (unsigned long long)waiting);
+}
+
+/* An idle core that somebody who waits may use? One who is held back by a limit, or has no rights to it, may not. */
+static bool somebody_could_run(struct wc_tables *tables, uint64_t general, const uint64_t *reserved)
+{
+	for (uint32_t slot = 0; slot < tables->wc_functions_max; slot++) {
+		struct wc_function *function = &tables->wc_functions[slot];
+		uint32_t max = WC_READ(function->running_max);
+
+		if (!WC_READ(function->waiting) || (max && WC_READ(function->running) >= max))
+			continue;
+		if (general || (function->reserve && function->reserve < WC_QUEUES_MAX && reserved[function->reserve]))
+			return true;
+	}
+	return false;
+}
+
 void wc_check_tables(struct wc_tables *tables, json_t *problems)
 {
-	uint64_t free_cores = 0, waiting = 0;
+	uint64_t free_cores[WC_QUEUES_MAX] = { 0 }, general = 0, waiting = 0;
 
 	for (uint32_t core = 0; core < tables->wc_cores_max; core++)
 		check_core(tables, core, problems);
-	for (uint32_t s = 0; s < tables->wc_shards_max; s++) {
-		check_shard(tables, s, &free_cores, problems);
-		waiting += wc_pending_count(&tables->wc_shards[s]);
+	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
+		check_shard(tables, q, &free_cores[q], problems);
+		waiting += wc_pending_count(&tables->wc_shards[q]);
+		general += q < WC_SHARDS_MAX ? free_cores[q] : 0;
 	}
-	if (free_cores && waiting)
+	check_functions(tables, waiting, problems);
+	if (somebody_could_run(tables, general, free_cores))
 		report(problems, "invocations wait in the pending queue although cores are free");
 }
 

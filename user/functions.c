@@ -2,6 +2,9 @@
 /* functions.c - see functions.h. */
 #include "user/functions.h"
 
+#include "bpf/policies.h"
+
+#include "user/tags.h"
 #include "user/tree.h"
 
 #include <dirent.h>
@@ -21,6 +24,7 @@ struct wc_functions {
 	char dir[300];		/* STATE/functions */
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
+	uint32_t reserved[WC_RESERVES_MAX];   /* cores wanted by each reserve */
 	uint32_t generation;		      /* last one given out; kept in STATE/functions/.generation */
 	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
 };
@@ -76,16 +80,51 @@ static int write_atomically(const char *path, const char *text, struct wc_fault 
 	return error;
 }
 
+/* What the decision reads of limits and tags. Counts stay: they belong to invocations under way. */
+static void enter_limits(struct wc_function *entry, const struct wc_fn *fn)
+{
+	const struct wc_limits *limits = &fn->manifest.limits;
+
+	WC_WRITE(entry->running_max, limits->concurrency);
+	WC_WRITE(entry->waiting_max, limits->queue);
+	WC_WRITE(entry->priority, (uint16_t)limits->priority);
+	WC_WRITE(entry->reserve, (uint16_t)(fn->reserve ? WC_SHARDS_MAX + fn->reserve : 0));
+}
+
+static void get_tags(struct wc_functions *functions, struct wc_fn *fn)
+{
+	const char *runtime = wc_runtime_names[fn->manifest.runtime];
+	char name[WC_TAG_NAME_MAX];
+
+	fn->tag_runtime = wc_tags_get(functions->tables, runtime);
+	if (!fn->manifest.libraries[0])
+		return;
+	snprintf(name, sizeof(name), "%s+%.*s", runtime, (int)(sizeof(name) - 16), fn->manifest.libraries);
+	fn->tag_libs = wc_tags_get(functions->tables, name);
+}
+
+static void put_tags(struct wc_functions *functions, struct wc_fn *fn)
+{
+	wc_tags_put(functions->tables, fn->tag_libs);
+	wc_tags_put(functions->tables, fn->tag_runtime);
+}
+
 static void enter(struct wc_functions *functions, struct wc_fn *fn)
 {
 	uint32_t slot = WC_FUNCTION_SLOT(fn->id);
 	struct wc_function *entry = &functions->tables->wc_functions[slot];
 
+	get_tags(functions, fn); /* before the old ones are given back: the same tag keeps its number and its cores */
+	if (functions->slot[slot])
+		put_tags(functions, functions->slot[slot]);
 	functions->slot[slot] = fn;
 	memset(entry->name, 0, sizeof(entry->name));
 	snprintf(entry->name, sizeof(entry->name), "%s", fn->manifest.name);
 	memset(entry->warm, 0, sizeof(entry->warm));
 	entry->flags = WC_FUNCTION_DEPLOYED | (fn->manifest.trusted ? WC_FUNCTION_TRUSTED : 0);
+	entry->tag_libs = fn->tag_libs;
+	entry->tag_runtime = fn->tag_runtime;
+	enter_limits(entry, fn);
 	__sync_synchronize();
 	WC_WRITE(entry->id, fn->id);
 }
@@ -94,10 +133,89 @@ static void leave(struct wc_functions *functions, uint32_t slot)
 {
 	struct wc_function *entry = &functions->tables->wc_functions[slot];
 
+	put_tags(functions, functions->slot[slot]);
 	WC_WRITE(entry->id, 0);
 	__sync_synchronize();
-	memset(entry, 0, sizeof(*entry));
+	/* All but the counts, which those who still run or wait take themselves out of. */
+	memset(entry, 0, offsetof(struct wc_function, running));
+	memset(entry->name, 0, sizeof(entry->name));
 	functions->slot[slot] = NULL;
+}
+
+/* --- reserved cores --- */
+
+/* A number for the reserve, and enough cores? `old` is what the function has now, or NULL. The caller holds `change`. */
+static int reserve(struct wc_functions *functions, struct wc_fn *fn, const struct wc_fn *old, struct wc_fault *fault)
+{
+	uint32_t cores = functions->tables->wc_cores_max, total = fn->manifest.limits.reserved;
+	bool taken[WC_RESERVES_MAX] = { true };
+	uint32_t policy = functions->tables->wc_config->policy;
+
+	fn->reserve = 0;
+	if (!fn->manifest.limits.reserved)
+		return 0;
+	if (wc_policy_binding(policy) == WC_BIND_EARLY)
+		return wc_fail(fault, EINVAL,
+			       "\"reserved\": the node's policy binds to any core and knows no reservations; see "
+			       "`warmcore set`");
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
+		const struct wc_fn *other = functions->slot[i];
+
+		if (!other || other == old)
+			continue;
+		total += other->reserve ? other->manifest.limits.reserved : 0;
+		taken[other->reserve] = true;
+	}
+	if (total >= cores)
+		return wc_fail(fault, ENOSPC,
+			       "\"reserved\": %u cores would be reserved in all, of %u; one must stay free", total,
+			       cores);
+	if (old && old->reserve) {
+		fn->reserve = old->reserve;
+		return 0;
+	}
+	for (uint16_t r = 1; r < WC_RESERVES_MAX; r++) {
+		if (!taken[r]) {
+			fn->reserve = r;
+			return 0;
+		}
+	}
+	return wc_fail(fault, ENOSPC, "\"reserved\": %d functions have reserved cores already", WC_RESERVES_MAX - 1);
+}
+
+/* After a change: what the central scheduler is to grant. Under `lock`. */
+static void note_reserved(struct wc_functions *functions)
+{
+	memset(functions->reserved, 0, sizeof(functions->reserved));
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && functions->slot[i]->reserve)
+			functions->reserved[functions->slot[i]->reserve] = functions->slot[i]->manifest.limits.reserved;
+}
+
+void wc_functions_grant(struct wc_functions *functions)
+{
+	struct wc_fault fault;
+
+	pthread_mutex_lock(&functions->change);
+	pthread_mutex_lock(&functions->lock);
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
+		struct wc_fn *fn = functions->slot[i];
+
+		if (!fn || fn->reserve || reserve(functions, fn, fn, &fault))
+			continue;
+		enter_limits(&functions->tables->wc_functions[i], fn);
+	}
+	note_reserved(functions);
+	pthread_mutex_unlock(&functions->lock);
+	pthread_mutex_unlock(&functions->change);
+}
+
+void wc_functions_reserved(struct wc_functions *functions, uint32_t wanted[WC_RESERVES_MAX])
+{
+	memset(wanted, 0, WC_RESERVES_MAX * sizeof(*wanted));
+	pthread_mutex_lock(&functions->lock);
+	memcpy(wanted, functions->reserved, sizeof(functions->reserved));
+	pthread_mutex_unlock(&functions->lock);
 }
 
 /* The caller holds `lock` or `change`. */
@@ -208,7 +326,11 @@ static int load_one(struct wc_functions *functions, const char *name, struct wc_
 	if (fn->version > functions->version)
 		functions->version = fn->version;
 	remove_leftovers(dir, strrchr(fn->code, '/') + 1);
+	if (reserve(functions, fn, NULL, fault)) {
+		fn->reserve = 0; /* fewer cores than before, or a policy without reservations: served without one */
+	}
 	enter(functions, fn);
+	note_reserved(functions);
 	return 0;
 }
 
@@ -347,6 +469,20 @@ static int new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fa
 	return wc_fail(fault, ENOSPC, "this node already has %u functions; remove one first", WC_FUNCTIONS_MAX - 1);
 }
 
+static json_t *libraries_json(const struct wc_manifest *manifest)
+{
+	json_t *list = json_array();
+	const char *at = manifest->libraries;
+
+	while (*at) {
+		size_t len = strcspn(at, ",");
+
+		json_array_append_new(list, json_stringn(at, len));
+		at += len + (at[len] == ',');
+	}
+	return list;
+}
+
 static int store(struct wc_functions *functions, const struct wc_fn *fn, struct wc_fault *fault)
 {
 	const struct wc_manifest *manifest = &fn->manifest;
@@ -354,12 +490,14 @@ static int store(struct wc_functions *functions, const struct wc_fn *fn, struct 
 	json_t *object;
 	int error;
 
-	object = json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:I, s:O*}", "name", manifest->name,
-			   "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler, "event",
-			   manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
-			   (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "id", (json_int_t)fn->id,
-			   "version", (json_int_t)fn->version, "deployed_at", (json_int_t)fn->deployed_at,
-			   "environment", manifest->environment);
+	object = json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:O*}", "name",
+			   manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
+			   "event", manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
+			   (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
+			   (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
+			   (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "libraries",
+			   libraries_json(manifest), "id", (json_int_t)fn->id, "version", (json_int_t)fn->version,
+			   "deployed_at", (json_int_t)fn->deployed_at, "environment", manifest->environment);
 	text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
 	json_decref(object);
 	if (!text)
@@ -417,6 +555,8 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	else if (!error)
 		error = new_id(functions, &fn->id, fault);
 	if (!error)
+		error = reserve(functions, fn, old, fault);
+	if (!error)
 		error = store(functions, fn, fault);
 	if (error) {
 		wc_fn_put(fn);
@@ -427,6 +567,7 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	atomic_fetch_add(&fn->references, 1);
 	pthread_mutex_lock(&functions->lock);
 	enter(functions, fn);
+	note_reserved(functions);
 	pthread_mutex_unlock(&functions->lock);
 	if (old) {
 		atomic_store(&old->stale, true);
@@ -459,12 +600,51 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	}
 	pthread_mutex_lock(&functions->lock);
 	leave(functions, WC_FUNCTION_SLOT(fn->id));
+	note_reserved(functions);
 	pthread_mutex_unlock(&functions->lock);
 	atomic_store(&fn->stale, true);
 	atomic_store(&fn->retired, true); /* an instance that is starting has its code still to load */
 	wc_fn_put(fn);
 	pthread_mutex_unlock(&functions->change);
 	return 0;
+}
+
+int wc_functions_limit(struct wc_functions *functions, const char *name, json_t *object, struct wc_fn **ret_fn,
+		       struct wc_fault *fault)
+{
+	struct wc_limits before;
+	uint16_t reserve_before;
+	struct wc_fn *fn;
+	int error;
+
+	pthread_mutex_lock(&functions->change);
+	fn = find_locked(functions, name);
+	if (!fn) {
+		pthread_mutex_unlock(&functions->change);
+		return wc_fail(fault, ENOENT, "no function named %s is deployed; see `warmcore list`", name);
+	}
+	before = fn->manifest.limits;
+	reserve_before = fn->reserve;
+	error = wc_limits_parse(&fn->manifest.limits, object, fault);
+	if (!error)
+		error = reserve(functions, fn, fn, fault);
+	if (!error && fn->manifest.limits.reserved && reserve_before)
+		fn->reserve = reserve_before;
+	if (!error)
+		error = store(functions, fn, fault);
+	if (error) {
+		fn->manifest.limits = before;
+		fn->reserve = reserve_before;
+	} else {
+		pthread_mutex_lock(&functions->lock);
+		enter_limits(&functions->tables->wc_functions[WC_FUNCTION_SLOT(fn->id)], fn);
+		note_reserved(functions);
+		pthread_mutex_unlock(&functions->lock);
+		atomic_fetch_add(&fn->references, 1);
+		*ret_fn = fn;
+	}
+	pthread_mutex_unlock(&functions->change);
+	return error;
 }
 
 json_t *wc_fn_json(const struct wc_fn *fn)
@@ -474,14 +654,17 @@ json_t *wc_fn_json(const struct wc_fn *fn)
 
 	gmtime_r(&fn->deployed_at, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:i, s:I, s:I, s:I, s:s, s:i}", "name",
-			 fn->manifest.name, "id", (json_int_t)fn->id, "runtime", wc_runtime_names[fn->manifest.runtime],
-			 "handler", fn->manifest.handler, "event", fn->manifest.binary ? "binary" : "json",
-			 "timeout_ms", (int)fn->manifest.timeout_ms, "memory_mb", (int)fn->manifest.memory_mb,
-			 "trusted", fn->manifest.trusted, "instances", atomic_load(&fn->instances), "invocations",
-			 (json_int_t)atomic_load(&fn->invocations), "errors", (json_int_t)atomic_load(&fn->errors),
-			 "cold_starts", (json_int_t)atomic_load(&fn->cold_starts), "deployed_at", stamp, "version",
-			 (int)fn->version);
+	return json_pack(
+		"{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:i, s:I, s:I, s:I, s:s, s:i, s:i, s:i, s:i, s:i, s:o}",
+		"name", fn->manifest.name, "id", (json_int_t)fn->id, "runtime", wc_runtime_names[fn->manifest.runtime],
+		"handler", fn->manifest.handler, "event", fn->manifest.binary ? "binary" : "json", "timeout_ms",
+		(int)fn->manifest.timeout_ms, "memory_mb", (int)fn->manifest.memory_mb, "trusted", fn->manifest.trusted,
+		"instances", atomic_load(&fn->instances), "invocations", (json_int_t)atomic_load(&fn->invocations),
+		"errors", (json_int_t)atomic_load(&fn->errors), "cold_starts",
+		(json_int_t)atomic_load(&fn->cold_starts), "deployed_at", stamp, "version", (int)fn->version,
+		"concurrency", (int)fn->manifest.limits.concurrency, "reserved", (int)fn->manifest.limits.reserved,
+		"queue", (int)fn->manifest.limits.queue, "priority", (int)fn->manifest.limits.priority, "libraries",
+		libraries_json(&fn->manifest));
 }
 
 json_t *wc_functions_list(struct wc_functions *functions)

@@ -24,6 +24,9 @@
 #define WC_TIMEOUT_MS_MAX 900000
 #define WC_MEMORY_MB_MIN 16
 #define WC_MEMORY_MB_MAX 10240
+#define WC_QUEUE_LIMIT_MAX 1000000
+#define WC_LIBRARIES_MAX 16
+#define WC_LIBRARY_NAME_MAX 32
 
 enum wc_runtime {
 	WC_RUNTIME_NATIVE,
@@ -32,6 +35,14 @@ enum wc_runtime {
 	WC_RUNTIME_COUNT,
 };
 extern const char *const wc_runtime_names[WC_RUNTIME_COUNT];
+
+/* How much of the node a function may have. May be changed while it is deployed. */
+struct wc_limits {
+	uint32_t concurrency; /* invocations at a time, 0 = no limit */
+	uint32_t reserved;    /* cores that only this function may use */
+	uint32_t queue;	      /* invocations that may wait, 0 = no limit of its own */
+	uint32_t priority;    /* 0..WC_PRIORITY_MAX, higher ones leave the pending queue first */
+};
 
 /* The settings of a function: what deploy says and function.json keeps. */
 struct wc_manifest {
@@ -42,7 +53,9 @@ struct wc_manifest {
 	bool trusted;
 	uint32_t timeout_ms;
 	uint32_t memory_mb;
-	json_t *environment; /* object of strings, or NULL */
+	struct wc_limits limits;
+	char libraries[WC_TAG_NAME_MAX]; /* "numpy,scipy": sorted, each once; empty = it declares none */
+	json_t *environment;		 /* object of strings, or NULL */
 };
 
 /* A deployed version of a function. */
@@ -56,8 +69,10 @@ struct wc_fn {
 	const void *entry; /* trusted: struct trusted_entry of agent.c's making */
 	pthread_mutex_t load_lock;
 	atomic_uint references;
-	atomic_bool stale;   /* replaced or removed: its instances are to be stopped */
-	atomic_bool retired; /* replaced or removed: the last reference deletes the code */
+	uint16_t tag_libs, tag_runtime; /* numbers of its warm tags, see tags.h */
+	uint16_t reserve;		/* number of its reserve, 1..WC_RESERVES_MAX - 1; 0 = none */
+	atomic_bool stale;		/* replaced or removed: its instances are to be stopped */
+	atomic_bool retired;		/* replaced or removed: the last reference deletes the code */
 	atomic_ullong invocations, errors, cold_starts;
 	atomic_int instances;
 };
@@ -78,10 +93,21 @@ void wc_fn_put(struct wc_fn *fn);
 int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault);
 void wc_manifest_release(struct wc_manifest *manifest);
 
+/* Check limits from a JSON object with some of concurrency, reserved, queue, priority; others are kept. */
+int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *fault);
+
 /* Copy the source and deploy. Takes over the manifest. On failure nothing changes. *ret_fn is a reference. */
 int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const char *source,
 			struct wc_fn **ret_fn, bool *ret_replaced, struct wc_fault *fault);
 int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault);
+
+/* Change the limits of a deployed function, and keep them. On failure nothing changes. */
+int wc_functions_limit(struct wc_functions *functions, const char *name, json_t *object, struct wc_fn **ret_fn,
+		       struct wc_fault *fault);
+/* The policy knows reservations now: those that could not be granted before are. */
+void wc_functions_grant(struct wc_functions *functions);
+/* Cores wanted by each reserve: index 1..WC_RESERVES_MAX - 1, whose queue is WC_SHARDS_MAX + index. */
+void wc_functions_reserved(struct wc_functions *functions, uint32_t wanted[WC_RESERVES_MAX]);
 
 /* A new array of function objects as docs/CONTROL.md describes them. */
 json_t *wc_functions_list(struct wc_functions *functions);

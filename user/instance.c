@@ -7,8 +7,10 @@
 #include "user/launch.h"
 #include "user/watch.h"
 
+#include <dirent.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +205,7 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.sequence = sequence,
 		.kind = WC_CHANNEL_INVOKE,
 		.length = call->length,
+		.flags = instance->core + 1,
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 	};
@@ -215,7 +218,7 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 			memcpy(channel->request_payload, call->payload, call->length);
 		channel->request.kind = message.kind;
 		channel->request.length = message.length;
-		channel->request.flags = 0;
+		channel->request.flags = message.flags;
 		channel->request.request_id = message.request_id;
 		channel->request.deadline_ns = message.deadline_ns;
 		wc_channel_post(channel, &channel->request, sequence);
@@ -233,6 +236,29 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 	await(instance, sequence, call->deadline_ns, buffer, result);
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
+}
+
+void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)
+{
+	char path[64];
+	struct dirent *entry;
+	cpu_set_t cpus;
+	DIR *tasks;
+
+	instance->core = core;
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)cpu, &cpus);
+	snprintf(path, sizeof(path), "/proc/%d/task", instance->pid);
+	tasks = opendir(path);
+	while (tasks && (entry = readdir(tasks))) {
+		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		/* A thread that ended meanwhile needs no core. */
+		if (tid > 0 && sched_setaffinity(tid, sizeof(cpus), &cpus))
+			errno = 0;
+	}
+	if (tasks)
+		closedir(tasks);
 }
 
 void wc_instance_stop(struct wc_instance *instance)

@@ -78,6 +78,8 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 /* One invocation. On any failure the instance is of no further use: stop it. */
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result);
+/* It idles, and is to run on another core from now on: all its threads go there. Microseconds. */
+void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 /* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
 void wc_instance_stop(struct wc_instance *instance);
 /* True when the process is gone although nobody asked it to go. */

@@ -3,6 +3,7 @@
 #include "user/functions.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
@@ -11,8 +12,10 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 	[WC_RUNTIME_NODE] = "node",
 };
 
-static const char *const known_keys[] = { "name",	 "runtime", "handler", "event",	 "timeout_ms", "memory_mb",
-					  "environment", "trusted", "op",      "source", "example" };
+static const char *const known_keys[] = {
+	"name", "runtime", "handler", "event",	     "timeout_ms", "memory_mb", "environment", "trusted",
+	"op",	"source",  "example", "concurrency", "reserved",   "queue",	"priority",    "libraries",
+};
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
 {
@@ -75,6 +78,74 @@ static int check_environment(json_t *environment, struct wc_fault *fault)
 	return 0;
 }
 
+int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *fault)
+{
+	struct wc_limits parsed = *limits;
+	int error;
+
+	error = get_number(object, "concurrency", 0, WC_CORES_MAX * WC_LANES_MAX, &parsed.concurrency, fault);
+	if (!error)
+		error = get_number(object, "reserved", 0, WC_CORES_MAX - 1, &parsed.reserved, fault);
+	if (!error)
+		error = get_number(object, "queue", 0, WC_QUEUE_LIMIT_MAX, &parsed.queue, fault);
+	if (!error)
+		error = get_number(object, "priority", 0, WC_PRIORITY_MAX, &parsed.priority, fault);
+	if (error)
+		return error;
+	if (parsed.concurrency && parsed.reserved > parsed.concurrency)
+		return wc_fail(fault, EINVAL,
+			       "\"reserved\" %u is more than \"concurrency\" %u: the rest could never be used",
+			       parsed.reserved, parsed.concurrency);
+	*limits = parsed;
+	return 0;
+}
+
+static bool library_name_ok(const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *c = name; *c; c++)
+		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && *c != '.')
+			return false;
+	return len && len < WC_LIBRARY_NAME_MAX;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* An array of names, to a text that is the same for the same set. */
+static int get_libraries(json_t *object, char *out, size_t size, struct wc_fault *fault)
+{
+	json_t *list = json_object_get(object, "libraries"), *value;
+	const char *names[WC_LIBRARIES_MAX];
+	size_t count = 0, at = 0, i;
+
+	out[0] = 0;
+	if (!list)
+		return 0;
+	if (!json_is_array(list) || json_array_size(list) > WC_LIBRARIES_MAX)
+		return wc_fail(fault, EINVAL, "\"libraries\" must be an array of at most %d names", WC_LIBRARIES_MAX);
+	json_array_foreach (list, i, value) {
+		if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
+		    !library_name_ok(json_string_value(value)))
+			return wc_fail(fault, EINVAL, "\"libraries\": a name has 1 to %d letters, digits, -, _ and .",
+				       WC_LIBRARY_NAME_MAX - 1);
+		names[count++] = json_string_value(value);
+	}
+	qsort(names, count, sizeof(names[0]), compare_names);
+	for (i = 0; i < count; i++) {
+		if (i && !strcmp(names[i], names[i - 1]))
+			continue;
+		if (at + strlen(names[i]) + 2 > size)
+			return wc_fail(fault, EINVAL,
+				       "\"libraries\": the names together are longer than %zu characters", size - 1);
+		at += (size_t)snprintf(out + at, size - at, "%s%s", at ? "," : "", names[i]);
+	}
+	return 0;
+}
+
 static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault)
 {
 	char runtime[32] = "", event[16] = "json";
@@ -97,6 +168,10 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 				   fault);
 	if (!error)
 		error = check_environment(json_object_get(object, "environment"), fault);
+	if (!error)
+		error = wc_limits_parse(&manifest->limits, object, fault);
+	if (!error) /* the tag's name has the runtime in front */
+		error = get_libraries(object, manifest->libraries, sizeof(manifest->libraries) - 16, fault);
 	if (error)
 		return error;
 
@@ -122,7 +197,11 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 
 int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault)
 {
-	struct wc_manifest parsed = { .timeout_ms = 3000, .memory_mb = 128 };
+	struct wc_manifest parsed = {
+		.timeout_ms = 3000,
+		.memory_mb = 128,
+		.limits = { .priority = WC_PRIORITY_DEFAULT },
+	};
 	const char *key;
 	json_t *value;
 	int error;

@@ -11,6 +11,8 @@
 #include "user/control.h"
 #include "user/launch.h"
 #include "user/log.h"
+#include "user/pending.h"
+#include "user/scheduler.h"
 #include "user/setup.h"
 #include "user/stack.h"
 #include "user/watch.h"
@@ -28,7 +30,6 @@
 #include <unistd.h>
 
 #define TICK_NS (50 * WC_MS)
-#define STUCK_NS (150 * WC_MS) /* claimed this long without its agent noticing: wake it */
 #define RETRY_AFTER_NS (2 * WC_MS)
 #define LOCK_TRIES 100
 
@@ -48,6 +49,11 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 	config->core_count = node->options.core_count;
 	config->pending_max = node->options.pending_max;
 	config->retry_after_ns = RETRY_AFTER_NS;
+	config->policy = node->options.policy;
+	config->order = node->options.order;
+	config->prefer = node->options.prefer;
+	config->core_queue_max = node->options.core_queue;
+	config->pack_slots = node->options.pack_slots;
 	wc_setup_addresses(node);
 	if (wc_setup_is_veth(node))
 		config->tx_ifindex = (uint32_t)wc_setup_ifindex(node);
@@ -61,8 +67,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		node->tables.wc_shards[s].queue = s;
 	for (uint32_t i = node->options.core_count; i-- > 0;) {
 		node->tables.wc_cores[i].cpu = node->options.cpus[i];
-		node->tables.wc_cores[i].shard = (uint16_t)(i % (node->shard_count ?: 1)); /* is not 0: start_all() */
-		node->tables.wc_cores[i].seen = WC_NONE;
+		node->tables.wc_cores[i].home = node->tables.wc_cores[i].shard =
+			(uint16_t)(i % (node->shard_count ?: 1));
 		if (node->options.cpus[i] < WC_CPUS_MAX)
 			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);
 	}
@@ -261,9 +267,13 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = open_loop(node, fault);
 	if (!error)
+		error = wc_pending_open(node, fault);
+	if (!error)
 		error = wc_stack_start(node, fault);
 	if (!error)
 		error = wc_agents_start(node, fault);
+	if (!error)
+		error = wc_scheduler_start(node, fault);
 	if (!error && kernel)
 		error = wc_xdp_pin(node->xdp, node->options.name, fault);
 	if (!error) {
@@ -320,29 +330,12 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 
 /* --- serving --- */
 
-/*
- * The tick of the central scheduler: nothing here is needed when all goes well. It wakes an agent whose core was claimed
- * for a packet that never came, and agents that sleep although something waits.
- */
-static void tick(struct wc_node *node)
+static void tick(void)
 {
-	uint64_t now = wc_now(), waiting = 0, expirations;
+	uint64_t expirations;
 
-	if (read(loop.timer, &expirations, sizeof(expirations)) < 0)
-		return;
-	wc_watch_reap_stray();
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		waiting += wc_pending_count(&node->tables.wc_shards[s]);
-	for (uint32_t i = 0; i < node->agents_started; i++) {
-		struct wc_core *core = &node->tables.wc_cores[i];
-		uint32_t state = WC_READ(core->state);
-
-		if (!wc_agent_idle(node, i))
-			continue;
-		if ((state == WC_CORE_CLAIMED && now - WC_READ(core->claimed_ns) > STUCK_NS) ||
-		    (state == WC_CORE_FREE && waiting))
-			wc_agent_wake(node, i);
-	}
+	if (read(loop.timer, &expirations, sizeof(expirations)) == sizeof(expirations))
+		wc_watch_reap_stray();
 }
 
 int wc_node_run(struct wc_node *node, struct wc_fault *fault)
@@ -350,6 +343,7 @@ int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 	struct epoll_event event;
 	struct signalfd_siginfo signal_info;
 
+	(void)node;
 	for (;;) {
 		/* One event at a time: handling one may free what the next one would point to. */
 		if (epoll_wait(loop.epoll, &event, 1, -1) < 0) {
@@ -358,7 +352,7 @@ int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 			return wc_fail(fault, errno, "epoll_wait: %s", strerror(errno));
 		}
 		if (event.data.ptr == &loop.timer) {
-			tick(node);
+			tick();
 		} else if (event.data.ptr == &loop.signals) {
 			if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
 				continue;
@@ -388,11 +382,14 @@ void wc_node_stop(struct wc_node *node)
 	wc_control_stop(node);
 	if (node->tables.wc_config)
 		WC_WRITE(node->tables.wc_config->up, 0); /* from here on: ERROR(NODE_DOWN) */
+	wc_scheduler_stop(node);
 	wc_agents_stop(node);
 	wc_watch_close();
 	if (node->xdp)
 		wc_xdp_unpin(node->options.name);
 	wc_stack_stop(node);
+	wc_scheduler_free(node);
+	wc_pending_close(node);
 	wc_umem_free(node->umem);
 	wc_functions_free(node->functions);
 	wc_replies_free(node->replies);

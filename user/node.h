@@ -4,13 +4,13 @@
  *
  *   main loop (node.c)   control socket, deaths and output of instances, signals, a tick that watches over the maps
  *   agents (agent.c)     one per worker core
+ *   scheduler (scheduler.c)  writes policy into the maps: homes, reserves, parked cores
  *   stack thread (stack.c)  the node's UDP socket: what XDP leaves to the stack; everything in the user datapath
  */
 #ifndef WC_NODE_H
 #define WC_NODE_H
 
 #include "bpf/decide.h"
-#include "bpf/tables.h"
 #include "user/embedded.h"
 #include "user/functions.h"
 #include "user/instance.h"
@@ -33,6 +33,8 @@ struct wc_agent_counters {
 	uint64_t bad_checksum;
 	uint64_t claims_lost;	 /* claimed, but the packet never came */
 	uint64_t pending_lost;	 /* announced to the pending queue, but never came */
+	uint64_t moves;		 /* idle instances that moved here from another core */
+	uint64_t retransmits;	 /* requests that ran before: answered with the kept reply, or not at all */
 	uint64_t replies_slow;	 /* sent through the socket: too large for a frame, or no frame free */
 	uint64_t replies_failed; /* could not be sent at all */
 	uint64_t wakeups;	 /* times an idle agent was woken from a blocking wait */
@@ -40,6 +42,8 @@ struct wc_agent_counters {
 };
 
 struct wc_agent;
+struct wc_pending;
+struct wc_scheduler;
 struct wc_stack;
 
 struct wc_node {
@@ -61,8 +65,11 @@ struct wc_node {
 	struct wc_launcher launcher;
 	struct wc_replies *replies;
 	struct wc_stack *stack;
+	struct wc_pending *pending;
+	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;
 	uint32_t agents_started;
+	atomic_uint agents_done; /* that have nothing more to do: the node is stopping */
 	atomic_bool stopping;
 };
 

@@ -2,7 +2,9 @@
 /* options.c - the daemon's command line. One table describes every option; help is printed from it. */
 #include "user/options.h"
 
+#include "bpf/policies.h"
 #include "bpf/proto.h"
+#include "user/umem.h"
 #include "user/version.h"
 
 #include <ctype.h>
@@ -28,6 +30,21 @@ struct wc_option {
 	const char *help;
 };
 
+const char *const wc_policy_names[] = {
+#define WC_POLICY(name, binding, service, text) #name,
+#include "bpf/policy/table.h"
+#undef WC_POLICY
+	NULL,
+};
+const char *const wc_policy_texts[] = {
+#define WC_POLICY(name, binding, service, text) text,
+#include "bpf/policy/table.h"
+#undef WC_POLICY
+	NULL,
+};
+const char *const wc_order_names[] = { "local", "pack", "spread", NULL };
+const char *const wc_prefer_names[] = { "warm", "shard", NULL };
+static const char *const switches[] = { "off", "on", NULL };
 static const char *const datapaths[] = { "kernel", "user", NULL };
 static const char *const modes[] = { "auto", "native", "generic", NULL };
 
@@ -40,7 +57,8 @@ static const struct wc_option option_table[] = {
 	{ "datapath", OPTION_CHOICE, FIELD(datapath), 0, 0, datapaths, "kernel|user",
 	  "kernel: XDP and AF_XDP; user: plain UDP sockets, no BPF (default kernel)" },
 	{ "cores", OPTION_TEXT, 0, 0, 0, 0, NULL, "LIST",
-	  "CPUs of the worker cores, like 0-3,6; one CPU may be listed more than once (default: all allowed CPUs)" },
+	  "CPUs of the worker cores, like 0-3,6; a CPU may be there more than once, 0-1*32 is 64 cores on two CPUs "
+	  "(default: all allowed CPUs)" },
 	{ "port", OPTION_NUMBER, FIELD(port), 1, 65535, NULL, "N", "UDP port of invocation packets (default 4750)" },
 	{ "xdp-mode", OPTION_CHOICE, FIELD(xdp_mode), 0, 0, modes, "auto|native|generic",
 	  "how to attach; auto takes native where the device has it (default auto)" },
@@ -48,6 +66,24 @@ static const struct wc_option option_table[] = {
 	  "invocations that may wait for a core, per receive queue (default 4096)" },
 	{ "poll-us", OPTION_TEXT, 0, 0, 0, 0, NULL, "N|auto",
 	  "an idle agent polls this many microseconds before it blocks, 0..1000000; auto adapts (default auto)" },
+	{ "policy", OPTION_CHOICE, FIELD(policy), 0, 0, wc_policy_names, "NAME",
+	  "which core gets an invocation: central (default), or a baseline: ll_ps, jsq2, random, hash, rss, pack" },
+	{ "order", OPTION_CHOICE, FIELD(order), 0, 0, wc_order_names, "local|pack|spread",
+	  "free cores are taken: the CPU that received the packet first, the lowest first, or in turn (default local)" },
+	{ "prefer", OPTION_CHOICE, FIELD(prefer), 0, 0, wc_prefer_names, "warm|shard",
+	  "a warm core of another shard, or any core of the own shard, comes first (default warm)" },
+	{ "fair-at", OPTION_NUMBER, FIELD(fair_at), 0, 1000000, NULL, "N",
+	  "when more than N invocations wait, functions take turns (default 4 times the cores)" },
+	{ "core-queue", OPTION_NUMBER, FIELD(core_queue), 1, WC_CORE_QUEUE_MAX, NULL, "N",
+	  "policies that bind early: invocations that one core may have (default 128)" },
+	{ "pack-slots", OPTION_NUMBER, FIELD(pack_slots), 1, WC_LANES_MAX - 1, NULL, "N",
+	  "policy pack: invocations that a core gets before the next one is used (default 4)" },
+	{ "cores-min", OPTION_NUMBER, FIELD(cores_min), 0, WC_CORES_MAX, NULL, "N",
+	  "give idle cores back to the host, but keep N; 0 keeps all (default 0)" },
+	{ "idle-ms", OPTION_NUMBER, FIELD(idle_ms), 1, 3600000, NULL, "N",
+	  "how long a core idles before it is given back (default 1000)" },
+	{ "move", OPTION_CHOICE, FIELD(move_instances), 0, 0, switches, "on|off",
+	  "an idle instance moves to another core rather than that core starting a new one (default on)" },
 	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
 	  "let native functions that are deployed as trusted run inside the agent thread" },
 	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
@@ -101,17 +137,23 @@ int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_
 	if (sched_getaffinity(0, sizeof(allowed), &allowed))
 		return wc_fail(fault, errno, "cannot read the CPUs this process may use: %s", strerror(errno));
 	while (*at) {
-		unsigned long first, last;
+		unsigned long first, last, times = 1;
 		char *end;
 
 		if (!isdigit((unsigned char)*at))
-			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6", text);
+			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6 or 0-1*32", text);
 		first = last = strtoul(at, &end, 10);
 		if (*end == '-' && isdigit((unsigned char)end[1]))
 			last = strtoul(end + 1, &end, 10);
-		if ((*end && *end != ',') || (*end == ',' && !end[1]) || last < first)
-			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6", text);
-		for (unsigned long cpu = first; cpu <= last; cpu++) {
+		if (*end == '*' && isdigit((unsigned char)end[1]))
+			times = strtoul(end + 1, &end, 10);
+		if ((*end && *end != ',') || (*end == ',' && !end[1]) || last < first || !times || times > max)
+			return wc_fail(fault, EINVAL, "--cores %s: expected a list like 0-3,6 or 0-1*32", text);
+		if (last >= CPU_SETSIZE) /* before the arithmetic, which could wrap around */
+			return wc_fail(fault, EINVAL, "--cores %s: CPU %lu is not one this process may use", text,
+				       last);
+		for (unsigned long i = 0, cpu; i < times * (last - first + 1); i++) {
+			cpu = first + i % (last - first + 1);
 			if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed))
 				return wc_fail(fault, EINVAL, "--cores %s: CPU %lu is not one this process may use",
 					       text, cpu);
@@ -138,6 +180,18 @@ static int default_cpus(struct wc_options *options, struct wc_fault *fault)
 		if (CPU_ISSET(cpu, &allowed))
 			options->cpus[options->core_count++] = (uint16_t)cpu;
 	return 0;
+}
+
+static int fail_choice(const struct wc_option *option, const char *value, struct wc_fault *fault)
+{
+	char names[128] = "";
+	size_t at = 0;
+
+	if (strchr(option->argument, '|'))
+		return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, option->argument);
+	for (int i = 0; option->choices[i] && at < sizeof(names); i++)
+		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? "|" : "", option->choices[i]);
+	return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, names);
 }
 
 static int apply(struct wc_options *options, const struct wc_option *option, const char *value, struct wc_fault *fault)
@@ -179,11 +233,14 @@ static int apply(struct wc_options *options, const struct wc_option *option, con
 	case OPTION_CHOICE:
 		for (int i = 0; option->choices[i]; i++) {
 			if (!strcmp(option->choices[i], value)) {
-				*(int *)field = i;
+				if (option->size == 1)
+					*(bool *)field = i;
+				else
+					*(int *)field = i;
 				return 0;
 			}
 		}
-		return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, option->argument);
+		return fail_choice(option, value, fault);
 	}
 	return -EINVAL;
 }
@@ -207,6 +264,11 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->port = WC_PORT_DEFAULT;
 	options->pending_max = 4096;
 	options->poll_us = WC_POLL_AUTO;
+	options->core_queue = 128;
+	options->pack_slots = 4;
+	options->fair_at = UINT32_MAX;
+	options->idle_ms = 1000;
+	options->move_instances = true;
 
 	for (int i = 1; i < argc; i++) {
 		const struct wc_option *option = NULL;
@@ -252,6 +314,11 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 		if (error)
 			return error;
 	}
+	if (options->fair_at == UINT32_MAX)
+		options->fair_at = 4 * options->core_count;
+	if (options->cores_min > options->core_count)
+		return wc_fail(fault, EINVAL, "--cores-min %u: there are only %u worker cores", options->cores_min,
+			       options->core_count);
 	if (!options->state_dir[0])
 		snprintf(options->state_dir, sizeof(options->state_dir), "/var/lib/warmcore/%s", options->name);
 	if (options->state_dir[0] != '/')

@@ -33,6 +33,15 @@ struct wc_options {
 	uint16_t port;
 	uint32_t pending_max; /* invocations a shard's pending queue holds */
 	uint32_t poll_us;     /* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
+	uint32_t policy;      /* enum wc_policy */
+	uint32_t order;	      /* enum wc_order */
+	uint32_t prefer;      /* enum wc_prefer */
+	uint32_t core_queue;  /* early binding: invocations bound to one core */
+	uint32_t pack_slots;  /* policy pack */
+	uint32_t fair_at;     /* more than this many waiting: functions take turns */
+	uint32_t cores_min;   /* cores that are never given back to the host; 0 = all */
+	uint32_t idle_ms;     /* a core that idled this long is given back */
+	bool move_instances;  /* an idle instance may move to another core */
 	bool allow_trusted;
 	bool clean; /* remove what a killed daemon of this name left, then exit */
 	char state_dir[256];
@@ -43,7 +52,13 @@ struct wc_options {
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */
 int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault);
 
-/* "0-3,7,7" -> cpus. Checks against the CPUs this process may use. */
+/* Names of policies, orders and preferences, NULL at the end; the index is the number. */
+extern const char *const wc_policy_names[];
+extern const char *const wc_policy_texts[];
+extern const char *const wc_order_names[];
+extern const char *const wc_prefer_names[];
+
+/* "0-3,7,7" or "0-1*32" -> cpus. Checks against the CPUs this process may use. */
 int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault);
 
 #endif

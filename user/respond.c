@@ -2,6 +2,7 @@
 /* respond.c - packets at the agent: from a received frame to a job, and from a result to the frame or datagram of the answer. */
 #include "bpf/answer.h"
 #include "user/agent_internal.h"
+#include "user/clock.h"
 #include "user/stack.h"
 
 #include <string.h>
@@ -62,42 +63,55 @@ static void identify(const struct wc_packet *packet, struct wc_job *job)
 	job->id.request_id = be64toh(packet->header->request_id);
 }
 
-bool wc_job_from_frame(struct wc_agent *agent, const struct wc_frame *frame, struct wc_job *job)
+bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struct wc_job *job)
 {
 	struct wc_cursor cursor = { .pos = frame->data, .end = frame->data + frame->len };
-	struct wc_tables *tables = &agent->node->tables;
 	struct wc_packet packet;
 
+	job->owned_elsewhere = false;
+	job->next = NULL;
 	/* The XDP program has checked all of this; but a frame is never trusted twice for the price of a few compares. */
 	if (wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP || packet.body_len < WC_HEADER_LEN ||
 	    !WC_TAKE(&cursor, &packet.header, WC_HEADER_LEN) ||
-	    (uint8_t *)packet.header + packet.body_len > (uint8_t *)cursor.end) {
-		agent->counters.bad_checksum++;
+	    (uint8_t *)packet.header + packet.body_len > (uint8_t *)cursor.end)
 		return false;
-	}
 	job->frame = *frame;
 	job->arrival = packet.header->tail.node.arrival_ns;
 	job->seen = packet.header->tail.node.seen;
 	job->shard = packet.header->tail.node.shard;
 	job->how = packet.header->tail.node.how;
+	if (!(job->how & WC_HOW_STAMPED))
+		job->arrival = wc_now();
+	job->timed = packet.header->flags & htons(WC_FLAG_TIMED);
 	job->function_id = ntohl(packet.header->function_id);
 	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload_len = packet.body_len - WC_HEADER_LEN;
 	job->payload = (uint8_t *)packet.header + WC_HEADER_LEN;
 	identify(&packet, job);
-	job->print = wc_fingerprint(&job->id, tables->wc_config->seen_key);
+	job->print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
 	/* What the XDP program wrote into the header is not what the client's checksum covers. */
 	packet.header->core = htons(WC_CORE_ANY);
 	memset(&packet.header->tail, 0, sizeof(packet.header->tail));
 	if (checksum_ok(&packet))
 		return true;
-	wc_seen_forget(tables, &job->print, job->seen); /* the id was damaged, or its retransmission is welcome */
-	agent->counters.bad_checksum++;
+	if (job->seen != WC_NONE) /* the id was damaged, or its retransmission is welcome */
+		wc_seen_forget(&node->tables, &job->print, job->seen);
 	return false;
 }
 
+/* The kernel sends up to 32 at a call and may be short of memory: what is left goes with another call. */
+static void send_unsent(struct wc_worker *worker)
+{
+	for (int i = 0; i < 8; i++) {
+		wc_xsk_flush(worker->unsent);
+		if (xsk_prod_nb_free(&worker->unsent->tx, WC_CORE_RING) == WC_CORE_RING)
+			break;
+	}
+	worker->unsent = NULL;
+}
+
 /* Compose the answer in a send frame, out of the headers of the request. False: it does not fit, or there is no frame. */
-static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, const struct wc_answer *answer,
+static bool respond_by_frame(struct wc_worker *worker, const struct wc_job *job, const struct wc_answer *answer,
 			     const void *payload, struct wc_header *ret_header)
 {
 	struct wc_cursor cursor = { .pos = job->frame.data, .end = job->frame.data + job->frame.len };
@@ -112,15 +126,15 @@ static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, c
 		return false;
 	head = (uint32_t)((uint8_t *)cursor.pos - job->frame.data);
 	if (head + body_len > WC_FRAME_SIZE ||
-	    (packet.version == 4 ? WC_IP4_LEN : WC_IP6_LEN) + WC_UDP_LEN + body_len > agent->node->mtu)
+	    (packet.version == 4 ? WC_IP4_LEN : WC_IP6_LEN) + WC_UDP_LEN + body_len > worker->node->mtu)
 		return false;
-	xsk = wc_umem_socket(agent->node->umem, job->shard, agent->core);
-	if (agent->unsent && agent->unsent != xsk)
-		wc_agent_flush(agent);
-	data = wc_queue_send_frame(xsk->queue, agent->core, &addr);
+	xsk = wc_umem_socket(worker->node->umem, job->shard, worker->core);
+	if (worker->unsent && worker->unsent != xsk)
+		send_unsent(worker);
+	data = wc_queue_send_frame(xsk->queue, worker->core, &addr);
 	if (!data) {
 		wc_xsk_flush(xsk); /* perhaps some came back */
-		data = wc_queue_send_frame(xsk->queue, agent->core, &addr);
+		data = wc_queue_send_frame(xsk->queue, worker->core, &addr);
 	}
 	if (!data)
 		return false;
@@ -139,21 +153,45 @@ static bool respond_by_frame(struct wc_agent *agent, const struct wc_job *job, c
 	wc_answer_checksum(&packet, sum_bytes((const uint8_t *)packet.header, body_len, 0), body_len);
 	*ret_header = *packet.header;
 	if (wc_xsk_send(xsk, addr, head + body_len)) {
-		agent->unsent = xsk;
+		worker->unsent = xsk;
 		return true;
 	}
 	wc_queue_cancel(xsk->queue, addr);
 	return false;
 }
 
-void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const struct wc_response *response)
+/* Lanes share the send frames and rings of their core. */
+static void lock_sending(struct wc_worker *worker)
 {
-	struct wc_node *node = agent->node;
+	if (worker->agent->lanes)
+		pthread_mutex_lock(&worker->agent->sending);
+}
+
+static void unlock_sending(struct wc_worker *worker)
+{
+	if (worker->agent->lanes)
+		pthread_mutex_unlock(&worker->agent->sending);
+}
+
+static bool respond_locked(struct wc_worker *worker, const struct wc_job *job, const struct wc_answer *answer,
+			   const void *payload, struct wc_header *ret_header)
+{
+	bool done;
+
+	lock_sending(worker);
+	done = respond_by_frame(worker, job, answer, payload, ret_header);
+	unlock_sending(worker);
+	return done;
+}
+
+void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response)
+{
+	struct wc_node *node = worker->node;
 	struct wc_answer answer = {
 		.type = response->type,
-		.flags = response->flags,
+		.flags = (uint16_t)(response->flags | (job->timed ? WC_FLAG_TIMED : 0)),
 		.code = response->code,
-		.core = (uint16_t)agent->core,
+		.core = (uint16_t)worker->core,
 		.payload_len = response->payload_len,
 		.tail = { response->wait_ns, response->service_ns },
 	};
@@ -163,46 +201,60 @@ void wc_agent_respond(struct wc_agent *agent, const struct wc_job *job, const st
 		.function_id = htonl(job->function_id),
 	};
 
-	if (job->frame.data && respond_by_frame(agent, job, &answer, response->payload, &header)) {
+	if (job->frame.data && respond_locked(worker, job, &answer, response->payload, &header)) {
 		wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload,
 				response->payload_len);
 		return;
 	}
 	wc_answer_header(&header, &answer);
 	wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload, response->payload_len);
-	wc_agent_flush(agent); /* one at a time */
-	agent->staged->to = job->id;
-	agent->staged->local = job->local;
-	agent->staged->header = header;
+	wc_worker_flush(worker); /* one at a time */
+	worker->staged->to = job->id;
+	worker->staged->local = job->local;
+	worker->staged->header = header;
 	if (response->payload_len)
-		memcpy(agent->staged->payload, response->payload, response->payload_len);
-	agent->staged_len = WC_HEADER_LEN + response->payload_len;
+		memcpy(worker->staged->payload, response->payload, response->payload_len);
+	worker->staged_len = WC_HEADER_LEN + response->payload_len;
 }
 
-static void flush_staged(struct wc_agent *agent)
+static void flush_staged(struct wc_worker *worker)
 {
-	struct wc_datagram *staged = agent->staged;
-	uint32_t payload_len = agent->staged_len - WC_HEADER_LEN;
+	struct wc_datagram *staged = worker->staged;
+	uint32_t payload_len = worker->staged_len - WC_HEADER_LEN;
 
-	agent->staged_len = 0;
-	if (wc_stack_send(agent->node->stack, &staged->to, &staged->local, &staged->header, staged->payload,
+	worker->staged_len = 0;
+	if (wc_stack_send(worker->node->stack, &staged->to, &staged->local, &staged->header, staged->payload,
 			  payload_len))
-		agent->counters.replies_failed++;
+		worker->counters.replies_failed++;
 	else
-		agent->counters.replies_slow++;
+		worker->counters.replies_slow++;
 }
 
-void wc_agent_flush(struct wc_agent *agent)
+void wc_worker_flush(struct wc_worker *worker)
 {
-	if (agent->staged_len)
-		flush_staged(agent);
-	if (!agent->unsent)
+	if (worker->staged_len)
+		flush_staged(worker);
+	if (!worker->unsent)
 		return;
-	/* The kernel sends up to 32 at a call and may be short of memory: what is left goes with another call. */
-	for (int i = 0; i < 8; i++) {
-		wc_xsk_flush(agent->unsent);
-		if (xsk_prod_nb_free(&agent->unsent->tx, WC_CORE_RING) == WC_CORE_RING)
-			break;
-	}
-	agent->unsent = NULL;
+	lock_sending(worker);
+	send_unsent(worker);
+	unlock_sending(worker);
+}
+
+void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job)
+{
+	size_t len = wc_replies_find(worker->node->replies, &job->print, worker->buffer);
+	struct wc_header header;
+
+	worker->counters.retransmits++;
+	if (len < sizeof(header))
+		return; /* still running, or too old: nothing, never a second run */
+	memcpy(&header, worker->buffer, sizeof(header));
+	header.flags |= htons(WC_FLAG_CACHED);
+	wc_worker_flush(worker); /* one at a time */
+	worker->staged->to = job->id;
+	worker->staged->local = job->local;
+	worker->staged->header = header;
+	memcpy(worker->staged->payload, worker->buffer + sizeof(header), len - sizeof(header));
+	worker->staged_len = (uint32_t)len;
 }

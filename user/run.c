@@ -1,126 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* run.c - run one job: find or start an instance, invoke it, turn what happened into an answer, keep the warm tags. */
+/* run.c - run one job: find or start an instance, invoke it, turn what happened into an answer, and take it off the counts. */
 #include "user/agent_internal.h"
 
 #include "user/clock.h"
-#include "user/log.h"
+#include "user/pending.h"
 
+#include <stdlib.h>
 #include <string.h>
-
-/* --- warm tags --- */
-
-/* The core's list: functions with an idle instance here, most recently used first. */
-static void tag_core(struct wc_agent *agent)
-{
-	struct wc_instance *instance = agent->instances;
-
-	for (uint32_t i = 0; i < WC_WARM_MAX; i++) {
-		WC_WRITE(agent->entry->warm[i], instance ? instance->fn->id : 0);
-		if (instance)
-			instance = instance->next;
-	}
-}
-
-/* The function's list: this core to the front. Agents race here; the list is a hint and every reader checks. */
-static void tag_function(struct wc_agent *agent, uint32_t function_id)
-{
-	struct wc_function *entry = wc_functions_at(&agent->node->tables, WC_FUNCTION_SLOT(function_id));
-	uint16_t mine = (uint16_t)(agent->core + 1), carry = mine, was;
-
-	if (!entry || WC_READ(entry->warm[0]) == mine)
-		return;
-	for (int i = 0; i < WC_WARM_MAX && carry; i++) {
-		was = WC_READ(entry->warm[i]);
-		WC_WRITE(entry->warm[i], carry);
-		carry = was == mine ? 0 : was;
-	}
-}
-
-static void untag_function(struct wc_agent *agent, uint32_t function_id)
-{
-	struct wc_function *entry = wc_functions_at(&agent->node->tables, WC_FUNCTION_SLOT(function_id));
-	uint16_t mine = (uint16_t)(agent->core + 1);
-	int to = 0;
-
-	for (int i = 0; entry && i < WC_WARM_MAX; i++) {
-		uint16_t core = WC_READ(entry->warm[i]);
-
-		if (core != mine)
-			WC_WRITE(entry->warm[to++], core);
-	}
-	while (entry && to < WC_WARM_MAX)
-		WC_WRITE(entry->warm[to++], 0);
-}
-
-/* --- instances of this agent --- */
-
-static void unlink_instance(struct wc_agent *agent, struct wc_instance *instance)
-{
-	struct wc_instance **link = &agent->instances;
-
-	while (*link && *link != instance)
-		link = &(*link)->next;
-	if (*link) {
-		*link = instance->next;
-		agent->instance_count--;
-	}
-}
-
-static void link_first(struct wc_agent *agent, struct wc_instance *instance)
-{
-	instance->next = agent->instances;
-	agent->instances = instance;
-	agent->instance_count++;
-}
-
-static void discard(struct wc_agent *agent, struct wc_instance *instance)
-{
-	untag_function(agent, instance->fn->id);
-	unlink_instance(agent, instance);
-	wc_instance_stop(instance);
-	tag_core(agent);
-}
-
-void wc_agent_sweep(struct wc_agent *agent, bool all)
-{
-	struct wc_instance *instance = agent->instances, *next;
-
-	for (; instance; instance = next) {
-		next = instance->next;
-		if (all || atomic_load(&instance->fn->stale) || wc_instance_dead(instance) ||
-		    agent->instance_count > WC_INSTANCES_PER_CORE)
-			discard(agent, instance);
-	}
-}
-
-/* An idle instance with exactly this version of the function. */
-static struct wc_instance *find_warm(struct wc_agent *agent, const struct wc_fn *fn)
-{
-	struct wc_instance *instance = agent->instances, *next;
-
-	for (; instance; instance = next) {
-		next = instance->next;
-		if (wc_instance_dead(instance)) {
-			discard(agent, instance);
-			continue;
-		}
-		if (instance->fn == fn)
-			return instance;
-	}
-	return NULL;
-}
-
-static void make_room(struct wc_agent *agent)
-{
-	while (agent->instance_count >= WC_INSTANCES_PER_CORE) {
-		struct wc_instance *last = agent->instances;
-
-		while (last->next)
-			last = last->next;
-		discard(agent, last);
-		agent->counters.evictions++;
-	}
-}
 
 /* --- answers --- */
 
@@ -136,7 +22,7 @@ static const struct {
 };
 
 /* An ERROR with an error object of the node's own. */
-static void respond_error(struct wc_agent *agent, const struct wc_job *job, uint16_t code, const char *type,
+static void respond_error(struct wc_worker *worker, const struct wc_job *job, uint16_t code, const char *type,
 			  const char *text, uint64_t wait_ns, uint64_t service_ns)
 {
 	struct wc_response response = {
@@ -154,30 +40,30 @@ static void respond_error(struct wc_agent *agent, const struct wc_job *job, uint
 		response.payload = body;
 		response.payload_len = (uint32_t)len;
 	}
-	agent->counters.errors++;
-	wc_agent_respond(agent, job, &response);
+	worker->counters.errors++;
+	wc_worker_respond(worker, job, &response);
 }
 
 /* Everything that keeps a job from being run. True: it was answered. */
-static bool refuse(struct wc_agent *agent, const struct wc_job *job, const struct wc_fn *fn, uint64_t now)
+static bool refuse(struct wc_worker *worker, const struct wc_job *job, const struct wc_fn *fn, uint64_t now)
 {
 	uint64_t waited = now > job->arrival ? now - job->arrival : 0;
 
 	if (!fn)
-		respond_error(agent, job, WC_CODE_REMOVED, "Node.FunctionRemoved",
+		respond_error(worker, job, WC_CODE_REMOVED, "Node.FunctionRemoved",
 			      "the function was removed while the invocation waited", waited, 0);
-	else if (atomic_load(&agent->node->stopping))
-		respond_error(agent, job, WC_CODE_SHUTDOWN, "Node.Shutdown", "the node is shutting down", waited, 0);
+	else if (atomic_load(&worker->node->stopping))
+		respond_error(worker, job, WC_CODE_SHUTDOWN, "Node.Shutdown", "the node is shutting down", waited, 0);
 	else if (job->deadline_us && waited > job->deadline_us * WC_US) {
-		agent->counters.deadline_missed++;
-		respond_error(agent, job, WC_CODE_DEADLINE, "Node.DeadlineExceeded",
+		worker->counters.deadline_missed++;
+		respond_error(worker, job, WC_CODE_DEADLINE, "Node.DeadlineExceeded",
 			      "the deadline passed before a core was free", waited, 0);
 	} else
 		return false;
 	return true;
 }
 
-static void respond_result(struct wc_agent *agent, const struct wc_job *job, const struct wc_result *result,
+static void respond_result(struct wc_worker *worker, const struct wc_job *job, const struct wc_result *result,
 			   bool init_error, bool warm, uint64_t wait_ns, uint64_t service_ns)
 {
 	struct wc_response response = {
@@ -191,39 +77,38 @@ static void respond_result(struct wc_agent *agent, const struct wc_job *job, con
 	};
 
 	if (result->failure != WC_FAILURE_NONE) {
-		respond_error(agent, job, failure_table[result->failure].code, failure_table[result->failure].type,
+		respond_error(worker, job, failure_table[result->failure].code, failure_table[result->failure].type,
 			      result->text, wait_ns, service_ns);
 		return;
 	}
 	if (init_error || result->kind != WC_CHANNEL_REPLY) {
 		response.type = WC_TYPE_ERROR;
 		response.code = init_error ? WC_CODE_INIT : WC_CODE_FUNCTION;
-		agent->counters.errors++;
+		worker->counters.errors++;
 	} else if (result->flags & WC_CHANNEL_FLAG_BINARY) {
 		response.flags |= WC_FLAG_BINARY;
 	}
-	wc_agent_respond(agent, job, &response);
+	wc_worker_respond(worker, job, &response);
 }
 
 /* --- running --- */
 
 /* Before the id is marked as started, cold start included: whatever moment the daemon dies, the client can be told. */
-static void mark_running(struct wc_agent *agent, const struct wc_job *job)
+static void mark_running(struct wc_worker *worker, const struct wc_job *job)
 {
-	struct wc_core *entry = agent->entry;
+	struct wc_run *run = worker->run;
 
-	entry->function_id = job->function_id;
-	entry->seen = job->seen;
-	entry->request_id = job->id.request_id;
-	memcpy(entry->client, job->id.client, sizeof(entry->client));
-	entry->client_port = job->id.client_port;
-	entry->pid = 0;
-	WC_WRITE(entry->state, WC_CORE_RUNNING);
+	run->pid = 0;
+	run->request_id = job->id.request_id;
+	memcpy(run->client, job->id.client, sizeof(run->client));
+	run->client_port = job->id.client_port;
+	run->started_ns = wc_now();
+	WC_WRITE(run->function_id, job->function_id);
 }
 
-static void run_trusted(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
+static void run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
-	uint64_t start = wc_now();
+	uint64_t start = wc_now(), end;
 	struct wc_call call = {
 		.payload = job->payload,
 		.length = job->payload_len,
@@ -233,94 +118,141 @@ static void run_trusted(struct wc_agent *agent, const struct wc_job *job, struct
 	struct wc_result result;
 	bool loaded;
 
-	wc_trusted_call(fn, &call, agent->buffer, WC_CHANNEL_CAPACITY, &loaded, &result);
+	wc_trusted_call(fn, &call, worker->buffer, WC_CHANNEL_CAPACITY, &loaded, &result);
+	end = wc_now();
 	if (loaded) {
-		agent->counters.cold_starts++;
+		worker->counters.cold_starts++;
 		atomic_fetch_add(&fn->cold_starts, 1);
 	}
 	if (result.kind == WC_CHANNEL_ERROR || result.failure)
 		atomic_fetch_add(&fn->errors, 1);
-	respond_result(agent, job, &result, false, !loaded, start - job->arrival, wc_now() - start);
-	tag_function(agent, fn->id);
+	respond_result(worker, job, &result, false, !loaded, start - job->arrival, end - start);
+	wc_pending_learn(worker->node, fn->id, end - start);
+	wc_pool_tag(&worker->agent->pool, fn);
 }
 
-/* A new instance, or NULL: then the job was answered. */
-static struct wc_instance *cold_start(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
+/*
+ * An instance for the job: an idle one of this core, else one that idles on another core and moves here (microseconds, where a
+ * cold start takes milliseconds), else a new one. NULL: then the job was answered.
+ */
+static struct wc_instance *get_instance(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn,
+					bool *ret_warm)
 {
-	struct wc_instance *instance;
+	struct wc_instance *instance = wc_pool_take(&worker->agent->pool, fn);
 	struct wc_result result;
 
-	make_room(agent);
-	agent->counters.cold_starts++;
-	atomic_fetch_add(&fn->cold_starts, 1);
-	instance = wc_instance_start(&agent->node->launcher, fn, agent->core, agent->cpu, agent->buffer, &result);
+	*ret_warm = true;
+	if (instance)
+		return instance;
+	if (worker->node->options.move_instances)
+		instance = wc_agents_rob(worker->node, fn, worker->core);
 	if (instance) {
-		link_first(agent, instance);
+		wc_instance_move(instance, worker->core, worker->agent->cpu);
+		worker->counters.moves++;
 		return instance;
 	}
+	*ret_warm = false;
+	worker->counters.cold_starts++;
+	atomic_fetch_add(&fn->cold_starts, 1);
+	instance = wc_instance_start(&worker->node->launcher, fn, worker->core, worker->agent->cpu, worker->buffer,
+				     &result);
+	if (instance)
+		return instance;
 	atomic_fetch_add(&fn->errors, 1);
-	respond_result(agent, job, &result, true, false, wc_now() - job->arrival, 0);
+	respond_result(worker, job, &result, true, false, wc_now() - job->arrival, 0);
 	return NULL;
 }
 
-static void run_in_process(struct wc_agent *agent, const struct wc_job *job, struct wc_fn *fn)
+static void run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
-	struct wc_instance *instance = find_warm(agent, fn);
-	bool warm = instance != NULL;
+	struct wc_pool *pool = &worker->agent->pool;
+	struct wc_instance *instance;
 	struct wc_result result;
 	struct wc_call call = {
 		.payload = job->payload,
 		.length = job->payload_len,
 		.request_id = job->id.request_id,
 	};
-	uint64_t start;
+	uint64_t start, end;
+	bool warm;
 
-	if (instance && instance != agent->instances) {
-		unlink_instance(agent, instance);
-		link_first(agent, instance);
-	}
 	for (;;) {
-		if (!instance)
-			instance = cold_start(agent, job, fn);
+		instance = get_instance(worker, job, fn, &warm);
 		if (!instance)
 			return;
-		agent->entry->pid = (uint32_t)instance->pid;
+		worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
+		if (!warm &&
+		    refuse(worker, job, fn, start)) { /* the start took too long; the instance is good for others */
+			wc_pool_put(pool, instance);
+			return;
+		}
 		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
-		wc_instance_invoke(instance, &call, agent->buffer, &result);
+		wc_instance_invoke(instance, &call, worker->buffer, &result);
 		if (!warm || !result.untouched)
 			break;
 		/* It was killed while idle, a moment before: the function has not run. */
-		discard(agent, instance);
-		instance = NULL;
-		warm = false;
+		wc_pool_discard(pool, instance);
 	}
+	end = wc_now();
 	if (result.failure || result.kind == WC_CHANNEL_ERROR)
 		atomic_fetch_add(&fn->errors, 1);
-	respond_result(agent, job, &result, false, warm, start - job->arrival, wc_now() - start);
-	if (result.failure != WC_FAILURE_NONE) {
-		discard(agent, instance);
-		return;
-	}
-	if (agent->entry->warm[0] != fn->id)
-		tag_core(agent);
-	tag_function(agent, fn->id);
+	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
+	wc_pending_learn(worker->node, fn->id, end - start);
+	if (result.failure != WC_FAILURE_NONE)
+		wc_pool_discard(pool, instance);
+	else
+		wc_pool_put(pool, instance);
 }
 
-void wc_agent_run(struct wc_agent *agent, struct wc_job *job)
+void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
-	struct wc_fn *fn = wc_functions_get(agent->node->functions, job->function_id);
-	bool may = !refuse(agent, job, fn, wc_now());
+	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
+	enum wc_seen_result seen = WC_SEEN_AGAIN;
 
-	if (may)
-		mark_running(agent, job);
-	if (may && wc_seen_begin(&agent->node->tables, &job->print, job->seen)) {
-		agent->counters.invocations++;
-		atomic_fetch_add(&fn->invocations, 1);
-		if (fn->manifest.trusted && agent->node->options.allow_trusted)
-			run_trusted(agent, job, fn);
-		else
-			run_in_process(agent, job, fn); /* also what an earlier, more trusting node left deployed */
+	/* A retransmission of what runs or has run must not be told that it was not run. */
+	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
+		if (refuse(worker, job, fn, wc_now())) {
+			wc_fn_put(fn);
+			return;
+		}
+		mark_running(worker, job);
+		seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
 	}
+	if (seen == WC_SEEN_NEW) {
+		worker->counters.invocations++;
+		atomic_fetch_add(&fn->invocations, 1);
+		if (fn->manifest.trusted && worker->node->options.allow_trusted)
+			run_trusted(worker, job, fn);
+		else
+			run_in_process(worker, job, fn); /* also what an earlier, more trusting node left deployed */
+	} else if (seen == WC_SEEN_AGAIN) {
+		wc_worker_resend(worker, job);
+	}
+	WC_WRITE(worker->run->function_id, 0);
 	wc_fn_put(fn);
+}
+
+void wc_worker_account(struct wc_worker *worker, const struct wc_job *job)
+{
+	struct wc_tables *tables = &worker->node->tables;
+	struct wc_function *entry = wc_functions_at(tables, WC_FUNCTION_SLOT(job->function_id));
+
+	if (job->how & WC_HOW_COUNTED && entry) {
+		wc_run_end(entry);
+		if (WC_READ(entry->waiting))
+			wc_pending_changed(worker->node);
+	}
+	if (job->how & WC_HOW_EARLY) {
+		wc_fetch_add(&worker->agent->entry->queued, -1U);
+		wc_fetch_add(&tables->wc_shards[job->shard].early_out, 1);
+	}
+}
+
+void wc_job_free(struct wc_job *job)
+{
+	if (job->frame.data)
+		wc_frame_release(&job->frame);
+	if (!job->owned_elsewhere)
+		free(job);
 }

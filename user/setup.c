@@ -202,17 +202,20 @@ int wc_setup_plain_tables(struct wc_node *node, struct wc_fault *fault)
 	struct wc_tables *tables = &node->tables;
 
 	tables->wc_config_max = 1;
-	tables->wc_shards_max = node->shard_count;
+	tables->wc_top_max = 1;
+	tables->wc_shards_max = WC_QUEUES_MAX;
+	tables->wc_steals_max = WC_SHARDS_MAX;
 	tables->wc_cores_max = node->options.core_count;
+	tables->wc_runs_max = node->options.core_count * WC_LANES_MAX;
 	tables->wc_functions_max = WC_FUNCTIONS_MAX;
+	tables->wc_tags_max = WC_TAGS_MAX;
 	tables->wc_seen_max = WC_SEEN_SETS;
-	tables->wc_config = table_new(sizeof(*tables->wc_config));
-	tables->wc_shards = table_new(tables->wc_shards_max * sizeof(*tables->wc_shards));
-	tables->wc_cores = table_new(tables->wc_cores_max * sizeof(*tables->wc_cores));
-	tables->wc_functions = table_new(tables->wc_functions_max * sizeof(*tables->wc_functions));
-	tables->wc_seen = table_new(tables->wc_seen_max * sizeof(*tables->wc_seen));
-	if (!tables->wc_config || !tables->wc_shards || !tables->wc_cores || !tables->wc_functions || !tables->wc_seen)
+#define NEW_TABLE(name, type)                                                                                          \
+	tables->name = table_new(tables->name##_max * sizeof(*tables->name));                                          \
+	if (!tables->name)                                                                                             \
 		return wc_fail(fault, ENOMEM, "out of memory for the tables");
+	WC_TABLES_EACH(NEW_TABLE)
+#undef NEW_TABLE
 	return 0;
 }
 
@@ -220,16 +223,11 @@ void wc_setup_free_tables(struct wc_node *node)
 {
 	struct wc_tables *tables = &node->tables;
 
-	if (tables->wc_config)
-		munmap(tables->wc_config, sizeof(*tables->wc_config));
-	if (tables->wc_shards)
-		munmap(tables->wc_shards, tables->wc_shards_max * sizeof(*tables->wc_shards));
-	if (tables->wc_cores)
-		munmap(tables->wc_cores, tables->wc_cores_max * sizeof(*tables->wc_cores));
-	if (tables->wc_functions)
-		munmap(tables->wc_functions, tables->wc_functions_max * sizeof(*tables->wc_functions));
-	if (tables->wc_seen)
-		munmap(tables->wc_seen, tables->wc_seen_max * sizeof(*tables->wc_seen));
+#define FREE_TABLE(name, type)                                                                                         \
+	if (tables->name)                                                                                              \
+		munmap(tables->name, tables->name##_max * sizeof(*tables->name));
+	WC_TABLES_EACH(FREE_TABLE)
+#undef FREE_TABLE
 	memset(tables, 0, sizeof(*tables));
 }
 

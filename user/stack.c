@@ -2,10 +2,11 @@
 /* stack.c - see stack.h. */
 #include "user/stack.h"
 
-#include "bpf/answer.h"
 #include "bpf/parse.h"
 #include "user/clock.h"
 #include "user/log.h"
+#include "user/pending.h"
+#include "user/scheduler.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -90,6 +91,21 @@ int wc_stack_send(struct wc_stack *stack, const struct wc_identity *to, const st
 	return sendmsg(stack->sockets[v4 ? 0 : 1], &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+void wc_stack_answer(struct wc_node *node, const struct wc_job *job, const struct wc_answer *answer,
+		     const void *payload)
+{
+	struct wc_header header = {
+		.magic = htons(WC_MAGIC),
+		.request_id = htobe64(job->id.request_id),
+		.function_id = htonl(job->function_id),
+	};
+
+	wc_answer_header(&header, answer);
+	wc_replies_keep(node->replies, &job->print, &header, sizeof(header), payload, answer->payload_len);
+	if (wc_stack_send(node->stack, &job->id, &job->local, &header, payload, answer->payload_len))
+		wc_debug("an answer could not be sent");
+}
+
 /* An answer of the node itself, header only, to the datagram that begins with `request`. */
 static void send_answer(struct wc_stack *stack, const struct datagram *datagram, const struct wc_header *request,
 			const struct wc_answer *answer)
@@ -101,13 +117,14 @@ static void send_answer(struct wc_stack *stack, const struct datagram *datagram,
 		wc_debug("an answer could not be sent");
 }
 
+/* With the reply that was kept, if it was. Still running, or too old: nothing, never a second run. */
 static void resend(struct wc_stack *stack, const struct datagram *datagram, const struct wc_fingerprint *print)
 {
 	size_t len = wc_replies_find(stack->node->replies, print, stack->reply);
 	struct wc_header header;
 
 	if (len < sizeof(header))
-		return; /* still running, or too old: nothing, never a second run */
+		return;
 	memcpy(&header, stack->reply, sizeof(header));
 	header.flags |= htons(WC_FLAG_CACHED);
 	if (wc_stack_send(stack, &datagram->id, &datagram->local, &header, stack->reply + sizeof(header),
@@ -139,47 +156,69 @@ static struct wc_job *new_job(const struct datagram *datagram, const struct wc_h
 	job->function_id = ntohl(header->function_id);
 	job->deadline_us = ntohl(header->deadline_us);
 	job->arrival = wc_now();
+	job->timed = header->flags & htons(WC_FLAG_TIMED);
 	job->payload_len = payload_len;
 	memcpy(job + 1, datagram->data + WC_HEADER_LEN, payload_len);
 	job->payload = (uint8_t *)(job + 1);
 	return job;
 }
 
+/*
+ * The id is in the window: it waits, runs, or has run; or it was announced to the pending queue, but its packet was lost on the
+ * way there. Then it may be accepted now. Should it come after all, wc_seen_begin() lets one of the two run.
+ */
+static bool was_lost(struct wc_node *node, const struct wc_fingerprint *print, uint32_t entry)
+{
+	if (wc_seen_find(&node->tables, print) & WC_SEEN_STARTED || wc_pending_holds(node, print))
+		return false;
+	wc_seen_forget(&node->tables, print, entry);
+	return true;
+}
+
 /* Decide about a sound INVOKE and act on it. Returns the outcome. */
 static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *datagram, const struct wc_header *header)
 {
 	struct wc_node *node = stack->node;
+	struct wc_config *config = node->tables.wc_config;
+	struct wc_decision decision = {
+		.request = { .id = datagram->id, .function_id = ntohl(header->function_id) },
+		.outcome = WC_OUTCOME_error_node_down,
+		.seen = WC_NONE,
+	};
 	struct wc_job *job = new_job(datagram, header);
-	struct wc_request request = { .id = datagram->id, .function_id = ntohl(header->function_id) };
-	struct wc_decision decision;
+	struct wc_fingerprint print = wc_fingerprint(&datagram->id, config->seen_key);
 
 	if (!job)
 		return WC_OUTCOME_drop_contended; /* no memory: as if it had not arrived */
-	if (!WC_READ(node->tables.wc_config->up)) {
-		free(job);
-		return WC_OUTCOME_error_node_down;
-	}
-	request.cpu = (uint32_t)sched_getcpu();
-	request.now = job->arrival;
-	wc_decide(&node->tables, node->tables.wc_config, &request, &stack->counters, &decision);
+	decision.request.cpu = (uint32_t)sched_getcpu();
+	if (wc_seen_find(&node->tables, &print) & WC_SEEN_STARTED)
+		decision.outcome = WC_OUTCOME_pass_retransmit; /* whatever has become of the function or the node */
+	else if (WC_READ(config->up))
+		wc_decide(&node->tables, config, &decision);
+	if (decision.outcome == WC_OUTCOME_pass_retransmit && decision.seen != WC_NONE &&
+	    was_lost(node, &print, decision.seen))
+		wc_decide(&node->tables, config, &decision);
 	job->seen = decision.seen;
-	job->print = decision.print;
-	job->how = decision.how;
+	job->print = print;
+	job->how = (uint16_t)(decision.how | WC_HOW_STAMPED);
 	switch (decision.outcome) {
 	case WC_OUTCOME_to_core:
+		wc_count_facts(&stack->counters, &decision);
 		wc_agent_hand_over(node, decision.core, job);
 		break;
 	case WC_OUTCOME_to_pending:
-		wc_agent_pend(node, job);
+		wc_count_facts(&stack->counters, &decision);
+		wc_pending_push(node, job);
+		wc_scheduler_wake(node);
 		break;
 	case WC_OUTCOME_pass_retransmit:
-		resend(stack, datagram, &decision.print);
+		resend(stack, datagram, &print);
 		free(job);
 		break;
 	default:
 		free(job);
 	}
-	return decision.outcome;
+	return (enum wc_outcome)decision.outcome;
 }
 
 static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, struct wc_header **ret_header)
@@ -223,9 +262,9 @@ static void serve(struct wc_stack *stack, struct datagram *datagram)
 	wc_count_outcome(&stack->counters, outcome);
 	if (!header)
 		return; /* nothing that could be answered */
-	if (outcome == WC_OUTCOME_busy_pending) {
+	if (outcome == WC_OUTCOME_busy_pending || outcome == WC_OUTCOME_busy_function) {
 		answer.type = WC_TYPE_BUSY;
-		answer.code = WC_CODE_PENDING_FULL;
+		answer.code = outcome == WC_OUTCOME_busy_pending ? WC_CODE_PENDING_FULL : WC_CODE_FUNCTION_LIMIT;
 		answer.tail[0] = stack->node->tables.wc_config->retry_after_ns;
 		send_answer(stack, datagram, header, &answer);
 		return;

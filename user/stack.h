@@ -8,6 +8,7 @@
 #ifndef WC_STACK_H
 #define WC_STACK_H
 
+#include "bpf/answer.h"
 #include "user/agent.h"
 
 int wc_stack_start(struct wc_node *node, struct wc_fault *fault);
@@ -16,6 +17,10 @@ void wc_stack_stop(struct wc_node *node);
 /* Send an answer to a client through the socket. Any thread. 0 or a negative errno. */
 int wc_stack_send(struct wc_stack *stack, const struct wc_identity *to, const struct in6_addr *local,
 		  const struct wc_header *header, const void *payload, size_t payload_len);
+
+/* Answer a job through the socket, and keep the reply for retransmissions. Any thread. */
+void wc_stack_answer(struct wc_node *node, const struct wc_job *job, const struct wc_answer *answer,
+		     const void *payload);
 
 /* The thread's dispatch counters. */
 void wc_stack_counters(const struct wc_stack *stack, struct wc_counters *ret_counters);

@@ -5,6 +5,8 @@
 #include "user/agent.h"
 #include "user/check.h"
 #include "user/clock.h"
+#include "user/pending.h"
+#include "user/scheduler.h"
 #include "user/stack.h"
 #include "user/version.h"
 #include "user/watch.h"
@@ -18,7 +20,7 @@
 
 static const char *state_name(uint32_t state)
 {
-	static const char *const names[] = { "offline", "free", "claimed", "running" };
+	static const char *const names[] = { "offline", "free", "claimed", "running", "parked" };
 
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "broken";
 }
@@ -48,13 +50,23 @@ static const char *function_name(struct wc_node *node, uint32_t id)
 	return id && entry && entry->id == id ? entry->name : "";
 }
 
+/* The function that a reserve belongs to, "" for one that is being dissolved. */
+static const char *reserve_owner(struct wc_node *node, uint16_t queue)
+{
+	for (uint32_t slot = 1; slot < node->tables.wc_functions_max; slot++)
+		if (node->tables.wc_functions[slot].id && node->tables.wc_functions[slot].reserve == queue)
+			return node->tables.wc_functions[slot].name;
+	return "";
+}
+
 static json_t *cores_json(struct wc_node *node)
 {
 	json_t *list = json_array();
 
 	for (uint32_t i = 0; i < node->tables.wc_cores_max; i++) {
 		struct wc_core *core = &node->tables.wc_cores[i];
-		json_t *warm = json_array();
+		uint16_t home = WC_READ(core->home);
+		json_t *warm = json_array(), *object;
 
 		for (uint32_t w = 0; w < WC_WARM_MAX; w++) {
 			const char *name = function_name(node, WC_READ(core->warm[w]));
@@ -62,12 +74,14 @@ static json_t *cores_json(struct wc_node *node)
 			if (*name)
 				json_array_append_new(warm, json_string(name));
 		}
-		json_array_append_new(
-			list,
-			json_pack("{s:i, s:i, s:i, s:s, s:s, s:o, s:I, s:I}", "core", (int)i, "cpu", core->cpu, "shard",
-				  core->shard, "state", state_name(WC_READ(core->state)), "function",
-				  core->state == WC_CORE_RUNNING ? function_name(node, core->function_id) : "", "warm",
-				  warm, "claims", (json_int_t)core->claims, "releases", (json_int_t)core->releases));
+		object = json_pack("{s:i, s:i, s:i, s:s, s:s, s:o, s:I, s:I, s:i}", "core", (int)i, "cpu", core->cpu,
+				   "shard", home, "state", state_name(WC_READ(core->state)), "function",
+				   core->state == WC_CORE_RUNNING ? function_name(node, core->function_id) : "", "warm",
+				   warm, "claims", (json_int_t)core->claims, "releases", (json_int_t)core->releases,
+				   "queued", (int)WC_READ(core->queued));
+		if (home >= WC_SHARDS_MAX)
+			json_object_set_new(object, "reserved_for", json_string(reserve_owner(node, home)));
+		json_array_append_new(list, object);
 	}
 	return list;
 }
@@ -78,14 +92,18 @@ static json_t *shards_json(struct wc_node *node)
 
 	for (uint32_t s = 0; s < node->shard_count; s++) {
 		struct wc_shard *shard = &node->tables.wc_shards[s];
+		json_t *steals = json_array();
 		int cores = 0, idle = 0;
 
 		for (uint32_t i = 0; i < node->tables.wc_cores_max; i++)
-			cores += node->tables.wc_cores[i].shard == s;
+			cores += WC_READ(node->tables.wc_cores[i].home) == s;
 		for (uint32_t w = 0; w < WC_WORDS_MAX; w++)
 			idle += __builtin_popcountll(shard->word[w]);
-		json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i}", "shard", (int)s, "queue",
-						      (int)shard->queue, "cores", cores, "free", idle));
+		for (uint32_t from = 0; from < node->shard_count; from++)
+			json_array_append_new(steals, json_integer((json_int_t)node->tables.wc_steals[s].from[from]));
+		json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i, s:I, s:o}", "shard", (int)s, "queue",
+						      (int)shard->queue, "cores", cores, "free", idle, "pending",
+						      (json_int_t)wc_pending_count(shard), "steals_from", steals));
 	}
 	return list;
 }
@@ -122,24 +140,73 @@ static void add_counters(struct wc_node *node, json_t *object)
 	json_object_set_new(object, "stack", dispatch_json(&stack));
 #define EACH(name) #name, (json_int_t)agents.name
 	json_object_set_new(object, "agents",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", EACH(invocations),
-				      EACH(errors), EACH(cold_starts), EACH(evictions), EACH(deadline_missed),
-				      EACH(bad_checksum), EACH(claims_lost), EACH(pending_lost), EACH(replies_slow),
-				      EACH(replies_failed), EACH(wakeups), EACH(polled)));
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+				      EACH(invocations), EACH(errors), EACH(cold_starts), EACH(evictions), EACH(moves),
+				      EACH(retransmits), EACH(deadline_missed), EACH(bad_checksum), EACH(claims_lost),
+				      EACH(pending_lost), EACH(replies_slow), EACH(replies_failed), EACH(wakeups),
+				      EACH(polled)));
 #undef EACH
+}
+
+/* The knobs that `warmcore set` turns. */
+static json_t *policy_json(const struct wc_node *node)
+{
+	const struct wc_config *config = node->tables.wc_config;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b}", "policy",
+			 wc_policy_names[config->policy], "text", wc_policy_texts[config->policy], "binding",
+			 wc_policy_binding(config->policy) == WC_BIND_EARLY ? "early" : "late", "service",
+			 wc_policy_service(config->policy) == WC_SERVE_SHARE ? "share" : "run", "order",
+			 wc_order_names[config->order], "prefer", wc_prefer_names[config->prefer], "fair_at",
+			 (int)node->options.fair_at, "core_queue", (int)config->core_queue_max, "pack_slots",
+			 (int)config->pack_slots, "cores_min", (int)node->options.cores_min, "idle_ms",
+			 (int)node->options.idle_ms, "move", node->options.move_instances);
+}
+
+static json_t *scheduler_json(const struct wc_node *node)
+{
+	struct wc_scheduler_counters counters;
+
+	wc_scheduler_counters(node, &counters);
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I}", "parked_now", (int)wc_scheduler_parked(node), "rehomed",
+			 (json_int_t)counters.rehomed, "parked", (json_int_t)counters.parked, "unparked",
+			 (json_int_t)counters.unparked, "expired", (json_int_t)counters.expired, "retry_after_ns",
+			 (json_int_t)node->tables.wc_config->retry_after_ns);
+}
+
+static json_t *tags_json(const struct wc_node *node)
+{
+	json_t *list = json_array();
+
+	for (uint32_t tag = 1; tag < node->tables.wc_tags_max; tag++) {
+		const struct wc_tag *entry = &node->tables.wc_tags[tag];
+		int cores = 0;
+
+		for (uint32_t w = 0; entry->used && w < WC_WORDS_MAX; w++)
+			cores += __builtin_popcountll(entry->word[w]);
+		if (entry->used)
+			json_array_append_new(list, json_pack("{s:s, s:i, s:i}", "tag", entry->name, "functions",
+							      (int)entry->used, "cores", cores));
+	}
+	return list;
 }
 
 json_t *wc_status(struct wc_node *node)
 {
 	json_t *object = json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "node", node_json(node), "cores", cores_json(node),
 				   "shards", shards_json(node));
-	uint64_t waiting = 0;
+	uint64_t waiting = 0, here, left, fair;
 
 	for (uint32_t s = 0; s < node->shard_count; s++)
 		waiting += wc_pending_count(&node->tables.wc_shards[s]);
+	wc_pending_counts(node, &here, &left, &fair);
 	json_object_set_new(object, "pending",
-			    json_pack("{s:I, s:I}", "now", (json_int_t)waiting, "max",
-				      (json_int_t)node->tables.wc_config->pending_max * node->shard_count));
+			    json_pack("{s:I, s:I, s:I, s:I}", "now", (json_int_t)waiting, "max",
+				      (json_int_t)node->tables.wc_config->pending_max * node->shard_count, "left",
+				      (json_int_t)left, "left_in_turn", (json_int_t)fair));
+	json_object_set_new(object, "policy", policy_json(node));
+	json_object_set_new(object, "scheduler", scheduler_json(node));
+	json_object_set_new(object, "tags", tags_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	add_counters(node, object);
 	return object;

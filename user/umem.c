@@ -2,8 +2,7 @@
 /* umem.c - see umem.h. */
 #include "user/umem.h"
 
-#include "bpf/shim.h"
-#include "bpf/tables.h"
+#include "bpf/decide.h"
 
 #include <bpf/bpf.h>
 #include <linux/if_xdp.h>
@@ -88,7 +87,7 @@ static int allocate(struct wc_queue *queue, const struct wc_umem_plan *plan)
 	if (queue->send_frames > SEND_FRAMES_MAX)
 		queue->send_frames = SEND_FRAMES_MAX;
 	/* Pending, one under way to each core, and a few that agents copy from right now. */
-	queue->receive_frames = plan->pending_max + 4 * plan->cores + 64;
+	queue->receive_frames = WC_PENDING_PLACES(plan->pending_max) + 4 * plan->cores + 64;
 	queue->send_base = (uint64_t)queue->receive_frames * WC_FRAME_SIZE;
 	frames = (uint64_t)queue->receive_frames + (uint64_t)plan->cores * queue->send_frames;
 	queue->len = frames * WC_FRAME_SIZE;
@@ -124,7 +123,8 @@ static int open_queue(struct wc_queue *queue, const struct wc_umem_plan *plan, b
 	config.comp_size = power_of_two(plan->cores * queue->send_frames);
 	error = xsk_umem__create(&queue->umem, queue->area, queue->len, &queue->fill, &queue->completion, &config);
 	if (!error)
-		error = open_socket(queue->pending, plan, queue, power_of_two(plan->pending_max), copy);
+		error = open_socket(queue->pending, plan, queue, power_of_two(WC_PENDING_PLACES(plan->pending_max)),
+				    copy);
 	for (uint32_t core = 0; !error && core < plan->cores; core++)
 		error = open_socket(&queue->sockets[core], plan, queue, WC_CORE_RING, copy);
 	if (!error)

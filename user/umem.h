@@ -22,7 +22,12 @@
 #include <xdp/xsk.h>
 
 #define WC_FRAME_SIZE 4096
-#define WC_CORE_RING 64 /* descriptors; a core has at most one request under way, the rest is slack */
+/*
+ * Descriptors of a core's socket. With late binding a core has at most one request under way; with early binding the ring is
+ * its queue, and config.core_queue_max stays below it.
+ */
+#define WC_CORE_RING 256
+#define WC_CORE_QUEUE_MAX (WC_CORE_RING - 32)
 
 struct wc_send_pool;
 

@@ -18,7 +18,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MAPPED_MAX 5
+#define MAPPED_MAX 16
 
 struct wc_xdp {
 	struct dispatch_bpf *skel;
@@ -87,6 +87,7 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 {
 	struct wc_xdp *xdp = calloc(1, sizeof(*xdp));
 	libbpf_print_fn_t print;
+	bool mapped = true;
 	int error;
 
 	if (!xdp)
@@ -99,9 +100,9 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 	xdp->skel = dispatch_bpf__open();
 	error = xdp->skel ? 0 : -errno;
 	if (!error)
-		error = bpf_map__set_max_entries(xdp->skel->maps.wc_shards, shards);
-	if (!error)
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, cores);
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_runs, cores * WC_LANES_MAX);
 	if (!error)
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, shards * cores);
 	if (!error)
@@ -118,17 +119,13 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 		goto fail;
 	}
 	memset(tables, 0, sizeof(*tables));
-	tables->wc_config = map_table(xdp, xdp->skel->maps.wc_config);
-	tables->wc_shards = map_table(xdp, xdp->skel->maps.wc_shards);
-	tables->wc_cores = map_table(xdp, xdp->skel->maps.wc_cores);
-	tables->wc_functions = map_table(xdp, xdp->skel->maps.wc_functions);
-	tables->wc_seen = map_table(xdp, xdp->skel->maps.wc_seen);
-	tables->wc_config_max = 1;
-	tables->wc_shards_max = shards;
-	tables->wc_cores_max = cores;
-	tables->wc_functions_max = WC_FUNCTIONS_MAX;
-	tables->wc_seen_max = WC_SEEN_SETS;
-	if (xdp->mapped_count != MAPPED_MAX) {
+#define MAP_TABLE(name, type)                                                                                          \
+	tables->name = map_table(xdp, xdp->skel->maps.name);                                                           \
+	tables->name##_max = bpf_map__max_entries(xdp->skel->maps.name);                                               \
+	mapped &= tables->name != NULL;
+	WC_TABLES_EACH(MAP_TABLE)
+#undef MAP_TABLE
+	if (!mapped) {
 		error = wc_fail(fault, errno, "cannot map the BPF maps into memory: %s; kernel 5.5 or later can",
 				strerror(errno));
 		goto fail;
@@ -335,20 +332,20 @@ static void *open_pinned(const char *name, const char *map, uint32_t value_size,
 	return base;
 }
 
-static void read_orphans(struct wc_legacy *legacy, const struct wc_core *cores, uint32_t count)
+static void read_orphans(struct wc_legacy *legacy, const struct wc_run *runs, uint32_t count)
 {
 	legacy->orphans = calloc(count, sizeof(*legacy->orphans));
 	for (uint32_t i = 0; legacy->orphans && i < count; i++) {
 		struct wc_orphan *orphan;
 
-		if (cores[i].state != WC_CORE_RUNNING || !cores[i].client_port)
+		if (!runs[i].function_id || !runs[i].client_port)
 			continue;
 		orphan = &legacy->orphans[legacy->orphan_count++];
-		memcpy(orphan->id.client, cores[i].client, 16);
-		orphan->id.client_port = cores[i].client_port;
-		orphan->id.request_id = cores[i].request_id;
-		orphan->function_id = cores[i].function_id;
-		orphan->core = i;
+		memcpy(orphan->id.client, runs[i].client, 16);
+		orphan->id.client_port = runs[i].client_port;
+		orphan->id.request_id = runs[i].request_id;
+		orphan->function_id = runs[i].function_id;
+		orphan->core = i / WC_LANES_MAX;
 	}
 }
 
@@ -366,23 +363,23 @@ static void read_seen(struct wc_legacy *legacy, const struct wc_seen_set *seen)
 
 int wc_legacy_read(struct wc_legacy *legacy, const char *name)
 {
-	size_t cores_len = 0, seen_len = 0, config_len = 0;
-	uint32_t core_count = 0, sets = 0, one = 0;
+	size_t runs_len = 0, seen_len = 0, config_len = 0;
+	uint32_t run_count = 0, sets = 0, one = 0;
 	struct wc_config *config;
 	struct wc_seen_set *seen;
-	struct wc_core *cores;
+	struct wc_run *runs;
 
 	memset(legacy, 0, sizeof(*legacy));
-	cores = open_pinned(name, "wc_cores", sizeof(*cores), &core_count, &cores_len);
+	runs = open_pinned(name, "wc_runs", sizeof(*runs), &run_count, &runs_len);
 	seen = open_pinned(name, "wc_seen", sizeof(*seen), &sets, &seen_len);
 	config = open_pinned(name, "wc_config", sizeof(*config), &one, &config_len);
-	if (cores && seen && config && sets == WC_SEEN_SETS) {
-		read_orphans(legacy, cores, core_count);
+	if (runs && seen && config && sets == WC_SEEN_SETS) {
+		read_orphans(legacy, runs, run_count);
 		read_seen(legacy, seen);
 		memcpy(legacy->seen_key, config->seen_key, sizeof(legacy->seen_key));
 	}
-	if (cores)
-		munmap(cores, cores_len);
+	if (runs)
+		munmap(runs, runs_len);
 	if (seen)
 		munmap(seen, seen_len);
 	if (config)

@@ -55,7 +55,7 @@ struct wc_message {
 	uint32_t sequence;    /* futex word in shared memory: written last, with release order */
 	uint32_t kind;	      /* enum wc_channel_kind */
 	uint32_t length;      /* payload bytes, at most WC_CHANNEL_CAPACITY */
-	uint32_t flags;	      /* WC_CHANNEL_FLAG_* */
+	uint32_t flags;	      /* answers: WC_CHANNEL_FLAG_*; INVOKE: the core that runs it + 1, 0 = not said */
 	uint64_t request_id;  /* of the invocation packet */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC time at which the agent will give up; 0 = none */
 	uint32_t waiting;     /* shared memory: not 0 while the reader of this message sleeps or is about to */

@@ -119,6 +119,7 @@ class Context {
     this.#idLow = head[REQUEST_ID];
     this.#idHigh = head[REQUEST_ID + 1];
     this.#deadlineMs = (head[DEADLINE + 1] * 2 ** 32 + head[DEADLINE]) / 1e6;
+    if (head[FLAGS]) this.core = head[FLAGS] - 1; // an instance may have moved since it was started
     this.callbackWaitsForEmptyEventLoop = false; // accepted and ignored: the callback answers at once
   }
 

@@ -104,7 +104,7 @@ static PyObject *channel_next(PyObject *self, PyObject *unused)
 	if (!err)
 		Py_RETURN_NONE;
 	request = client->request;
-	tuple = PyTuple_New(3);
+	tuple = PyTuple_New(4);
 	if (!tuple)
 		return NULL;
 	/* PyTuple_SetItem takes the reference even when it fails, and a NULL item only makes it fail later: check each. */
@@ -116,6 +116,9 @@ static PyObject *channel_next(PyObject *self, PyObject *unused)
 		goto err_tuple;
 	item = PyLong_FromUnsignedLongLong(request->deadline_ns);
 	if (!item || PyTuple_SetItem(tuple, 2, item))
+		goto err_tuple;
+	item = PyLong_FromUnsignedLong(request->flags);
+	if (!item || PyTuple_SetItem(tuple, 3, item))
 		goto err_tuple;
 	return tuple;
 
@@ -154,7 +157,7 @@ static PyMethodDef methods[] = {
 	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
 	{ "ready", channel_ready, METH_NOARGS, "say READY" },
 	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
-	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns), or None at the end" },
+	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns, core + 1), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
 	{ NULL, NULL, 0, NULL },
 };

@@ -29,7 +29,7 @@ NO_DEADLINE_MS = 2**31 - 1
 
 # --- the channel: three ways to the same four calls -------------------------------------------------------------------
 #
-# next() -> (payload, request_id, deadline_ns), or None when the instance shall exit
+# next() -> (payload, request_id, deadline_ns, core + 1 or 0), or None when the instance shall exit
 # answer(kind, flags, payload), ready(), init_error(payload): payload is bytes, at most CAPACITY
 
 
@@ -65,14 +65,14 @@ class SocketChannel:
             return None
         if not received:
             return None
-        sequence, kind, length, _, request_id, deadline_ns = HEADER.unpack_from(self.buffer)
+        sequence, kind, length, core, request_id, deadline_ns = HEADER.unpack_from(self.buffer)
         if received != HEADER_SIZE + length or length > CAPACITY or kind not in (INVOKE, SHUTDOWN):
             raise OSError("the agent sent a malformed message")
         if kind == SHUTDOWN:
             return None
         self.sequence = sequence
         self.request_id = request_id
-        return bytes(self.view[HEADER_SIZE : HEADER_SIZE + length]), request_id, deadline_ns
+        return bytes(self.view[HEADER_SIZE : HEADER_SIZE + length]), request_id, deadline_ns, core
 
     def answer(self, kind, flags, payload):
         self._send(self.sequence, kind, flags, payload)
@@ -125,8 +125,8 @@ class CtypesChannel:
                 return None
             if result != -4:  # EINTR: Python has run the signal's handler by now
                 self._check(result)
-        _, _, length, _, request_id, deadline_ns = HEADER.unpack_from(self.view, HEADER_SIZE)
-        return bytes(self.view[self.request_at : self.request_at + length]), request_id, deadline_ns
+        _, _, length, core, request_id, deadline_ns = HEADER.unpack_from(self.view, HEADER_SIZE)
+        return bytes(self.view[self.request_at : self.request_at + length]), request_id, deadline_ns, core
 
     def answer(self, kind, flags, payload):
         length = len(payload)
@@ -219,9 +219,11 @@ class Context:
     core = -1
     timeout_ms = 0
 
-    def __init__(self, request_id, deadline_ns):
+    def __init__(self, request_id, deadline_ns, core=0):
         self.request_id = request_id
         self._deadline_ns = deadline_ns
+        if core:  # an instance may have moved since it was started
+            self.core = core - 1
 
     @classmethod
     def configure(cls, environment):
@@ -385,7 +387,7 @@ def serve(channel, handler, binary):
         request = wait()
         if request is None:
             return
-        payload, request_id, deadline_ns = request
+        payload, request_id, deadline_ns, core = request
         kind, flags = REPLY, 0
         try:
             if binary:
@@ -397,7 +399,7 @@ def serve(channel, handler, binary):
                     raise RuntimeFailure("Runtime.InvalidEvent", "The event is not valid JSON: %s" % error) from None
             else:
                 event = {}
-            result = handler(event, Context(request_id, deadline_ns))
+            result = handler(event, Context(request_id, deadline_ns, core))
             if isinstance(result, (bytes, bytearray, memoryview)):
                 reply, flags = bytes(result), FLAG_BINARY
             elif binary:

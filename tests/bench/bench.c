@@ -86,7 +86,7 @@ int bench_parse(struct bench_options *options, int argc, char **argv)
 			break;
 		case 'q':
 			options->rounds = QUICK_ROUNDS;
-			options->block = QUICK_BLOCK;
+			options->block = options->quick_block ? options->quick_block : QUICK_BLOCK;
 			break;
 		case 'o':
 			options->only = optarg;
@@ -154,8 +154,14 @@ double bench_quantile(double *values, unsigned count, unsigned per_mille)
 static int visit(struct bench_subject *subject, unsigned round, unsigned count, uint64_t *ns)
 {
 	struct wc_samples samples = { .values = (__u64 *)ns, .count = count, .capacity = count };
-	int error = subject->block(subject, count, ns);
+	int error;
 
+	if (subject->mean) {
+		error = subject->mean(subject, count, &subject->p50[round]);
+		subject->p99[round] = subject->p50[round];
+		return error;
+	}
+	error = subject->block(subject, count, ns);
 	if (error)
 		return error;
 	subject->p50[round] = (double)wc_samples_quantile(&samples, WC_QUANTILE_P50) / 1000;
@@ -171,7 +177,7 @@ int bench_measure(const struct bench_options *options, struct bench_subject **su
 	if (!ns)
 		return -ENOMEM;
 	for (unsigned i = 0; i < count && !error; i++)
-		error = subjects[i]->block(subjects[i], options->block, ns);
+		error = visit(subjects[i], 0, options->block, ns);
 	for (unsigned round = 0; round < options->rounds && !error; round++) {
 		for (unsigned i = 0; i < count && !error; i++)
 			error = visit(subjects[(i + round) % count], round, options->block, ns);
@@ -213,7 +219,7 @@ static void compute(const struct bench_subject *subject, const struct bench_subj
 	figure->spread = bench_quantile(ratios, rounds, 750) - bench_quantile(ratios, rounds, 250);
 }
 
-static int append(const char *path, const char *name, const struct figure *figure, unsigned rounds,
+static int append(const char *path, const struct bench_subject *subject, const struct figure *figure, unsigned rounds,
 		  const struct bench_facts *facts)
 {
 	FILE *file = fopen(path, "ae");
@@ -222,10 +228,13 @@ static int append(const char *path, const char *name, const struct figure *figur
 	if (!file)
 		goto fail;
 	fprintf(file,
-		"{\"name\":\"%s_p50\",\"value\":%.3f,\"unit\":\"us\",\"floor\":%.3f,\"ratio\":%.4f,\"runs\":%u,"
-		"\"spread\":%.4f,\"ratio_min\":%.4f,\"ratio_max\":%.4f,\"p99\":%.3f,\"floor_p99\":%.3f%s%s}\n",
-		name, figure->p50, figure->floor, figure->ratio, rounds, figure->spread, figure->lowest,
-		figure->highest, figure->p99, figure->floor_p99, facts->text[0] ? "," : "", facts->text);
+		"{\"name\":\"%s%s\",\"value\":%.3f,\"unit\":\"%s\",\"floor\":%.3f,\"ratio\":%.4f,\"runs\":%u,"
+		"\"spread\":%.4f,\"ratio_min\":%.4f,\"ratio_max\":%.4f",
+		subject->name, subject->mean ? "" : "_p50", figure->p50, subject->mean ? "ns" : "us", figure->floor,
+		figure->ratio, rounds, figure->spread, figure->lowest, figure->highest);
+	if (!subject->mean)
+		fprintf(file, ",\"p99\":%.3f,\"floor_p99\":%.3f", figure->p99, figure->floor_p99);
+	fprintf(file, "%s%s}\n", facts->text[0] ? "," : "", facts->text);
 	failed = ferror(file);
 	if (!fclose(file) && !failed)
 		return 0;
@@ -234,26 +243,34 @@ fail:
 	return -EIO;
 }
 
+/* One line of the table; the floor has no ratio. */
+static void show(const struct bench_subject *subject, const struct figure *figure, bool is_floor)
+{
+	printf("  %-44s %8.1f ", subject->text, figure->p50);
+	if (!subject->mean)
+		printf("%8.1f ", figure->p99);
+	if (!is_floor)
+		printf("%8.3f %8.3f   %.2f..%.2f", figure->ratio, figure->spread, figure->lowest, figure->highest);
+	printf("\n");
+}
+
 int bench_report(const struct bench_options *options, struct bench_subject **subjects, unsigned count,
 		 const char *title, const struct bench_facts *facts)
 {
+	bool mean = subjects[0]->mean;
 	int error = 0;
 
-	printf("\n%s, %u rounds of %u, us\n", title, options->rounds, options->block);
-	printf("  %-44s %8s %8s %8s %8s   %s\n", "", "p50", "p99", "x floor", "spread", "lowest..highest");
+	printf("\n%s, %u rounds of %u, %s\n", title, options->rounds, options->block, mean ? "ns" : "us");
+	printf("  %-44s %8s %s%8s %8s   %s\n", "", mean ? "mean" : "p50", mean ? "" : "     p99 ", "x floor", "spread",
+	       "lowest..highest");
 	for (unsigned i = 0; i < count && !error; i++) {
 		struct figure figure;
 
 		compute(subjects[i], subjects[0], options->rounds, &figure);
-		if (i) {
-			printf("  %-44s %8.1f %8.1f %8.3f %8.3f   %.2f..%.2f\n", subjects[i]->text, figure.p50,
-			       figure.p99, figure.ratio, figure.spread, figure.lowest, figure.highest);
-			if (options->output)
-				error = append(options->output, subjects[i]->name, &figure, options->rounds,
-					       subjects[i]->facts ?: facts);
-		} else {
-			printf("  %-44s %8.1f %8.1f\n", subjects[i]->text, figure.p50, figure.p99);
-		}
+		show(subjects[i], &figure, !i);
+		if (i && options->output)
+			error = append(options->output, subjects[i], &figure, options->rounds,
+				       subjects[i]->facts ?: facts);
 	}
 	fflush(stdout);
 	return error;

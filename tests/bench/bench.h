@@ -15,14 +15,15 @@
 
 #define BENCH_SKIP 77 /* exit status: this machine cannot run the group */
 #define BENCH_ROUNDS_MAX 1000u
-#define BENCH_SUBJECTS_MAX 16u
+#define BENCH_SUBJECTS_MAX 32u
 
 struct bench_options {
 	const char *output; /* JSON lines go there; NULL: only the table */
 	const char *only;   /* measure only subjects whose name contains this (and the floors); NULL: all */
 	const char *mode;   /* --mode: what else the group can do; NULL: nothing else */
 	unsigned rounds;
-	unsigned block; /* operations of a subject in a round */
+	unsigned block;	      /* operations of a subject in a round */
+	unsigned quick_block; /* the same with --quick; 0: 300 */
 };
 
 /*
@@ -40,7 +41,12 @@ struct bench_subject {
 	const struct bench_facts *facts; /* NULL: those of the set */
 	/* Run `count` operations and write how long each took, in ns. 0 or a negative errno, after saying why. */
 	int (*block)(struct bench_subject *subject, unsigned count, uint64_t *ret_ns);
-	double p50[BENCH_ROUNDS_MAX], p99[BENCH_ROUNDS_MAX]; /* us, of each round */
+	/*
+	 * Or, where an operation is shorter than reading a clock: run them all at once, and write what one took on average, in
+	 * ns. The figure is then GROUP_SUBJECT, in ns and without p99. A set has subjects of one kind.
+	 */
+	int (*mean)(struct bench_subject *subject, unsigned count, double *ret_ns);
+	double p50[BENCH_ROUNDS_MAX], p99[BENCH_ROUNDS_MAX]; /* us, of each round; with mean(): the mean, in ns */
 };
 
 /* Numbers that are recorded with each figure, as text that is valid JSON inside an object: "\"xdp\":\"native\"". */

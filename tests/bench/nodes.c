@@ -48,7 +48,7 @@ static int move(const struct bench_node *node)
 	char path[128];
 	int fd;
 
-	if (bench_pin(node->cpu))
+	if (!node->cores && bench_pin(node->cpu))
 		return -errno;
 	if (!node->netns)
 		return 0;
@@ -90,6 +90,11 @@ static int command(const struct bench_node *node, bool there, const char *const 
 	return -EIO;
 }
 
+int bench_node_command(const struct bench_node *node, const char *const *arguments)
+{
+	return command(node, false, arguments);
+}
+
 static json_t *ask(const struct bench_node *node, json_t *request)
 {
 	json_t *answer = NULL;
@@ -117,7 +122,7 @@ int bench_node_start(struct bench_node *node)
 	wc_tree_remove(node->state_dir);
 	snprintf(port, sizeof(port), "%u", node->port);
 	snprintf(cpu, sizeof(cpu), "%d", node->cpu);
-	arguments[count++] = cpu;
+	arguments[count++] = node->cores ?: cpu;
 	arguments[count++] = "--port";
 	arguments[count++] = port;
 	arguments[count++] = "--state-dir";

@@ -19,6 +19,7 @@ struct bench_node {
 	const char *name; /* of the node, at most 10 characters */
 	uint16_t port;
 	int cpu;	    /* of its one core; the whole daemon is pinned there */
+	const char *cores;  /* instead: its worker cores, as `warmcore up --cores` takes them, and nothing is pinned */
 	const char *netns;  /* user datapath: start it inside this namespace, on listen; NULL: kernel datapath */
 	const char *listen; /* user datapath: address */
 	/* the rest is filled in by bench_node_start() */
@@ -32,6 +33,8 @@ const char *bench_build(void);
 
 /* Start it and deploy nothing. 0 or a negative errno; what the command says goes to standard error. */
 int bench_node_start(struct bench_node *node);
+/* Run `warmcore --node NAME` with these arguments, NULL at the end. 0 or a negative errno, after the command said why. */
+int bench_node_command(const struct bench_node *node, const char *const *arguments);
 /* Stop it and remove every trace. Fine when it was never started. */
 void bench_node_stop(struct bench_node *node);
 /* Deploy an example of the build ("native/noop") under a name; returns the function's id in *ret_id. */

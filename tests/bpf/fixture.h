@@ -4,6 +4,8 @@
  *
  * The maps are mapped into memory as the daemon does it, so that tests read and break them like plain tables. Sockets, where
  * a test needs them, live on a veth pair in a network namespace that dies with the test. Include it after cmocka.h.
+ *
+ * A test of another BPF object with the same maps (dispatch_wrap.bpf.c) defines FIXTURE_SKEL(name) before, as below.
  */
 #ifndef WC_TESTS_FIXTURE_H
 #define WC_TESTS_FIXTURE_H
@@ -13,30 +15,35 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <net/if.h>
-#include <netlink/netlink.h>
-#include <netlink/route/link.h>
-#include <netlink/route/link/veth.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpf/decide.h"
-#include "dispatch.skel.h"
 #include "tests/bpf/packet.h"
+#include "tests/bpf/veth.h"
 #include "user/check.h"
 #include "user/umem.h"
 
+#ifndef FIXTURE_SKEL
+#include "dispatch.skel.h"
+#define FIXTURE_SKEL(name) dispatch_bpf##name
+#endif
+
 #define SHARDS 2
+#define QUEUES 8 /* receive queues of the device, and the most shards that a test may configure */
 #define CORES 70 /* more than one word */
 #define PENDING_MAX 4
+#define CORE_QUEUE_MAX 3
 #define RETRY_NS 1234567ULL
 #define DEV "wct0"
 
 static struct fixture {
-	struct dispatch_bpf *skel;
+	struct FIXTURE_SKEL() * skel;
 	struct wc_tables tables;
 	struct wc_umem *umem;
 	int prog;
@@ -67,7 +74,7 @@ static inline void fixture_skip(const char *why)
 static inline void fixture_open(void)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	struct dispatch_bpf *skel;
+	struct FIXTURE_SKEL() * skel;
 	cpu_set_t one;
 	int error;
 
@@ -79,15 +86,15 @@ static inline void fixture_open(void)
 	CPU_SET(fixture.cpu, &one);
 	if (sched_setaffinity(0, sizeof(one), &one))
 		exit(1);
-	skel = fixture.skel = dispatch_bpf__open();
+	skel = fixture.skel = FIXTURE_SKEL(__open)();
 	if (!skel)
 		exit(1);
-	error = bpf_map__set_max_entries(skel->maps.wc_shards, SHARDS) ||
-		bpf_map__set_max_entries(skel->maps.wc_cores, CORES) ||
-		bpf_map__set_max_entries(skel->maps.wc_core_sockets, SHARDS * CORES) ||
-		bpf_map__set_max_entries(skel->maps.wc_pending_sockets, SHARDS);
+	error = bpf_map__set_max_entries(skel->maps.wc_cores, CORES) ||
+		bpf_map__set_max_entries(skel->maps.wc_runs, CORES * WC_LANES_MAX) ||
+		bpf_map__set_max_entries(skel->maps.wc_core_sockets, QUEUES * CORES) ||
+		bpf_map__set_max_entries(skel->maps.wc_pending_sockets, QUEUES);
 	if (!error)
-		error = dispatch_bpf__load(skel);
+		error = FIXTURE_SKEL(__load)(skel);
 	if (error == -EPERM || error == -ENOSYS)
 		fixture_skip("this kernel does not let root load a BPF program");
 	if (error) {
@@ -95,18 +102,11 @@ static inline void fixture_open(void)
 		exit(1);
 	}
 	fixture.prog = bpf_program__fd(skel->progs.wc_dispatch);
-	fixture.tables = (struct wc_tables){
-		.wc_config = fixture_map(skel->maps.wc_config),
-		.wc_shards = fixture_map(skel->maps.wc_shards),
-		.wc_cores = fixture_map(skel->maps.wc_cores),
-		.wc_functions = fixture_map(skel->maps.wc_functions),
-		.wc_seen = fixture_map(skel->maps.wc_seen),
-		.wc_config_max = 1,
-		.wc_shards_max = SHARDS,
-		.wc_cores_max = CORES,
-		.wc_functions_max = WC_FUNCTIONS_MAX,
-		.wc_seen_max = WC_SEEN_SETS,
-	};
+#define FIXTURE_MAP(name, type)                                                                                        \
+	fixture.tables.name = fixture_map(skel->maps.name);                                                            \
+	fixture.tables.name##_max = bpf_map__max_entries(skel->maps.name);
+	WC_TABLES_EACH(FIXTURE_MAP)
+#undef FIXTURE_MAP
 }
 
 static inline void fixture_clear_counters(void)
@@ -140,11 +140,9 @@ static inline void fixture_reset(void)
 	struct wc_tables *t = &fixture.tables;
 	uint8_t address[16];
 
-	memset(t->wc_config, 0, sizeof(*t->wc_config));
-	memset(t->wc_shards, 0, SHARDS * sizeof(*t->wc_shards));
-	memset(t->wc_cores, 0, CORES * sizeof(*t->wc_cores));
-	memset(t->wc_functions, 0, WC_FUNCTIONS_MAX * sizeof(*t->wc_functions));
-	memset(t->wc_seen, 0, WC_SEEN_SETS * sizeof(*t->wc_seen));
+#define FIXTURE_CLEAR(name, type) memset(t->name, 0, t->name##_max * sizeof(*t->name));
+	WC_TABLES_EACH(FIXTURE_CLEAR)
+#undef FIXTURE_CLEAR
 	fixture_clear_counters();
 	*t->wc_config = (struct wc_config){
 		.up = 1,
@@ -153,10 +151,12 @@ static inline void fixture_reset(void)
 		.core_count = CORES,
 		.pending_max = PENDING_MAX,
 		.addr4_count = 2,
-		.addr4 = { htonl(0x01020304), htonl(PACKET_NODE4) },
+		.addr4 = { htonl(PACKET_NODE4), htonl(0x01020304) },
 		.addr6_count = 2,
 		.seen_key = { 0x1111, 0x2222 },
 		.retry_after_ns = RETRY_NS,
+		.core_queue_max = CORE_QUEUE_MAX,
+		.pack_slots = 2,
 	};
 	packet_address6(address, 99);
 	memcpy(t->wc_config->addr6[0], address, 16);
@@ -164,20 +164,63 @@ static inline void fixture_reset(void)
 	memcpy(t->wc_config->addr6[1], address, 16);
 	for (__u32 core = 0; core < CORES; core++) {
 		t->wc_cores[core].state = WC_CORE_FREE;
-		t->wc_cores[core].shard = core % SHARDS;
-		wc_freeq_put(&t->wc_shards[core % SHARDS], core);
+		t->wc_cores[core].shard = t->wc_cores[core].home = core % SHARDS;
+		wc_freeq_put(t, &t->wc_shards[core % SHARDS], core % SHARDS, core);
 	}
 	t->wc_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = PACKET_FUNCTION;
 }
 
-/* Take all cores out, as agents that run something. */
+static inline struct wc_core *core_at(__u32 core)
+{
+	return &fixture.tables.wc_cores[core];
+}
+
+static inline struct wc_shard *shard_at(__u32 shard)
+{
+	return &fixture.tables.wc_shards[shard];
+}
+
+/* The function that packets ask for unless their recipe names another. */
+static inline struct wc_function *function_at(void)
+{
+	return &fixture.tables.wc_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)];
+}
+
+static inline __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (__u64)now.tv_sec * 1000000000ULL + (__u64)now.tv_nsec;
+}
+
+/* The fast path knows only the first address: now no IPv4 packet to the node takes it. */
+static inline void fixture_no_fast_path(void)
+{
+	fixture.tables.wc_config->addr4[0] = htonl(0x01020304);
+	fixture.tables.wc_config->addr4[1] = htonl(PACKET_NODE4);
+}
+
+/* Take one core out of its queue, as an agent that runs something. */
+static inline void fixture_take(__u32 core)
+{
+	assert_true(wc_take_core(&fixture.tables, core));
+	core_at(core)->claims++;
+	core_at(core)->state = WC_CORE_RUNNING;
+}
+
 static inline void fixture_take_all(void)
 {
-	for (__u32 core = 0; core < CORES; core++) {
-		assert_true(wc_take_core(&fixture.tables, core));
-		fixture.tables.wc_cores[core].claims++;
-		fixture.tables.wc_cores[core].state = WC_CORE_RUNNING;
-	}
+	for (__u32 core = 0; core < CORES; core++)
+		fixture_take(core);
+}
+
+/* Move a free core to another queue. */
+static inline void fixture_move(__u32 core, __u16 queue)
+{
+	fixture_take(core);
+	core_at(core)->home = queue;
+	wc_release_core(&fixture.tables, core);
 }
 
 /* Run one frame that came in on `queue`. Returns the verdict; *out is the frame afterwards. */
@@ -243,32 +286,17 @@ static inline void fixture_same(const char *what, const struct packet *got, cons
 /* --- sockets --- */
 
 /*
- * A veth pair with SHARDS queues in a namespace of this process, and AF_XDP sockets on the first `queues` of them. Returns
+ * A veth pair with QUEUES queues in a namespace of this process, and AF_XDP sockets on the first `queues` of them. Returns
  * whether that worked, else *ret_fault says why.
  */
 static inline bool fixture_open_sockets(__u32 queues, struct wc_fault *ret_fault)
 {
 	struct wc_umem_plan plan = { .dev = DEV, .queues = queues, .cores = 2, .pending_max = 64, .copy = true };
-	struct nl_sock *nl = nl_socket_alloc();
-	struct rtnl_link *link = rtnl_link_veth_alloc(), *up = rtnl_link_alloc();
-	const char *mode;
+	const char *mode, *why = veth_make(DEV, "wct1", QUEUES);
 
-	if (unshare(CLONE_NEWNET))
-		fixture_skip("no network namespaces");
-	assert_int_equal(nl_connect(nl, NETLINK_ROUTE), 0);
-	rtnl_link_set_name(link, DEV);
-	rtnl_link_set_name(rtnl_link_veth_get_peer(link), "wct1");
-	rtnl_link_set_num_rx_queues(link, SHARDS);
-	rtnl_link_set_num_tx_queues(link, SHARDS);
-	if (rtnl_link_add(nl, link, NLM_F_CREATE | NLM_F_EXCL))
-		fixture_skip("no veth devices");
+	if (why)
+		fixture_skip(why);
 	fixture.ifindex = (int)if_nametoindex(DEV);
-	rtnl_link_set_ifindex(up, fixture.ifindex);
-	rtnl_link_set_flags(up, IFF_UP);
-	assert_int_equal(rtnl_link_change(nl, up, up, 0), 0);
-	rtnl_link_put(up);
-	rtnl_link_veth_release(link);
-	nl_socket_free(nl);
 	/* With a program attached a veth device has real receive queues, which test runs can name. */
 	assert_int_equal(bpf_xdp_attach(fixture.ifindex, fixture.prog, XDP_FLAGS_DRV_MODE, NULL), 0);
 	return !wc_umem_create(&fixture.umem, &plan, &mode, ret_fault);
@@ -299,6 +327,56 @@ static inline void fixture_set_socket(__u32 shard, __u32 core, bool present)
 		assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), &key, &fd, BPF_ANY), 0);
 	else
 		bpf_map_delete_elem(bpf_map__fd(map), &key);
+}
+
+/* All sockets of the first `shards` shards, those of pending queues included. */
+static inline void fixture_set_sockets(__u32 shards, bool present)
+{
+	for (__u32 shard = 0; shard < shards; shard++) {
+		fixture_set_socket(shard, WC_NONE, present);
+		for (__u32 core = 0; core < CORES; core++)
+			fixture_set_socket(shard, core, present);
+	}
+}
+
+/* --- what was handed over --- */
+
+/* The core and the tail that the program wrote into a header. */
+struct handed {
+	__u32 core; /* WC_NONE: to the pending queue */
+	union wc_header_tail tail;
+};
+
+static inline struct handed handed_over(const struct packet *out)
+{
+	struct handed handed = { .core = (__u32)get(out->data + out->header + 28, 2) };
+
+	if (handed.core == WC_CORE_ANY)
+		handed.core = WC_NONE;
+	memcpy(&handed.tail, out->data + out->header + 32, sizeof(handed.tail));
+	return handed;
+}
+
+/* The fingerprint of the packet's identity, the way an agent computes it from what it received. */
+static inline struct wc_fingerprint print_of(const struct packet *packet)
+{
+	struct wc_identity id = { .request_id = get(packet->data + packet->header + 8, 8) };
+
+	memcpy(&id.client_port, packet->data + packet->udp, 2);
+	if (packet->recipe.version == 6) {
+		memcpy(id.client, packet->data + packet->ip + 8, 16);
+	} else {
+		id.client[2] = htonl(0xffff);
+		memcpy(&id.client[3], packet->data + packet->ip + 12, 4);
+	}
+	return wc_fingerprint(&id, fixture.tables.wc_config->seen_key);
+}
+
+static inline bool is_seen(const struct packet *packet)
+{
+	struct wc_fingerprint print = print_of(packet);
+
+	return wc_seen_find(&fixture.tables, &print);
 }
 
 #endif

@@ -34,6 +34,8 @@ struct packet_recipe {
 	uint16_t from_port;    /* 0: the client's */
 	uint32_t function;     /* 0: PACKET_FUNCTION */
 	uint64_t request;      /* 0: PACKET_REQUEST */
+	uint16_t flags;
+	int no_deadline;
 };
 
 struct packet {
@@ -154,10 +156,11 @@ static inline void packet_build(struct packet *packet, const struct packet_recip
 	header = data + packet->header;
 	put(header, 4, 0x57430101); /* magic, version, INVOKE */
 	put(header + 4, 1, PACKET_HEADER_LEN);
+	put(header + 6, 2, recipe->flags);
 	put(header + 8, 8, recipe->request ? recipe->request : PACKET_REQUEST);
 	put(header + 16, 4, recipe->function ? recipe->function : PACKET_FUNCTION);
 	put(header + 20, 4, (uint64_t)recipe->payload);
-	put(header + 24, 4, 250000); /* deadline */
+	put(header + 24, 4, recipe->no_deadline ? 0 : 250000); /* deadline */
 	put(header + 28, 2, 0xffff);
 	for (int i = 0; i < recipe->payload; i++)
 		header[PACKET_HEADER_LEN + i] = (uint8_t)(i * 7 + 1);

@@ -171,8 +171,13 @@ static void drain(void)
 	for (__u32 core = 0; core < CORES; core++)
 		if (t->wc_cores[core].state == WC_CORE_CLAIMED)
 			wc_release_core(t, core);
-	for (__u32 shard = 0; shard < SHARDS; shard++)
-		t->wc_shards[shard].pending_out += wc_pending_count(&t->wc_shards[shard]);
+	for (__u32 shard = 0; shard < SHARDS; shard++) {
+		__u64 count = wc_pending_count(&t->wc_shards[shard]);
+
+		t->wc_shards[shard].pending_out += count;
+		function_at()->waiting -= (__u32)count;
+	}
+	assert_int_equal(function_at()->waiting, 0);
 }
 
 static void run_all(uint64_t seed, bool alive)
@@ -252,11 +257,7 @@ static void test_alive(void **state)
 {
 	(void)state;
 	fixture_reset();
-	for (__u32 shard = 0; shard < SHARDS; shard++) {
-		fixture_set_socket(shard, WC_NONE, true);
-		for (__u32 core = 0; core < CORES; core++)
-			fixture_set_socket(shard, core, true);
-	}
+	fixture_set_sockets(SHARDS, true);
 	run_all(seed() + 2, true);
 	assert_true(fixture_counters().to_pending && fixture_counters().busy_pending);
 }

@@ -203,10 +203,11 @@ class Node:
         return self.json("doctor", "--maps", check=False).get("problems", ["doctor --maps failed"])
 
     def wait_idle(self):
-        """Every core free and nothing pending; fails when that does not come, or the maps are not sound."""
+        """Every core free or parked and nothing pending; fails when that does not come, or the maps are not sound."""
         def idle():
             status = self.status()
-            return status["pending"]["now"] == 0 and all(core["state"] == "free" for core in status["cores"])
+            return status["pending"]["now"] == 0 and all(core["state"] in ("free", "parked") and not core["queued"]
+                                                         for core in status["cores"])  # fmt: skip
 
         wait_until(idle, "every core is free and nothing is pending: %s" % self.name)
         problems = self.problems()
@@ -216,13 +217,13 @@ class Node:
     def check_counters(self):
         """Counters add up: outcomes are the packets received, everything accepted was taken. The node must be idle."""
         status = self.status()
-        facts = ("rx", "claim_warm", "claim_local", "claim_stolen", "claim_late")
+        facts = ("rx", "held_back") + tuple(name for name in status["counters"] if name.startswith("claim_"))
         for group in ("counters", "stack"):
             total = sum(value for name, value in status[group].items() if name not in facts)
             if total != status[group]["rx"]:
                 raise AssertionError("%s do not add up: %s" % (group, status[group]))
         for core in status["cores"]:
-            if core["claims"] != core["releases"]:
+            if core["claims"] != core["releases"] + (core["state"] == "parked"):
                 raise AssertionError("a core is owed: %s" % core)
         return status
 

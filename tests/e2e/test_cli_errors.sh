@@ -38,6 +38,7 @@ name = args[args.index("--name") + 1]
 run = f"/run/warmcore/{name}"
 mode = os.environ.get("FAKE", "ready")
 HEADER = struct.Struct(">HBBBBHQIIIHH16s")
+LIMITS = {"concurrency": 2, "reserved": 1, "priority": 3}
 functions = {n: i + 0x1001 for i, n in enumerate(["echo", "fail", "busy", "silent", "binary", "text"])}
 begun = {}
 
@@ -119,8 +120,19 @@ def handle(request):
                 "counters": {"rx": 5, "to_core": 5, "drop_short": 0}}
     if op == "list":
         return {"functions": [describe(n) for n in functions]}
-    if op in ("resolve", "remove", "logs") and request["name"] not in functions:
+    if op in ("resolve", "remove", "logs", "limit") and request["name"] not in functions:
         return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
+    if op in ("set", "limit"):
+        with open(run + "/asked", "w") as out:
+            json.dump(request, out, sort_keys=True)
+    if op == "set":
+        if request["knobs"].get("policy") == "rss":
+            return {"ok": False, "error": "functions have reserved cores", "code": "bad-request"}
+        policy = {"policy": "central", "binding": "late", "order": "local", "prefer": "warm"}
+        policy.update(request["knobs"])
+        return dict(handle({"op": "status"}), policy=policy)
+    if op == "limit":
+        return {"function": dict(describe(request["name"]), **LIMITS, **{"queue": request.get("queue", 0)})}
     if op == "resolve":
         return {"function": describe(request["name"]), "address4": "127.0.0.1", "address6": "",
                 "port": udp.getsockname()[1], "payload_max": 61440}
@@ -196,16 +208,54 @@ expect 2 '' "unexpected argument 'b'" -- deploy a b
 expect 2 '' "is not a node name" -- --node ../etc status
 expect 2 '' "is not a node name" -- --node sixteen_letters_ status
 expect 2 '"code":"usage"' '' -- --json up --port x
-for command in up down status deploy list remove invoke logs doctor version; do
+
+# --- the knobs of scheduling, which `up` and `set` share, and limits of functions
+for command in up set; do
+	expect 2 '' "policy: 'paper' is none of central\|ll_ps\|jsq2\|random\|hash\|rss\|pack" -- $command --policy paper
+	for policy in '' entral 'central|ll_ps' central,pack CENTRAL central. '|' 'central '; do
+		expect 2 '' "is none of central" -- $command --policy "$policy"
+	done
+	expect 2 '' "order: 'random' is not one of local\|pack\|spread" -- $command --order random
+	expect 2 '' "prefer: 'core' is not one of warm\|shard" -- $command --prefer core
+	expect 2 '' "move: 'yes' is not one of on\|off" -- $command --move yes
+	expect 2 '' 'fair-at: 1000001 is out of range, 0 to 1000000' -- $command --fair-at 1000001
+	expect 2 '' 'core-queue: 0 is out of range, 1 to 224' -- $command --core-queue 0
+	expect 2 '' 'core-queue: 225 is out of range' -- $command --core-queue 225
+	expect 2 '' 'pack-slots: 0 is out of range, 1 to 15' -- $command --pack-slots 0
+	expect 2 '' 'pack-slots: 16 is out of range' -- $command --pack-slots 16
+	expect 2 '' 'cores-min: 4097 is out of range, 0 to 4096' -- $command --cores-min 4097
+	expect 2 '' "cores-min: '-1' is not|cores-min: -1 is out of range" -- $command --cores-min -1
+	expect 2 '' 'idle-ms: 0 is out of range, 1 to 3600000' -- $command --idle-ms 0
+	expect 2 '' "idle-ms: '1.5' is not a whole number" -- $command --idle-ms 1.5
+	expect 2 '' "unknown option --polisy; did you mean --policy" -- $command --polisy hash
+done
+for cores in '*2' '0*' '0**2' '0*2*3' '0*2-3' '0-1*-2' '0*2,'; do
+	expect 2 '' 'is not a list of CPUs' -- up --cores "$cores"
+done
+expect 2 '' 'nothing to set; give at least one option' -- set
+expect 2 '"code":"usage"' '' -- --json set
+expect 2 '' "unexpected argument 'hash'" -- set hash
+expect 2 '' 'no limit to set' -- limit echo
+expect 2 '"code":"usage"' '' -- --json limit echo
+expect 2 '' 'an argument is missing' -- limit --queue 1
+expect 2 '' "unexpected argument 'two'" -- limit one two --queue 1
+expect 2 '' 'concurrency: 65537 is out of range, 0 to 65536' -- limit echo --concurrency 65537
+expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved 4096
+expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
+expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
+expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
+for command in up down status set deploy list remove limit invoke logs doctor version; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status deploy list remove invoke logs doctor version; do
+for command in up down status set deploy list remove limit invoke logs doctor version; do
+	section=$command
+	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
-		sed -n "/^\.Ss $command/,/^\.S[sh] /p; /^Options that every/,/^\.Sh/p" "$here/docs/man/warmcore.1" |
+		sed -n "/^\.Ss $section/,/^\.S[sh] /p; /^Options that every/,/^\.Sh/p" "$here/docs/man/warmcore.1" |
 			grep -q "Fl Fl $option\b" || fail "warmcore.1 lacks $command --$option"
 	done
 done
@@ -215,7 +265,7 @@ completed=$(bash -c 'source "$1"; COMP_WORDS=("$2" up --da); COMP_CWORD=2; _warm
 [ "$completed" = --datapath ] || fail "completion of 'up --da' is '$completed'"
 
 # --- no node
-for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps'; do
+for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps' 'set --order pack' 'limit f --queue 1'; do
 	# shellcheck disable=SC2086 # words, on purpose
 	expect 1 '' "no node '$node' is running; start one with: warmcore --node $node up" -- $command
 done
@@ -232,8 +282,9 @@ FAKE=hang expect 1 '' 'did not serve within 1 s and was stopped' -- up --state-d
 expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
 
 # --- a node
-FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1 --allow-trusted
-grep -q -- "--name $node --datapath kernel --cores 0-1,1 --port 999 --xdp-mode auto --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
+FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted \
+	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2
+grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status
@@ -247,6 +298,25 @@ expect 1 '^removed text$' "no function 'nix' is deployed" -- remove nix text
 expect 0 '^two$' '' -- logs echo
 expect 1 '"code": ?"not-found"' '' -- --json logs nix
 expect 0 'every invariant holds' '' -- doctor --maps
+
+# --- turning knobs and setting limits
+asked() { [ "$(cat "/run/warmcore/$node/asked")" = "$1" ] || fail "the daemon was asked $(cat "/run/warmcore/$node/asked")"; }
+expect 0 '^policy hash \(late binding\), order pack, prefer warm$' '' -- set --policy hash --order pack
+asked '{"knobs": {"order": "pack", "policy": "hash"}, "op": "set"}'
+expect 0 '^policy ' '' -- set --prefer shard --move off --fair-at 0 --core-queue 224 --pack-slots 15 --cores-min 0 --idle-ms 1
+asked '{"knobs": {"core_queue": 224, "cores_min": 0, "fair_at": 0, "idle_ms": 1, "move": "off", "pack_slots": 15, "prefer": "shard"}, "op": "set"}'
+for policy in central ll_ps jsq2 random hash pack; do
+	expect 0 "^policy $policy " '' -- set --policy $policy
+done
+expect 0 '"policy": ?"jsq2"' '' -- --json set --policy jsq2
+expect 1 '' 'functions have reserved cores' -- set --policy rss
+expect 1 '"code": ?"bad-request"' '' -- --json set --policy rss
+expect 0 '^echo: concurrency 2, reserved 1, queue 5, priority 3$' '' -- limit echo --queue 5
+asked '{"name": "echo", "op": "limit", "queue": 5}'
+expect 0 '"reserved": ?1' '' -- --json limit echo --concurrency 2 --reserved 1 --queue 0 --priority 7
+asked '{"concurrency": 2, "name": "echo", "op": "limit", "priority": 7, "queue": 0, "reserved": 1}'
+expect 1 '' "no function 'nix' is deployed" -- limit nix --priority 1
+expect 1 '"code": ?"not-found"' '' -- --json limit nix --priority 1
 
 # --- invocations
 expect 0 '^\{"a":1\}$' '' -- invoke echo '{"a":1}'
@@ -307,6 +377,20 @@ expect 1 '' 'x.so, which does not exist; is it built' -- deploy "$tmp/f"
 echo '{"runtime":"python","handler":"a.b","example":{"x":1},"timeout_ms":5}' >"$tmp/f/function.json"
 expect 1 '' 'only native functions can be trusted' -- deploy "$tmp/f" --trusted
 expect 2 '' "'X' is not NAME=VALUE" -- deploy "$tmp/f" --env X
+for wrong in '"concurrency":-1' '"concurrency":1.5' '"reserved":4096' '"queue":"all"' '"priority":8' '"priority":true' \
+	'"libraries":"numpy"' '"libraries":[1]' '"libraries":[""]'; do
+	echo '{"runtime":"python","handler":"a.b",'"$wrong"'}' >"$tmp/f/function.json"
+	key=${wrong%%:*}
+	expect 1 '' "${key//\"/}" -- deploy "$tmp/f"
+done
+echo '{"runtime":"python","handler":"a.b","concurrency":2,"reserved":1,"queue":3,"priority":7,"libraries":["scipy"]}' \
+	>"$tmp/f/function.json"
+expect 0 '^deployed f ' '' -- deploy "$tmp/f"
+want='{"concurrency": 2, "handler": "a.b", "libraries": ["scipy"], "name": "f", "op": "deploy", "priority": 7, "queue": 3, "reserved": 1, "runtime": "python", "source": "'$tmp'/f"}'
+[ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"
+expect 0 '^deployed f ' '' -- deploy "$tmp/f" --library numpy --library pandas
+grep -q '"libraries": \["numpy", "pandas"\]' "/run/warmcore/$node/deployed" || fail "--library is not before function.json"
+echo '{"runtime":"python","handler":"a.b","example":{"x":1},"timeout_ms":5}' >"$tmp/f/function.json"
 expect 0 '^deployed f \(python, id' '' -- deploy "$tmp/f/" --timeout-ms 7 --env A=1 --env B==
 want='{"environment": {"A": "1", "B": "="}, "handler": "a.b", "name": "f", "op": "deploy", "runtime": "python", "source": "'$tmp'/f", "timeout_ms": 7}'
 [ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"

@@ -13,14 +13,14 @@ from collections import namedtuple
 
 MAGIC, VERSION, HEADER_LEN, CORE_ANY = 0x5743, 1, 48, 0xFFFF
 INVOKE, REPLY, ERROR, BUSY, CORE_FREE = 1, 2, 3, 4, 5
-WARM, PENDED, STOLEN, BINARY, CACHED = 1, 2, 4, 8, 16
+WARM, PENDED, STOLEN, BINARY, CACHED, TIMED = 1, 2, 4, 8, 16, 32
 PAYLOAD_MAX = 61440
 CODES = (
     "NONE VERSION MALFORMED UNKNOWN_FUNCTION TOO_LARGE FUNCTION EXIT CRASH TIMEOUT INIT DEADLINE PENDING_FULL NODE_DOWN "
-    "RESTARTED SHUTDOWN INTERNAL REMOVED"
+    "RESTARTED SHUTDOWN INTERNAL REMOVED FUNCTION_LIMIT"
 ).split()
 (NONE, BAD_VERSION, MALFORMED, UNKNOWN_FUNCTION, TOO_LARGE, FUNCTION, EXIT, CRASH, TIMEOUT, INIT, DEADLINE, PENDING_FULL,
- NODE_DOWN, RESTARTED, SHUTDOWN, INTERNAL, REMOVED) = range(17)  # fmt: skip
+ NODE_DOWN, RESTARTED, SHUTDOWN, INTERNAL, REMOVED, FUNCTION_LIMIT) = range(18)  # fmt: skip
 
 HEADER = struct.Struct(">HBBBBHQIIIHHQQ")
 assert HEADER.size == HEADER_LEN
@@ -54,7 +54,7 @@ def parse_answer(data):
         (kind in (REPLY, ERROR, BUSY), "type"),
         (header_len == HEADER_LEN, "header_len"),
         (reserved == 0, "reserved"),
-        (flags & ~31 == 0, "flags"),
+        (flags & ~63 == 0, "flags"),
         (length == len(data) - HEADER_LEN and length <= PAYLOAD_MAX, "payload_len"),
         (deadline == 0, "deadline_us"),
         ((code == 0) == (kind == REPLY), "code"),

@@ -24,6 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 static struct wc_function entries[WC_FUNCTIONS_MAX];
+static struct wc_config config;
 static struct wc_node node;
 static char state_dir[64];
 
@@ -46,6 +47,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc, (void)argv;
 	snprintf(state_dir, sizeof(state_dir), "/tmp/warmcore-fuzz-XXXXXX");
 	REQUIRE(mkdtemp(state_dir) && !chmod(state_dir, 0755));
+	node.tables.wc_config = &config;
+	node.tables.wc_config_max = 1;
+	node.tables.wc_cores_max = 4;
 	node.tables.wc_functions = entries;
 	node.tables.wc_functions_max = WC_FUNCTIONS_MAX;
 	REQUIRE(!wc_functions_open(&node.functions, state_dir, &node.tables, &fault));

@@ -7,43 +7,59 @@
 
 #include "bpf/decide.h"
 
+/* Zeroed entries, so that each map's last entry ends where its block ends: the address sanitizer guards that. */
+static inline void *tables_alloc(__u32 entries, size_t size)
+{
+	size_t bytes = (entries * size + 63) / 64 * 64;
+	void *block = aligned_alloc(64, bytes);
+
+	if (!block)
+		abort();
+	return memset(block, 0, bytes);
+}
+
+static inline void tables_alloc_all(struct wc_tables *tables, __u32 cores)
+{
+	*tables = (struct wc_tables){
+		.wc_config_max = 1,
+		.wc_top_max = 1,
+		.wc_shards_max = WC_QUEUES_MAX,
+		.wc_steals_max = WC_SHARDS_MAX,
+		.wc_cores_max = cores,
+		.wc_runs_max = cores * WC_LANES_MAX,
+		.wc_functions_max = WC_FUNCTIONS_MAX,
+		.wc_tags_max = WC_TAGS_MAX,
+		.wc_seen_max = WC_SEEN_SETS,
+	};
+#define TABLES_ALLOC(name, type) tables->name = tables_alloc(tables->name##_max, sizeof(struct type));
+	WC_TABLES_EACH(TABLES_ALLOC)
+#undef TABLES_ALLOC
+}
+
 /* All cores are offline and in no queue; core i belongs to shard i % shards. */
 static inline void tables_open(struct wc_tables *tables, __u32 cores, __u32 shards)
 {
-	*tables = (struct wc_tables){
-		.wc_config = calloc(1, sizeof(struct wc_config)),
-		.wc_shards = aligned_alloc(64, shards * sizeof(struct wc_shard)),
-		.wc_cores = calloc(cores, sizeof(struct wc_core)),
-		.wc_functions = calloc(WC_FUNCTIONS_MAX, sizeof(struct wc_function)),
-		.wc_seen = calloc(WC_SEEN_SETS, sizeof(struct wc_seen_set)),
-		.wc_config_max = 1,
-		.wc_shards_max = shards,
-		.wc_cores_max = cores,
-		.wc_functions_max = WC_FUNCTIONS_MAX,
-		.wc_seen_max = WC_SEEN_SETS,
-	};
-	if (!tables->wc_config || !tables->wc_shards || !tables->wc_cores || !tables->wc_functions || !tables->wc_seen)
-		abort();
-	memset(tables->wc_shards, 0, shards * sizeof(struct wc_shard));
+	tables_alloc_all(tables, cores);
 	tables->wc_config->up = 1;
 	tables->wc_config->shard_count = (__u16)shards;
 	tables->wc_config->core_count = cores;
 	tables->wc_config->pending_max = 4;
+	tables->wc_config->core_queue_max = 4;
+	tables->wc_config->pack_slots = 2;
 	tables->wc_config->seen_key[0] = 0x1234;
 	tables->wc_config->seen_key[1] = 0x5678;
 	for (__u32 core = 0; core < cores; core++) {
 		tables->wc_cores[core].shard = (__u16)(core % shards);
+		tables->wc_cores[core].home = (__u16)(core % shards);
 		tables->wc_cores[core].claims = 1; /* owned by its agent, until it is released */
 	}
 }
 
 static inline void tables_close(struct wc_tables *tables)
 {
-	free(tables->wc_config);
-	free(tables->wc_shards);
-	free(tables->wc_cores);
-	free(tables->wc_functions);
-	free(tables->wc_seen);
+#define TABLES_FREE(name, type) free(tables->name);
+	WC_TABLES_EACH(TABLES_FREE)
+#undef TABLES_FREE
 }
 
 /* A generator of its own, so that a seed means the same everywhere (G. Marsaglia, xorshift64). */

@@ -159,7 +159,7 @@ static void test_sum(void **state)
 			uint16_t got = wc_fold(sum_bytes(bytes, len, htons((uint16_t)start)));
 
 			assert_int_equal(ntohs(got) % 0xffff, expected % 0xffff); /* both zeros are the same */
-			if (len % 2 == 0)
+			if (len % 4 == 0)
 				assert_int_equal(wc_fold(wc_sum(bytes, len, htons((uint16_t)start))), got);
 		}
 	}

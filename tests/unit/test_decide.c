@@ -11,88 +11,37 @@
 
 static void (*before_add)(void); /* called once before the next atomic add */
 
-static __u64 hooked_add(__u64 *word, __u64 value)
+static void run_hook(void)
 {
 	void (*hook)(void) = before_add;
 
 	before_add = NULL;
 	if (hook)
 		hook();
-	return __sync_fetch_and_add(word, value);
 }
 #undef wc_fetch_add
-#define wc_fetch_add(p, v) hooked_add((p), (v))
+#define wc_fetch_add(p, v) (run_hook(), __sync_fetch_and_add((p), (v)))
 
-#include "tests/unit/tables_fixture.h"
-#include "user/check.h"
+#include "tests/unit/decide_fixture.h"
 
-#define FUNCTION 0x5003
 #define CORES 8
 #define SHARDS 2
-#define CPU 10 /* core i runs on CPU 10 + i */
-
-static struct wc_tables tables;
-static struct wc_function *function;
-static struct wc_counters counters;
-static struct wc_decision decision;
-static struct wc_request request;
 
 /* Even cores belong to shard 0, odd ones to shard 1. All are free. */
 static int setup(void **state)
 {
 	(void)state;
-	tables_open(&tables, CORES, SHARDS);
-	for (__u32 core = 0; core < CORES; core++) {
-		wc_release_core(&tables, core);
-		tables.wc_config->cpu_core[CPU + core] = (__u16)(core + 1);
-	}
-	function = &tables.wc_functions[WC_FUNCTION_SLOT(FUNCTION)];
-	function->id = FUNCTION;
-	memset(&counters, 0, sizeof(counters));
-	memset(&request, 0, sizeof(request));
-	request.function_id = FUNCTION;
-	request.now = 12345;
+	node_open(CORES, SHARDS);
 	before_add = NULL;
 	return 0;
-}
-
-static void check_sound(void)
-{
-	json_t *problems = json_array();
-
-	wc_check_tables(&tables, problems);
-	if (json_array_size(problems))
-		fail_msg("%s", json_string_value(json_array_get(problems, 0)));
-	json_decref(problems);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
 	check_sound();
-	tables_close(&tables);
+	node_close();
 	return 0;
-}
-
-static enum wc_outcome decide(void)
-{
-	memset(&decision, 0xee, sizeof(decision));
-	request.id.request_id++;
-	wc_decide(&tables, tables.wc_config, &request, &counters, &decision);
-	return decision.outcome;
-}
-
-static void expect_core(__u32 core, __u16 how)
-{
-	assert_int_equal(decide(), WC_OUTCOME_to_core);
-	assert_int_equal(decision.core, core);
-	assert_int_equal(decision.how, how);
-	assert_int_equal(tables.wc_cores[core].state, WC_CORE_CLAIMED);
-	assert_int_equal(tables.wc_cores[core].function_id, FUNCTION);
-	assert_true(tables.wc_cores[core].claimed_ns == 12345);
-	assert_int_equal(tables.wc_cores[core].seen, decision.seen);
-	assert_true(tables.wc_cores[core].print == decision.print.value);
-	assert_true(tables.wc_cores[core].claims == tables.wc_cores[core].releases + 1);
 }
 
 static void take_all(void)
@@ -118,20 +67,35 @@ static void test_unknown(void **state)
 	expect_core(0, 0); /* nothing was claimed meanwhile */
 }
 
+/*
+ * Who gets a core at once is not looked up: its copy gets one, too, and the window decides when they begin. Who has begun, or
+ * waits, is known to those that would have to wait.
+ */
 static void test_retransmit(void **state)
 {
-	__u32 seen;
+	struct wc_fingerprint print;
+	__u32 entry;
 
 	(void)state;
 	expect_core(0, 0);
-	seen = decision.seen;
-	request.id.request_id--;
-	assert_int_equal(decide(), WC_OUTCOME_pass_retransmit);
-	assert_int_equal(decision.seen, seen);
+	print = wc_fingerprint(&request.id, config->seen_key);
+	assert_int_equal(decide_same(), WC_OUTCOME_to_core);
+	assert_int_equal(decision.core, 2);
+	assert_int_equal(decision.seen, WC_NONE);
+	assert_int_equal(wc_seen_begin(&tables, &print, WC_NONE), WC_SEEN_NEW);
+	assert_int_equal(wc_seen_begin(&tables, &print, WC_NONE), WC_SEEN_AGAIN);
+	take_all_but(WC_NONE);
+	assert_int_equal(decide_same(), WC_OUTCOME_pass_retransmit);
 	assert_int_equal(decision.core, WC_NONE);
-	request.id.request_id--;
+	assert_true(decision.print.value == print.value && decision.print.set == print.set);
+	entry = decision.seen;
+	assert_int_equal(entry / WC_SEEN_WAYS, print.set);
+	assert_int_equal(WC_SEEN_FINGERPRINT(tables.wc_seen[print.set].slot[entry % WC_SEEN_WAYS]), print.value);
 	request.id.client_port = 7; /* the same id of another client */
-	expect_core(2, 0);
+	assert_int_equal(decide_same(), WC_OUTCOME_to_pending);
+	assert_int_equal(decide_same(), WC_OUTCOME_pass_retransmit); /* it waits */
+	assert_int_equal(wc_pending_count(&tables.wc_shards[0]), 1);
+	assert_int_equal(function->waiting, 1);
 }
 
 static void test_order(void **state)
@@ -215,26 +179,34 @@ static void test_pending(void **state)
 		assert_int_equal(decision.core, WC_NONE);
 		assert_int_equal(decision.how, WC_HOW_PENDED);
 		assert_int_not_equal(decision.seen, WC_NONE);
+		assert_int_equal(WC_SEEN_FINGERPRINT(seen_slot()), decision.print.value);
+		assert_false(seen_slot() & WC_SEEN_STARTED);
+		assert_int_equal(function->waiting, i + 1);
 	}
 	assert_int_equal(wc_pending_count(shard), 4);
 
 	/* full: refused, and the id may be tried again */
 	assert_int_equal(decide(), WC_OUTCOME_busy_pending);
-	request.id.request_id--;
-	assert_int_equal(decide(), WC_OUTCOME_busy_pending);
+	assert_int_equal(decision.seen, WC_NONE);
+	assert_true(seen_slot() == 0);
+	assert_int_equal(decide_same(), WC_OUTCOME_busy_pending);
 	assert_int_equal(wc_pending_count(shard), 4);
+	assert_int_equal(function->waiting, 4);
 	shard->pending_out++;
-	request.id.request_id--;
-	assert_int_equal(decide(), WC_OUTCOME_to_pending);
-	request.id.request_id--;
-	assert_int_equal(decide(), WC_OUTCOME_pass_retransmit);
+	function->waiting--;
+	assert_int_equal(decide_same(), WC_OUTCOME_to_pending);
+	assert_int_equal(decide_same(), WC_OUTCOME_pass_retransmit);
 	shard->pending_lost += 4; /* announced but never delivered: does not fill the queue */
+	function->waiting -= 4;
 	assert_int_equal(wc_pending_count(shard), 0);
 
 	request.shard = 1; /* each shard has a queue of its own */
 	assert_int_equal(decide(), WC_OUTCOME_to_pending);
 	assert_int_equal(tables.wc_shards[1].pending_in, 1);
 	assert_int_equal(counters.claim_late, 0);
+	assert_int_equal(counters.to_pending, 6);
+	assert_int_equal(counters.busy_pending, 2);
+	assert_int_equal(counters.pass_retransmit, 1);
 }
 
 static void test_pending_count(void **state)
@@ -246,9 +218,18 @@ static void test_pending_count(void **state)
 	shard->pending_out = 4;
 	shard->pending_lost = 3; /* for a moment only, but never negative */
 	assert_true(wc_pending_count(shard) == 0);
-	memset(shard, 0, 128 + 16);
-	for (__u32 core = 0; core < CORES; core += 2)
-		shard->summary |= 1;
+	shard->pending_seen = 3;
+	assert_true(wc_pending_in_flight(shard) == 0);
+	shard->pending_lost = 1;
+	assert_true(wc_pending_count(shard) == 0 && wc_pending_in_flight(shard) == 1);
+	shard->pending_out = 1;
+	assert_true(wc_pending_count(shard) == 3);
+	shard->early_in = 2;
+	assert_true(wc_early_count(shard) == 2 && wc_shard_load(shard) == 5);
+	shard->early_out = 3;
+	assert_true(wc_early_count(shard) == 0 && wc_shard_load(shard) == 3);
+	shard->pending_in = shard->pending_seen = shard->pending_out = shard->pending_lost = 0;
+	shard->early_in = shard->early_out = 0;
 }
 
 static __u32 late_core;
@@ -267,7 +248,9 @@ static void test_late(void **state)
 		before_add = release_late;
 		expect_core(late_core, late_core % 2 ? WC_HOW_STOLEN : 0);
 		assert_null(before_add);
+		assert_true(decision.facts & WC_DECIDED_LATE);
 		assert_int_equal(tables.wc_shards[0].pending_in, 0);
+		assert_int_equal(function->waiting, 0);
 		assert_int_equal(counters.claim_late, late_core + 1);
 		check_sound();
 		for (__u32 core = 0; core < CORES; core++)
@@ -279,23 +262,98 @@ static void test_release(void **state)
 {
 	(void)state;
 	take_all();
-	tables.wc_cores[5].pid = 99;
 	tables.wc_cores[5].state = WC_CORE_RUNNING;
 	wc_release_core(&tables, 5);
 	assert_int_equal(tables.wc_cores[5].state, WC_CORE_FREE);
-	assert_int_equal(tables.wc_cores[5].pid, 0);
+	assert_int_equal(tables.wc_cores[5].shard, 1);
 	assert_true(tables.wc_shards[1].word[0] == 1 << 5);
 	check_sound();
 	wc_release_core(&tables, CORES); /* no such core: no effect */
 	expect_core(5, WC_HOW_STOLEN);
+
+	/* it goes home, wherever that is by now, and is claimed from there */
+	tables.wc_cores[5].home = 0;
+	assert_int_equal(tables.wc_cores[5].shard, 1);
+	wc_release_core(&tables, 5);
+	assert_int_equal(tables.wc_cores[5].shard, 0);
+	assert_true(tables.wc_shards[0].word[0] == 1 << 5 && !tables.wc_shards[1].word[0]);
+	check_sound();
+	expect_core(5, 0);
+	tables.wc_cores[5].home = WC_QUEUES_MAX; /* no such queue: the core stays whose it is */
+	wc_release_core(&tables, 5);
+	assert_int_equal(tables.wc_cores[5].state, WC_CORE_CLAIMED);
+	tables.wc_cores[5].home = 0;
 }
 
 static void test_no_such_shard(void **state)
 {
 	(void)state;
-	tables.wc_config->shard_count = 1;
-	request.shard = SHARDS;
-	assert_int_equal(decide(), WC_OUTCOME_drop_contended);
+	config->shard_count = 1;
+	move_home(1, 0);
+	move_home(3, 0);
+	move_home(5, 0);
+	move_home(7, 0);
+	for (request.shard = WC_QUEUES_MAX; request.shard; request.shard <<= 1) {
+		assert_int_equal(decide(), WC_OUTCOME_drop_contended);
+		assert_int_equal(decision.core, WC_NONE);
+	}
+}
+
+/* A map that is not there, and no decision at all: nothing is claimed. */
+static void test_no_tables(void **state)
+{
+	struct wc_choice choice = { .slot = WC_FUNCTIONS_MAX, .policy = WC_POLICY_COUNT, .core = WC_NONE };
+
+	(void)state;
+	memset(&decision, 0, sizeof(decision));
+	decision.request = request;
+	tables.wc_config_max = 0;
+	assert_int_equal(wc_decide_now(&tables, &decision), 1);
+	assert_int_equal(wc_decide_wait(&tables, &decision), 0);
+	tables.wc_config_max = 1;
+	assert_int_equal(wc_decide_now(&tables, NULL), 1);
+	assert_int_equal(wc_decide_wait(&tables, NULL), 0);
+	assert_int_equal(wc_choose(&tables, NULL), 0);
+	config->policy = WC_POLICY_COUNT; /* none: nothing to offer, so it waits, until the exact look finds a core */
+	assert_int_equal(wc_choose(&tables, &choice), 0);
+	assert_int_equal(choice.core, WC_NONE);
+	expect_core(0, 0);
+	assert_true(decision.facts & WC_DECIDED_LATE);
+}
+
+/* A decision that cannot be carried out leaves nothing behind, whichever it was. */
+static void test_undo(void **state)
+{
+	struct wc_function before;
+
+	(void)state;
+	function->running_max = CORES;
+	before = *function;
+	for (int round = 0; round < 3; round++) {
+		expect_core(0, WC_HOW_COUNTED);
+		assert_int_equal(function->running, 1);
+		wc_undo(&tables, &decision);
+		assert_int_equal(tables.wc_cores[0].state, WC_CORE_FREE);
+		assert_memory_equal(function, &before, sizeof(before));
+		check_sound();
+	}
+	take_all();
+	for (int round = 0; round < 10; round++) { /* more than the queue holds, and always with the same id */
+		assert_int_equal(decide_same(), WC_OUTCOME_to_pending);
+		assert_int_equal(function->waiting, 1);
+		wc_undo(&tables, &decision);
+		assert_int_equal(function->waiting, 0);
+		assert_int_equal(tables.wc_shards[0].pending_in, 0);
+		assert_true(seen_slot() == 0);
+	}
+	before_add = release_late;
+	late_core = 3;
+	function->running_max = 0;
+	expect_core(3, WC_HOW_STOLEN);
+	wc_undo(&tables, &decision);
+	assert_true(seen_slot() == 0);
+	assert_int_equal(tables.wc_cores[3].state, WC_CORE_FREE);
+	function->running = 0;
 }
 
 int main(void)
@@ -305,6 +363,7 @@ int main(void)
 		CASE(test_unknown), CASE(test_retransmit),  CASE(test_order),	CASE(test_warm_before_local),
 		CASE(test_local),   CASE(test_warm_list),   CASE(test_pending), CASE(test_pending_count),
 		CASE(test_late),    CASE(test_other_shard), CASE(test_release), CASE(test_no_such_shard),
+		CASE(test_undo),    CASE(test_no_tables),
 	};
 
 	return cmocka_run_group_tests_name("decide", tests, NULL, NULL);

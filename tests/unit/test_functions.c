@@ -11,16 +11,22 @@
 #include <cmocka.h>
 
 #include "tests/unit/scratch.h"
+#include "tests/unit/tables_fixture.h"
 #include "user/functions.h"
 
-static struct wc_function entries[WC_FUNCTIONS_MAX];
-static struct wc_tables tables = { .wc_functions = entries, .wc_functions_max = WC_FUNCTIONS_MAX };
+#define CORES 8
+
+static struct wc_tables tables;
+static struct wc_function *entries;
 static struct wc_functions *functions;
 static struct wc_fault fault;
 
+/* With the tables of a node that has just started. */
 static void open_registry(void)
 {
-	memset(entries, 0, sizeof(entries));
+	tables_close(&tables);
+	tables_open(&tables, CORES, 1);
+	entries = tables.wc_functions;
 	if (wc_functions_open(&functions, path_of("state"), &tables, &fault))
 		fail_msg("%s", fault.text);
 }
@@ -45,15 +51,24 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	wc_functions_free(functions);
+	tables_close(&tables);
+	memset(&tables, 0, sizeof(tables));
 	return scratch_teardown(state);
 }
 
-static struct wc_manifest manifest_of(const char *name)
+/* `more` are further keys, or NULL. */
+static struct wc_manifest manifest_with(const char *name, const char *more)
 {
 	struct wc_manifest manifest;
 	json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:{s:s}}", "name", name, "runtime", "python", "handler",
 				   "main.f", "timeout_ms", 1234, "environment", "KEY", "value");
 
+	if (more) {
+		json_t *keys = json_loads(more, 0, NULL);
+
+		assert_int_equal(json_object_update(object, keys), 0);
+		json_decref(keys);
+	}
 	if (wc_manifest_parse(&manifest, object, &fault))
 		fail_msg("%s", fault.text);
 	json_decref(object);
@@ -61,9 +76,8 @@ static struct wc_manifest manifest_of(const char *name)
 }
 
 /* Deploy from `source`. Returns the id, or the negative error. */
-static int64_t deploy_from(const char *name, const char *source, bool *ret_replaced)
+static int64_t deploy_manifest(struct wc_manifest manifest, const char *source, bool *ret_replaced)
 {
-	struct wc_manifest manifest = manifest_of(name);
 	struct wc_fn *fn = NULL;
 	int64_t id;
 	int error = wc_functions_deploy(functions, &manifest, path_of(source), &fn, ret_replaced, &fault);
@@ -77,6 +91,16 @@ static int64_t deploy_from(const char *name, const char *source, bool *ret_repla
 	return id;
 }
 
+static int64_t deploy_from(const char *name, const char *source, bool *ret_replaced)
+{
+	return deploy_manifest(manifest_with(name, NULL), source, ret_replaced);
+}
+
+static int64_t deploy_with(const char *name, const char *more)
+{
+	return deploy_manifest(manifest_with(name, more), "source", &(bool){ 0 });
+}
+
 static uint32_t deploy(const char *name)
 {
 	bool replaced;
@@ -85,6 +109,23 @@ static uint32_t deploy(const char *name)
 	if (id <= 0)
 		fail_msg("%s: %s", name, fault.text);
 	return (uint32_t)id;
+}
+
+static int limit(const char *name, const char *change)
+{
+	json_t *object = json_loads(change, 0, NULL);
+	struct wc_fn *fn = NULL;
+	int error = wc_functions_limit(functions, name, object, &fn, &fault);
+
+	json_decref(object);
+	assert_true(!!fn == !error);
+	wc_fn_put(fn);
+	return error;
+}
+
+static struct wc_function *entry_of(uint32_t id)
+{
+	return &entries[WC_FUNCTION_SLOT(id)];
 }
 
 static uint32_t id_of(const char *name)
@@ -503,6 +544,255 @@ static void test_full(void **state)
 	assert_int_equal(deploy("more"), 4096 << 12 | 2000); /* the free slot, a fresh generation */
 }
 
+/* Limits reach the table that decides, change while the function is deployed, and are kept. */
+static void test_limits(void **state)
+{
+	uint32_t plain = deploy("plain"), id;
+	struct wc_fn *fn;
+
+	(void)state;
+	assert_int_equal(entry_of(plain)->running_max, 0);
+	assert_int_equal(entry_of(plain)->waiting_max, 0);
+	assert_int_equal(entry_of(plain)->priority, WC_PRIORITY_DEFAULT);
+	assert_int_equal(entry_of(plain)->reserve, 0);
+	id = (uint32_t)deploy_with("f", "{\"concurrency\":6,\"queue\":9,\"priority\":7}");
+	assert_int_equal(entry_of(id)->running_max, 6);
+	assert_int_equal(entry_of(id)->waiting_max, 9);
+	assert_int_equal(entry_of(id)->priority, 7);
+	entry_of(id)->running = 3; /* those that are under way stay what they are */
+	entry_of(id)->waiting = 2;
+	entry_of(id)->warm[0] = 5;
+	assert_int_equal(limit("f", "{\"concurrency\":2,\"priority\":0}"), 0);
+	assert_int_equal(entry_of(id)->running_max, 2);
+	assert_int_equal(entry_of(id)->waiting_max, 9);
+	assert_int_equal(entry_of(id)->priority, 0);
+	assert_int_equal(entry_of(id)->running, 3);
+	assert_int_equal(entry_of(id)->waiting, 2);
+	assert_int_equal(entry_of(id)->warm[0], 5); /* the same code: its instances are as warm as before */
+	assert_int_equal(entry_of(id)->id, id);
+	fn = wc_functions_get(functions, id);
+	assert_int_equal(fn->version, 2); /* of the node: the other function was the first */
+	assert_int_equal(fn->manifest.limits.concurrency, 2);
+	wc_fn_put(fn);
+
+	assert_int_equal(limit("nobody", "{\"queue\":1}"), -ENOENT);
+	assert_int_equal(limit("f", "{\"queue\":1,\"priority\":8}"), -EINVAL);
+	assert_int_equal(limit("f", "{\"queue\":1,\"reserved\":3}"), -EINVAL); /* more than may run */
+	assert_int_equal(entry_of(id)->waiting_max, 9);
+	reopen();
+	assert_int_equal(entry_of(id)->running_max, 2);
+	assert_int_equal(entry_of(id)->waiting_max, 9);
+	assert_int_equal(entry_of(id)->priority, 0);
+	fn = wc_functions_get(functions, id);
+	assert_int_equal(fn->manifest.limits.queue, 9);
+	wc_fn_put(fn);
+	assert_int_equal(deploy("f"), id); /* a new version has the limits that it says, no others */
+	assert_int_equal(entry_of(id)->running_max, 0);
+	assert_int_equal(entry_of(id)->priority, WC_PRIORITY_DEFAULT);
+	assert_int_equal(wc_functions_remove(functions, "f", &fault), 0);
+	assert_int_equal(entry_of(id)->priority, 0);
+	assert_int_equal(entry_of(id)->running_max, 0);
+}
+
+/* What cannot be written down does not come to pass. */
+static void test_limits_not_stored(void **state)
+{
+	uint32_t id = (uint32_t)deploy_with("f", "{\"concurrency\":6,\"reserved\":1}");
+	uint16_t reserve = entry_of(id)->reserve;
+	uint32_t wanted[WC_RESERVES_MAX];
+	struct wc_fn *fn;
+
+	(void)state;
+	make_folder("state/functions/f/function.json.new");
+	assert_true(limit("f", "{\"concurrency\":7,\"reserved\":0}") < 0);
+	assert_int_equal(entry_of(id)->running_max, 6);
+	assert_int_equal(entry_of(id)->reserve, reserve);
+	wc_functions_reserved(functions, wanted);
+	assert_int_equal(wanted[reserve - WC_SHARDS_MAX], 1);
+	fn = wc_functions_get(functions, id);
+	assert_int_equal(fn->manifest.limits.concurrency, 6);
+	assert_int_equal(fn->manifest.limits.reserved, 1);
+	wc_fn_put(fn);
+}
+
+static void expect_reserved(uint32_t id, uint32_t cores)
+{
+	uint32_t wanted[WC_RESERVES_MAX], reserve = entry_of(id)->reserve;
+
+	wc_functions_reserved(functions, wanted);
+	assert_int_equal(wanted[0], 0);
+	assert_in_range(reserve, WC_SHARDS_MAX + 1, WC_QUEUES_MAX - 1);
+	assert_int_equal(wanted[reserve - WC_SHARDS_MAX], cores);
+}
+
+static uint32_t reserved_in_all(void)
+{
+	uint32_t wanted[WC_RESERVES_MAX], sum = 0;
+
+	wc_functions_reserved(functions, wanted);
+	for (int i = 0; i < WC_RESERVES_MAX; i++)
+		sum += wanted[i];
+	return sum;
+}
+
+/* Reserves: a queue of its own for each function, and always a core left that is nobody's. */
+static void test_reserved(void **state)
+{
+	uint32_t a = (uint32_t)deploy_with("a", "{\"reserved\":4}"), b = (uint32_t)deploy_with("b", "{\"reserved\":2}"),
+		 c;
+	uint16_t queue_a = entry_of(a)->reserve, queue_b = entry_of(b)->reserve;
+
+	(void)state;
+	expect_reserved(a, 4);
+	expect_reserved(b, 2);
+	assert_int_not_equal(queue_a, queue_b);
+	assert_int_equal(deploy_with("c", "{\"reserved\":2}"), -ENOSPC);
+	assert_non_null(strstr(fault.text, "8 cores would be reserved in all, of 8"));
+	assert_false(exists("state/functions/c"));
+	assert_int_equal(id_of("c"), 0);
+	c = (uint32_t)deploy_with("c", "{\"reserved\":1}");
+	expect_reserved(c, 1);
+	assert_int_equal(reserved_in_all(), 7);
+	/* More for one is less for the others; its own counts once, before and after. */
+	assert_int_equal(limit("a", "{\"reserved\":5}"), -ENOSPC);
+	expect_reserved(a, 4);
+	assert_int_equal(entry_of(a)->reserve, queue_a);
+	assert_int_equal(deploy_with("a", "{\"reserved\":5}"), -ENOSPC);
+	expect_reserved(a, 4);
+	assert_int_equal(limit("b", "{\"reserved\":1}"), 0);
+	assert_int_equal(limit("a", "{\"reserved\":5}"), 0);
+	assert_int_equal(entry_of(a)->reserve, queue_a); /* its cores are there already */
+	assert_int_equal(entry_of(b)->reserve, queue_b);
+	expect_reserved(a, 5);
+	assert_int_equal(deploy_with("a", "{\"reserved\":4}"), a);
+	assert_int_equal(entry_of(a)->reserve, queue_a);
+	/* Given up, and taken over. */
+	assert_int_equal(limit("b", "{\"reserved\":0}"), 0);
+	assert_int_equal(entry_of(b)->reserve, 0);
+	assert_int_equal(reserved_in_all(), 5);
+	assert_int_equal(limit("b", "{\"reserved\":2}"), 0);
+	expect_reserved(b, 2);
+	assert_int_equal(wc_functions_remove(functions, "a", &fault), 0);
+	assert_int_equal(entry_of(a)->reserve, 0);
+	assert_int_equal(reserved_in_all(), 3);
+	queue_b = entry_of(b)->reserve;
+	assert_int_equal(limit("b", "{\"reserved\":1}"), 0);
+	assert_int_equal(entry_of(b)->reserve, queue_b); /* although a lower one is free now */
+	assert_int_equal(limit("c", "{\"reserved\":5}"), 0);
+	expect_reserved(c, 5);
+}
+
+/* Kept over a restart; on a smaller node, or with a policy that binds early, the function is served without. */
+static void test_reserved_persistence(void **state)
+{
+	uint32_t a = (uint32_t)deploy_with("a", "{\"reserved\":4}"), b = (uint32_t)deploy_with("b", "{\"reserved\":3}");
+
+	(void)state;
+	reopen();
+	expect_reserved(a, 4);
+	expect_reserved(b, 3);
+	assert_int_not_equal(entry_of(a)->reserve, entry_of(b)->reserve);
+	wc_functions_free(functions);
+	tables_close(&tables);
+	tables_open(&tables, 4, 1); /* room for b's or for none */
+	entries = tables.wc_functions;
+	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, &fault), 0);
+	assert_int_equal(id_of("a"), a);
+	assert_int_equal(entry_of(a)->reserve, 0);
+	expect_reserved(b, 3);
+	reopen(); /* the disk still has what was asked for */
+	expect_reserved(a, 4);
+	wc_functions_free(functions);
+	tables.wc_config->policy = WC_POLICY_random;
+	memset(entries, 0, WC_FUNCTIONS_MAX * sizeof(*entries));
+	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, &fault), 0);
+	assert_int_equal(entry_of(a)->id, a);
+	assert_int_equal(entry_of(a)->reserve, 0);
+	assert_int_equal(reserved_in_all(), 0);
+	assert_int_equal(deploy_with("c", "{\"reserved\":1}"), -EINVAL);
+	assert_non_null(strstr(fault.text, "knows no reservations"));
+	assert_int_equal(limit("b", "{\"reserved\":1}"), -EINVAL);
+	assert_int_equal(limit("b", "{\"reserved\":0,\"queue\":3}"), 0);
+}
+
+/* There are 63 reserves; the 64th function that wants one is told so. */
+static void test_reserves_used_up(void **state)
+{
+	bool used[WC_QUEUES_MAX] = { 0 };
+	char name[16];
+
+	(void)state;
+	tables.wc_cores_max = 1000; /* no core is looked at here */
+	for (int i = 1; i < WC_RESERVES_MAX; i++) {
+		int64_t id;
+
+		snprintf(name, sizeof(name), "f%d", i);
+		id = deploy_with(name, "{\"reserved\":1}");
+		if (id <= 0)
+			fail_msg("%s: %s", name, fault.text);
+		expect_reserved((uint32_t)id, 1);
+		assert_false(used[entry_of((uint32_t)id)->reserve]);
+		used[entry_of((uint32_t)id)->reserve] = true;
+	}
+	assert_int_equal(deploy_with("more", "{\"reserved\":1}"), -ENOSPC);
+	assert_non_null(strstr(fault.text, "63 functions have reserved cores already"));
+	assert_int_equal(limit("f7", "{\"reserved\":2}"), 0); /* who has one keeps it */
+	assert_int_equal(limit("f8", "{\"reserved\":0}"), 0);
+	assert_true(deploy_with("more", "{\"reserved\":1}") > 0);
+	assert_int_equal(limit("f8", "{\"reserved\":1}"), -ENOSPC);
+	tables.wc_cores_max = CORES;
+}
+
+static const char *tag_name(uint16_t tag)
+{
+	return tag ? tables.wc_tags[tag].name : "";
+}
+
+/* Functions of one runtime, and of one library set, share a tag; the last one to go frees it. */
+static void test_libraries(void **state)
+{
+	uint32_t a = (uint32_t)deploy_with("a", "{\"libraries\":[\"scipy\",\"numpy\"]}");
+	uint32_t b = (uint32_t)deploy_with("b", "{\"libraries\":[\"numpy\",\"scipy\"]}"), c = deploy("c");
+	uint32_t d = (uint32_t)deploy_with("d", "{\"runtime\":\"node\",\"libraries\":[\"numpy\",\"scipy\"]}");
+	struct wc_fn *fn;
+	json_t *object, *expected = json_pack("[s, s]", "numpy", "scipy");
+
+	(void)state;
+	assert_string_equal(tag_name(entry_of(a)->tag_libs), "python+numpy,scipy");
+	assert_string_equal(tag_name(entry_of(a)->tag_runtime), "python");
+	assert_int_equal(entry_of(a)->tag_libs, entry_of(b)->tag_libs);
+	assert_int_equal(entry_of(a)->tag_runtime, entry_of(c)->tag_runtime);
+	assert_int_equal(entry_of(c)->tag_libs, 0);
+	assert_string_equal(tag_name(entry_of(d)->tag_libs), "node+numpy,scipy");
+	assert_string_equal(tag_name(entry_of(d)->tag_runtime), "node");
+	assert_int_equal(tables.wc_tags[entry_of(a)->tag_runtime].used, 3);
+	assert_int_equal(tables.wc_tags[entry_of(a)->tag_libs].used, 2);
+	reopen();
+	assert_string_equal(tag_name(entry_of(a)->tag_libs), "python+numpy,scipy");
+	assert_int_equal(entry_of(a)->tag_libs, entry_of(b)->tag_libs);
+	fn = wc_functions_find(functions, "a");
+	assert_string_equal(fn->manifest.libraries, "numpy,scipy");
+	assert_int_equal(fn->tag_libs, entry_of(a)->tag_libs);
+	object = wc_fn_json(fn);
+	assert_true(json_equal(json_object_get(object, "libraries"), expected));
+	json_decref(object);
+	wc_fn_put(fn);
+	json_decref(expected);
+
+	assert_int_equal(wc_functions_remove(functions, "a", &fault), 0);
+	assert_int_equal(entry_of(a)->tag_libs, 0);
+	assert_int_equal(tables.wc_tags[entry_of(b)->tag_libs].used, 1);
+	assert_int_equal(deploy_with("b", "{\"libraries\":[\"polars\"]}"), b); /* a new version, another set */
+	assert_string_equal(tag_name(entry_of(b)->tag_libs), "python+polars");
+	assert_int_equal(deploy("b"), b); /* and none */
+	assert_int_equal(entry_of(b)->tag_libs, 0);
+	for (uint32_t tag = 1, used = 0; tag < WC_TAGS_MAX; tag++) {
+		used += tables.wc_tags[tag].used; /* python for b and c, node and its set for d */
+		if (tag == WC_TAGS_MAX - 1)
+			assert_int_equal(used, 4);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -525,6 +815,12 @@ int main(void)
 		TEST(test_same_slot),
 		TEST(test_unreachable),
 		TEST(test_full),
+		TEST(test_limits),
+		TEST(test_limits_not_stored),
+		TEST(test_reserved),
+		TEST(test_reserved_persistence),
+		TEST(test_reserves_used_up),
+		TEST(test_libraries),
 	};
 
 	return cmocka_run_group_tests_name("functions", tests, NULL, NULL);

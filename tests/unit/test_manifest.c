@@ -68,6 +68,11 @@ static void test_defaults(void **state)
 	assert_int_equal(manifest.memory_mb, 128);
 	assert_false(manifest.binary || manifest.trusted);
 	assert_null(manifest.environment);
+	assert_int_equal(manifest.limits.concurrency, 0);
+	assert_int_equal(manifest.limits.reserved, 0);
+	assert_int_equal(manifest.limits.queue, 0);
+	assert_int_equal(manifest.limits.priority, 3);
+	assert_string_equal(manifest.libraries, "");
 	wc_manifest_release(&manifest);
 }
 
@@ -77,12 +82,18 @@ static void test_everything(void **state)
 	assert_int_equal(
 		parse("{\"op\":\"deploy\",\"source\":\"/x\",\"example\":{},\"name\":\"A-b_9\",\"runtime\":\"native\","
 		      "\"handler\":\"lib/h.so\",\"event\":\"binary\",\"timeout_ms\":900000,\"memory_mb\":10240,"
-		      "\"trusted\":true,\"environment\":{\"A\":\"1\",\"EMPTY\":\"\"}}"),
+		      "\"trusted\":true,\"environment\":{\"A\":\"1\",\"EMPTY\":\"\"},\"concurrency\":65536,"
+		      "\"reserved\":4095,\"queue\":1000000,\"priority\":7,\"libraries\":[\"scipy\",\"numpy\"]}"),
 		0);
 	assert_true(manifest.binary && manifest.trusted);
 	assert_int_equal(manifest.timeout_ms, 900000);
 	assert_int_equal(manifest.memory_mb, 10240);
 	assert_int_equal(json_object_size(manifest.environment), 2);
+	assert_int_equal(manifest.limits.concurrency, 65536);
+	assert_int_equal(manifest.limits.reserved, 4095);
+	assert_int_equal(manifest.limits.queue, 1000000);
+	assert_int_equal(manifest.limits.priority, 7);
+	assert_string_equal(manifest.libraries, "numpy,scipy");
 	wc_manifest_release(&manifest);
 	assert_null(manifest.environment);
 	wc_manifest_release(&manifest); /* twice is no harm */
@@ -131,6 +142,37 @@ static void test_refused(void **state)
 		{ ",\"memory_mb\":15", "from 16 to 10240" },
 		{ ",\"memory_mb\":10241", "from 16 to 10240" },
 		{ ",\"memory_mb\":-9223372036854775808", "from 16 to 10240" },
+		{ ",\"concurrency\":-1", "\"concurrency\" must be a whole number from 0 to 65536" },
+		{ ",\"concurrency\":65537", "from 0 to 65536" },
+		{ ",\"concurrency\":4294967296", "from 0 to 65536" },
+		{ ",\"concurrency\":1.0", "from 0 to 65536" },
+		{ ",\"concurrency\":\"1\"", "from 0 to 65536" },
+		{ ",\"concurrency\":null", "from 0 to 65536" },
+		{ ",\"reserved\":-1", "\"reserved\" must be a whole number from 0 to 4095" },
+		{ ",\"reserved\":4096", "from 0 to 4095" },
+		{ ",\"reserved\":3,\"concurrency\":2", "\"reserved\" 3 is more than \"concurrency\" 2" },
+		{ ",\"queue\":-1", "\"queue\" must be a whole number from 0 to 1000000" },
+		{ ",\"queue\":1000001", "from 0 to 1000000" },
+		{ ",\"priority\":-1", "\"priority\" must be a whole number from 0 to 7" },
+		{ ",\"priority\":8", "from 0 to 7" },
+		{ ",\"priority\":true", "from 0 to 7" },
+		{ ",\"libraries\":\"numpy\"", "\"libraries\" must be an array of at most 16 names" },
+		{ ",\"libraries\":{}", "must be an array" },
+		{ ",\"libraries\":null", "must be an array" },
+		{ ",\"libraries\":[1]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[null]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[[\"a\"]]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"good\",\"a/b\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"a,b\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"a+b\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"a b\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"a\\u0000b\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"caf\xc3\xa9\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"12345678901234567890123456789012\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\","
+		  "\"a\",\"a\",\"a\"]",
+		  "at most 16 names" },
 		{ ",\"trusted\":1", "must be true or false" },
 		{ ",\"trusted\":\"true\"", "must be true or false" },
 		{ ",\"trusted\":null", "must be true or false" },
@@ -162,6 +204,10 @@ static void test_accepted(void **state)
 		",\"event\":\"json\"",
 		",\"trusted\":false",
 		",\"environment\":{}",
+		",\"concurrency\":0,\"reserved\":4095", /* no limit, so any reservation is below it */
+		",\"concurrency\":2,\"reserved\":2",
+		",\"queue\":0,\"priority\":0",
+		",\"libraries\":[]",
 		",\"environment\":{\"LD\":\"x\",\"warmcore_x\":\"y\",\"A\":\"a=b\"}",
 	};
 
@@ -200,11 +246,79 @@ static void test_lengths(void **state)
 	}
 }
 
+/* One text for one set: sorted, each once, whatever the order in the manifest. */
+static void test_libraries(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "[]", "" },
+		{ "[\"numpy\"]", "numpy" },
+		{ "[\"scipy\",\"numpy\"]", "numpy,scipy" },
+		{ "[\"numpy\",\"scipy\"]", "numpy,scipy" },
+		{ "[\"b\",\"a\",\"b\",\"a\",\"b\"]", "a,b" },
+		{ "[\"a.b\",\"A_1\",\"-\",\".\"]", "-,.,A_1,a.b" },
+		{ "[\"1234567890123456789012345678901\"]", "1234567890123456789012345678901" },
+		/* 87 characters together, then 88 */
+		{ "[\"a23456789012345678901234567890x\",\"b23456789012345678901234567890x\",\"c2345678901234567890123\"]",
+		  "a23456789012345678901234567890x,b23456789012345678901234567890x,c2345678901234567890123" },
+		{ "[\"a23456789012345678901234567890x\",\"b23456789012345678901234567890x\",\"c23456789012345678901234\"]",
+		  NULL },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), ",\"libraries\":%s", rows[i][0]);
+		if (!rows[i][1]) {
+			expect_refused(text, parse_with(text), "the names together are longer than 87 characters");
+			continue;
+		}
+		accept_with(text);
+		assert_int_equal(parse_with(text), 0);
+		assert_string_equal(manifest.libraries, rows[i][1]);
+		wc_manifest_release(&manifest);
+	}
+}
+
+/* Limits of a deployed function change one at a time, and all or none. */
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *change;
+		struct wc_limits after;
+		const char *why;
+	} rows[] = {
+		{ "{}", { 4, 2, 9, 5 }, NULL },
+		{ "{\"op\":\"limit\",\"name\":\"x\"}", { 4, 2, 9, 5 }, NULL },
+		{ "{\"queue\":1}", { 4, 2, 1, 5 }, NULL },
+		{ "{\"priority\":0}", { 4, 2, 9, 0 }, NULL },
+		{ "{\"concurrency\":2}", { 2, 2, 9, 5 }, NULL },
+		{ "{\"concurrency\":0,\"reserved\":5}", { 0, 5, 9, 5 }, NULL },
+		{ "{\"concurrency\":1}", { 4, 2, 9, 5 }, "\"reserved\" 2 is more than \"concurrency\" 1" },
+		{ "{\"reserved\":5}", { 4, 2, 9, 5 }, "\"reserved\" 5 is more than \"concurrency\" 4" },
+		{ "{\"concurrency\":8,\"queue\":1,\"priority\":9}", { 4, 2, 9, 5 }, "from 0 to 7" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wc_limits limits = { 4, 2, 9, 5 };
+		json_t *change = json_loads(rows[i].change, 0, NULL);
+
+		assert_non_null(change);
+		fault.text[0] = 0;
+		assert_int_equal(wc_limits_parse(&limits, change, &fault), rows[i].why ? -EINVAL : 0);
+		if (rows[i].why && !strstr(fault.text, rows[i].why))
+			fail_msg("%s: \"%s\"", rows[i].change, fault.text);
+		assert_memory_equal(&limits, &rows[i].after, sizeof(limits));
+		json_decref(change);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),    cmocka_unit_test(test_libraries),
+		cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "bpf/policies.h"
 #include "user/options.h"
 
 #include <sched.h>
@@ -59,6 +60,16 @@ static void test_defaults(void **state)
 	assert_int_equal(options.datapath, WC_DATAPATH_KERNEL);
 	assert_int_equal(options.xdp_mode, WC_XDP_AUTO);
 	assert_false(options.allow_trusted || options.clean);
+	assert_int_equal(options.policy, 0);
+	assert_string_equal(wc_policy_names[options.policy], "central");
+	assert_string_equal(wc_order_names[options.order], "local");
+	assert_string_equal(wc_prefer_names[options.prefer], "warm");
+	assert_int_equal(options.core_queue, 128);
+	assert_int_equal(options.pack_slots, 4);
+	assert_int_equal(options.cores_min, 0);
+	assert_int_equal(options.idle_ms, 1000);
+	assert_true(options.move_instances);
+	assert_int_equal(options.fair_at, 4 * options.core_count);
 	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
 	assert_int_equal(options.core_count, CPU_COUNT(&allowed));
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
@@ -91,6 +102,18 @@ static void test_everything(void **state)
 	expect_accepted("--poll-us auto --port 5 --port 6"); /* the last one counts */
 	assert_int_equal(options.poll_us, WC_POLL_AUTO);
 	assert_int_equal(options.port, 6);
+	expect_accepted("--core-queue 1 --pack-slots=1 --fair-at 0 --cores-min 0 --idle-ms 1 --move off");
+	assert_int_equal(options.core_queue, 1);
+	assert_int_equal(options.pack_slots, 1);
+	assert_int_equal(options.fair_at, 0);
+	assert_int_equal(options.idle_ms, 1);
+	assert_false(options.move_instances);
+	expect_accepted("--pack-slots 15 --fair-at=1000000 --cores-min 1 --idle-ms=3600000 --move on");
+	assert_int_equal(options.pack_slots, WC_LANES_MAX - 1);
+	assert_int_equal(options.fair_at, 1000000);
+	assert_int_equal(options.cores_min, 1);
+	assert_int_equal(options.idle_ms, 3600000);
+	assert_true(options.move_instances);
 	expect_accepted("--name first --name 123456789012345");
 	assert_string_equal(options.name, "123456789012345");
 }
@@ -122,6 +145,26 @@ static void test_refused(void **state)
 		{ "--datapath xdp", "expected kernel|user" },
 		{ "--datapath=", "expected kernel|user" },
 		{ "--xdp-mode fast", "expected auto|native|generic" },
+		{ "--policy paper", "--policy paper: expected" },
+		{ "--policy=", "--policy : expected" },
+		{ "--policy 0", "--policy 0: expected" },
+		{ "--policy CENTRAL", "--policy CENTRAL: expected" },
+		{ "--policy ll-ps", "--policy ll-ps: expected" },
+		{ "--policy", "--policy needs a value" },
+		{ "--order lowest", "expected local|pack|spread" },
+		{ "--prefer cold", "expected warm|shard" },
+		{ "--move yes", "expected on|off" },
+		{ "--move 1", "expected on|off" },
+		{ "--core-queue 0", "expected a number from 1 to" },
+		{ "--core-queue 4294967296", "expected a number from 1 to" },
+		{ "--pack-slots 0", "expected a number from 1 to 15" },
+		{ "--pack-slots 16", "expected a number from 1 to 15" },
+		{ "--fair-at 1000001", "expected a number from 0 to 1000000" },
+		{ "--fair-at -1", "expected a number from 0 to 1000000" },
+		{ "--cores-min 4097", "expected a number from 0 to 4096" },
+		{ "--cores-min 4096", "--cores-min 4096: there are only" },
+		{ "--idle-ms 0", "expected a number from 1 to 3600000" },
+		{ "--idle-ms 3600001", "expected a number from 1 to 3600000" },
 		{ "--clean=1", "--clean takes no value" },
 		{ "--allow-trusted=", "--allow-trusted takes no value" },
 		{ "--name=", "--name: expected 1 to 15 characters" },
@@ -143,6 +186,62 @@ static void test_refused(void **state)
 		if (ret != -EINVAL || !strstr(fault.text, rows[i][1]))
 			fail_msg("%s: %d \"%s\" instead of \"%s\"", rows[i][0], ret, fault.text, rows[i][1]);
 	}
+}
+
+/* Every name is its number; the daemon, the command and the tables know the same ones. */
+static void test_names(void **state)
+{
+	static const char *const policies[] = { "central", "ll_ps", "jsq2", "random", "hash", "rss", "pack" };
+	char line[64];
+
+	(void)state;
+	for (uint32_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		assert_string_equal(wc_policy_names[i], policies[i]);
+		assert_true(strlen(wc_policy_texts[i]) > 10);
+		snprintf(line, sizeof(line), "--policy %s", policies[i]);
+		expect_accepted(line);
+		assert_int_equal(options.policy, i);
+	}
+	assert_null(wc_policy_names[WC_POLICY_COUNT]);
+	assert_null(wc_policy_texts[WC_POLICY_COUNT]);
+	assert_int_equal(WC_POLICY_COUNT, sizeof(policies) / sizeof(policies[0]));
+	for (uint32_t i = 0; i < WC_ORDER_COUNT; i++) {
+		snprintf(line, sizeof(line), "--order=%s", wc_order_names[i]);
+		expect_accepted(line);
+		assert_int_equal(options.order, i);
+	}
+	assert_string_equal(wc_order_names[WC_ORDER_PACK], "pack");
+	assert_string_equal(wc_order_names[WC_ORDER_SPREAD], "spread");
+	assert_null(wc_order_names[WC_ORDER_COUNT]);
+	for (uint32_t i = 0; i < WC_PREFER_COUNT; i++) {
+		snprintf(line, sizeof(line), "--prefer %s", wc_prefer_names[i]);
+		expect_accepted(line);
+		assert_int_equal(options.prefer, i);
+	}
+	assert_string_equal(wc_prefer_names[WC_PREFER_SHARD], "shard");
+	assert_null(wc_prefer_names[WC_PREFER_COUNT]);
+}
+
+/* --cores-min and --fair-at go by the cores that there are, wherever they stand on the line. */
+static void test_by_cores(void **state)
+{
+	char line[64];
+
+	(void)state;
+	snprintf(line, sizeof(line), "--cores-min 7 --cores %d*7", last_cpu);
+	expect_accepted(line);
+	assert_int_equal(options.core_count, 7);
+	assert_int_equal(options.fair_at, 28);
+	snprintf(line, sizeof(line), "--cores-min 8 --cores %d*7", last_cpu);
+	assert_int_equal(parse(line), -EINVAL);
+	assert_non_null(strstr(fault.text, "there are only 7 worker cores"));
+	snprintf(line, sizeof(line), "--cores %d*4096", last_cpu);
+	expect_accepted(line);
+	assert_int_equal(options.core_count, WC_CORES_MAX);
+	snprintf(line, sizeof(line), "--cores %d*4097", last_cpu);
+	assert_int_equal(parse(line), -EINVAL);
+	snprintf(line, sizeof(line), "--cores %d*4096,%d", last_cpu, last_cpu);
+	assert_int_equal(parse(line), -EINVAL);
 }
 
 static void test_cpus(void **state)
@@ -171,6 +270,29 @@ static void test_cpus(void **state)
 		"18446744073709551616",
 		"0-18446744073709551615",
 		"0.",
+		"0*",
+		"0*0",
+		"*2",
+		"0**2",
+		"0*2*2",
+		"0*-1",
+		"0*2-3",
+		"0-0*",
+		"0*x",
+		"0*9",
+		"0*18446744073709551617",
+	};
+	/* A good beginning does not make up for the rest; numbers that wrap around to nothing, or to something small. */
+	static const char *const more[] = {
+		"",
+		",0-18446744073709551615",
+		",0-18446744073709551616",
+		",1-18446744073709551616",
+		",0-9223372036854775807*2",
+		",0-99999999999999999999",
+		",18446744073709551616",
+		"-18446744073709551615",
+		"*18446744073709551617",
 	};
 	uint16_t cpus[8];
 	uint32_t count = 99;
@@ -183,6 +305,13 @@ static void test_cpus(void **state)
 			fail_msg("accepted: \"%s\"", wrong[i]);
 		assert_int_equal(count, 99);
 	}
+	for (size_t i = 1; i < sizeof(more) / sizeof(more[0]); i++) {
+		snprintf(list, sizeof(list), "%d%s", last_cpu, more[i]);
+		memset(&fault, 0, sizeof(fault));
+		if (wc_parse_cpus(list, cpus, 8, &count, &fault) != -EINVAL || !fault.text[0])
+			fail_msg("accepted: \"%s\"", list);
+		assert_int_equal(count, 99);
+	}
 	snprintf(list, sizeof(list), "%d,%d-%d,%d", last_cpu, last_cpu, last_cpu,
 		 last_cpu); /* more than once is fine */
 	assert_int_equal(wc_parse_cpus(list, cpus, 3, &count, &fault), 0);
@@ -191,6 +320,38 @@ static void test_cpus(void **state)
 		assert_int_equal(cpus[i], last_cpu);
 	assert_int_equal(wc_parse_cpus(list, cpus, 2, &count, &fault), -EINVAL);
 	assert_non_null(strstr(fault.text, "more than 2 worker cores"));
+}
+
+/* "0-1*3" is the whole range three times over, core by core in turn. */
+static void test_times(void **state)
+{
+	uint16_t cpus[64];
+	uint32_t count = 0;
+	cpu_set_t allowed;
+	char list[64];
+
+	(void)state;
+	snprintf(list, sizeof(list), "%d*5", last_cpu);
+	assert_int_equal(wc_parse_cpus(list, cpus, 5, &count, &fault), 0);
+	assert_int_equal(count, 5);
+	assert_int_equal(wc_parse_cpus(list, cpus, 4, &count, &fault), -EINVAL);
+	snprintf(list, sizeof(list), "%d*2,%d,%d*3", last_cpu, last_cpu, last_cpu);
+	assert_int_equal(wc_parse_cpus(list, cpus, 8, &count, &fault), 0);
+	assert_int_equal(count, 6);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(cpus[i], last_cpu);
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	if (!CPU_ISSET(0, &allowed) || !CPU_ISSET(1, &allowed))
+		return; /* no two neighbours */
+	assert_int_equal(wc_parse_cpus("0-1*32", cpus, 64, &count, &fault), 0);
+	assert_int_equal(count, 64);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(cpus[i], i % 2);
+	assert_int_equal(wc_parse_cpus("0-1*32", cpus, 63, &count, &fault), -EINVAL);
+	assert_int_equal(wc_parse_cpus("1,0-1*2,0", cpus, 64, &count, &fault), 0);
+	assert_int_equal(count, 6);
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(cpus[i], i % 2 ? 0 : 1);
 }
 
 /* A CPU that the machine has, but this process may not use. */
@@ -246,7 +407,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_cpus),	 cmocka_unit_test(test_affinity),   cmocka_unit_test(test_help),
+		cmocka_unit_test(test_names),	 cmocka_unit_test(test_by_cores),   cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_times),	 cmocka_unit_test(test_affinity),   cmocka_unit_test(test_help),
 	};
 	cpu_set_t allowed;
 

@@ -58,7 +58,7 @@ static enum wc_seen_result enter(__u64 value, __u32 *ret_entry)
 {
 	struct wc_fingerprint print = print_of(value);
 
-	return wc_seen_enter(&tables, &print, ret_entry);
+	return wc_seen_enter(&tables, &print, 0, ret_entry);
 }
 
 static void enter_new(__u64 first, unsigned count)
@@ -127,10 +127,12 @@ static void test_no_such_set(void **state)
 	__u32 entry = 5;
 
 	(void)state;
-	assert_int_equal(wc_seen_enter(&tables, &print, &entry), WC_SEEN_CONTENDED);
+	assert_int_equal(wc_seen_enter(&tables, &print, 0, &entry), WC_SEEN_CONTENDED);
 	assert_int_equal(entry, 5);
 	wc_seen_forget(&tables, &print, SETS * WC_SEEN_WAYS); /* nothing happens */
-	assert_false(wc_seen_begin(&tables, &print, SETS * WC_SEEN_WAYS));
+	assert_int_equal(wc_seen_begin(&tables, &print, SETS * WC_SEEN_WAYS), WC_SEEN_CONTENDED);
+	assert_int_equal(wc_seen_begin(&tables, &print, WC_NONE), WC_SEEN_CONTENDED);
+	assert_true(wc_seen_find(&tables, &print) == 0);
 }
 
 /* From zeroed memory over the wrap of the sequence numbers: always the last eight, exactly. */
@@ -184,16 +186,54 @@ static void test_forget(void **state)
 		assert_int_equal(held(other), 1);
 }
 
+static enum wc_seen_result begin(__u64 value, __u32 entry)
+{
+	struct wc_fingerprint print = print_of(value);
+
+	return wc_seen_begin(&tables, &print, entry);
+}
+
+static __u64 find(__u64 value)
+{
+	struct wc_fingerprint print = print_of(value);
+
+	return wc_seen_find(&tables, &print);
+}
+
+static void test_find(void **state)
+{
+	__u32 entry;
+
+	(void)state;
+	assert_true(find(7) == 0);
+	for (__u64 n = 1; n <= 20; n++) {
+		assert_int_equal(enter(n, &entry), WC_SEEN_NEW);
+		for (__u64 back = 1; back <= 20; back++) {
+			__u64 slot = find(back);
+
+			assert_true(!!slot == (back <= n && back + 8 > n));
+			assert_true(!slot || WC_SEEN_FINGERPRINT(slot) == back);
+		}
+		assert_true(find(n) == sets[3].slot[entry % WC_SEEN_WAYS]);
+	}
+	assert_false(find(20) & WC_SEEN_STARTED);
+	assert_int_equal(begin(20, entry), WC_SEEN_NEW);
+	assert_true(find(20) & WC_SEEN_STARTED);
+	assert_true(find(20) == sets[3].slot[entry % WC_SEEN_WAYS]);
+}
+
+/* Entered by the claimer, begun by the agent: once. */
 static void test_begin(void **state)
 {
-	struct wc_fingerprint print = print_of(7);
 	__u32 entry, again;
 
 	(void)state;
 	assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
 	assert_false(sets[3].slot[entry % 8] & WC_SEEN_STARTED);
-	assert_true(wc_seen_begin(&tables, &print, entry));
+	assert_int_equal(begin(7, entry), WC_SEEN_NEW);
 	assert_true(sets[3].slot[entry % 8] & WC_SEEN_STARTED);
+	assert_int_equal(begin(7, entry), WC_SEEN_AGAIN);
+	assert_int_equal(begin(7, WC_NONE), WC_SEEN_AGAIN);
 	assert_int_equal(enter(7, &again), WC_SEEN_AGAIN);
 	assert_int_equal(again, entry);
 	enter_new(100, 8); /* the order does not mind the mark */
@@ -202,10 +242,44 @@ static void test_begin(void **state)
 	/* The window moved on while it waited: it is entered again, as started. */
 	assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
 	enter_new(200, 8);
-	assert_true(wc_seen_begin(&tables, &print, entry));
+	assert_int_equal(begin(7, entry), WC_SEEN_NEW);
 	assert_int_equal(held(7), 1);
 	assert_int_equal(enter(7, &again), WC_SEEN_AGAIN);
 	assert_true(sets[3].slot[again % 8] & WC_SEEN_STARTED);
+	/* An entry of another set, or none at all, is only a hint where to look first. */
+	assert_int_equal(begin(7, 0), WC_SEEN_AGAIN);
+	assert_int_equal(begin(7, SETS * WC_SEEN_WAYS), WC_SEEN_AGAIN);
+	assert_int_equal(begin(8, SETS * WC_SEEN_WAYS), WC_SEEN_NEW);
+}
+
+/* Got a core at once: the agent enters it, as started, when it begins. */
+static void test_begin_unannounced(void **state)
+{
+	struct wc_fingerprint print = print_of(9);
+	__u32 entry;
+
+	(void)state;
+	for (unsigned fill = 0; fill < 20; fill++) {
+		setup(state);
+		enter_new(100, fill);
+		assert_int_equal(begin(7, WC_NONE), WC_SEEN_NEW);
+		assert_int_equal(held(7), 1);
+		assert_true(find(7) & WC_SEEN_STARTED);
+		assert_int_equal(begin(7, WC_NONE), WC_SEEN_AGAIN); /* its copy got a core at once, too */
+		assert_int_equal(enter(7, &entry), WC_SEEN_AGAIN);  /* or had to wait */
+		assert_int_equal(begin(7, entry), WC_SEEN_AGAIN);
+		assert_int_equal(held(7), 1);
+		/* The other way round: one copy waits, the other gets a core at once. The one that waited finds it begun. */
+		assert_int_equal(enter(8, &entry), WC_SEEN_NEW);
+		assert_int_equal(begin(8, WC_NONE), WC_SEEN_NEW);
+		assert_int_equal(begin(8, entry), WC_SEEN_AGAIN);
+		assert_int_equal(held(8), 1);
+	}
+	assert_int_equal(wc_seen_enter(&tables, &print, WC_SEEN_STARTED, &entry), WC_SEEN_NEW);
+	assert_true(sets[3].slot[entry % 8] & WC_SEEN_STARTED);
+	enter_new(300, 8); /* the mark is gone with the id that had it */
+	for (__u64 other = 300; other < 308; other++)
+		assert_false(find(other) & WC_SEEN_STARTED);
 }
 
 /* Given up, sent again, and then the first copy comes after all: exactly one of the two runs. */
@@ -222,14 +296,13 @@ static void test_begin_twice(void **state)
 		assert_int_equal(enter(7, &second), WC_SEEN_NEW);
 		/* The late one first, or last. */
 		if (between % 2) {
-			int runs = wc_seen_begin(&tables, &print, first);
+			enum wc_seen_result late = begin(7, first), other = begin(7, second);
 
-			runs += wc_seen_begin(&tables, &print, second);
-			if (runs != 1)
-				fail_msg("%u ids in between: %d of the two copies run", between, runs);
+			if (late != WC_SEEN_NEW || other != WC_SEEN_AGAIN)
+				fail_msg("%u ids in between: the copies are told %d and %d", between, late, other);
 		} else {
-			assert_true(wc_seen_begin(&tables, &print, second));
-			if (wc_seen_begin(&tables, &print, first))
+			assert_int_equal(begin(7, second), WC_SEEN_NEW);
+			if (begin(7, first) != WC_SEEN_AGAIN)
 				fail_msg("%u ids in between: both copies run", between);
 		}
 	}
@@ -302,6 +375,57 @@ static void test_contended(void **state)
 	assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
 }
 
+/* Two agents begin copies of one id at the same time, whichever step the other one comes in between: exactly one may run it. */
+static unsigned begin_at, begin_others;
+static __u32 begin_entry;
+static int begun;
+
+static void begin_other(unsigned n)
+{
+	if (n != begin_at)
+		return;
+	begun += begin(7, begin_entry) == WC_SEEN_NEW;
+	enter_new(1000, begin_others);
+}
+
+static void test_begin_at_once(void **state)
+{
+	for (begin_at = 0; begin_at < 12; begin_at++)
+		for (unsigned row = 0; row < 32; row++) {
+			__u32 entry = WC_NONE;
+
+			setup(state);
+			enter_new(100, 13);
+			if (row & 1)
+				assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
+			begin_entry = row & 2 ? entry : WC_NONE;
+			begin_others = row >> 3;
+			begun = 0;
+			if (row & 4)
+				before_cas = begin_other;
+			else
+				before_read = begin_other;
+			begun += begin(7, entry) == WC_SEEN_NEW;
+			before_cas = before_read = NULL;
+			begun += begin(7, WC_NONE) == WC_SEEN_NEW; /* in case the hook never ran */
+			if (begun != 1 || held(7) != 1)
+				fail_msg("row %u, step %u: begun %d times, there %d times", row, begin_at, begun,
+					 held(7));
+		}
+}
+
+/* Others are always faster: not received, and nothing of it is left. */
+static void test_begin_contended(void **state)
+{
+	(void)state;
+	before_cas = insert_other;
+	assert_int_equal(begin(7, WC_NONE), WC_SEEN_CONTENDED);
+	before_cas = NULL;
+	assert_int_equal(swaps, WC_SEEN_TRIES * WC_SEEN_BEGIN_TRIES);
+	assert_int_equal(held(7), 0);
+	assert_int_equal(begin(7, WC_NONE), WC_SEEN_NEW);
+}
+
 /*
  * A thread that loses its CPU in the middle of reading a set, while others enter `torn_count` ids, among them its own: it
  * sees old slots beside new ones. It must not enter the id a second time, nor break the order.
@@ -371,11 +495,15 @@ int main(void)
 		cmocka_unit_test_setup(test_no_such_set, setup),
 		cmocka_unit_test_setup(test_fifo, setup),
 		cmocka_unit_test_setup(test_forget, setup),
+		cmocka_unit_test_setup(test_find, setup),
 		cmocka_unit_test_setup(test_begin, setup),
+		cmocka_unit_test_setup(test_begin_unannounced, setup),
 		cmocka_unit_test_setup(test_begin_twice, setup),
 		cmocka_unit_test_setup(test_same_id_at_once, setup),
 		cmocka_unit_test_setup(test_other_id_at_once, setup),
 		cmocka_unit_test_setup(test_contended, setup),
+		cmocka_unit_test_setup(test_begin_at_once, setup),
+		cmocka_unit_test_setup(test_begin_contended, setup),
 		cmocka_unit_test_setup(test_torn_view, setup),
 		cmocka_unit_test_setup(test_forget_late, setup),
 	};

@@ -27,7 +27,7 @@ static struct wc_seen_set sets[SETS];
 static struct wc_tables tables = { .wc_seen = sets, .wc_seen_max = SETS };
 static pthread_barrier_t barrier;
 static unsigned new_ones[IDS], entered[IDS], begun[IDS], contended, failures;
-static bool crowded;
+static bool crowded, announced; /* by the claimer; else the agents enter the ids when they begin them */
 
 static __u32 set_of_id(unsigned id)
 {
@@ -48,7 +48,7 @@ static void enter_all(unsigned self, unsigned round)
 		enum wc_seen_result result;
 		__u32 entry = 0;
 
-		while ((result = wc_seen_enter(&tables, &print, &entry)) == WC_SEEN_CONTENDED)
+		while ((result = wc_seen_enter(&tables, &print, 0, &entry)) == WC_SEEN_CONTENDED)
 			__atomic_fetch_add(&contended, 1, __ATOMIC_RELAXED);
 		if (result == WC_SEEN_NEW) {
 			__atomic_fetch_add(&new_ones[id], 1, __ATOMIC_RELAXED);
@@ -62,14 +62,16 @@ static void enter_all(unsigned self, unsigned round)
 static void check_round(unsigned round)
 {
 	for (unsigned id = 0; id < IDS; id++) {
+		struct wc_fingerprint print = print_of(round, id);
 		__u32 entry = entered[id];
 		int copies = 0;
 
 		for (int way = 0; way < WC_SEEN_WAYS; way++)
-			copies += WC_SEEN_FINGERPRINT(sets[set_of_id(id)].slot[way]) == print_of(round, id).value;
-		if (new_ones[id] != 1 || copies != 1 || begun[id] != 1 ||
-		    WC_SEEN_FINGERPRINT(sets[entry / WC_SEEN_WAYS].slot[entry % WC_SEEN_WAYS]) !=
-			    print_of(round, id).value) {
+			copies += WC_SEEN_FINGERPRINT(sets[set_of_id(id)].slot[way]) == print.value;
+		if (new_ones[id] != (announced ? 1 : 0) || copies != 1 || begun[id] != 1 ||
+		    !(wc_seen_find(&tables, &print) & WC_SEEN_STARTED) ||
+		    (announced &&
+		     WC_SEEN_FINGERPRINT(sets[entry / WC_SEEN_WAYS].slot[entry % WC_SEEN_WAYS]) != print.value)) {
 			if (!failures)
 				printf("round %u, id %u: new %u times, begun %u times, there %d times\n", round, id,
 				       new_ones[id], begun[id], copies);
@@ -79,20 +81,31 @@ static void check_round(unsigned round)
 	}
 }
 
+/* Three threads compete for each id; one of them, as the agent of a core that was claimed at once, knows of no entry. */
+static void begin_all(unsigned self, unsigned round)
+{
+	for (unsigned id = self % 2; id < IDS; id += 2) {
+		struct wc_fingerprint print = print_of(round, id);
+		__u32 entry = announced && self / 2 ? __atomic_load_n(&entered[id], __ATOMIC_RELAXED) : WC_NONE;
+		enum wc_seen_result result;
+
+		while ((result = wc_seen_begin(&tables, &print, entry)) == WC_SEEN_CONTENDED)
+			__atomic_fetch_add(&contended, 1, __ATOMIC_RELAXED);
+		if (result == WC_SEEN_NEW)
+			__atomic_fetch_add(&begun[id], 1, __ATOMIC_RELAXED);
+	}
+}
+
 static void *worker(void *argument)
 {
 	unsigned self = (unsigned)(uintptr_t)argument;
 
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		pthread_barrier_wait(&barrier);
-		enter_all(self, round);
+		if (announced)
+			enter_all(self, round);
 		pthread_barrier_wait(&barrier);
-		for (unsigned id = self % 2; id < IDS; id += 2) { /* three threads compete for each */
-			struct wc_fingerprint print = print_of(round, id);
-
-			if (wc_seen_begin(&tables, &print, __atomic_load_n(&entered[id], __ATOMIC_RELAXED)))
-				__atomic_fetch_add(&begun[id], 1, __ATOMIC_RELAXED);
-		}
+		begin_all(self, round);
 		if (pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD)
 			check_round(round);
 	}
@@ -119,14 +132,26 @@ static void test_spread(void **state)
 {
 	(void)state;
 	crowded = false;
+	announced = true;
 	run();
 }
 
 static void test_crowded(void **state)
 {
 	(void)state;
-	crowded = true;
+	crowded = announced = true;
 	run();
+}
+
+/* Nobody waited, so nobody entered them: the agents do, all at once. */
+static void test_unannounced(void **state)
+{
+	(void)state;
+	announced = false;
+	for (int i = 0; i < 2; i++) {
+		crowded = i;
+		run();
+	}
 }
 
 int main(void)
@@ -134,6 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spread),
 		cmocka_unit_test(test_crowded),
+		cmocka_unit_test(test_unannounced),
 	};
 
 	return cmocka_run_group_tests_name("seen, many threads", tests, NULL, NULL);

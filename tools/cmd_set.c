@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_set.c - `warmcore set` and `warmcore limit`: turn the knobs of a node, and of a function, while they run. */
+#include <stdio.h>
+
+#include "tools/cli.h"
+#include "tools/knobs.h"
+
+static struct set_options {
+	struct knobs knobs;
+} set_options = { .knobs = KNOBS_NONE };
+
+static const struct option_spec set_specs[] = { KNOB_SPECS(struct set_options, knobs), { 0 } };
+
+static int run_set(struct cli *cli, int argc, char **argv)
+{
+	json_t *knobs = knobs_json(&set_options.knobs), *answer;
+	const json_t *policy;
+	int ret;
+
+	(void)argc;
+	(void)argv;
+	if (!json_object_size(knobs)) {
+		json_decref(knobs);
+		return cli_usage(cli, "nothing to set; give at least one option");
+	}
+	ret = cli_control(cli, json_pack("{s:s, s:o}", "op", "set", "knobs", knobs), CLI_CONTROL_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	policy = json_object_get(answer, "policy");
+	if (cli->json)
+		cli_print_json(policy);
+	else
+		printf("policy %s (%s binding), order %s, prefer %s\n", cli_json_text(policy, "policy", "?"),
+		       cli_json_text(policy, "binding", "?"), cli_json_text(policy, "order", "?"),
+		       cli_json_text(policy, "prefer", "?"));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_set = {
+	.name = "set",
+	.options = &set_options,
+	.run = run_set,
+	.help = {
+		.summary = "turn the knobs of a running node",
+		.synopsis = "[OPTIONS]",
+		.description = "Takes effect with the next invocation; what was decided before is finished as it was decided. "
+			       "Nothing changes when one of the values is refused. The knobs are back at what `warmcore up` "
+			       "said when the node is started again.\n\n"
+			       "Policies that bind early (all but central) know no reserved cores; they are refused while a "
+			       "function has some.",
+		.examples = "  warmcore set --policy jsq2             # the next study subject\n"
+			    "  warmcore set --order pack --cores-min 1 # give idle cores back to the host",
+		.options = set_specs,
+	},
+};
+
+static struct limit_options {
+	long long concurrency, reserved, queue, priority;
+} limit_options = { -1, -1, -1, -1 };
+
+#define AT(member) .offset = offsetof(struct limit_options, member)
+
+static const struct option_spec limit_specs[] = {
+	{ .name = "concurrency",
+	  .type = OPTION_INTEGER,
+	  AT(concurrency),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 65536,
+	  .help = "Invocations of the function at a time; more wait although cores are free. 0: no limit." },
+	{ .name = "reserved",
+	  .type = OPTION_INTEGER,
+	  AT(reserved),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 4095,
+	  .help = "Cores that only this function may use. One core of the node stays for all." },
+	{ .name = "queue",
+	  .type = OPTION_INTEGER,
+	  AT(queue),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 1000000,
+	  .help = "Invocations that may wait; more are answered BUSY. 0: as many as the pending queue has room for." },
+	{ .name = "priority",
+	  .type = OPTION_INTEGER,
+	  AT(priority),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 7,
+	  .help = "Higher ones leave the pending queue first; 3 is normal." },
+	{ 0 },
+};
+
+static void put(json_t *request, const char *key, long long value)
+{
+	if (value >= 0)
+		json_object_set_new(request, key, json_integer(value));
+}
+
+static int run_limit(struct cli *cli, int argc, char **argv)
+{
+	json_t *request = json_pack("{s:s, s:s}", "op", "limit", "name", argv[0]), *answer;
+	const json_t *function;
+	int ret;
+
+	(void)argc;
+	put(request, "concurrency", limit_options.concurrency);
+	put(request, "reserved", limit_options.reserved);
+	put(request, "queue", limit_options.queue);
+	put(request, "priority", limit_options.priority);
+	if (json_object_size(request) < 3) {
+		json_decref(request);
+		return cli_usage(cli, "no limit to set; give at least one option");
+	}
+	ret = cli_control(cli, request, CLI_CONTROL_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	function = json_object_get(answer, "function");
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("%s: concurrency %lld, reserved %lld, queue %lld, priority %lld\n",
+		       cli_json_text(function, "name", "?"), cli_json_integer(function, "concurrency"),
+		       cli_json_integer(function, "reserved"), cli_json_integer(function, "queue"),
+		       cli_json_integer(function, "priority"));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_limit = {
+	.name = "limit",
+	.options = &limit_options,
+	.run = run_limit,
+	.positional_min = 1,
+	.positional_max = 1,
+	.help = {
+		.summary = "limit a deployed function, or reserve cores for it",
+		.synopsis = "NAME [OPTIONS]",
+		.description = "Changes what is given and keeps the rest; lasts until the function is deployed again, whose "
+			       "function.json then says what holds. What runs is finished.",
+		.examples = "  warmcore limit thumbnail --concurrency 2 --queue 100\n"
+			    "  warmcore limit checkout --reserved 1 --priority 6",
+		.options = limit_specs,
+	},
+};

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * lanes.c - several invocations at once on one core, for policies that share a core between them (processor sharing).
+ *
+ * The agent receives and hands over; each lane is a thread on the core's CPU that runs one job at a time, and the kernel's
+ * scheduler shares the CPU between those that are runnable. Lanes are made when they are needed, up to WC_LANES_MAX - 1 (lane
+ * 0 is the agent); jobs beyond wait in order. The core stays the agent's until the last lane is idle.
+ */
+#include "user/agent_internal.h"
+
+#include "user/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct lane {
+	struct wc_worker worker;
+	pthread_t thread;
+};
+
+struct wc_lanes {
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct wc_job *first, **last;
+	uint32_t waiting; /* jobs in the list */
+	uint32_t idle;	  /* lanes that wait for one */
+	uint32_t count;
+	bool stopping;
+	atomic_uint busy; /* jobs in the list or with a lane */
+	struct lane lanes[WC_LANES_MAX - 1];
+};
+
+static void *lane_main(void *argument)
+{
+	struct lane *lane = argument;
+	struct wc_agent *agent = lane->worker.agent;
+	struct wc_lanes *lanes = agent->lanes;
+	struct wc_job *job;
+	char name[16];
+	cpu_set_t cpus;
+
+	snprintf(name, sizeof(name), "lane-%u", agent->core);
+	pthread_setname_np(pthread_self(), name);
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)agent->cpu, &cpus);
+	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	pthread_mutex_lock(&lanes->lock);
+	for (;;) {
+		while (!lanes->first && !lanes->stopping) {
+			lanes->idle++;
+			pthread_cond_wait(&lanes->more, &lanes->lock);
+			lanes->idle--;
+		}
+		job = lanes->first;
+		if (!job)
+			break;
+		lanes->first = job->next;
+		if (!lanes->first)
+			lanes->last = &lanes->first;
+		lanes->waiting--;
+		pthread_mutex_unlock(&lanes->lock);
+		wc_worker_run(&lane->worker, job);
+		wc_worker_account(&lane->worker, job);
+		wc_job_free(job);
+		/* The last one lets the agent release the core before its answer leaves. */
+		if (atomic_fetch_sub(&lanes->busy, 1) == 1)
+			wc_agent_wake(lane->worker.node, agent->core);
+		wc_worker_flush(&lane->worker);
+		pthread_mutex_lock(&lanes->lock);
+	}
+	pthread_mutex_unlock(&lanes->lock);
+	return NULL;
+}
+
+/* Under the lock. Without another lane the jobs go to those there are. */
+static void add_lane(struct wc_agent *agent)
+{
+	struct wc_lanes *lanes = agent->lanes;
+	struct lane *lane = &lanes->lanes[lanes->count];
+
+	if (wc_worker_open(&lane->worker, agent, lanes->count + 1) ||
+	    pthread_create(&lane->thread, NULL, lane_main, lane)) {
+		wc_worker_close(&lane->worker);
+		return;
+	}
+	lanes->count++;
+}
+
+static bool open_lanes(struct wc_agent *agent)
+{
+	struct wc_lanes *lanes = calloc(1, sizeof(*lanes));
+
+	if (!lanes)
+		return false;
+	pthread_mutex_init(&lanes->lock, NULL);
+	pthread_cond_init(&lanes->more, NULL);
+	lanes->last = &lanes->first;
+	agent->lanes = lanes;
+	return true;
+}
+
+bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
+{
+	struct wc_lanes *lanes;
+	bool given = false;
+
+	if (!agent->lanes && !open_lanes(agent))
+		return false;
+	lanes = agent->lanes;
+	if (job->owned_elsewhere) {
+		struct wc_job *copy = malloc(sizeof(*copy));
+
+		if (!copy)
+			return false;
+		*copy = *job;
+		copy->owned_elsewhere = false;
+		job = copy;
+	}
+	pthread_mutex_lock(&lanes->lock);
+	if (lanes->idle <= lanes->waiting && lanes->count < WC_LANES_MAX - 1)
+		add_lane(agent);
+	if (lanes->count) {
+		job->next = NULL;
+		*lanes->last = job;
+		lanes->last = &job->next;
+		lanes->waiting++;
+		atomic_fetch_add(&lanes->busy, 1);
+		pthread_cond_signal(&lanes->more);
+		given = true;
+	}
+	pthread_mutex_unlock(&lanes->lock);
+	return given;
+}
+
+uint32_t wc_lanes_busy(const struct wc_agent *agent)
+{
+	return agent->lanes ? atomic_load(&agent->lanes->busy) : 0;
+}
+
+void wc_lanes_counters(const struct wc_agent *agent, struct wc_agent_counters *sum)
+{
+	const struct wc_lanes *lanes = agent->lanes;
+
+	for (uint32_t i = 0; lanes && i < lanes->count; i++)
+		for (size_t j = 0; j < sizeof(*sum) / sizeof(uint64_t); j++)
+			((uint64_t *)sum)[j] += ((const uint64_t *)&lanes->lanes[i].worker.counters)[j];
+}
+
+void wc_lanes_stop(struct wc_agent *agent)
+{
+	struct wc_lanes *lanes = agent->lanes;
+
+	if (!lanes)
+		return;
+	pthread_mutex_lock(&lanes->lock);
+	lanes->stopping = true;
+	pthread_cond_broadcast(&lanes->more);
+	pthread_mutex_unlock(&lanes->lock);
+	for (uint32_t i = 0; i < lanes->count; i++) {
+		pthread_join(lanes->lanes[i].thread, NULL);
+		wc_worker_close(&lanes->lanes[i].worker);
+	}
+	/* Not freed: status may still read the counters. It goes with the agent. */
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* pool.c - see pool.h. */
+#include "user/pool.h"
+
+#include "bpf/shim.h"
+
+#include <string.h>
+
+void wc_pool_open(struct wc_pool *pool, struct wc_tables *tables, uint32_t core)
+{
+	memset(pool, 0, sizeof(*pool));
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->tables = tables;
+	pool->core = core;
+}
+
+/* --- tags: hints, which agents of several cores may write at once; every reader checks --- */
+
+/* The core's list: functions with an idle instance here, most recently used first. */
+static void tag_core(struct wc_pool *pool)
+{
+	struct wc_core *entry = wc_cores_at(pool->tables, pool->core);
+	struct wc_instance *instance = pool->idle;
+
+	for (uint32_t i = 0; entry && i < WC_WARM_MAX; i++) {
+		WC_WRITE(entry->warm[i], instance ? instance->fn->id : 0);
+		if (instance)
+			instance = instance->next;
+	}
+}
+
+/* The function's list: this core to the front. */
+static void tag_function(struct wc_pool *pool, uint32_t function_id)
+{
+	struct wc_function *entry = wc_functions_at(pool->tables, WC_FUNCTION_SLOT(function_id));
+	uint16_t mine = (uint16_t)(pool->core + 1), carry = mine, was;
+
+	if (!entry || WC_READ(entry->warm[0]) == mine)
+		return;
+	for (int i = 0; i < WC_WARM_MAX && carry; i++) {
+		was = WC_READ(entry->warm[i]);
+		WC_WRITE(entry->warm[i], carry);
+		carry = was == mine ? 0 : was;
+	}
+}
+
+static void untag_function(struct wc_pool *pool, uint32_t function_id)
+{
+	struct wc_function *entry = wc_functions_at(pool->tables, WC_FUNCTION_SLOT(function_id));
+	uint16_t mine = (uint16_t)(pool->core + 1);
+	int to = 0;
+
+	for (int i = 0; entry && i < WC_WARM_MAX; i++) {
+		uint16_t core = WC_READ(entry->warm[i]);
+
+		if (core != mine)
+			WC_WRITE(entry->warm[to++], core);
+	}
+	while (entry && to < WC_WARM_MAX)
+		WC_WRITE(entry->warm[to++], 0);
+}
+
+/* The bit of this core in a tag's map. */
+static void tag_set(struct wc_pool *pool, uint32_t tag, bool warm)
+{
+	struct wc_tag *entry = wc_tags_at(pool->tables, tag);
+	uint32_t w = pool->core / 64;
+	uint64_t bit = 1ULL << (pool->core % 64);
+
+	if (!tag || !entry || !!(WC_READ(entry->word[w]) & bit) == warm)
+		return;
+	if (warm) {
+		wc_fetch_or(&entry->word[w], bit);
+		wc_fetch_or(&entry->summary, 1ULL << w);
+	} else if (wc_fetch_and(&entry->word[w], ~bit) == bit) {
+		wc_fetch_and(&entry->summary, ~(1ULL << w));
+		if (WC_READ(entry->word[w]))
+			wc_fetch_or(&entry->summary, 1ULL << w);
+	}
+}
+
+static void tag_kinds(struct wc_pool *pool, uint32_t function_id)
+{
+	struct wc_function *entry = wc_functions_at(pool->tables, WC_FUNCTION_SLOT(function_id));
+
+	if (!entry || WC_READ(entry->id) != function_id)
+		return;
+	tag_set(pool, entry->tag_libs, true);
+	tag_set(pool, entry->tag_runtime, true);
+}
+
+/* After an instance has left: which library sets and runtimes are still here? */
+static void retag(struct wc_pool *pool)
+{
+	uint64_t have = 0;
+
+	tag_core(pool);
+	for (struct wc_instance *instance = pool->idle; instance; instance = instance->next) {
+		struct wc_function *entry = wc_functions_at(pool->tables, WC_FUNCTION_SLOT(instance->fn->id));
+
+		if (entry && WC_READ(entry->id) == instance->fn->id)
+			have |= 1ULL << (entry->tag_libs % WC_TAGS_MAX) | 1ULL << (entry->tag_runtime % WC_TAGS_MAX);
+	}
+	for (uint32_t tag = 1; tag < WC_TAGS_MAX; tag++)
+		tag_set(pool, tag, have >> tag & 1);
+}
+
+/* --- the list --- */
+
+static void unlink_instance(struct wc_pool *pool, struct wc_instance *instance)
+{
+	struct wc_instance **link = &pool->idle;
+
+	while (*link && *link != instance)
+		link = &(*link)->next;
+	if (*link) {
+		*link = instance->next;
+		pool->count--;
+	}
+}
+
+/* An instance that is no longer in the list. */
+static void stop(struct wc_pool *pool, struct wc_instance *instance)
+{
+	untag_function(pool, instance->fn->id);
+	wc_instance_stop(instance);
+}
+
+struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn)
+{
+	struct wc_instance *instance, *next, *found = NULL;
+
+	pthread_mutex_lock(&pool->lock);
+	for (instance = pool->idle; instance && !found; instance = next) {
+		next = instance->next;
+		if (wc_instance_dead(instance)) {
+			unlink_instance(pool, instance);
+			stop(pool, instance);
+			retag(pool);
+		} else if (instance->fn == fn) {
+			unlink_instance(pool, instance);
+			found = instance;
+		}
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return found;
+}
+
+void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
+{
+	struct wc_core *entry = wc_cores_at(pool->tables, pool->core);
+
+	pthread_mutex_lock(&pool->lock);
+	instance->next = pool->idle;
+	pool->idle = instance;
+	pool->count++;
+	while (pool->count > WC_INSTANCES_PER_CORE) {
+		struct wc_instance *last = pool->idle;
+
+		while (last->next)
+			last = last->next;
+		unlink_instance(pool, last);
+		stop(pool, last);
+		pool->evictions++;
+		retag(pool);
+	}
+	if (entry && WC_READ(entry->warm[0]) != instance->fn->id)
+		tag_core(pool);
+	tag_kinds(pool, instance->fn->id);
+	pthread_mutex_unlock(&pool->lock);
+	tag_function(pool, instance->fn->id);
+}
+
+void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance)
+{
+	stop(pool, instance);
+	pthread_mutex_lock(&pool->lock);
+	retag(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void wc_pool_sweep(struct wc_pool *pool, bool all)
+{
+	struct wc_instance *instance, *next;
+	bool any = false;
+
+	pthread_mutex_lock(&pool->lock);
+	for (instance = pool->idle; instance; instance = next) {
+		next = instance->next;
+		if (!all && !atomic_load(&instance->fn->stale) && !wc_instance_dead(instance))
+			continue;
+		unlink_instance(pool, instance);
+		stop(pool, instance);
+		any = true;
+	}
+	if (any)
+		retag(pool);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)
+{
+	tag_function(pool, fn->id);
+}
+
+void wc_pool_age(struct wc_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	retag(pool);
+	pthread_mutex_unlock(&pool->lock);
+}

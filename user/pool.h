@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * pool.h - the idle instances of one core, and the warm tags that follow from them.
+ *
+ * An instance is in the pool while it is idle, and with a worker while it runs. Workers of the core take and put; an agent of
+ * another core may take one away, where moving it there beats a cold start. Thread-safe.
+ */
+#ifndef WC_POOL_H
+#define WC_POOL_H
+
+#include "bpf/tables.h"
+#include "user/instance.h"
+
+#include <pthread.h>
+
+#define WC_INSTANCES_PER_CORE 16 /* idle ones beyond this are stopped, least recently used first */
+
+struct wc_pool {
+	pthread_mutex_t lock;
+	struct wc_tables *tables;
+	uint32_t core;
+	struct wc_instance *idle; /* most recently used first */
+	uint32_t count;
+	uint64_t evictions; /* stopped to make room */
+};
+
+void wc_pool_open(struct wc_pool *pool, struct wc_tables *tables, uint32_t core);
+/* Take an idle instance with exactly this version of the function. Dead ones that are met are discarded. NULL: none. */
+struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn);
+/* Put one back, or a new one in, as the most recently used. The core is warm for its function now. */
+void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance);
+/* An instance that was taken will not come back: stop it, and forget that the core was warm for it. */
+void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance);
+/* Stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */
+void wc_pool_sweep(struct wc_pool *pool, bool all);
+/* For a function without instances of its own (trusted ones): the core was used for it. */
+void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn);
+/* Clear what the core is tagged with, and tag it with what is here. */
+void wc_pool_age(struct wc_pool *pool);
+
+#endif
