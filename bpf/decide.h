@@ -101,7 +101,9 @@ static __always_inline bool wc_run_begin(struct wc_function *function, bool *ret
 /* One that was counted has ended. Full barrier: who looks at the pending queue afterwards misses nothing. */
 static __always_inline void wc_run_end(struct wc_function *function)
 {
-	wc_fetch_add(&function->running, -1U);
+	__u32 was = wc_fetch_add(&function->running, -1U);
+
+	wc_hide(was);
 }
 
 /* --- the parts of the decision --- */
@@ -219,9 +221,11 @@ WC_GLOBAL_AT(int, wc_decide_now, struct wc_decision, decision)
 	policy = WC_READ(config->policy);
 	early = wc_policy_binding(policy) == WC_BIND_EARLY;
 	top = wc_top_at(WC_TABLES, 0);
-	if (top && WC_READ(function->running_max))
-		wc_fetch_add(&top->trials_begun, 1);
-	else
+	if (top && WC_READ(function->running_max)) {
+		__u64 begun = wc_fetch_add(&top->trials_begun, 1);
+
+		wc_hide(begun); /* a full barrier: before the function counts as running */
+	} else
 		top = NULL;
 	if (!wc_run_begin(function, &counted)) {
 		if (top)
@@ -261,13 +265,14 @@ WC_GLOBAL_AT(int, wc_decide_now, struct wc_decision, decision)
 static __always_inline bool wc_announce(const struct wc_config *config, struct wc_function *function,
 					struct wc_shard *shard, struct wc_decision *decision)
 {
-	__u64 count = wc_shard_load(shard), places = WC_PENDING_PLACES(config->pending_max);
+	__u64 count = wc_shard_load(shard), places = WC_PENDING_PLACES(config->pending_max), announced;
 	__u32 max = WC_READ(function->waiting_max), waiting;
 
 	decision->outcome = WC_OUTCOME_busy_pending;
 	if (count >= places)
 		return false;
-	wc_fetch_add(&shard->pending_in, 1);
+	announced = wc_fetch_add(&shard->pending_in, 1);
+	wc_hide(announced); /* a full barrier: freeq.h, step 2 */
 	waiting = wc_fetch_add(&function->waiting, 1);
 	if (max && waiting >= max)
 		decision->outcome = WC_OUTCOME_busy_function;

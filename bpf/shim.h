@@ -124,22 +124,13 @@ static inline __u64 wc_load64(const void *pointer)
 #define wc_hide(x) asm volatile("" : "+r"(x))
 
 /*
- * Full barriers, on both sides. They return the value before the operation. When nobody looks at that, clang makes BPF
- * instructions without it, which the kernel does not order on all machines: so somebody always looks.
+ * They return the value before the operation, and are full barriers then. When nobody looks at the value, clang makes BPF
+ * instructions without it, which are cheaper, and which the kernel does not order on all machines: where the order matters,
+ * wc_hide() the value.
  */
-#ifdef __bpf__
-#define WC_FETCHED(operation)                                                                                          \
-	({                                                                                                             \
-		__typeof__(operation) was_ = (operation);                                                              \
-		wc_hide(was_);                                                                                         \
-		was_;                                                                                                  \
-	})
-#else
-#define WC_FETCHED(operation) (operation)
-#endif
-#define wc_fetch_and(p, v) WC_FETCHED(__sync_fetch_and_and((p), (v)))
-#define wc_fetch_or(p, v) WC_FETCHED(__sync_fetch_and_or((p), (v)))
-#define wc_fetch_add(p, v) WC_FETCHED(__sync_fetch_and_add((p), (v)))
+#define wc_fetch_and(p, v) __sync_fetch_and_and((p), (v))
+#define wc_fetch_or(p, v) __sync_fetch_and_or((p), (v))
+#define wc_fetch_add(p, v) __sync_fetch_and_add((p), (v))
 #define wc_cas(p, was, now) __sync_val_compare_and_swap((p), (was), (now))
 
 #ifdef __bpf__
