@@ -312,6 +312,15 @@ static void *agent_main(void *argument)
 				continue;
 			}
 		}
+		if (owned && !wc_lanes_busy(agent) && wc_pending_look(node, generation)) {
+			/*
+			 * Not before the release only: an invocation that was held by its function's limit made no exact look, so
+			 * all others may sleep. A claimer could take this core, and with it the only agent that knows.
+			 */
+			wc_worker_flush(&agent->worker);
+			agent->worker.counters.pending_lost += wc_pending_await(node);
+			continue;
+		}
 		if (owned && !wc_lanes_busy(agent)) {
 			wc_release_core(&node->tables, agent->core);
 			owned = false;

@@ -303,8 +303,10 @@ static void watch_cores(struct wc_scheduler *scheduler, uint64_t now)
 			continue;
 		if (state == WC_CORE_CLAIMED)
 			wc_agent_suspect(node, i, claims);
-		else if ((state == WC_CORE_FREE && waiting) || WC_READ(entry->queued))
+		else if ((state == WC_CORE_FREE && waiting) || WC_READ(entry->queued)) {
+			wc_pending_changed(node); /* or it would see nothing new, and sleep again */
 			wc_agent_wake(node, i);
+		}
 	}
 }
 
