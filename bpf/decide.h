@@ -116,11 +116,19 @@ static __always_inline void wc_mark_claimed(struct wc_core *core, __u32 function
 	WC_WRITE(core->state, WC_CORE_CLAIMED);
 }
 
+/* Account for a core of another shard that this shard took. */
+static __always_inline void wc_count_steal(struct wc_tables *tables, __u32 thief, const struct wc_core *core)
+{
+	struct wc_steals *steals = wc_steals_at(tables, thief);
+
+	if (steals)
+		wc_fetch_add(&steals->from[core->shard & (WC_SHARDS_MAX - 1)], 1);
+}
+
 /* The core is the decision's: note it. */
 static __always_inline void wc_to_core(struct wc_tables *tables, struct wc_decision *decision)
 {
 	struct wc_core *core = wc_cores_at(tables, decision->core);
-	struct wc_steals *steals;
 
 	decision->outcome = WC_OUTCOME_drop_contended;
 	if (!core) /* cannot be: only cores of the table are ever put into a queue */
@@ -131,9 +139,7 @@ static __always_inline void wc_to_core(struct wc_tables *tables, struct wc_decis
 	if (core->shard == decision->request.shard || core->shard >= WC_SHARDS_MAX)
 		return;
 	decision->how |= WC_HOW_STOLEN;
-	steals = wc_steals_at(tables, decision->request.shard);
-	if (steals)
-		wc_fetch_add(&steals->from[core->shard & (WC_SHARDS_MAX - 1)], 1);
+	wc_count_steal(tables, decision->request.shard, core);
 }
 
 /* Bind to the core that the policy chose, whoever has it. */
@@ -172,7 +178,6 @@ static __always_inline __u32 wc_decide_first(struct wc_tables *tables, const str
 {
 	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(function_id));
 	struct wc_shard *shard = wc_shards_at(tables, queue);
-	struct wc_steals *steals;
 	struct wc_core *entry;
 	__u32 core;
 
@@ -187,11 +192,8 @@ static __always_inline __u32 wc_decide_first(struct wc_tables *tables, const str
 	if (!entry) /* cannot be: only cores of the table are ever put into a queue */
 		return WC_NONE;
 	wc_mark_claimed(entry, function_id);
-	if (*ret_how & WC_HOW_STOLEN) {
-		steals = wc_steals_at(tables, queue);
-		if (steals)
-			wc_fetch_add(&steals->from[entry->shard & (WC_SHARDS_MAX - 1)], 1);
-	}
+	if (*ret_how & WC_HOW_STOLEN)
+		wc_count_steal(tables, queue, entry);
 	return core;
 }
 
