@@ -20,7 +20,6 @@ struct line {
 	uint64_t finish; /* fair order: finish tag of the last one that left */
 	uint64_t length; /* ns, average */
 	uint32_t active; /* index + 1 in wc_pending.active, 0 = nobody waits */
-	uint32_t waiting;
 };
 
 struct wc_pending {
@@ -48,7 +47,6 @@ static void enqueue(struct wc_pending *pending, struct wc_job *job)
 	}
 	*line->last = job;
 	line->last = &job->next;
-	line->waiting++;
 	pending->waiting++;
 }
 
@@ -65,7 +63,6 @@ static struct wc_job *unlink_job(struct wc_node *node, struct wc_job **link)
 	if (!job->next)
 		line->last = link;
 	job->next = NULL;
-	line->waiting--;
 	pending->waiting--;
 	if (!line->first) {
 		uint16_t moved = pending->active[--pending->active_count];
@@ -226,6 +223,15 @@ bool wc_pending_any(struct wc_node *node)
 	return WC_READ(node->pending->waiting) || in_flight(node);
 }
 
+uint64_t wc_pending_total(const struct wc_node *node)
+{
+	uint64_t total = 0;
+
+	for (uint32_t s = 0; s < node->shard_count; s++)
+		total += wc_pending_count(&node->tables.wc_shards[s]);
+	return total;
+}
+
 struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation)
 {
 	struct wc_pending *pending = node->pending;
@@ -373,14 +379,11 @@ void wc_pending_mend(struct wc_node *node)
 
 	for (uint32_t slot = 1; slot < tables->wc_functions_max; slot++) {
 		uint32_t *waiting = &tables->wc_functions[slot].waiting, was = WC_READ(*waiting);
-		bool quiet = true;
 
 		if (!was)
 			continue;
 		__sync_synchronize();
-		for (uint32_t s = 0; s < node->shard_count; s++)
-			quiet &= !wc_pending_count(&tables->wc_shards[s]);
-		if (quiet)
+		if (!wc_pending_total(node))
 			wc_cas(waiting, was, 0);
 	}
 }

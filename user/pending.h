@@ -33,6 +33,8 @@ void wc_pending_push(struct wc_node *node, struct wc_job *job);
 struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation);
 /* Does anything wait, or is it announced? Whether it may run is another question. Without the lock. */
 bool wc_pending_any(struct wc_node *node);
+/* How many wait, or are announced, over all shards: by the maps alone. Without the lock. */
+uint64_t wc_pending_total(const struct wc_node *node);
 /* Has something been announced, or become eligible, since that pick? */
 bool wc_pending_look(struct wc_node *node, uint64_t generation);
 /*

@@ -69,12 +69,9 @@ static bool take(struct wc_node *node, uint32_t core)
 static void give(struct wc_node *node, uint32_t core)
 {
 	wc_release_core(&node->tables, core);
-	for (uint32_t s = 0; s < node->shard_count; s++) {
-		if (!wc_pending_count(&node->tables.wc_shards[s]))
-			continue;
+	if (wc_pending_total(node)) {
 		wc_pending_changed(node);
 		wc_agent_wake(node, core);
-		return;
 	}
 }
 
@@ -243,8 +240,7 @@ static void grow(struct wc_scheduler *scheduler)
 		return;
 	if (!least || early(node))
 		wanted = node->options.core_count;
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		wanted += (uint32_t)wc_pending_count(&node->tables.wc_shards[s]);
+	wanted += (uint32_t)wc_pending_total(node);
 	if (!wanted && !WC_READ(node->tables.wc_top->shards))
 		wanted = 1;
 	if (working(scheduler) < least)
@@ -283,10 +279,8 @@ static void shrink(struct wc_scheduler *scheduler, uint64_t now)
 static void watch_cores(struct wc_scheduler *scheduler, uint64_t now)
 {
 	struct wc_node *node = scheduler->node;
-	uint64_t waiting = 0;
+	uint64_t waiting = wc_pending_total(node);
 
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		waiting += wc_pending_count(&node->tables.wc_shards[s]);
 	scheduler->busy = waiting != 0;
 	for (uint32_t i = 0; i < node->options.core_count; i++) {
 		struct wc_core *entry = &node->tables.wc_cores[i];

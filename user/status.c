@@ -195,13 +195,11 @@ json_t *wc_status(struct wc_node *node)
 {
 	json_t *object = json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "node", node_json(node), "cores", cores_json(node),
 				   "shards", shards_json(node));
-	uint64_t waiting = 0, here, left, fair;
+	uint64_t here, left, fair;
 
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		waiting += wc_pending_count(&node->tables.wc_shards[s]);
 	wc_pending_counts(node, &here, &left, &fair);
 	json_object_set_new(object, "pending",
-			    json_pack("{s:I, s:I, s:I, s:I}", "now", (json_int_t)waiting, "max",
+			    json_pack("{s:I, s:I, s:I, s:I}", "now", (json_int_t)wc_pending_total(node), "max",
 				      (json_int_t)node->tables.wc_config->pending_max * node->shard_count, "left",
 				      (json_int_t)left, "left_in_turn", (json_int_t)fair));
 	json_object_set_new(object, "policy", policy_json(node));
