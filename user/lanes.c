@@ -102,6 +102,7 @@ static bool open_lanes(struct wc_agent *agent)
 
 bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
 {
+	struct wc_job *copy = NULL;
 	struct wc_lanes *lanes;
 	bool given = false;
 
@@ -109,8 +110,7 @@ bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
 		return false;
 	lanes = agent->lanes;
 	if (job->owned_elsewhere) {
-		struct wc_job *copy = malloc(sizeof(*copy));
-
+		copy = malloc(sizeof(*copy));
 		if (!copy)
 			return false;
 		*copy = *job;
@@ -130,6 +130,8 @@ bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
 		given = true;
 	}
 	pthread_mutex_unlock(&lanes->lock);
+	if (!given)
+		free(copy);
 	return given;
 }
 

@@ -425,11 +425,9 @@ void wc_pending_close(struct wc_node *node)
 
 	if (!pending)
 		return;
-	while (pending->active_count) {
-		struct line *line = &pending->lines[pending->active[0]];
-
-		wc_job_free(unlink_job(node, &line->first));
-	}
+	for (uint32_t slot = 0; slot < WC_FUNCTIONS_MAX; slot++)
+		while (pending->lines[slot].first)
+			wc_job_free(unlink_job(node, &pending->lines[slot].first));
 	free(pending);
 	node->pending = NULL;
 }

@@ -11,15 +11,15 @@ uint16_t wc_tags_get(struct wc_tables *tables, const char *name)
 
 	if (strlen(name) >= WC_TAG_NAME_MAX)
 		return 0;
-	for (uint16_t tag = 1; tag < tables->wc_tags_max; tag++) {
+	for (uint32_t tag = 1; tag < tables->wc_tags_max; tag++) {
 		struct wc_tag *entry = &tables->wc_tags[tag];
 
 		if (entry->used && !strcmp(entry->name, name)) {
 			entry->used++;
-			return tag;
+			return (uint16_t)tag;
 		}
 		if (!entry->used && !free_tag)
-			free_tag = tag;
+			free_tag = (uint16_t)tag;
 	}
 	if (!free_tag)
 		return 0;
