@@ -21,7 +21,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
-.PHONY: all run test bench install uninstall format lint clean help
+.PHONY: all run test test-vm bench install uninstall format lint clean help
 all: ## build the daemon, the command, the runtimes and the examples (default)
 
 ifeq ($(V),0)
@@ -35,7 +35,7 @@ endif
 # --- tools ------------------------------------------------------------------------------------------------------------
 
 # Goals that compile nothing need no compiler.
-COMPILE := $(filter-out run test format lint clean help uninstall,$(or $(MAKECMDGOALS),all))
+COMPILE := $(filter-out run test test-vm format lint clean help uninstall,$(or $(MAKECMDGOALS),all))
 
 ifneq ($(COMPILE),)
 missing = $(error $(1) is missing: run scripts/install-deps.sh as root)
@@ -43,7 +43,7 @@ CLANG := $(or $(CLANG),$(shell scripts/find-tool.sh clang),$(call missing,clang 
 BPFTOOL := $(or $(BPFTOOL),$(shell scripts/find-tool.sh bpftool),$(call missing,bpftool))
 _ := $(or $(shell command -v $(CC)),$(call missing,a C compiler))
 
-PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0
+PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp
 _ := $(or $(shell command -v pkg-config),$(call missing,pkg-config))
 _ := $(foreach p,$(PACKAGES),$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
@@ -96,7 +96,7 @@ UNIT_TESTS := $(wildcard tests/unit/test_*.c)
 BPF_TESTS := $(wildcard tests/bpf/test_*.c)
 FUZZ_TESTS := $(wildcard tests/fuzz/fuzz_*.c)
 # Programs that the end-to-end tests and benchmarks use; the tests themselves are scripts.
-HELPER_SOURCES := $(wildcard tests/e2e/*.c tests/bench/bench_*.c runtimes/bench/*.c)
+HELPER_SOURCES := $(wildcard tests/e2e/*.c tests/vm/*.c tests/bench/bench_*.c runtimes/bench/*.c)
 # Whatever else is in a test folder is linked into each test of that folder.
 helpers = $(filter-out tests/$(1)/test_% tests/$(1)/fuzz_% tests/$(1)/bench_% %.bpf.c,$(wildcard tests/$(1)/*.c))
 
@@ -127,7 +127,7 @@ EXAMPLES := $(EXAMPLE_OBJECTS) $(foreach f,$(EXAMPLE_FILES),$(BUILD)/examples/$(
 ARCHIVE := $(if $(USER_SOURCES),$(BUILD)/libwarmcore.a)
 PROGRAMS := $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
-BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS))
+BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS)) $(BUILD)/tests/bench/exit
 TESTS := $(UNIT_TESTS:%.c=$(BUILD)/%) $(UNIT_TESTS:%.c=$(BUILD)/san/%) \
 	 $(patsubst %.c,$(BUILD)/tsan/%,$(filter %_mt.c,$(UNIT_TESTS))) \
 	 $(BPF_TESTS:%.c=$(BUILD)/%) $(FUZZ_TESTS:tests/fuzz/%.c=$(BUILD)/fuzz/%) $(HELPERS)
@@ -216,12 +216,12 @@ $(BUILD)/bin/%:
 
 CHANNEL := $(call objects,pic,runtimes/native/channel.c)
 
-$(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/host.c runtimes/native/channel.c)
+$(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/host.c runtimes/native/channel.c runtimes/native/zygote.c)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -rdynamic -o $@ $^ -ldl
 
 $(RUNTIME_FOLDER)/python/libwarmcore-channel.so: $(CHANNEL)
-$(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so: $(call objects,pic,runtimes/python/warmcore_channel.c) $(CHANNEL)
+$(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so: $(call objects,pic,runtimes/python/warmcore_channel.c runtimes/native/zygote.c) $(CHANNEL)
 $(RUNTIME_FOLDER)/node/warmcore_channel.node: $(call objects,pic,runtimes/node/warmcore_channel.c) $(CHANNEL)
 define SHARED_OBJECT
 $(RUNTIME_FOLDER)/%.$(1):
@@ -269,16 +269,27 @@ $(BUILD)/tests/$(2): $(call objects,obj,$(1) $(if $(filter bench/bench_%,$(2)),$
 	$$(call say,LINK)mkdir -p $$(@D)
 	$(Q)$$(LINK_obj) -o $$@ $$(filter %.o %.a,$$^) $$(LDLIBS)
 endef
+$(BUILD)/tests/vm/turns: $(call objects,obj,tests/bench/icount.c)
 $(foreach s,$(HELPER_SOURCES),$(eval $(call HELPER_PROGRAM,$(s),$(patsubst runtimes/bench/%.c,bench/%,$(s:tests/%.c=%)))))
 
-.PHONY: test-programs bench-programs
+$(BUILD)/tests/bench/exit: tests/bench/functions/exit.c $(FLAGS)
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(CC) $(WARNINGS) -O2 -static -o $@ $<
+
+.PHONY: test-programs vm-programs bench-programs
 test-programs: all $(TESTS)
+vm-programs: all $(BPF_TESTS:%.c=$(BUILD)/%) $(HELPERS)
 bench-programs: all $(BENCHES)
 
 test: ## install what is missing, build and run all tests; T='unit fuzz_parse' runs those that match
 	$(Q)scripts/install-deps.sh --group test
 	$(Q)$(MAKE) --no-print-directory test-programs
 	$(Q)WARMCORE_BUILD=$(abspath $(BUILD)) tests/run.sh $(T)
+
+test-vm: ## only the tests in virtual machines: both kernels with sched_ext; T='smoke' runs those that match
+	$(Q)scripts/install-deps.sh --group test
+	$(Q)$(MAKE) --no-print-directory vm-programs
+	$(Q)WARMCORE_BUILD=$(abspath $(BUILD)) tests/run.sh $(or $(T:%=vm/test_%),vm/)
 
 run: ## install what is missing, build, deploy and invoke the examples
 	$(Q)BUILD=$(BUILD) V=$(V) scripts/run.sh
@@ -306,6 +317,6 @@ clean: ## remove build/
 	$(Q)rm -rf $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 -include $(shell find $(addprefix $(BUILD)/,bpf obj pic san tsan fuzz) -name '*.d' 2>/dev/null)

@@ -69,6 +69,7 @@ struct wc_warm {
 	__u32 local; /* core + 1 that comes first if it is warm, 0 = none */
 	__u32 queue; /* only cores of this queue; WC_NONE: of any that the function may use */
 	__u32 core;  /* out: the core, the caller's now */
+	__u32 first; /* for wc_claim_warm() itself */
 };
 
 /*
@@ -89,13 +90,11 @@ WC_GLOBAL_AT(int, wc_claim_warm, struct wc_warm, warm)
 	WC_UNROLL
 	for (int i = 0; i < WC_WARM_MAX; i++)
 		here |= wc_is_zero((__u64)(WC_READ(function->warm[i]) ^ warm->local));
-	if (warm->local && here)
-		here = 1;
-	else
-		here = 0;
+	/* Kept in memory, of which the verifier knows nothing: or it would walk the loop once for each way to get here. */
+	WC_WRITE(warm->first, here ? warm->local : 0);
 	/* One round more than there are entries: the first is for the local core. */
 	for (int i = -1; i < WC_WARM_MAX; i++) {
-		__u32 core = i < 0 ? (here ? warm->local : 0) : WC_READ(function->warm[i]);
+		__u32 core = i < 0 ? WC_READ(warm->first) : WC_READ(function->warm[i]);
 		bool mine;
 
 		if (i < 0 && !core)

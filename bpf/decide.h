@@ -9,8 +9,24 @@
 #ifndef WC_DECIDE_H
 #define WC_DECIDE_H
 
+#include "bpf/parse.h"
 #include "bpf/policies.h"
 #include "bpf/seen.h"
+
+/* What wc_config.plain must be. Frames to other addresses than the first go the general way. */
+static __always_inline __u64 wc_config_plain(const struct wc_config *config)
+{
+	return config->up && config->addr4_count ? wc_plain_key(config->addr4[0], config->port) : 0;
+}
+
+/*
+ * To be called by whoever changed `up`, the port or the addresses: the fast path of the XDP program asks one word whether the node
+ * is up and the frame is addressed to it.
+ */
+static __always_inline void wc_config_changed(struct wc_config *config)
+{
+	WC_WRITE(config->plain, wc_config_plain(config));
+}
 
 /* What the caller knows about an invocation. */
 struct wc_request {
@@ -171,30 +187,27 @@ static __always_inline void wc_to_chosen(struct wc_tables *tables, const struct 
 /*
  * The whole decision for most invocations on a busy node: the default policy, a function without a limit, and a free core where
  * one looks first. In a straight line, because that takes half as long as the general way, which would find the same core.
- * Returns the core, claimed and marked, and how it was found; or WC_NONE, and nothing has changed.
+ * Returns the entry of *ret_core, which is claimed and marked, and how it was found; or NULL, and nothing has changed.
  */
-static __always_inline __u32 wc_decide_first(struct wc_tables *tables, const struct wc_config *config,
-					     __u32 function_id, __u32 cpu, __u32 queue, __u32 *ret_how)
+static __always_inline struct wc_core *wc_decide_first(struct wc_tables *tables, const struct wc_config *config,
+						       __u32 function_id, __u32 cpu, __u32 queue, __u32 *ret_core,
+						       __u32 *ret_how)
 {
 	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(function_id));
 	struct wc_shard *shard = wc_shards_at(tables, queue);
 	struct wc_core *entry;
-	__u32 core;
 
 	if (!function || !shard || !function_id ||
 	    ((config->policy ^ WC_POLICY_central) | (WC_READ(function->id) ^ function_id) |
 	     WC_READ(function->running_max)))
-		return WC_NONE;
-	core = wc_central_first(tables, config, function, shard, cpu, queue, ret_how);
-	if (core == WC_NONE)
-		return WC_NONE;
-	entry = wc_cores_at(tables, core);
-	if (!entry) /* cannot be: only cores of the table are ever put into a queue */
-		return WC_NONE;
+		return NULL;
+	entry = wc_central_first(tables, config, function, shard, cpu, queue, ret_core, ret_how);
+	if (!entry)
+		return NULL;
 	wc_mark_claimed(entry, function_id);
 	if (*ret_how & WC_HOW_STOLEN)
 		wc_count_steal(tables, queue, entry);
-	return core;
+	return entry;
 }
 
 /*
@@ -321,7 +334,7 @@ WC_GLOBAL_AT(int, wc_decide_wait, struct wc_decision, decision)
 	decision->how = WC_HOW_PENDED;
 	if (!wc_run_begin(function, &counted))
 		return 0;
-	decision->core = wc_freeq_claim_exact(WC_TABLES, config, decision->request.shard, function->reserve);
+	decision->core = wc_freeq_claim_exact(WC_TABLES, decision->request.shard, function->reserve);
 	if (decision->core == WC_NONE) {
 		if (counted)
 			wc_run_end(function);
@@ -341,8 +354,7 @@ static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config
 	struct wc_request *request = &decision->request;
 	__u32 how = 0, core;
 
-	core = wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &how);
-	if (core != WC_NONE) {
+	if (wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &core, &how)) {
 		decision->outcome = WC_OUTCOME_to_core;
 		decision->core = core;
 		decision->seen = WC_NONE;

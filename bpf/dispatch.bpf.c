@@ -83,8 +83,8 @@ static __always_inline bool addressed_to_us(const struct wc_config *config, cons
 	for (__u32 i = 0; i < WC_ADDRESSES_MAX; i++) {
 		if (i >= config->addr6_count)
 			return false;
-		if (packet->ip6->to[0] == config->addr6[i][0] && packet->ip6->to[1] == config->addr6[i][1] &&
-		    packet->ip6->to[2] == config->addr6[i][2] && packet->ip6->to[3] == config->addr6[i][3])
+		if (!((wc_load64(&packet->ip6->to[0]) ^ wc_load64(&config->addr6[i][0])) |
+		      (wc_load64(&packet->ip6->to[2]) ^ wc_load64(&config->addr6[i][2]))))
 			return true;
 	}
 	return false;
@@ -207,7 +207,7 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx)
 	struct wc_cursor cursor = frame(ctx);
 	struct wc_packet packet = {};
 	void *start = cursor.pos;
-	bool source_ok;
+	int outcome;
 
 	if (!config)
 		return WC_OUTCOME_pass_foreign;
@@ -221,12 +221,10 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx)
 	}
 	if (packet.udp->to != wc_htons(config->port) || !addressed_to_us(config, &packet))
 		return WC_OUTCOME_pass_foreign;
-	source_ok = packet.version == 4 ? wc_source_ok4(packet.ip4->from, packet.udp->from) :
-					  wc_source_ok6(packet.ip6->from, packet.udp->from);
 	switch (wc_parse_header(&cursor, packet.body_len, &packet.header)) {
 	case WC_CHECK_INVOKE:
-		return source_ok ? WC_OUTCOME_to_core | (int)((long)packet.header - (long)start) << 16 :
-				   WC_OUTCOME_drop_source;
+		outcome = WC_OUTCOME_to_core | (int)((long)packet.header - (long)start) << 16;
+		break;
 	case WC_CHECK_FOREIGN:
 		return WC_OUTCOME_pass_foreign;
 	case WC_CHECK_SHORT:
@@ -236,12 +234,19 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx)
 	case WC_CHECK_CORE_FREE:
 		return WC_OUTCOME_drop_core_free;
 	case WC_CHECK_VERSION:
-		return source_ok ? WC_OUTCOME_error_version : WC_OUTCOME_drop_source;
+		outcome = WC_OUTCOME_error_version;
+		break;
 	case WC_CHECK_TOO_LARGE:
-		return source_ok ? WC_OUTCOME_error_too_large : WC_OUTCOME_drop_source;
+		outcome = WC_OUTCOME_error_too_large;
+		break;
 	default:
-		return source_ok ? WC_OUTCOME_error_malformed : WC_OUTCOME_drop_source;
+		outcome = WC_OUTCOME_error_malformed;
 	}
+	/* These get an answer: is there somebody at the source who could have asked? */
+	if (packet.version == 4 ? !wc_source_ok4(packet.ip4->from, packet.udp->from) :
+				  !wc_source_ok6(packet.ip6->from, packet.udp->from))
+		return WC_OUTCOME_drop_source;
+	return outcome;
 }
 
 /* The header at an offset that wc_look() found, or NULL. */
@@ -359,32 +364,33 @@ __attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
 }
 
 /*
- * The fast path: a plain frame, and a free core where one looks first. Returns the core, and the frame is on its way to it; or
- * WC_NONE: nothing has happened, take the general way. *ret_header: the header, NULL if that has to be looked for.
+ * The fast path: a plain frame, and a free core where one looks first. Returns the entry of *ret_core, and the frame is on its way
+ * to it; or NULL: nothing has happened, take the general way. *ret_header: the header, NULL if that has to be looked for.
  */
-static __always_inline __u32 dispatch_fast(struct xdp_md *ctx, struct wc_header **ret_header)
+static __always_inline struct wc_core *dispatch_fast(struct xdp_md *ctx, struct wc_header **ret_header, __u32 *ret_core)
 {
 	struct wc_config *config = wc_config_at(NULL, 0);
 	struct wc_cursor cursor = frame(ctx);
 	struct wc_counters *counters;
 	struct wc_header *header;
+	struct wc_core *entry;
 	__u32 queue, core, how, zero = 0;
 
 	*ret_header = NULL;
-	if (!config || !config->addr4_count)
-		return WC_NONE;
-	header = wc_parse_plain(&cursor, config->port, config->addr4[0]);
+	if (!config)
+		return NULL;
+	header = wc_parse_plain(&cursor, config->plain);
 	*ret_header = header;
-	if (!header || !config->up)
-		return WC_NONE;
+	if (!header)
+		return NULL;
 	queue = receive_queue(ctx, config);
-	core = wc_decide_first(NULL, config, wc_ntohl(header->function_id),
-			       config->order == WC_ORDER_LOCAL ? bpf_get_smp_processor_id() : 0, queue, &how);
-	if (core == WC_NONE)
-		return WC_NONE;
+	entry = wc_decide_first(NULL, config, wc_ntohl(header->function_id),
+				config->order == WC_ORDER_LOCAL ? bpf_get_smp_processor_id() : 0, queue, &core, &how);
+	if (!entry)
+		return NULL;
 	if (bpf_redirect_map(&wc_core_sockets, queue * config->core_count + core, XDP_ABORTED) != XDP_REDIRECT) {
 		wc_give_back(core); /* the general way will find out the same, and answer */
-		return WC_NONE;
+		return NULL;
 	}
 	counters = bpf_map_lookup_elem(&wc_counters, &zero);
 	if (counters) { /* always */
@@ -400,7 +406,8 @@ static __always_inline __u32 dispatch_fast(struct xdp_md *ctx, struct wc_header 
 	header->core = wc_htons((__u16)core);
 	/* seen, shard, how: one store. */
 	header->tail.timing.service_ns = WC_NONE | (__u64)(__u16)queue << 32 | (__u64)how << 48;
-	return core;
+	*ret_core = core;
+	return entry;
 }
 
 SEC("xdp")
@@ -408,8 +415,9 @@ int wc_dispatch(struct xdp_md *ctx)
 {
 	const __u32 plain = WC_OUTCOME_to_core | (WC_PLAIN_LEN - WC_HEADER_LEN) << 16;
 	struct wc_header *header;
+	__u32 core;
 
-	if (dispatch_fast(ctx, &header) != WC_NONE)
+	if (dispatch_fast(ctx, &header, &core))
 		return XDP_REDIRECT;
 	return wc_dispatch_slow(ctx, header ? plain : 0);
 }

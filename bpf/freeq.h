@@ -24,7 +24,7 @@
 #ifndef WC_FREEQ_H
 #define WC_FREEQ_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 
 #define WC_CLAIM_TRIES 4  /* words or lost races before the fast look gives up; the exact look is still to come */
 #define WC_SPREAD_TRIES 2 /* likewise, for order `spread` */
@@ -71,9 +71,11 @@ static __always_inline void wc_top_emptied(struct wc_top *top, struct wc_shard *
 /* Take one particular core out of the queue. True: the caller owns it now. */
 static __always_inline bool wc_freeq_take(struct wc_shard *shard, __u32 core)
 {
-	__u64 *word = &shard->word[(core / 64) & (WC_WORDS_MAX - 1)];
-	__u64 bit = 1ULL << (core % 64);
+	__u64 bit = 1ULL << (core % 64), *word;
+	__u32 w = core / 64;
 
+	wc_bound(w, WC_WORDS_MAX - 1);
+	word = &shard->word[w];
 	if (!(WC_READ(*word) & bit))
 		return false; /* spare the cache line an atomic that cannot succeed */
 	return wc_fetch_and(word, ~bit) & bit;
@@ -113,22 +115,26 @@ static __always_inline bool wc_take_core(struct wc_tables *tables, __u32 core)
  * Put a core back that the caller owns. `state` and `shard` must be final before the bit is visible: the next claimer may be
  * on another CPU already when the atomic returns. The core goes to its home, wherever it came from.
  */
-static __always_inline void wc_release_core(struct wc_tables *tables, __u32 core)
+static __always_inline void wc_release_entry(struct wc_tables *tables, struct wc_core *entry, __u32 core)
 {
-	struct wc_core *entry = wc_cores_at(tables, core);
-	struct wc_shard *shard;
-	__u16 home;
+	__u16 home = WC_READ(entry->home);
+	struct wc_shard *shard = wc_shards_at(tables, home);
 
-	if (!entry)
-		return;
-	home = WC_READ(entry->home);
-	shard = wc_shards_at(tables, home);
 	if (!shard)
 		return;
 	entry->releases++;
 	WC_WRITE(entry->shard, home);
 	WC_WRITE(entry->state, WC_CORE_FREE);
 	wc_freeq_put(tables, shard, home, core);
+}
+
+/* The same for who does not have the core's entry at hand. */
+static __always_inline void wc_release_core(struct wc_tables *tables, __u32 core)
+{
+	struct wc_core *entry = wc_cores_at(tables, core);
+
+	if (entry)
+		wc_release_entry(tables, entry, core);
 }
 
 /* --- any core of a queue --- */
@@ -297,7 +303,7 @@ static long wc_exact_word(__u32 index, void *context)
 	if (s >= look->shards)
 		look->queue = look->reserve;
 	else
-		look->queue = look->first + s < look->shards ? look->first + s : look->first + s - look->shards;
+		look->queue = (look->first + s) % look->shards;
 	shard = wc_shards_at(look->tables, look->queue);
 	if (!shard)
 		return 1;
@@ -308,26 +314,33 @@ static long wc_exact_word(__u32 index, void *context)
 	return look->core != WC_NONE;
 }
 
-/*
- * The exact look: every bit that was set in any shard, or in the function's reserve, when its word was read is tried, starting
- * with shard `first`. Only for the way into the pending queue; its cost grows with the words in use, at most 65 queues x 64
- * words. Returns the core (its entry names its shard) or WC_NONE.
- */
-static __always_inline __u32 wc_freeq_claim_exact(struct wc_tables *tables, const struct wc_config *config, __u32 first,
-						  __u32 reserve)
+/* As wc_freeq_claim_exact(): the shard in the low, the reserve in the high 16 bits. */
+WC_GLOBAL(__u32, wc_freeq_look, first_and_reserve)
 {
+	struct wc_config *config = wc_config_at(WC_TABLES, 0);
 	struct wc_exact look = {
-		.tables = tables,
-		.first = first,
-		.shards = config->shard_count,
-		.words = (config->core_count + 63) / 64,
-		.reserve = reserve,
+		.tables = WC_TABLES,
+		.first = first_and_reserve & 0xffff,
+		.reserve = first_and_reserve >> 16,
 		.core = WC_NONE,
 	};
-	__u32 steps = (look.shards + !!reserve) * look.words;
 
-	wc_loop(steps, wc_exact_word, &look);
+	if (!config)
+		return WC_NONE;
+	look.shards = config->shard_count;
+	look.words = (config->core_count + 63) / 64;
+	wc_loop((look.shards + !!look.reserve) * look.words, wc_exact_word, &look);
 	return look.core;
+}
+
+/*
+ * The exact look: every bit that was set in any shard, or in the function's reserve (0: it has none), when its word was read is
+ * tried, starting with shard `first`. Only for the way into the pending queue; its cost grows with the words in use, at most 65
+ * queues x 64 words. Returns the core (its entry names its shard) or WC_NONE.
+ */
+static __always_inline __u32 wc_freeq_claim_exact(struct wc_tables *tables, __u32 first, __u32 reserve)
+{
+	return wc_freeq_look(tables, (first & 0xffff) | reserve << 16);
 }
 
 #endif

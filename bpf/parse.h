@@ -269,10 +269,20 @@ static __always_inline bool wc_source_ok6(const __be32 from[4], __be16 port)
 #define WC_PLAIN_LEN (WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN + WC_HEADER_LEN)
 
 /*
- * The frame of nearly every packet: IPv4 without options or tags. Is it a sound INVOKE in such a frame, to this port (host order)
- * and address? Then this is its header, and the caller need not parse it step by step. NULL says nothing: the steps will tell.
+ * What follows the source address in a plain frame to this address and port (host order), as one word: destination, source port,
+ * destination port. With all bits of the source port, whatever it is, so that 0 is no frame's.
  */
-static __always_inline struct wc_header *wc_parse_plain(const struct wc_cursor *cursor, __u16 port, __be32 address)
+#define WC_PLAIN_ANY wc_be64(0xffff0000)
+static __always_inline __u64 wc_plain_key(__be32 address, __u16 port)
+{
+	return wc_be64((__u64)wc_ntohl(address) << 32 | port) | WC_PLAIN_ANY;
+}
+
+/*
+ * The frame of nearly every packet: IPv4 without options or tags. Is it a sound INVOKE in such a frame, to the address and port of
+ * the key? Then this is its header, and the caller need not parse it step by step. NULL says nothing: the steps will tell.
+ */
+static __always_inline struct wc_header *wc_parse_plain(const struct wc_cursor *cursor, __u64 key)
 {
 	__u8 *frame = cursor->pos;
 	struct wc_ip4 *ip4 = (void *)(frame + WC_ETH_LEN);
@@ -284,12 +294,13 @@ static __always_inline struct wc_header *wc_parse_plain(const struct wc_cursor *
 	if (frame + WC_PLAIN_LEN > (__u8 *)cursor->end)
 		return NULL;
 	udp_len = wc_ntohs(udp->len);
+	wc_bound(udp_len, 0xffff);
 	/* ethertype, version and length of the IP header, tos; then flags and fragment offset, ttl, protocol */
 	differ = WC_DIFFER(wc_load32(frame + 12), wc_htonl(WC_ETHERTYPE_IP4 << 16 | 0x4500), wc_htonl(0xffffff00)) |
-		 WC_DIFFER(wc_load32(&ip4->fragment), wc_htonl(WC_IPPROTO_UDP),
+		 WC_DIFFER(wc_load32(frame + 20), wc_htonl(WC_IPPROTO_UDP),
 			   wc_htonl((__u32)WC_IP4_FRAGMENT << 16 | 0xff)) |
-		 (wc_ntohs(ip4->total_len) ^ (WC_IP4_LEN + udp_len)) | (udp->to ^ wc_htons(port)) |
-		 (ip4->to ^ address) | wc_invoke_differs(header, udp_len - WC_UDP_LEN);
+		 (wc_ntohs(ip4->total_len) ^ (WC_IP4_LEN + udp_len)) | ((wc_load64(&ip4->to) | WC_PLAIN_ANY) ^ key) |
+		 wc_invoke_differs(header, udp_len - WC_UDP_LEN);
 	if (differ || udp_len - WC_UDP_LEN - WC_HEADER_LEN > WC_PAYLOAD_MAX || /* below 0 is above the limit, too */
 	    (__u8 *)udp + udp_len > (__u8 *)cursor->end || !wc_source_ok4(ip4->from, udp->from))
 		return NULL;

@@ -22,7 +22,7 @@
 #define WC_SEEN_H
 
 #include "bpf/mix.h"
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 
 #define WC_SEEN_STARTED 1ULL
 #define WC_SEEN_TRIES 4
@@ -130,17 +130,21 @@ static __always_inline __u64 wc_seen_find(struct wc_tables *tables, const struct
 	return found;
 }
 
-/* Forget an id that was entered but not accepted (BUSY): it may be retried. No effect if it was displaced. */
-static __always_inline void wc_seen_forget(struct wc_tables *tables, const struct wc_fingerprint *print, __u32 entry)
+/*
+ * Forget an id that was entered but not accepted (BUSY): it may be retried. False, and nothing changes: a copy of it has been started
+ * meanwhile, or somebody else changed the entry this moment. No effect if it was displaced.
+ */
+static __always_inline bool wc_seen_forget(struct wc_tables *tables, const struct wc_fingerprint *print, __u32 entry)
 {
 	struct wc_seen_set *set = wc_seen_at(tables, entry / WC_SEEN_WAYS);
 	__u64 slot;
 
 	if (!set)
-		return;
+		return true;
 	slot = WC_READ(set->slot[entry % WC_SEEN_WAYS]);
-	if (WC_SEEN_FINGERPRINT(slot) == print->value)
-		wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff);
+	if (WC_SEEN_FINGERPRINT(slot) != print->value)
+		return true;
+	return !(slot & WC_SEEN_STARTED) && wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff) == slot;
 }
 
 #define WC_SEEN_BEGIN_TRIES 64

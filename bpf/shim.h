@@ -90,6 +90,26 @@ static inline __u32 wc_random(void)
 #endif
 
 /*
+ * Memory that a BPF program and user space share, of the given number of entries: an array, whose map is NAME; or a variable NAME_data,
+ * whose map, called .data.NAME, has one entry that holds them all.
+ */
+#ifdef __bpf__
+#define WC_ARRAY(name, entry, count)                                                                                   \
+	struct {                                                                                                       \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                                      \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                                     \
+		__uint(max_entries, count);                                                                            \
+		__type(key, __u32);                                                                                    \
+		__type(value, entry);                                                                                  \
+	} name SEC(".maps")
+#define WC_VARIABLE(name, entry, count)                                                                                \
+	enum {                                                                                                         \
+		name##_count = (count)                                                                                 \
+	};                                                                                                             \
+	entry name##_data[count] SEC(".data." #name)
+#endif
+
+/*
  * Words of a frame, which lie at any address. User space must tell the compiler; BPF must not, because clang would then load
  * byte by byte, although the verifier allows unaligned packet loads where the machine does.
  */
@@ -111,6 +131,16 @@ static inline __u64 wc_load64(const void *pointer)
 	memcpy(&word, pointer, sizeof(word));
 	return word;
 }
+#endif
+
+/*
+ * Keep the low bits of a value that has no others. Verifiers before Linux 6.18.44 forget bounds, at a byte swap and at a
+ * subtraction, where clang remembers them and would drop a mask in C.
+ */
+#ifdef __bpf__
+#define wc_bound(x, mask) asm volatile("%0 &= %1" : "+r"(x) : "i"(mask))
+#else
+#define wc_bound(x, mask) ((void)((x) &= (mask)))
 #endif
 
 #define wc_htons(x) wc_ntohs(x)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tables.h - the shared state: what is in each map, who writes it, and how either side reaches an entry.
+ * tables.h - the shared state: what is in each table, and who writes it. maps.h: how either side reaches an entry.
  *
- * Every map here is a memory-mapped array (BPF_F_MMAPABLE), so the daemon works on the same words as the XDP program
+ * Every table is memory that the kernel's programs and the daemon share (BPF_F_MMAPABLE), so the daemon works on the same words
  * without a system call. The user datapath uses the same structs in plain memory. All fields are in host byte order
  * unless they say otherwise. Zeroed memory is a valid empty table.
  */
@@ -75,6 +75,7 @@ struct wc_config {
 	__u32 pack_slots;     /* policy `pack`: invocations a core gets before the next core is used */
 	__u32 addr4_count;
 	__u32 addr6_count;
+	__u64 plain;	      /* of the frames that may take the fast path: see wc_config_changed(); 0: none */
 	__u64 retry_after_ns; /* hint in BUSY; the central scheduler derives it from the rate at which work leaves */
 	__be32 addr4[WC_ADDRESSES_MAX]; /* network order, as in the packet */
 	__be32 addr6[WC_ADDRESSES_MAX][4];
@@ -154,7 +155,9 @@ struct wc_core {
 	__u32 warm[WC_WARM_MAX]; /* ids of functions with an idle instance here, most recent first; agent writes */
 	__u32 queued; /* early binding: bound to this core and not ended; claimers add, the agent subtracts */
 	__u32 bound;  /* early binding: how many ever were, modulo 2^32: tells a lost one from a new one */
-	__u64 pad2[3];
+	__u64 asleep_ns; /* sched_ext: since when its invocation's process sleeps, 0: it does not. RUNNING only; its writer is the
+			    CPU that sees it. The last one's, when the core runs several */
+	__u64 pad2[2];
 };
 _Static_assert(sizeof(struct wc_core) == 128, "two cache lines");
 
@@ -171,7 +174,8 @@ struct wc_run {
 	__u16 pad0;
 	__u32 pad1;
 	__u64 started_ns; /* CLOCK_MONOTONIC */
-	__u64 pad2[2];
+	__u64 cpu_ns;	  /* of the last one that ended here: how long its process ran, */
+	__u64 wait_ns;	  /* and could have run, but did not. Known with sched_ext only, else 0 */
 };
 _Static_assert(sizeof(struct wc_run) == 64, "one cache line");
 
@@ -225,123 +229,5 @@ struct wc_seen_set {
 	__u64 slot[WC_SEEN_WAYS];
 };
 _Static_assert(sizeof(struct wc_seen_set) == 64, "one cache line");
-
-/* X(map, struct of its entries) */
-#define WC_TABLES_EACH(X)                                                                                              \
-	X(wc_config, wc_config)                                                                                        \
-	X(wc_top, wc_top)                                                                                              \
-	X(wc_shards, wc_shard)                                                                                         \
-	X(wc_steals, wc_steals)                                                                                        \
-	X(wc_cores, wc_core)                                                                                           \
-	X(wc_runs, wc_run)                                                                                             \
-	X(wc_functions, wc_function)                                                                                   \
-	X(wc_tags, wc_tag)                                                                                             \
-	X(wc_seen, wc_seen_set)
-
-#ifdef __bpf__
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wc_config);
-} wc_config SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_QUEUES_MAX);
-	__type(key, __u32);
-	__type(value, struct wc_shard);
-} wc_shards SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct wc_top);
-} wc_top SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_SHARDS_MAX);
-	__type(key, __u32);
-	__type(value, struct wc_steals);
-} wc_steals SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_CORES_MAX); /* the daemon lowers it to the cores there are */
-	__type(key, __u32);
-	__type(value, struct wc_core);
-} wc_cores SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_CORES_MAX *WC_LANES_MAX); /* likewise; the XDP program does not use it */
-	__type(key, __u32);
-	__type(value, struct wc_run);
-} wc_runs SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_TAGS_MAX);
-	__type(key, __u32);
-	__type(value, struct wc_tag);
-} wc_tags SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_FUNCTIONS_MAX);
-	__type(key, __u32);
-	__type(value, struct wc_function);
-} wc_functions SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, WC_SEEN_SETS);
-	__type(key, __u32);
-	__type(value, struct wc_seen_set);
-} wc_seen SEC(".maps");
-
-struct wc_tables; /* the maps are global in BPF: callers pass NULL */
-
-#define WC_TABLE(name, type)                                                                                           \
-	static __always_inline struct type *name##_at(struct wc_tables *tables, __u32 index)                           \
-	{                                                                                                              \
-		(void)tables;                                                                                          \
-		return bpf_map_lookup_elem(&name, &index);                                                             \
-	}
-
-#else
-
-/* The daemon's view: the memory-mapped maps, or plain memory in the user datapath. */
-struct wc_tables {
-#define WC_TABLE_FIELD(name, type)                                                                                     \
-	struct type *name;                                                                                             \
-	__u32 name##_max; /* entries */
-	WC_TABLES_EACH(WC_TABLE_FIELD)
-#undef WC_TABLE_FIELD
-};
-
-#define WC_TABLE(name, type)                                                                                           \
-	static __always_inline struct type *name##_at(struct wc_tables *tables, __u32 index)                           \
-	{                                                                                                              \
-		return index < tables->name##_max ? &tables->name[index] : NULL;                                       \
-	}
-
-#endif
-
-/* NAME_at(tables, index): the entry, or NULL when the index is out of range. */
-WC_TABLES_EACH(WC_TABLE)
-#undef WC_TABLE
 
 #endif

@@ -3,7 +3,7 @@
 #
 # bench.sh [GROUP...] - run the benchmark groups (all without an argument) that are built.
 #
-# A group is a program tests/bench/bench_GROUP.c, .py or .sh. It is called with one argument, the file for its results:
+# A group is a program tests/bench/bench_GROUP.sh, .py or .c; a script beside a program starts it. It is called with one argument, the file for its results:
 # one JSON object a line (docs/BENCHMARKS.md). Its table goes to standard output. Results are kept, as
 # build/bench/GROUP.jsonl, only when the program exits with 0; 77 means that this machine cannot run the group.
 set -uo pipefail
@@ -18,7 +18,7 @@ groups=("$@")
 if [ ${#groups[@]} = 0 ]; then
 	for file in tests/bench/bench_*.{c,py,sh}; do
 		name=${file##*/bench_}
-		groups+=("${name%.*}")
+		[[ " ${groups[*]} " == *" ${name%.*} "* ]] || groups+=("${name%.*}")
 	done
 fi
 [ ${#groups[@]} -gt 0 ] || { echo "bench: there are no benchmarks in tests/bench" >&2 && exit 1; }
@@ -26,12 +26,12 @@ fi
 mkdir -p "$BUILD/bench"
 failed=0
 for group in "${groups[@]}"; do
-	if [ -e "tests/bench/bench_$group.c" ]; then
-		command=("$BUILD/tests/bench/bench_$group")
+	if [ -e "tests/bench/bench_$group.sh" ]; then
+		command=(bash "tests/bench/bench_$group.sh")
 	elif [ -e "tests/bench/bench_$group.py" ]; then
 		command=(python3 "tests/bench/bench_$group.py")
-	elif [ -e "tests/bench/bench_$group.sh" ]; then
-		command=(bash "tests/bench/bench_$group.sh")
+	elif [ -e "tests/bench/bench_$group.c" ]; then
+		command=("$BUILD/tests/bench/bench_$group")
 	else
 		echo "bench: no group '$group' in tests/bench" >&2
 		failed=1

@@ -131,7 +131,7 @@ need_run() {
 	need build-essential pkgconf
 	need_clang
 	need_bpftool
-	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev
+	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev libseccomp-dev
 	need iproute2 python3 python3-numpy libpython3-dev
 	need_node
 }
@@ -139,11 +139,9 @@ need_run() {
 need_test() {
 	need_run
 	need libcmocka-dev clang-format cppcheck procps util-linux spin
+	need debian-archive-keyring # on Ubuntu, too: VMs come from Debian, and scripts/vm-kit.sh fetches all else they need
 	need_clang_runtime
 }
-
-# sched_ext needs more than Debian 12's libbpf 1.1 and bpftool 7.1: libbpf 1.4 or later and bpftool 7.5, from
-# bookworm-backports. When bpf/sched.bpf.c comes, its group is need_sched() here.
 
 # --- the kernel -------------------------------------------------------------------------------------------------------
 
@@ -166,7 +164,7 @@ check_kernel() {
 . /etc/os-release
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	die "${PRETTY_NAME:-this system} has no apt. Install by hand: clang 16+, bpftool, libbpf, libxdp, libelf, zlib," \
-		"jansson, libnl3 (with route), cmocka, python3 with numpy, node $NODE_MIN+"
+		"jansson, libnl3 (with route), libseccomp, cmocka, python3 with numpy, node $NODE_MIN+"
 fi
 case $ID-${VERSION_ID:-} in
 debian-12 | debian-13 | ubuntu-24.04) ;;

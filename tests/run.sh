@@ -13,6 +13,7 @@ BUILD=$(realpath -m "${WARMCORE_BUILD:-$ROOT/build}")
 JOBS=2
 LIMIT=${TEST_TIMEOUT:-600} # seconds; generous, only to end what hangs
 FUZZ_RUNS=${FUZZ_RUNS:-200000}
+VM_KERNELS=${VM_KERNELS:-6.18 7.3}
 VERBOSE=
 LIST=
 PATTERNS=()
@@ -22,10 +23,11 @@ usage() {
 	Usage: tests/run.sh [-j JOBS] [-t SECONDS] [-v] [-l] [PATTERN...]
 	  PATTERN     run the tests whose name contains it (all without one)
 	  -j JOBS     at once, where tests allow it (default $JOBS)
-	  -t SECONDS  limit for one test program (default $LIMIT)
+	  -t SECONDS  limit for one test program (default $LIMIT), three times as long for those in a VM
 	  -v          show the output of tests that pass, too
 	  -l          list the names and stop
-	Environment: WARMCORE_BUILD (default build), TEST_TIMEOUT, FUZZ_RUNS (default $FUZZ_RUNS).
+	Environment: WARMCORE_BUILD (default build), TEST_TIMEOUT, FUZZ_RUNS (default $FUZZ_RUNS), VM_KERNELS (default
+	"$VM_KERNELS"), WARMCORE_VM_KIT (scripts/vm-kit.sh).
 	END
 }
 
@@ -50,9 +52,10 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
 
 # --- which tests there are --------------------------------------------------------------------------------------------
 
-# Names, in the order in which they are started. NAME:asan and NAME:tsan are the same source built with a sanitizer.
+# Names, in the order in which they are started. NAME:asan and NAME:tsan are the same source built with a sanitizer;
+# NAME@6.18 is run for that kernel.
 list_tests() {
-	local source name
+	local source name kernel
 	for source in tests/unit/test_*.c; do
 		name=${source#tests/} name=${name%.c}
 		echo "$name"
@@ -62,6 +65,11 @@ list_tests() {
 	for source in tests/bpf/test_*.c tests/fuzz/fuzz_*.c; do
 		name=${source#tests/}
 		echo "${name%.c}"
+	done
+	for source in tests/vm/test_*.sh; do
+		for kernel in $VM_KERNELS; do
+			echo "${source#tests/}@$kernel"
+		done
 	done
 	for source in tests/model/test_*.sh tests/e2e/test_*.sh tests/e2e/test_*.py; do
 		echo "${source#tests/}"
@@ -78,15 +86,20 @@ selected() {
 	return 1
 }
 
-# Whether other tests may run at the same time.
+# Whether other tests may run at the same time. Those in VMs touch nothing of this machine.
 parallel_safe() {
 	[[ $1 != e2e/* ]] || grep -q '^# parallel-safe$' "tests/$1"
+}
+
+# Whether it runs only when a pattern asks for it (make test-vm does).
+only_when_asked() {
+	[[ ${#PATTERNS[@]} = 0 && $1 == vm/* ]] && grep -q '^# only-when-asked$' "tests/${1%@*}"
 }
 
 shopt -s nullglob
 TESTS=()
 while read -r test; do
-	! selected "$test" || TESTS+=("$test")
+	! selected "$test" || only_when_asked "$test" || TESTS+=("$test")
 done < <(list_tests)
 shopt -u nullglob
 
@@ -128,8 +141,9 @@ fi
 
 # Sets COMMAND to what runs test $1; fails when its program is not there.
 set_command() {
-	local name=${1%:*}
+	local name=${1%[:@]*}
 	case $1 in
+	vm/*) COMMAND=(bash "tests/$name" "${1#*@}") ;;
 	*:asan) COMMAND=("${NO_RANDOM[@]}" "$BUILD/san/tests/$name") ;;
 	*:tsan) COMMAND=("${NO_RANDOM[@]}" "$BUILD/tsan/tests/$name") ;;
 	fuzz/*)
@@ -145,7 +159,7 @@ set_command() {
 	*) COMMAND=("$BUILD/tests/$name") ;;
 	esac
 	case $1 in
-	*.py | *.sh) ;;
+	*.py | *.sh | vm/*) ;;
 	fuzz/*) [ -x "$BUILD/$name" ] ;;
 	*) [ -x "${COMMAND[-1]}" ] ;;
 	esac
@@ -165,13 +179,20 @@ verdict() {
 }
 
 run_test() {
-	local test=$1 file=${1//\//@} status group start=$EPOCHREALTIME seconds reason
+	local test=$1 file=${1//\//@} limit=$LIMIT status group start=$EPOCHREALTIME seconds reason
 	if ! set_command "$test"; then
 		verdict "$test" FAIL "not built: make test-programs"
 		return
 	fi
+	if [[ $test == vm/* && -e $SCRATCH/no-kit@${test#*@} ]]; then
+		reason=$(tail -n 1 "$SCRATCH/kit@${test#*@}")
+		verdict "$test" "$(cat "$SCRATCH/no-kit@${test#*@}")" "${reason#SKIP: }"
+		return
+	fi
+	# A virtual CPU is slow, and two machines share the host's.
+	[[ $test != vm/* ]] || limit=$((LIMIT * 3))
 	# timeout(1) makes itself the leader of a process group, and ends that.
-	timeout -k 10 "$LIMIT" "${COMMAND[@]}" >"$SCRATCH/output/$file" 2>&1 </dev/null 9>&- &
+	timeout -k 10 "$limit" "${COMMAND[@]}" >"$SCRATCH/output/$file" 2>&1 </dev/null 9>&- &
 	group=$!
 	echo $group >"$SCRATCH/group/$file"
 	wait $group
@@ -186,7 +207,7 @@ run_test() {
 		reason=${reason#SKIP}
 		verdict "$test" SKIP "${reason#: }"
 		;;
-	124 | 137) verdict "$test" FAIL "exit status $status after $seconds, the limit is $LIMIT s" ;;
+	124 | 137) verdict "$test" FAIL "exit status $status after $seconds, the limit is $limit s" ;;
 	*) verdict "$test" FAIL "exit status $status, $seconds" ;;
 	esac
 }
@@ -246,6 +267,17 @@ traces | sort >"$SCRATCH/before"
 # Nodes that are up already go on starting instances meanwhile: their command lines name the node's folder.
 sed -n 's|^/run/warmcore/.*|&/|p' "$SCRATCH/before" >"$SCRATCH/others"
 KERNEL_LOG_END=$(dmesg 2>/dev/null | sed -n '$s/^\[ *\([0-9.]*\)\].*/\1/p')
+
+# Once and before the tests, so that none of them waits for a network. Status 77: this machine cannot have it.
+for kernel in $VM_KERNELS; do
+	[[ " ${TESTS[*]} " == *"@$kernel "* ]] || continue
+	scripts/vm-kit.sh --kernel "$kernel" 2>&1 >/dev/null | tee "$SCRATCH/kit@$kernel" >&2
+	case ${PIPESTATUS[0]} in
+	0) ;;
+	77) echo SKIP >"$SCRATCH/no-kit@$kernel" ;;
+	*) echo FAIL >"$SCRATCH/no-kit@$kernel" ;;
+	esac
+done
 
 running=0
 for test in "${TESTS[@]}"; do

@@ -61,26 +61,38 @@ const struct command cmd_list = {
 	},
 };
 
-static int run_remove(struct cli *cli, int argc, char **argv)
+/* One after the other: when one fails the others are done all the same. */
+static int for_each(struct cli *cli, int count, char **names, int (*one)(struct cli *cli, const char *name))
 {
 	int status = CLI_OK;
 
-	for (int i = 0; i < argc; i++) {
-		json_t *answer;
-		int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", argv[i]),
-				      CLI_CONTROL_TIMEOUT_MS, &answer);
+	for (int i = 0; i < count; i++) {
+		int ret = one(cli, names[i]);
 
-		if (ret) {
-			status = ret;
-			continue; /* the others can still be removed */
-		}
-		if (cli->json)
-			cli_print_json(answer);
-		else
-			printf("removed %s\n", argv[i]);
-		json_decref(answer);
+		status = ret ? ret : status;
 	}
 	return status;
+}
+
+static int remove_one(struct cli *cli, const char *name)
+{
+	json_t *answer;
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", name), CLI_CONTROL_TIMEOUT_MS,
+			      &answer);
+
+	if (ret)
+		return ret;
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("removed %s\n", name);
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int run_remove(struct cli *cli, int argc, char **argv)
+{
+	return for_each(cli, argc, argv, remove_one);
 }
 
 const struct command cmd_remove = {
@@ -97,5 +109,43 @@ const struct command cmd_remove = {
 			       "another function. With "
 			       "--json one object is written for each name.",
 		.examples = "  warmcore remove thumbnail",
+	},
+};
+
+static int evict_one(struct cli *cli, const char *name)
+{
+	json_t *request = name ? json_pack("{s:s, s:s}", "op", "evict", "name", name) :
+				 json_pack("{s:s}", "op", "evict");
+	json_t *answer;
+	int ret = cli_control(cli, request, CLI_CONTROL_TIMEOUT_MS, &answer);
+
+	if (ret)
+		return ret;
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("stopped %lld idle instances of %s\n", cli_json_integer(answer, "stopped"),
+		       name ? name : "all functions");
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int run_evict(struct cli *cli, int argc, char **argv)
+{
+	return argc ? for_each(cli, argc, argv, evict_one) : evict_one(cli, NULL);
+}
+
+const struct command cmd_evict = {
+	.name = "evict",
+	.run = run_evict,
+	.positional_max = -1,
+	.help = {
+		.summary = "stop idle instances",
+		.synopsis = "[NAME...]",
+		.description = "Stops the instances of these functions, or of all, that idle; what runs is not touched. "
+			       "The next invocation of each is a cold start: for measuring those, and for giving memory back. "
+			       "With --json one object is written for each name.",
+		.examples = "  warmcore evict thumbnail\n"
+			    "  warmcore evict && warmcore invoke thumbnail '{}'",
 	},
 };

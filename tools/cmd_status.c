@@ -44,9 +44,9 @@ static void print_node(const struct cli *cli, const json_t *node)
 	printf(", pid %lld, version %s, kernel %s\n", cli_json_integer(node, "pid"),
 	       cli_json_text(node, "version", "?"), cli_json_text(node, "kernel", "?"));
 
-	printf("  datapath   %s%s%s, XDP %s%s%s, AF_XDP %s, placement by %s\n", cli_green(cli),
-	       cli_json_text(node, "datapath", "?"), cli_plain(cli), !strcmp(xdp, "generic") ? cli_yellow(cli) : "",
-	       xdp, cli_plain(cli), cli_json_text(node, "af_xdp", "none"), cli_json_text(node, "scheduler", "?"));
+	printf("  datapath   %s%s%s, XDP %s%s%s, AF_XDP %s\n", cli_green(cli), cli_json_text(node, "datapath", "?"),
+	       cli_plain(cli), !strcmp(xdp, "generic") ? cli_yellow(cli) : "", xdp, cli_plain(cli),
+	       cli_json_text(node, "af_xdp", "none"));
 	printf("  address    ");
 	if (*address4)
 		printf("%s port %lld%s", address4, port, *address6 ? ", " : "");
@@ -57,6 +57,23 @@ static void print_node(const struct cli *cli, const json_t *node)
 		printf("  device     %s%s%s\n", device, *netns ? " in network namespace " : "", netns);
 	if (*pins)
 		printf("  BPF pins   %s\n", pins);
+}
+
+/* Who puts threads on their core, and if it is not who was asked for, why. */
+static void print_placement(const struct cli *cli, const json_t *status)
+{
+	const json_t *placement = json_object_get(status, "placement"), *last = json_object_get(placement, "last_exit");
+	const char *why = cli_json_text(placement, "why", "");
+	long long ejections = cli_json_integer(placement, "ejections");
+
+	printf("  placement  %s%s%s", cli_json_text(placement, "by", "?"), *why ? ": " : "", why);
+	if (cli_json_integer(placement, "quantum_us"))
+		printf(", quantum %lld us", cli_json_integer(placement, "quantum_us"));
+	printf("%s\n", json_is_true(json_object_get(placement, "isolated")) ? ", CPUs isolated" : "");
+	if (ejections)
+		printf("  %sejected%s    %lld times by the kernel; the last time: %s%s%s\n", cli_yellow(cli),
+		       cli_plain(cli), ejections, cli_json_text(last, "reason", "?"),
+		       *cli_json_text(last, "message", "") ? ": " : "", cli_json_text(last, "message", ""));
 }
 
 static void print_policy(const json_t *status)
@@ -170,6 +187,7 @@ void status_print(const struct cli *cli, const json_t *status)
 	       json_array_size(shards), json_array_size(shards) == 1 ? "" : "s", free_cores);
 	printf("  pending    %lld of at most %lld\n", cli_json_integer(pending, "now"),
 	       cli_json_integer(pending, "max"));
+	print_placement(cli, status);
 	print_policy(status);
 	print_steals(shards);
 	printf("\n");

@@ -21,6 +21,7 @@ static struct up_options {
 	const char *cores;
 	long long port;
 	const char *xdp_mode;
+	const char *sched, *isolate;
 	long long pending;
 	const char *poll_us;
 	bool allow_trusted;
@@ -119,6 +120,23 @@ static const struct option_spec specs[] = {
 	  .check = check_poll,
 	  .help = "How long an idle core agent polls before it sleeps, in microseconds (0 to 1000000); auto, unless "
 		  "given, adapts it." },
+	{ .name = "sched",
+	  .type = OPTION_CHOICE,
+	  AT(sched),
+	  .metavar = "auto|full|partial|off",
+	  .choices = "auto|full|partial|off",
+	  .fallback = "auto",
+	  .help = "Who puts threads on their core. full: a sched_ext scheduler for all threads of the host, on which functions "
+		  "come first and the host is not starved. partial: for the node's threads only; all others outrank them. off: "
+		  "CPU affinity. auto: full where the kernel can, else off; status shows which it is." },
+	{ .name = "isolate",
+	  .type = OPTION_CHOICE,
+	  AT(isolate),
+	  .metavar = "on|off",
+	  .choices = "on|off",
+	  .fallback = "off",
+	  .help = "Keep everybody else off the CPUs of the worker cores, in a cpuset partition. Needs control groups version 2 "
+		  "and a CPU that is no worker core." },
 	KNOB_SPECS(struct up_options, knobs),
 	{ .name = "allow-trusted",
 	  .type = OPTION_FLAG,
@@ -224,6 +242,8 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--cores", options.cores);
 	add_number(line, "--port", line->port, sizeof(line->port), options.port);
 	add(line, "--xdp-mode", options.xdp_mode);
+	add(line, "--sched", options.sched);
+	add(line, "--isolate", options.isolate);
 	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
 	add(line, "--poll-us", options.poll_us);
 	knobs_each(&options.knobs, add_knob, line);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/doctor.h"
+#include "user/sched_ext.h"
 
 #define KERNEL_NEEDED_MAJOR 5
 #define KERNEL_NEEDED_MINOR 18
@@ -224,11 +225,21 @@ static void check_cgroup(struct finding *finding)
 
 static void check_sched_ext(struct finding *finding)
 {
-	if (!access("/sys/kernel/sched_ext", F_OK)) {
-		finding_set(finding, OUTCOME_INFO, "in the kernel");
+	struct wc_sched_ext now;
+
+	if (!wc_sched_ext_read(&now)) {
+		finding_set(
+			finding, OUTCOME_INFO,
+			"not in this kernel (6.12 or later with CONFIG_SCHED_CLASS_EXT has it): functions stay on their core by "
+			"CPU affinity");
 		return;
 	}
-	finding_set(finding, OUTCOME_INFO, "not in this kernel; instances are placed with CPU affinity");
+	if (wc_sched_ext_free(&now)) {
+		finding_set(finding, OUTCOME_INFO, "in the kernel, and free: up --sched auto takes it");
+		return;
+	}
+	finding_set(finding, OUTCOME_INFO, "in use by the scheduler %s (%s); there can be only one",
+		    now.ops[0] ? now.ops : "?", now.state);
 }
 
 const struct check doctor_kernel_checks[] = {

@@ -4,12 +4,14 @@
 #include <linux/capability.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
+#include <linux/seccomp.h>
 #include <linux/veth.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -188,10 +190,22 @@ static void check_veth(struct finding *finding)
 	}
 }
 
+/* Functions are other people's code: none runs without a filter of its system calls. */
+static void check_seccomp(struct finding *finding)
+{
+	unsigned action = SECCOMP_RET_ERRNO;
+
+	if (!syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action)) {
+		finding_set(finding, OUTCOME_OK, "functions' system calls can be filtered");
+		return;
+	}
+	finding_set(finding, OUTCOME_MISSING, "system calls cannot be filtered (%s), so no function can be started",
+		    strerror(errno));
+	finding_remedy(finding, "boot a kernel built with CONFIG_SECCOMP_FILTER");
+}
+
 const struct check doctor_rights_checks[] = {
-	{ "capabilities", check_capabilities },
-	{ "locked memory", check_memlock },
-	{ "namespaces", check_namespaces },
-	{ "veth", check_veth },
-	{ 0 },
+	{ "capabilities", check_capabilities }, { "locked memory", check_memlock },
+	{ "namespaces", check_namespaces },	{ "veth", check_veth },
+	{ "seccomp", check_seccomp },		{ 0 },
 };

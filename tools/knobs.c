@@ -33,11 +33,13 @@ static const struct {
 	{ "--order", offsetof(struct knobs, order), false },
 	{ "--prefer", offsetof(struct knobs, prefer), false },
 	{ "--move", offsetof(struct knobs, move), false },
+	{ "--lend", offsetof(struct knobs, lend), false },
 	{ "--fair-at", offsetof(struct knobs, fair_at), true },
 	{ "--core-queue", offsetof(struct knobs, core_queue), true },
 	{ "--pack-slots", offsetof(struct knobs, pack_slots), true },
 	{ "--cores-min", offsetof(struct knobs, cores_min), true },
 	{ "--idle-ms", offsetof(struct knobs, idle_ms), true },
+	{ "--quantum-us", offsetof(struct knobs, quantum_us), true },
 };
 
 void knobs_each(const struct knobs *knobs, void (*add)(void *context, const char *name, const char *value),

@@ -149,8 +149,9 @@ static void wait_for_work(struct wc_agent *agent)
 {
 	struct wc_node *node = agent->worker.node;
 	struct pollfd fds[WC_SHARDS_MAX + 1];
+	uint64_t patience, drained;
+	struct timespec until;
 	uint32_t count = 0;
-	uint64_t drained;
 
 	agent->idle_since = wc_now();
 	if (own_visible(agent))
@@ -165,8 +166,10 @@ static void wait_for_work(struct wc_agent *agent)
 		fds[count].fd = wc_umem_socket(node->umem, s, agent->core)->fd;
 		fds[count++].events = POLLIN;
 	}
+	patience = wc_lanes_patience(agent);
+	until = (struct timespec){ .tv_sec = (time_t)(patience / WC_SECOND), .tv_nsec = (long)(patience % WC_SECOND) };
 	atomic_store(&agent->idle, true);
-	if (!own_visible(agent) && poll(fds, count, -1) > 0 && fds[0].revents &&
+	if (!own_visible(agent) && ppoll(fds, count, patience ? &until : NULL, NULL) > 0 && fds[0].revents &&
 	    read(agent->wake, &drained, sizeof(drained)) < 0)
 		errno = 0;
 	atomic_store(&agent->idle, false);
@@ -255,24 +258,12 @@ static void serve(struct wc_agent *agent, struct wc_job *job)
 {
 	struct wc_worker *worker = &agent->worker;
 
-	if (job->payload && wc_policy_service(WC_READ(worker->node->tables.wc_config->policy)) == WC_SERVE_SHARE &&
-	    wc_lanes_give(agent, job))
+	if (job->payload && wc_lanes_wanted(agent) && wc_lanes_give(agent, job))
 		return;
 	if (job->payload)
 		wc_worker_run(worker, job);
 	wc_worker_account(worker, job);
 	wc_job_free(job);
-}
-
-/*
- * An instance dies with the thread that started it (PR_SET_PDEATHSIG), but may have moved to another core since: so no thread
- * that starts instances ends before the last invocation has.
- */
-static void await_others(struct wc_node *node)
-{
-	atomic_fetch_add(&node->agents_done, 1);
-	while (atomic_load(&node->agents_done) < node->agents_started)
-		usleep(1000);
 }
 
 static void *agent_main(void *argument)
@@ -282,16 +273,8 @@ static void *agent_main(void *argument)
 	uint64_t generation = 0;
 	bool owned = true; /* it starts with its core */
 	struct wc_job space, *job;
-	char name[16];
-	cpu_set_t cpus;
 
-	snprintf(name, sizeof(name), "agent-%u", agent->core);
-	pthread_setname_np(pthread_self(), name);
-	CPU_ZERO(&cpus);
-	CPU_SET((size_t)agent->cpu, &cpus);
-	if (pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus))
-		wc_warning("cannot pin the agent of core %u to CPU %d", agent->core, agent->cpu);
-
+	wc_worker_enter(&agent->worker, "agent");
 	for (;;) {
 		job = take_own(agent, &space);
 		if (job && !owned) {
@@ -299,7 +282,7 @@ static void *agent_main(void *argument)
 			if (job->payload) /* else it was damaged */
 				learn_polling(agent, job);
 		}
-		if (!job && owned && !wc_lanes_busy(agent))
+		if (!job && owned && wc_lanes_may_begin(agent))
 			job = wc_pending_pick(node, agent->core, &generation);
 		if (job) {
 			if (owned) {
@@ -322,7 +305,7 @@ static void *agent_main(void *argument)
 			continue;
 		}
 		if (owned && !wc_lanes_busy(agent)) {
-			wc_release_core(&node->tables, agent->core);
+			wc_release_entry(&node->tables, agent->entry, agent->core);
 			owned = false;
 		}
 		wc_worker_flush(&agent->worker);
@@ -343,12 +326,12 @@ static void *agent_main(void *argument)
 			owned = owned || claim_was_lost(agent);
 		}
 	}
-	await_others(node);
 	wc_lanes_stop(agent);
 	wc_pool_sweep(&agent->pool, true);
 	if (!owned && WC_READ(agent->entry->state) != WC_CORE_PARKED)
 		agent->entry->claims++; /* it keeps the core: released and claimed stay one apart */
 	WC_WRITE(agent->entry->state, WC_CORE_OFFLINE);
+	wc_sched_leave_self(node->sched, agent->worker.slot);
 	return NULL;
 }
 
@@ -359,10 +342,25 @@ int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t la
 	worker->node = agent->worker.node;
 	worker->agent = agent;
 	worker->core = agent->core;
+	worker->slot = WC_NONE;
 	worker->run = wc_runs_at(&worker->node->tables, agent->core * WC_LANES_MAX + lane);
 	worker->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
 	worker->staged = malloc(sizeof(*worker->staged));
 	return worker->run && worker->buffer && worker->staged ? 0 : -ENOMEM;
+}
+
+void wc_worker_enter(struct wc_worker *worker, const char *kind)
+{
+	char name[16];
+	cpu_set_t cpus;
+
+	snprintf(name, sizeof(name), "%s-%u", kind, worker->core);
+	pthread_setname_np(pthread_self(), name);
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)worker->agent->cpu, &cpus);
+	if (pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus))
+		wc_warning("cannot pin %s to CPU %d", name, worker->agent->cpu);
+	worker->slot = wc_sched_enrol_self(worker->node->sched, (uint32_t)worker->agent->cpu);
 }
 
 void wc_worker_close(struct wc_worker *worker)
@@ -502,4 +500,13 @@ struct wc_instance *wc_agents_rob(struct wc_node *node, struct wc_fn *fn, uint32
 	for (uint32_t i = 1; i < node->agents_started && !instance; i++)
 		instance = rob_core(node, fn, (thief + i) % node->agents_started);
 	return instance;
+}
+
+uint32_t wc_agents_evict(struct wc_node *node, const struct wc_fn *fn)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < node->agents_started; i++)
+		count += wc_pool_evict(&node->agents[i].pool, fn);
+	return count;
 }

@@ -47,6 +47,9 @@ void wc_agent_age(struct wc_node *node, uint32_t core);
 /* Take an idle instance of this function away from some core, for another one. NULL: there is none. */
 struct wc_instance *wc_agents_rob(struct wc_node *node, struct wc_fn *fn, uint32_t thief);
 
+/* Stop the idle instances of a function, or of all (NULL), on all cores. Returns how many. */
+uint32_t wc_agents_evict(struct wc_node *node, const struct wc_fn *fn);
+
 /* Sum over all agents. */
 void wc_agents_counters(const struct wc_node *node, struct wc_agent_counters *sum);
 /* True when the core's agent blocks in its idle wait. */

@@ -25,6 +25,8 @@ struct wc_worker {
 	struct wc_node *node;
 	struct wc_agent *agent;
 	uint32_t core;
+	uint32_t slot;		    /* of the thread, with the thread scheduler; WC_NONE: none */
+	atomic_uint serving;	    /* slot + 1 of the instance that works for it now, 0: none */
 	struct wc_run *run;	    /* its entry in wc_runs */
 	struct wc_xsk *unsent;	    /* socket with frames that wait for wc_xsk_flush() */
 	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
@@ -62,6 +64,8 @@ struct wc_agent {
 
 int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t lane);
 void wc_worker_close(struct wc_worker *worker);
+/* The calling thread is the worker's: name it KIND-CORE, pin it to the core's CPU, and enrol it with the thread scheduler. */
+void wc_worker_enter(struct wc_worker *worker, const char *kind);
 
 /* run.c: run a job and answer it. The answer is staged: it leaves with wc_worker_flush(). */
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job);
@@ -87,10 +91,22 @@ void wc_worker_flush(struct wc_worker *worker);
 /* respond.c: answer with the reply of the one execution, if it is kept; else with nothing. */
 void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job);
 
-/* lanes.c: several invocations at once on one core. The agent hands jobs over; false: no memory, run it yourself. */
+/*
+ * lanes.c: several invocations at once on one core. Are jobs for lanes, by policy and knobs? Else the agent runs them itself,
+ * which spares a thread switch.
+ */
+bool wc_lanes_wanted(const struct wc_agent *agent);
+/* The agent hands a job over; false: no memory, run it yourself. */
 bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job);
 /* How many are with the lanes, running or waiting for one. */
 uint32_t wc_lanes_busy(const struct wc_agent *agent);
+/*
+ * May the core begin another invocation? When it runs none; or, with a policy that binds late, when those that it runs have
+ * had their turn (--quantum-us), or all of them sleep and the core is lent meanwhile (--lend).
+ */
+bool wc_lanes_may_begin(const struct wc_agent *agent);
+/* After so many ns that may have changed without anybody waking the agent; 0: it cannot. */
+uint64_t wc_lanes_patience(const struct wc_agent *agent);
 void wc_lanes_stop(struct wc_agent *agent);
 void wc_lanes_counters(const struct wc_agent *agent, struct wc_agent_counters *sum);
 

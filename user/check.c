@@ -136,6 +136,8 @@ void wc_check_tables(struct wc_tables *tables, json_t *problems)
 		general += q < WC_SHARDS_MAX ? free_cores[q] : 0;
 	}
 	check_functions(tables, waiting, problems);
+	if (tables->wc_config->plain != wc_config_plain(tables->wc_config))
+		report(problems, "the fast path is for other frames than the node's address, port and state say");
 	if (somebody_could_run(tables, general, free_cores))
 		report(problems, "invocations wait in the pending queue although cores are free");
 }

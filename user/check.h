@@ -14,7 +14,7 @@
 #ifndef WC_CHECK_H
 #define WC_CHECK_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 
 #include <jansson.h>
 

@@ -5,10 +5,12 @@
 #include "user/agent.h"
 #include "user/log.h"
 #include "user/pending.h"
+#include "user/placement.h"
 #include "user/scheduler.h"
 #include "user/status.h"
 #include "user/version.h"
 #include "user/watch.h"
+#include "user/zygotes.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -107,6 +109,7 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	answer = json_pack("{s:b, s:o, s:b}", "ok", 1, "function", wc_fn_json(fn), "replaced", replaced);
 	wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
 	wc_fn_put(fn);
+	wc_zygotes_changed(node->launcher.zygotes);
 	wc_scheduler_wake(node);
 	sweep_all(node);
 	return answer;
@@ -132,6 +135,7 @@ static const struct {
 	{ "pack_slots", 1, WC_LANES_MAX - 1, offsetof(struct wc_options, pack_slots) },
 	{ "cores_min", 0, WC_CORES_MAX, offsetof(struct wc_options, cores_min) },
 	{ "idle_ms", 1, 3600000, offsetof(struct wc_options, idle_ms) },
+	{ "quantum_us", 0, 1000000, offsetof(struct wc_options, quantum_us) },
 };
 
 /* Check one knob of a `set` request and put its value into *options. NULL, or what is wrong. */
@@ -156,6 +160,8 @@ static const char *set_one(struct wc_options *options, const char *key, json_t *
 		options->order = (uint32_t)found;
 	else if (!strcmp(key, "prefer") && (found = choice(wc_prefer_names, text)) >= 0)
 		options->prefer = (uint32_t)found;
+	else if (!strcmp(key, "lend") && (found = choice(switches, text)) >= 0)
+		options->lend = found;
 	else if (!strcmp(key, "move") && (found = choice(switches, text)) >= 0)
 		options->move_instances = found;
 	else
@@ -209,6 +215,7 @@ static json_t *do_set(struct wc_node *node, json_t *request)
 	WC_WRITE(config->core_queue_max, wanted.core_queue);
 	WC_WRITE(config->pack_slots, wanted.pack_slots);
 	WC_WRITE(config->policy, wanted.policy);
+	wc_node_apply_quantum(node);
 	wc_functions_grant(node->functions);
 	wc_scheduler_wake(node);
 	wc_info("knobs set: policy %s, order %s, prefer %s", wc_policy_names[wanted.policy],
@@ -240,9 +247,23 @@ static json_t *do_remove(struct wc_node *node, const char *name)
 
 	if (error)
 		return fail_fault(error, &fault);
+	wc_zygotes_changed(node->launcher.zygotes);
 	sweep_all(node);
 	wc_info("function %s removed", name);
 	return json_pack("{s:b, s:s}", "ok", 1, "removed", name);
+}
+
+/* Instances that idle only: what runs is not touched. Without a name, those of all functions. */
+static json_t *do_evict(struct wc_node *node, const char *name)
+{
+	struct wc_fn *fn = name ? wc_functions_find(node->functions, name) : NULL;
+	uint32_t count;
+
+	if (name && !fn)
+		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	count = wc_agents_evict(node, fn);
+	wc_fn_put(fn);
+	return json_pack("{s:b, s:i}", "ok", 1, "stopped", (int)count);
 }
 
 /* The last lines of a file, at most LOG_TEXT_MAX bytes, as valid UTF-8. */
@@ -311,8 +332,11 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return json_pack("{s:b, s:s, s:i}", "ok", 1, "version", WC_VERSION_TEXT, "pid", (int)getpid());
 	if (!strcmp(op, "status"))
 		return wc_status(node);
-	if (!strcmp(op, "list"))
-		return json_pack("{s:b, s:o}", "ok", 1, "functions", wc_functions_list(node->functions));
+	if (!strcmp(op, "list")) {
+		answer = wc_functions_list(node->functions);
+		wc_placement_times(node, answer);
+		return json_pack("{s:b, s:o}", "ok", 1, "functions", answer);
+	}
 	if (!strcmp(op, "check"))
 		return json_pack("{s:b, s:o}", "ok", 1, "problems", wc_status_check(node));
 	if (!strcmp(op, "stop")) {
@@ -327,6 +351,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		pthread_mutex_unlock(&knobs_lock);
 		return answer;
 	}
+	if (!strcmp(op, "evict"))
+		return do_evict(node, name);
 	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0 &&
 	    strcmp(op, "limit") != 0)
 		return fail("bad-request", "unknown \"op\"");
@@ -465,6 +491,7 @@ static void *control_main(void *argument)
 	};
 
 	pthread_setname_np(pthread_self(), "control");
+	wc_sched_enrol_self(((struct wc_node *)argument)->sched, WC_NONE);
 	for (;;) {
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return NULL;

@@ -4,6 +4,7 @@
 
 #include "bpf/policies.h"
 
+#include "user/log.h"
 #include "user/tags.h"
 #include "user/tree.h"
 
@@ -22,6 +23,7 @@ struct wc_functions {
 	pthread_mutex_t change; /* held while deploying or removing, copies included */
 	pthread_mutex_t lock;	/* of slot[]; agents take it for every invocation, so it is never held for long */
 	char dir[300];		/* STATE/functions */
+	uint32_t gid_base;	/* of the groups that may read code; 0: everybody */
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
 	uint32_t reserved[WC_RESERVES_MAX];   /* cores wanted by each reserve */
@@ -114,6 +116,10 @@ static void enter(struct wc_functions *functions, struct wc_fn *fn)
 	uint32_t slot = WC_FUNCTION_SLOT(fn->id);
 	struct wc_function *entry = &functions->tables->wc_functions[slot];
 
+	/* Before it can be run. Other functions cannot read it; what it holds may be secret. */
+	if (functions->gid_base && (chown(fn->code, 0, functions->gid_base + slot) || chmod(fn->code, 0750)))
+		wc_warning("the code of function %s can be read by other functions: %s", fn->manifest.name,
+			   strerror(errno));
 	get_tags(functions, fn); /* before the old ones are given back: the same tag keeps its number and its cores */
 	if (functions->slot[slot])
 		put_tags(functions, functions->slot[slot]);
@@ -409,7 +415,7 @@ static int make_dirs(const char *path, struct wc_fault *fault)
 }
 
 int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir, struct wc_tables *tables,
-		      struct wc_fault *fault)
+		      uint32_t gid_base, struct wc_fault *fault)
 {
 	struct wc_functions *functions = calloc(1, sizeof(*functions));
 	int error;
@@ -419,6 +425,7 @@ int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir
 	pthread_mutex_init(&functions->change, NULL);
 	pthread_mutex_init(&functions->lock, NULL);
 	functions->tables = tables;
+	functions->gid_base = gid_base;
 	snprintf(functions->dir, sizeof(functions->dir), "%s/functions", state_dir);
 	error = make_dirs(functions->dir, fault);
 	if (!error)
@@ -524,7 +531,7 @@ static int make_code(struct wc_functions *functions, struct wc_fn *fn, struct wc
 			return error;
 		fn->version = ++functions->version;
 		snprintf(fn->code, sizeof(fn->code), "%s/v%u", dir, fn->version);
-		if (!mkdir(fn->code, 0755))
+		if (!mkdir(fn->code, functions->gid_base ? 0700 : 0755)) /* enter() opens it, to its own group */
 			return 0;
 		/* Not ours, or `dir` was that of a removed function and just went with its last version. */
 		if (errno != EEXIST && errno != ENOENT)
@@ -665,6 +672,16 @@ json_t *wc_fn_json(const struct wc_fn *fn)
 		"concurrency", (int)fn->manifest.limits.concurrency, "reserved", (int)fn->manifest.limits.reserved,
 		"queue", (int)fn->manifest.limits.queue, "priority", (int)fn->manifest.limits.priority, "libraries",
 		libraries_json(&fn->manifest));
+}
+
+void wc_functions_each(struct wc_functions *functions,
+		       void (*callback)(void *context, const struct wc_manifest *manifest), void *context)
+{
+	pthread_mutex_lock(&functions->lock);
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i])
+			callback(context, &functions->slot[i]->manifest);
+	pthread_mutex_unlock(&functions->lock);
 }
 
 json_t *wc_functions_list(struct wc_functions *functions)

@@ -9,7 +9,7 @@
 #ifndef WC_FUNCTIONS_H
 #define WC_FUNCTIONS_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 #include "user/error.h"
 
 #include <jansson.h>
@@ -79,9 +79,12 @@ struct wc_fn {
 
 struct wc_functions;
 
-/* Load what is deployed under state_dir and enter it into the tables. */
+/*
+ * Load what is deployed under state_dir and enter it into the tables. Only the group gid_base + slot can read a function's code; 0:
+ * everybody can.
+ */
 int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir, struct wc_tables *tables,
-		      struct wc_fault *fault);
+		      uint32_t gid_base, struct wc_fault *fault);
 void wc_functions_free(struct wc_functions *functions);
 
 /* A reference to the current version by id or by name, or NULL. Give it back with wc_fn_put(). */
@@ -108,6 +111,10 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, json_t 
 void wc_functions_grant(struct wc_functions *functions);
 /* Cores wanted by each reserve: index 1..WC_RESERVES_MAX - 1, whose queue is WC_SHARDS_MAX + index. */
 void wc_functions_reserved(struct wc_functions *functions, uint32_t wanted[WC_RESERVES_MAX]);
+
+/* Call back for each deployed function, under a lock that every invocation takes: be quick. */
+void wc_functions_each(struct wc_functions *functions,
+		       void (*callback)(void *context, const struct wc_manifest *manifest), void *context);
 
 /* A new array of function objects as docs/CONTROL.md describes them. */
 json_t *wc_functions_list(struct wc_functions *functions);

@@ -7,10 +7,8 @@
 #include "user/launch.h"
 #include "user/watch.h"
 
-#include <dirent.h>
 #include <linux/futex.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,28 +159,33 @@ static void await(struct wc_instance *instance, uint32_t sequence, uint64_t dead
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process claims a reply over the limit");
 }
 
-struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn, uint32_t core, int cpu,
-				      uint8_t *buffer, struct wc_result *result)
+/* *ret_again: it was a process that had been started ahead, and died before it had seen what it was taken for. */
+static struct wc_instance *start_once(const struct wc_launcher *launcher, struct wc_fn *fn,
+				      const struct wc_place *place, uint8_t *buffer, struct wc_result *result,
+				      bool *ret_again)
 {
 	struct wc_instance *instance = calloc(1, sizeof(*instance));
 	struct wc_fault fault;
 
+	*ret_again = false;
 	memset(result, 0, sizeof(*result));
 	if (!instance) {
 		fail_with(result, WC_FAILURE_START, "out of memory");
 		return NULL;
 	}
-	instance->core = core;
+	instance->core = place->core;
+	instance->sched = launcher->sched;
+	instance->slot = WC_NONE;
 	instance->socket = -1;
 	instance->fn = fn;
-	if (wc_launch(launcher, instance, cpu, &fault)) {
+	if (wc_launch(launcher, instance, place, &fault)) {
 		fail_with(result, WC_FAILURE_START, fault.text);
 		free(instance);
 		return NULL;
 	}
 	atomic_fetch_add(&fn->references, 1);
 	atomic_fetch_add(&fn->instances, 1);
-	await(instance, 0, wc_now() + INIT_TIMEOUT_NS, buffer, result);
+	await(instance, instance->sequence, wc_now() + INIT_TIMEOUT_NS, buffer, result);
 	if (result->failure == WC_FAILURE_TIMEOUT)
 		fail_with(result, WC_FAILURE_TIMEOUT, "the function did not finish loading within 30 seconds");
 	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY)
@@ -193,8 +196,21 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 		memcpy(buffer, result->payload, result->length); /* the channel goes away with the instance */
 		result->payload = buffer;
 	}
+	*ret_again = instance->sequence && result->untouched;
 	wc_instance_stop(instance);
 	return NULL;
+}
+
+struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn,
+				      const struct wc_place *place, uint8_t *buffer, struct wc_result *result)
+{
+	struct wc_instance *instance = NULL;
+	bool again = true;
+
+	/* Twice: what says that it was not looked at is memory of the instance's. */
+	for (int i = 0; i < 2 && again; i++)
+		instance = start_once(launcher, fn, place, buffer, result, &again);
+	return instance;
 }
 
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
@@ -240,25 +256,10 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)
 {
-	char path[64];
-	struct dirent *entry;
-	cpu_set_t cpus;
-	DIR *tasks;
-
 	instance->core = core;
-	CPU_ZERO(&cpus);
-	CPU_SET((size_t)cpu, &cpus);
-	snprintf(path, sizeof(path), "/proc/%d/task", instance->pid);
-	tasks = opendir(path);
-	while (tasks && (entry = readdir(tasks))) {
-		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		/* A thread that ended meanwhile needs no core. */
-		if (tid > 0 && sched_setaffinity(tid, sizeof(cpus), &cpus))
-			errno = 0;
-	}
-	if (tasks)
-		closedir(tasks);
+	wc_sched_set_core(instance->sched, instance->slot, core);
+	wc_sched_order(instance->sched, instance->slot, (uint32_t)cpu);
+	wc_launch_pin(instance->pid, cpu);
 }
 
 void wc_instance_stop(struct wc_instance *instance)
@@ -271,6 +272,7 @@ void wc_instance_stop(struct wc_instance *instance)
 	/* The core must be free of it before the next invocation gets the core; a killed process needs microseconds. */
 	while (poll(&gone, 1, 1000) < 0 && errno == EINTR)
 		;
+	wc_sched_leave(instance->sched, instance->slot);
 	atomic_fetch_sub(&instance->fn->instances, 1);
 	wc_fn_put(instance->fn);
 	wc_watch_put(instance->watch);

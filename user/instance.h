@@ -4,7 +4,6 @@
  *
  * An instance belongs to one core agent; only that thread starts, invokes and stops it. The main loop holds a second
  * reference: it reads the instance's output and learns of its death, and then wakes the agent that may be waiting.
- * Starting is behind one call so that zygotes and sandboxes can take its place.
  */
 #ifndef WC_INSTANCE_H
 #define WC_INSTANCE_H
@@ -12,11 +11,14 @@
 #include "runtimes/abi/channel.h"
 #include "bpf/shim.h"
 #include "user/functions.h"
+#include "user/sched.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+struct wc_zygotes;
 
 /* What all instances of a node share. */
 struct wc_launcher {
@@ -24,7 +26,10 @@ struct wc_launcher {
 	char name[32];	    /* of the node; marks its processes (WARMCORE_NODE) */
 	char node[256];	    /* path of Node.js, empty if there is none */
 	char python[64];
-	int netns; /* of instances: nothing in it; -1 if it could not be made */
+	struct wc_sched *sched; /* NULL: none */
+	struct wc_zygotes *zygotes;
+	int netns;  /* of instances: nothing in it; -1 if it could not be made */
+	int filter; /* of system calls, filter.h */
 };
 
 struct wc_watch; /* the main loop's side of an instance, see watch.h */
@@ -34,6 +39,8 @@ struct wc_instance {
 	pid_t pid;
 	int pidfd;
 	uint32_t core;
+	struct wc_sched *sched;
+	uint32_t slot;		    /* with the thread scheduler, or WC_NONE */
 	struct wc_channel *channel; /* futex transport */
 	int socket;		    /* socket transport, or -1 */
 	uint32_t sequence;	    /* of the last request */
@@ -69,12 +76,19 @@ struct wc_call {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; when the function is stopped */
 };
 
+/* Where an instance starts. */
+struct wc_place {
+	uint32_t core;
+	int cpu;
+	uint32_t slot; /* of the thread that starts it, with the thread scheduler; WC_NONE: none */
+};
+
 /*
  * Start an instance on a CPU and wait until it has loaded the function. NULL on failure: then *result says why, either as
  * a failure or as an INIT_ERROR message of the runtime. `buffer` has room for a message with the largest payload.
  */
-struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn, uint32_t core, int cpu,
-				      uint8_t *buffer, struct wc_result *result);
+struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn,
+				      const struct wc_place *place, uint8_t *buffer, struct wc_result *result);
 /* One invocation. On any failure the instance is of no further use: stop it. */
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result);

@@ -8,11 +8,15 @@
  */
 #include "user/agent_internal.h"
 
+#include "user/clock.h"
 #include "user/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LEND_NS (200 * WC_US) /* asleep this long: it waits for something, not for its agent */
+#define LEND_LOOK_NS (1 * WC_MS)
 
 struct lane {
 	struct wc_worker worker;
@@ -27,7 +31,8 @@ struct wc_lanes {
 	uint32_t idle;	  /* lanes that wait for one */
 	uint32_t count;
 	bool stopping;
-	atomic_uint busy; /* jobs in the list or with a lane */
+	atomic_uint busy;  /* jobs in the list or with a lane */
+	uint64_t given_at; /* the last one; the agent's own */
 	struct lane lanes[WC_LANES_MAX - 1];
 };
 
@@ -37,14 +42,8 @@ static void *lane_main(void *argument)
 	struct wc_agent *agent = lane->worker.agent;
 	struct wc_lanes *lanes = agent->lanes;
 	struct wc_job *job;
-	char name[16];
-	cpu_set_t cpus;
 
-	snprintf(name, sizeof(name), "lane-%u", agent->core);
-	pthread_setname_np(pthread_self(), name);
-	CPU_ZERO(&cpus);
-	CPU_SET((size_t)agent->cpu, &cpus);
-	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+	wc_worker_enter(&lane->worker, "lane");
 	pthread_mutex_lock(&lanes->lock);
 	for (;;) {
 		while (!lanes->first && !lanes->stopping) {
@@ -70,6 +69,7 @@ static void *lane_main(void *argument)
 		pthread_mutex_lock(&lanes->lock);
 	}
 	pthread_mutex_unlock(&lanes->lock);
+	wc_sched_leave_self(lane->worker.node->sched, lane->worker.slot);
 	return NULL;
 }
 
@@ -100,6 +100,82 @@ static bool open_lanes(struct wc_agent *agent)
 	return true;
 }
 
+/* --- turns --- */
+
+static bool shares(const struct wc_node *node)
+{
+	return wc_policy_service(WC_READ(node->tables.wc_config->policy)) == WC_SERVE_SHARE;
+}
+
+/* How long an invocation has the core for itself, where others may follow before its end; else 0. */
+static uint64_t turn_ns(const struct wc_node *node)
+{
+	return shares(node) ? 0 : wc_node_quantum_ns(node);
+}
+
+/* Only the thread scheduler knows who sleeps. */
+static bool lends(const struct wc_node *node)
+{
+	return WC_READ(node->options.lend) && !shares(node) && wc_sched_active(node->sched);
+}
+
+bool wc_lanes_wanted(const struct wc_agent *agent)
+{
+	const struct wc_node *node = agent->worker.node;
+
+	return shares(node) || turn_ns(node) || lends(node);
+}
+
+/* Do all that run here sleep, and for long enough that it is not the switch between agent and instance? */
+static bool all_asleep(const struct wc_agent *agent)
+{
+	const struct wc_lanes *lanes = agent->lanes;
+	uint32_t asleep = 0;
+	uint64_t now = wc_now();
+
+	for (uint32_t i = 0; i < lanes->count; i++) {
+		uint32_t slot = atomic_load(&lanes->lanes[i].worker.serving);
+		const struct wc_thread *thread = slot ? wc_sched_thread(agent->worker.node->sched, slot - 1) : NULL;
+		uint64_t since = thread ? WC_READ(thread->asleep_ns) : 0;
+
+		asleep += since && now > since && now - since >= LEND_NS;
+	}
+	return asleep == atomic_load(&lanes->busy);
+}
+
+bool wc_lanes_may_begin(const struct wc_agent *agent)
+{
+	const struct wc_node *node = agent->worker.node;
+	uint32_t busy = wc_lanes_busy(agent);
+	uint64_t turn;
+
+	if (!busy)
+		return true;
+	if (busy >= WC_LANES_MAX - 1)
+		return false;
+	turn = turn_ns(node);
+	return (turn && wc_now() - agent->lanes->given_at >= turn) || (lends(node) && all_asleep(agent));
+}
+
+uint64_t wc_lanes_patience(const struct wc_agent *agent)
+{
+	const struct wc_node *node = agent->worker.node;
+	uint32_t busy = wc_lanes_busy(agent);
+	uint64_t turn, now, over, patience = 0;
+
+	if (!busy || busy >= WC_LANES_MAX - 1)
+		return 0;
+	turn = turn_ns(node);
+	if (turn) {
+		now = wc_now();
+		over = agent->lanes->given_at + turn;
+		patience = over > now ? over - now : turn;
+	}
+	if (lends(node) && (!patience || patience > LEND_LOOK_NS))
+		patience = LEND_LOOK_NS;
+	return patience;
+}
+
 bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
 {
 	struct wc_job *copy = NULL;
@@ -125,6 +201,7 @@ bool wc_lanes_give(struct wc_agent *agent, struct wc_job *job)
 		*lanes->last = job;
 		lanes->last = &job->next;
 		lanes->waiting++;
+		lanes->given_at = wc_now();
 		atomic_fetch_add(&lanes->busy, 1);
 		pthread_cond_signal(&lanes->more);
 		given = true;

@@ -2,55 +2,31 @@
 /* launch.c - see launch.h. */
 #include "user/launch.h"
 
+#include "runtimes/abi/channel_futex.h"
+#include "user/filter.h"
 #include "user/log.h"
+#include "user/order.h"
+#include "user/spawn.h"
 #include "user/watch.h"
+#include "user/zygotes.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHANNEL_FD 3 /* in the child; 0, 1 and 2 are what one expects */
 #define SOCKET_BUFFER (4 * (WC_CHANNEL_CAPACITY + 4096))
-#define ENVIRONMENT_ENTRIES 256
+#define FORK_TRIES 3
 
-#define SLICE_NS 100000 /* the shortest that Linux takes */
-
-/* Everything the child needs, prepared before vfork(): between vfork() and exec only system calls are allowed. */
-struct plan {
-	const char *path;
-	char *const *argv;
-	char *const *environment;
-	const char *folder;
-	uint32_t uid;
-	int cpu;
-	int channel; /* becomes CHANNEL_FD */
-	int output;  /* becomes stdout and stderr */
-	int null;
-	int netns;
-	pid_t parent;
-};
-
-/* --- what to run --- */
-
-static const struct {
-	const char *script; /* below the runtimes' folder */
-	const char *addon;  /* without this file it can only use the socket, at twice the cost (docs/RUNTIMES.md) */
-} runtime_table[WC_RUNTIME_COUNT] = {
-	[WC_RUNTIME_NATIVE] = { "native/warmcore-native", NULL },
-	[WC_RUNTIME_PYTHON] = { "python/warmcore_runtime.py", NULL },
-	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", "node/warmcore_channel.node" },
-};
+/* --- what all instances share --- */
 
 uint32_t wc_uid_base(const char *node)
 {
@@ -61,35 +37,11 @@ uint32_t wc_uid_base(const char *node)
 	return WC_UID_BASE + (hash >> 16 ^ (hash & 0xffff)) % WC_UID_NODES * WC_FUNCTIONS_MAX;
 }
 
-static bool needs_socket(const struct wc_launcher *launcher, enum wc_runtime runtime)
-{
-	char path[400];
-
-	if (!runtime_table[runtime].addon)
-		return false;
-	snprintf(path, sizeof(path), "%s/%s", launcher->runtimes, runtime_table[runtime].addon);
-	return access(path, R_OK) != 0;
-}
-
 static void *make_namespace(void *result)
 {
 	if (unshare(CLONE_NEWNET) == 0)
 		*(int *)result = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	return NULL;
-}
-
-static void find_program(const char *name, char *out, size_t size)
-{
-	const char *path = getenv("PATH");
-	char list[1024], *save, *dir;
-
-	snprintf(list, sizeof(list), "%s:/usr/local/bin:/usr/bin:/bin", path ? path : "");
-	for (dir = strtok_r(list, ":", &save); dir; dir = strtok_r(NULL, ":", &save)) {
-		snprintf(out, size, "%s/%s", dir, name);
-		if (access(out, X_OK) == 0)
-			return;
-	}
-	out[0] = 0;
 }
 
 int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault)
@@ -99,10 +51,13 @@ int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char 
 
 	memset(launcher, 0, sizeof(*launcher));
 	launcher->netns = -1;
+	launcher->filter = wc_spawn_move_up(wc_filter_make(fault));
+	if (launcher->filter < 0)
+		return launcher->filter;
 	snprintf(launcher->name, sizeof(launcher->name), "%s", node);
 	snprintf(launcher->runtimes, sizeof(launcher->runtimes), "%s", runtimes);
 	snprintf(launcher->python, sizeof(launcher->python), "/usr/bin/python3");
-	find_program("node", launcher->node, sizeof(launcher->node));
+	wc_find_program("node", launcher->node, sizeof(launcher->node));
 	/* In a thread of its own, because unshare() moves the caller. */
 	error = pthread_create(&thread, NULL, make_namespace, &launcher->netns);
 	if (error)
@@ -118,185 +73,17 @@ void wc_launcher_close(struct wc_launcher *launcher)
 	if (launcher->netns >= 0)
 		close(launcher->netns);
 	launcher->netns = -1;
+	if (launcher->filter >= 0)
+		close(launcher->filter);
+	launcher->filter = -1;
 }
 
-/* A growing array of "KEY=value". */
-struct environment {
-	char *entry[ENVIRONMENT_ENTRIES + 1];
-	size_t count;
-	bool failed;
-};
+/* --- the channel --- */
 
-__attribute__((format(printf, 2, 3))) static void env_add(struct environment *environment, const char *format, ...)
-{
-	va_list args;
-
-	if (environment->count == ENVIRONMENT_ENTRIES) {
-		environment->failed = true;
-		return;
-	}
-	va_start(args, format);
-	if (vasprintf(&environment->entry[environment->count], format, args) < 0)
-		environment->failed = true;
-	else
-		environment->entry[++environment->count] = NULL;
-	va_end(args);
-}
-
-static void env_free(struct environment *environment)
-{
-	for (size_t i = 0; i < environment->count; i++)
-		free(environment->entry[i]);
-}
-
-static void env_fill(struct environment *environment, const char *node, const struct wc_instance *instance, bool socket)
-{
-	const struct wc_fn *fn = instance->fn;
-	const char *key;
-	json_t *value;
-
-	env_add(environment, "PATH=/usr/local/bin:/usr/bin:/bin");
-	env_add(environment, "HOME=/tmp");
-	env_add(environment, "LANG=C.UTF-8");
-	env_add(environment, "PYTHONDONTWRITEBYTECODE=1");
-	env_add(environment, "OPENBLAS_NUM_THREADS=1"); /* one function, one core: more threads would only fight */
-	env_add(environment, "OMP_NUM_THREADS=1");
-	env_add(environment, "WARMCORE_CHANNEL=%s:%d", socket ? "socket" : "futex", CHANNEL_FD);
-	env_add(environment, "WARMCORE_NODE=%s", node);
-	env_add(environment, "WARMCORE_FUNCTION=%s", fn->manifest.name);
-	env_add(environment, "WARMCORE_HANDLER=%s", fn->manifest.handler);
-	env_add(environment, "WARMCORE_CODE=%s", fn->code);
-	env_add(environment, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
-	env_add(environment, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
-	env_add(environment, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
-	env_add(environment, "WARMCORE_CORE=%u", instance->core);
-	json_object_foreach (fn->manifest.environment, key, value)
-		env_add(environment, "%s=%s", key, json_string_value(value));
-}
-
-/* --- the child --- */
-
-/*
- * Ask for a short time slice (Linux 6.12; older kernels ignore it). A task that wakes up with a shorter slice than the
- * running one preempts it: the instance runs as soon as the agent on its CPU has woken it, and has mostly answered when
- * the agent gets to wait, which saves the agent's sleep and its wake-up. It changes no shares, so failure is no error.
- */
-static void set_slice(void)
-{
-	struct { /* struct sched_attr, whose header does not go together with sched.h */
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} attr = { .size = sizeof(attr), .nice = getpriority(PRIO_PROCESS, 0), .runtime = SLICE_NS };
-
-	_Static_assert(sizeof(attr) == 48, "SCHED_ATTR_SIZE_VER0");
-	syscall(SYS_sched_setattr, 0, &attr, 0);
-}
-
-/*
- * Runs in the child, in the parent's memory: system calls only, raw where glibc would act on all threads of the daemon.
- * Returns the number of the step that failed.
- */
-static int child_setup(const struct plan *plan)
-{
-	const struct rlimit core = { 0, 0 }, files = { 1024, 1024 }, processes = { 256, 256 };
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
-	cpu_set_t cpus;
-	sigset_t empty;
-
-	if (setsid() < 0)
-		return 1;
-	if (plan->netns >= 0 && setns(plan->netns, CLONE_NEWNET))
-		return 2;
-	CPU_ZERO(&cpus);
-	CPU_SET((size_t)plan->cpu, &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus))
-		return 3;
-	set_slice();
-	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes))
-		return 4;
-	if (syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, plan->uid, plan->uid, plan->uid) ||
-	    syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))
-		return 5;
-	if (syscall(SYS_capset, &header, none))
-		return 6;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return 7;
-	/* After the change of user, which resets it. */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != plan->parent)
-		return 8;
-	/* The channel was moved above the standard descriptors by the parent, so no dup2() overwrites a source. */
-	if (dup2(plan->null, 0) < 0 || dup2(plan->output, 1) < 0 || dup2(plan->output, 2) < 0 ||
-	    dup2(plan->channel, CHANNEL_FD) < 0)
-		return 9;
-	if (syscall(SYS_close_range, CHANNEL_FD + 1, ~0U, 0))
-		return 10;
-	if (chdir(plan->folder))
-		return 11;
-	sigemptyset(&empty);
-	signal(SIGPIPE, SIG_DFL);
-	if (sigprocmask(SIG_SETMASK, &empty, NULL))
-		return 12;
-	return 0;
-}
-
-static const char *const step_names[] = {
-	"exec",	       "setsid", "setns",	 "sched_setaffinity",	"setrlimit",
-	"setresuid",   "capset", "no_new_privs", "parent-death signal", "dup2",
-	"close_range", "chdir",	 "sigprocmask",
-};
-
-/* vfork: a fork would copy the page tables of the whole daemon. Returns the pid, or a negative errno and *ret_step. */
-static __attribute__((noinline)) pid_t spawn(const struct plan *plan, int *ret_step)
-{
-	volatile int step = 0, failure = 0;
-	sigset_t all, before;
-	pid_t pid;
-
-	/* No handler of the daemon may run in the child while it shares our memory. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid = vfork();
-	if (pid == 0) {
-		step = child_setup(plan);
-		if (!step)
-			execve(plan->path, plan->argv, plan->environment);
-		failure = errno;
-		_exit(127);
-	}
-	failure = pid < 0 ? errno : failure;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	/* Changing user in shared memory made us undumpable: nobody could debug the daemon. */
-	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	if (pid > 0 && failure) {
-		waitpid(pid, NULL, 0);
-		pid = -1;
-	}
-	*ret_step = step;
-	return pid < 0 ? -failure : pid;
-}
-
-/* --- the parent --- */
-
-/* Numbers below CHANNEL_FD + 1 would be overwritten by the child's dup2(). */
-static int move_up(int fd)
-{
-	int moved;
-
-	if (fd < 0 || fd > CHANNEL_FD)
-		return fd;
-	moved = fcntl(fd, F_DUPFD_CLOEXEC, CHANNEL_FD + 1);
-	close(fd);
-	return moved;
-}
-
-static int open_channel(struct wc_instance *instance, int *ret_child)
+static int open_channel(struct wc_channel **ret_channel, int *ret_child)
 {
 	struct wc_channel *channel;
-	int error, fd = move_up(memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	int error, fd = memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return -errno;
@@ -316,7 +103,7 @@ static int open_channel(struct wc_instance *instance, int *ret_child)
 	channel->capacity = WC_CHANNEL_CAPACITY;
 	channel->features = WC_CHANNEL_FEATURE_WAITING;
 	channel->answer.sequence = WC_CHANNEL_NOT_READY;
-	instance->channel = channel;
+	*ret_channel = channel;
 	*ret_child = fd;
 	return 0;
 }
@@ -330,7 +117,7 @@ static int open_socket(struct wc_instance *instance, int *ret_child)
 	for (int i = 0; i < 2; i++)
 		setsockopt(ends[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
 	instance->socket = ends[0];
-	*ret_child = move_up(ends[1]);
+	*ret_child = ends[1];
 	return 0;
 }
 
@@ -344,95 +131,199 @@ static void drop_channel(struct wc_instance *instance)
 	instance->socket = -1;
 }
 
-static int start_process(struct wc_instance *instance, struct plan *plan, struct wc_fault *fault)
+/* --- the process --- */
+
+/*
+ * Have it forked by this zygote and hand it over to the main loop, which takes no unknown child for an orphan meanwhile. 0, or a
+ * negative errno; -EPIPE: the zygote is dead.
+ */
+static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, const struct wc_place *place,
+		     struct wc_start_order *order, int channel, const int output[2])
 {
-	int output[2], step = 0, error;
-	pid_t pid;
+	const struct wc_manifest *manifest = &instance->fn->manifest;
+	uint32_t own = wc_zygote_slot(zygote);
+
+	order->head.flags &= ~(uint32_t)WC_ZYGOTE_EXEC;
+	if (wc_zygote_runtime(zygote) != manifest->runtime || wc_order_needs_program(&instance->fn->manifest))
+		order->head.flags |= WC_ZYGOTE_EXEC;
+	wc_watch_begin_launch();
+	instance->slot = wc_sched_begin_launch(instance->sched, own, (uint32_t)place->cpu, instance->fn->id);
+	wc_sched_set_core(instance->sched, instance->slot, place->core);
+	instance->pid =
+		wc_zygote_fork(zygote, place->cpu, order->bytes, order->length, (const int[]){ channel, output[1] });
+	wc_sched_end_launch(instance->sched, own, instance->slot, instance->pid);
+	instance->watch = instance->pid < 0 ? NULL : wc_watch_add(instance->pid, output[0], manifest->name);
+	wc_watch_end_launch();
+	if (instance->watch) {
+		instance->pidfd = instance->watch->pidfd;
+		return 0;
+	}
+	if (instance->pid > 0)
+		wc_sched_leave(instance->sched, instance->slot);
+	instance->slot = WC_NONE;
+	return instance->pid < 0 ? instance->pid : -ENOMEM;
+}
+
+static int start_process(const struct wc_launcher *launcher, struct wc_instance *instance, const struct wc_place *place,
+			 struct wc_start_order *order, int channel, struct wc_fault *fault)
+{
+	const struct wc_manifest *manifest = &instance->fn->manifest;
+	int output[2], error = -EPIPE;
 
 	if (pipe2(output, O_CLOEXEC | O_NONBLOCK))
 		return wc_fail(fault, errno, "cannot make a pipe for the function's output: %s", strerror(errno));
 	fcntl(output[1], F_SETFL, 0); /* the function may block on a full pipe, the main loop may not */
-	plan->output = move_up(output[1]);
-	plan->null = move_up(open("/dev/null", O_RDONLY | O_CLOEXEC));
-	plan->parent = getpid();
-	wc_watch_begin_launch();
-	pid = plan->null < 0 ? -errno : spawn(plan, &step);
-	close(plan->output);
-	if (plan->null >= 0)
-		close(plan->null);
-	if (pid < 0) {
-		wc_watch_end_launch();
-		close(output[0]);
-		return wc_fail(fault, -pid, "cannot start %s: %s: %s", plan->path, step_names[step], strerror(-pid));
+	for (int i = 0; i < FORK_TRIES && error == -EPIPE; i++) {
+		struct wc_zygote *zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, manifest->libraries,
+							   wc_order_needs_program(&instance->fn->manifest), fault);
+
+		if (!zygote) {
+			error = -EAGAIN;
+			break;
+		}
+		error = fork_from(zygote, instance, place, order, channel, output);
+		wc_zygote_give(zygote);
+		if (error)
+			wc_fail(fault, -error, "cannot fork the function's process: %s", strerror(-error));
 	}
-	instance->pid = pid;
-	instance->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	instance->watch =
-		instance->pidfd < 0 ? NULL : wc_watch_add(pid, instance->pidfd, output[0], instance->fn->manifest.name);
-	wc_watch_end_launch();
-	if (!instance->watch) {
-		error = wc_fail(fault, errno, "cannot watch the function's process: %s", strerror(errno));
+	close(output[1]);
+	if (error) {
 		close(output[0]);
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
 		return error;
 	}
 	/* From here on channel or socket live as long as the watch. */
 	instance->watch->channel = instance->channel;
 	instance->watch->socket = instance->socket;
 	if (wc_watch_arm(instance->watch))
-		wc_warning("the end of process %d will be noticed late", pid);
+		wc_warning("the end of process %d will be noticed late", instance->pid);
 	return 0;
 }
 
-int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, int cpu, struct wc_fault *fault)
+/* --- spares --- */
+
+int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault)
+{
+	struct wc_start_order *order = malloc(sizeof(*order));
+	int output[2] = { -1, -1 }, channel = -1, error;
+	struct wc_zygote *zygote;
+
+	if (!order)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	wc_order_spare(order, launcher, spare->memory_mb);
+	error = open_channel(&spare->channel, &channel);
+	if (error || pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
+		error = wc_fail(fault, error ? -error : errno, "cannot make its channel: %s",
+				strerror(error ? -error : errno));
+		goto out;
+	}
+	fcntl(output[1], F_SETFL, 0);
+	zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
+	if (!zygote) {
+		error = -EAGAIN;
+		goto out;
+	}
+	wc_watch_begin_launch();
+	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, (const int[]){ channel, output[1] });
+	wc_zygote_give(zygote);
+	spare->watch = spare->pid < 0 ? NULL : wc_watch_add_helper(spare->pid, output[0], "spare Node.js");
+	wc_watch_end_launch();
+	if (!spare->watch) {
+		error = spare->pid == -EPIPE ? -EAGAIN : wc_fail(fault, EIO, "it cannot be forked, or not watched");
+		goto out;
+	}
+	spare->pidfd = spare->watch->pidfd;
+	output[0] = -1;
+	spare->watch->channel = spare->channel; /* lives as long as the watch */
+	if (wc_watch_arm(spare->watch))
+		wc_warning("the end of process %d will be noticed late", spare->pid);
+out:
+	if (error && spare->channel && !spare->watch)
+		munmap(spare->channel, sizeof(*spare->channel));
+	for (int i = 0; i < 2; i++)
+		if (output[i] >= 0)
+			close(output[i]);
+	if (channel >= 0)
+		close(channel);
+	free(order);
+	return error;
+}
+
+void wc_launch_pin(pid_t pid, int cpu)
+{
+	char path[64];
+	struct dirent *entry;
+	cpu_set_t cpus;
+	DIR *tasks;
+
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)cpu, &cpus);
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && (entry = readdir(tasks))) {
+		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+
+		/* A thread that ended meanwhile needs no core. */
+		if (tid > 0 && sched_setaffinity(tid, sizeof(cpus), &cpus))
+			errno = 0;
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
+/* Give a spare its function: instance->sequence is what it will answer with. */
+static void adopt(struct wc_instance *instance, const struct wc_place *place, const struct wc_start_order *order,
+		  const struct wc_spare *spare)
+{
+	struct wc_message *message = &spare->channel->request;
+	uint32_t length = (uint32_t)(order->environment_end - order->environment);
+
+	instance->pid = spare->pid;
+	instance->pidfd = spare->pidfd;
+	instance->watch = spare->watch;
+	instance->channel = spare->channel;
+	wc_watch_adopt(spare->watch, instance->fn->manifest.name);
+	instance->slot = wc_sched_adopt(instance->sched, spare->pid, (uint32_t)place->cpu, instance->fn->id);
+	wc_sched_set_core(instance->sched, instance->slot, place->core);
+	wc_launch_pin(spare->pid, place->cpu);
+	memcpy(spare->channel->request_payload, order->bytes + order->environment, length);
+	message->kind = WC_CHANNEL_LOAD;
+	message->length = length;
+	message->request_id = order->head.uid;
+	instance->sequence = 1;
+	wc_channel_post(spare->channel, message, instance->sequence);
+}
+
+int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, const struct wc_place *place,
+	      struct wc_fault *fault)
 {
 	const struct wc_fn *fn = instance->fn;
-	bool socket = needs_socket(launcher, fn->manifest.runtime);
-	char script[400], heap[64];
-	char *argv[4] = { script, NULL, NULL, NULL };
-	struct environment environment = { 0 };
-	struct plan plan = {
-		.path = script,
-		.argv = argv,
-		.environment = environment.entry,
-		.folder = fn->code,
-		.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id),
-		.cpu = cpu,
-		.channel = -1,
-		.netns = launcher->netns,
-	};
-	int error;
+	bool socket = wc_order_needs_socket(launcher, fn->manifest.runtime);
+	struct wc_spare spare;
+	struct wc_start_order *order;
+	int error, channel = -1;
 
-	snprintf(script, sizeof(script), "%s/%s", launcher->runtimes, runtime_table[fn->manifest.runtime].script);
-	if (fn->manifest.runtime == WC_RUNTIME_PYTHON) {
-		plan.path = launcher->python;
-		argv[0] = (char *)(uintptr_t)launcher->python;
-		argv[1] = script;
-	} else if (fn->manifest.runtime == WC_RUNTIME_NODE) {
-		if (!launcher->node[0])
-			return wc_fail(fault, ENOENT,
-				       "Node.js is not installed: install the package nodejs (18 or later)");
-		snprintf(heap, sizeof(heap), "--max-old-space-size=%u", fn->manifest.memory_mb);
-		plan.path = launcher->node;
-		argv[0] = (char *)(uintptr_t)launcher->node;
-		argv[1] = heap;
-		argv[2] = script;
+	if (fn->manifest.runtime == WC_RUNTIME_NODE && !launcher->node[0])
+		return wc_fail(fault, ENOENT, "Node.js is not installed: install the package nodejs (18 or later)");
+	order = malloc(sizeof(*order));
+	if (!order)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	error = wc_order_instance(order, launcher, instance, socket, fault);
+	if (error)
+		goto out;
+	if (wc_zygotes_spare(launcher->zygotes, &fn->manifest, &spare)) {
+		adopt(instance, place, order, &spare);
+		goto out;
 	}
-	env_fill(&environment, launcher->name, instance, socket);
-	if (environment.failed) {
-		env_free(&environment);
-		return wc_fail(fault, E2BIG, "the environment of function %s is too large", fn->manifest.name);
-	}
-	error = socket ? open_socket(instance, &plan.channel) : open_channel(instance, &plan.channel);
+	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
 	if (error) {
 		wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
-	} else {
-		error = start_process(instance, &plan, fault);
-		close(plan.channel);
-		if (error)
-			drop_channel(instance);
+		goto out;
 	}
-	env_free(&environment);
+	error = start_process(launcher, instance, place, order, channel, fault);
+	close(channel);
+	if (error)
+		drop_channel(instance);
+out:
+	free(order);
 	return error;
 }

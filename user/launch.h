@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * launch.h - start the process of an instance: which program, with which environment, with which rights.
+ * launch.h - start the process of an instance: which zygote forks it (zygotes.h), with which environment and rights.
  *
  * What an instance may not do here: it runs as a user of its own for each function (uid wc_uid_base() + slot), with
  * no_new_privs, without capabilities, without the node's network, pinned to its core, with few open files, and dies with
- * the daemon. Namespaces, seccomp and cgroups come with the sandbox; they belong into this file's child_setup().
+ * the daemon. Namespaces, seccomp and cgroups come with the sandbox; they belong into runtimes/native/zygote.c's
+ * become_instance().
  */
 #ifndef WC_LAUNCH_H
 #define WC_LAUNCH_H
@@ -27,7 +28,15 @@ uint32_t wc_uid_base(const char *node);
 int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault);
 void wc_launcher_close(struct wc_launcher *launcher);
 
-/* Start the process for instance->fn; fills pid, pidfd, channel or socket, and watch. */
-int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, int cpu, struct wc_fault *fault);
+struct wc_spare;
+
+/* Start a Node.js process of spare->memory_mb that waits for a function; fills the rest. -EAGAIN: not now. */
+int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault);
+/* All threads of a process go to this CPU. */
+void wc_launch_pin(pid_t pid, int cpu);
+
+/* Start the process for instance->fn; fills pid, pidfd, slot, channel or socket, and watch. */
+int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, const struct wc_place *place,
+	      struct wc_fault *fault);
 
 #endif

@@ -98,6 +98,8 @@ int main(int argc, char **argv)
 	char line[600];
 	int error;
 
+	/* That of a killed daemon would hide the CPUs that the options name. One in use is not dissolved. */
+	wc_isolate_remove(wc_options_name(argc, argv));
 	error = wc_options_parse(&options, argc, argv, &fault);
 	if (error > 0)
 		return 0;

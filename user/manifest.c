@@ -107,7 +107,8 @@ static bool library_name_ok(const char *name)
 	for (const char *c = name; *c; c++)
 		if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && *c != '.')
 			return false;
-	return len && len < WC_LIBRARY_NAME_MAX;
+	return len && len < WC_LIBRARY_NAME_MAX && *name != '.' && name[len - 1] != '.' && !strstr(name, "..") &&
+	       !strstr(name, "__main__"); /* which would run as a program */
 }
 
 static int compare_names(const void *a, const void *b)
@@ -130,7 +131,9 @@ static int get_libraries(json_t *object, char *out, size_t size, struct wc_fault
 	json_array_foreach (list, i, value) {
 		if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value) ||
 		    !library_name_ok(json_string_value(value)))
-			return wc_fail(fault, EINVAL, "\"libraries\": a name has 1 to %d letters, digits, -, _ and .",
+			return wc_fail(fault, EINVAL,
+				       "\"libraries\": a name has 1 to %d letters, digits, -, _ and ., "
+				       "and no empty parts; it is not __main__",
 				       WC_LIBRARY_NAME_MAX - 1);
 		names[count++] = json_string_value(value);
 	}

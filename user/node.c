@@ -16,6 +16,7 @@
 #include "user/setup.h"
 #include "user/stack.h"
 #include "user/watch.h"
+#include "user/zygotes.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -32,6 +33,8 @@
 #define TICK_NS (50 * WC_MS)
 #define RETRY_AFTER_NS (2 * WC_MS)
 #define LOCK_TRIES 100
+#define SHARE_QUANTUM_US 1000
+#define BACKSTOP_NS (10 * WC_MS)
 
 static struct {
 	int epoll, signals, timer, lock;
@@ -239,12 +242,70 @@ again:
 	return 0;
 }
 
+/* Without it the node works as well, and says why it is so; only who asked for it by name gets an error. */
+static int open_sched(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_sched_plan plan = {
+		.mode = node->options.sched == WC_SCHED_AUTO ? WC_SCHED_FULL : node->options.sched,
+		.cpus = node->options.cpus,
+		.core_count = node->options.core_count,
+		.cores_fd = node->xdp ? wc_xdp_cores_fd(node->xdp) : -1,
+	};
+	struct wc_fault why;
+	int error;
+
+	if (plan.mode == WC_SCHED_OFF) {
+		snprintf(node->sched_why, sizeof(node->sched_why), "--sched off");
+		return 0;
+	}
+	error = wc_sched_open(&node->sched, &plan, &why);
+	if (error && node->options.sched != WC_SCHED_AUTO)
+		return wc_fail(fault, -error, "%s (--sched %s was asked for)", why.text,
+			       wc_sched_mode_names[node->options.sched]);
+	if (error) {
+		snprintf(node->sched_why, sizeof(node->sched_why), "%.299s", why.text);
+		wc_info("threads are held by CPU affinity: %s", why.text);
+		return 0;
+	}
+	node->launcher.sched = node->sched;
+	wc_node_apply_quantum(node);
+	wc_sched_enrol_self(node->sched, WC_NONE);
+	return 0;
+}
+
+void wc_node_apply_quantum(struct wc_node *node)
+{
+	struct wc_sched_knobs *knobs = wc_sched_knobs(node->sched);
+
+	/*
+	 * Where an invocation has its core to its end nobody else waits there, unless a function has several threads, or runs on after its
+	 * reply: that must neither keep the core from others nor be a stall, for which the kernel would throw the scheduler out.
+	 */
+	if (knobs)
+		WC_WRITE(knobs->quantum_ns, wc_node_quantum_ns(node) ?: BACKSTOP_NS);
+}
+
+uint64_t wc_node_quantum_ns(const struct wc_node *node)
+{
+	uint32_t us = WC_READ(node->options.quantum_us);
+
+	if (us == WC_QUANTUM_AUTO)
+		us = wc_policy_service(WC_READ(node->tables.wc_config->policy)) == WC_SERVE_SHARE ? SHARE_QUANTUM_US :
+												    0;
+	return us * WC_US;
+}
+
 static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struct wc_fault *fault)
 {
 	bool kernel = node->options.datapath == WC_DATAPATH_KERNEL;
 	char runtimes[200];
 	int error;
 
+	error = node->options.isolate ? wc_isolate(&node->isolation, node->options.name, node->options.cpus,
+						   node->options.core_count, fault) :
+					0;
+	if (error)
+		return error;
 	error = wc_setup_device(node, fault);
 	if (!error && !node->shard_count)
 		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);
@@ -259,13 +320,18 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, fault);
 	if (!error)
-		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables, fault);
+		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables,
+					  wc_uid_base(node->options.name), fault);
 	if (!error && !(node->replies = wc_replies_new()))
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
 	if (!error && kernel)
 		error = open_kernel_datapath(node, fault);
 	if (!error)
 		error = open_loop(node, fault);
+	if (!error)
+		error = open_sched(node, fault);
+	if (!error)
+		error = wc_zygotes_start(&node->launcher.zygotes, &node->launcher, node->functions, fault);
 	if (!error)
 		error = wc_pending_open(node, fault);
 	if (!error)
@@ -276,8 +342,11 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		error = wc_scheduler_start(node, fault);
 	if (!error && kernel)
 		error = wc_xdp_pin(node->xdp, node->options.name, fault);
+	if (!error && kernel && node->sched)
+		error = wc_sched_pin(node->sched, node->options.name, fault);
 	if (!error) {
 		WC_WRITE(node->tables.wc_config->up, 1);
+		wc_config_changed(node->tables.wc_config);
 		if (kernel)
 			error = wc_xdp_attach(node->xdp, node->options.name, wc_setup_ifindex(node),
 					      node->options.xdp_mode, &node->xdp_mode, fault);
@@ -306,7 +375,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	node->options = *options;
 	node->started = wc_now();
 	node->xdp_mode = node->af_xdp = "none";
-	node->launcher.netns = -1;
+	node->launcher.netns = node->launcher.filter = -1;
 	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
 	error = take_lock(node, fault);
 	if (error)
@@ -380,11 +449,17 @@ void wc_node_stop(struct wc_node *node)
 	char path[160];
 
 	wc_control_stop(node);
-	if (node->tables.wc_config)
+	if (node->tables.wc_config) {
 		WC_WRITE(node->tables.wc_config->up, 0); /* from here on: ERROR(NODE_DOWN) */
+		wc_config_changed(node->tables.wc_config);
+	}
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
+	wc_zygotes_stop(node->launcher.zygotes);
+	node->launcher.zygotes = NULL;
 	wc_watch_close();
+	wc_sched_free(node->sched);
+	node->sched = node->launcher.sched = NULL;
 	if (node->xdp)
 		wc_xdp_unpin(node->options.name);
 	wc_stack_stop(node);
@@ -400,6 +475,7 @@ void wc_node_stop(struct wc_node *node)
 		wc_setup_free_tables(node);
 	wc_setup_remove_device(node);
 	wc_setup_remove_runtimes(node->options.name);
+	wc_isolate_end(&node->isolation);
 	close_fd(&loop.timer);
 	close_fd(&loop.signals);
 	close_fd(&loop.epoll);

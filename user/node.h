@@ -14,8 +14,10 @@
 #include "user/embedded.h"
 #include "user/functions.h"
 #include "user/instance.h"
+#include "user/isolate.h"
 #include "user/options.h"
 #include "user/replies.h"
+#include "user/sched.h"
 #include "user/umem.h"
 #include "user/xdp.h"
 
@@ -59,7 +61,10 @@ struct wc_node {
 	uint64_t started;
 
 	struct wc_tables tables;
-	struct wc_xdp *xdp;   /* NULL in the user datapath */
+	struct wc_xdp *xdp;	/* NULL in the user datapath */
+	struct wc_sched *sched; /* NULL: threads are held by CPU affinity only, */
+	char sched_why[300];	/* because of this */
+	struct wc_isolation isolation;
 	struct wc_umem *umem; /* NULL in the user datapath */
 	struct wc_functions *functions;
 	struct wc_launcher launcher;
@@ -69,7 +74,6 @@ struct wc_node {
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;
 	uint32_t agents_started;
-	atomic_uint agents_done; /* that have nothing more to do: the node is stopping */
 	atomic_bool stopping;
 };
 
@@ -79,6 +83,11 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 int wc_node_run(struct wc_node *node, struct wc_fault *fault);
 /* Answer what is under way, then remove every trace. */
 void wc_node_stop(struct wc_node *node);
+
+/* How long an invocation runs before its core may serve another one, too; 0: to its end. Follows from options and policy. */
+uint64_t wc_node_quantum_ns(const struct wc_node *node);
+/* Tell the thread scheduler, after one of them changed. */
+void wc_node_apply_quantum(struct wc_node *node);
 
 /* Remove what a killed daemon of this name left: pins, link, namespace, run directory. Returns how many things. */
 int wc_node_clean(const char *name);

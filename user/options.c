@@ -4,6 +4,7 @@
 
 #include "bpf/policies.h"
 #include "bpf/proto.h"
+#include "user/sched.h"
 #include "user/umem.h"
 #include "user/version.h"
 
@@ -11,6 +12,8 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define DEFAULT_NAME "default"
 
 enum wc_option_kind {
 	OPTION_FLAG,
@@ -82,6 +85,16 @@ static const struct wc_option option_table[] = {
 	  "give idle cores back to the host, but keep N; 0 keeps all (default 0)" },
 	{ "idle-ms", OPTION_NUMBER, FIELD(idle_ms), 1, 3600000, NULL, "N",
 	  "how long a core idles before it is given back (default 1000)" },
+	{ "sched", OPTION_CHOICE, FIELD(sched), 0, 0, wc_sched_mode_names, "auto|full|partial|off",
+	  "threads are put on their core by sched_ext: full takes all threads of the host, partial the node's only, off "
+	  "leaves it to CPU affinity; auto is full where the kernel can, else off (default auto)" },
+	{ "isolate", OPTION_CHOICE, FIELD(isolate), 0, 0, switches, "on|off",
+	  "keep everybody else off the CPUs of the worker cores, in a cpuset partition (default off)" },
+	{ "quantum-us", OPTION_NUMBER, FIELD(quantum_us), 0, 1000000, NULL, "N",
+	  "a core serves another invocation, too, when one has run this long and others wait; 0: never (default 0; 1000 for "
+	  "policies that share a core)" },
+	{ "lend", OPTION_CHOICE, FIELD(lend), 0, 0, switches, "on|off",
+	  "a core begins another invocation while the one that it runs sleeps; needs sched_ext, which sees that (default off)" },
 	{ "move", OPTION_CHOICE, FIELD(move_instances), 0, 0, switches, "on|off",
 	  "an idle instance moves to another core rather than that core starting a new one (default on)" },
 	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
@@ -254,12 +267,26 @@ static int check_name(const char *name, struct wc_fault *fault)
 	return 0;
 }
 
+const char *wc_options_name(int argc, char **argv)
+{
+	const char *name = DEFAULT_NAME;
+	struct wc_fault fault;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strncmp(argv[i], "--name=", 7))
+			name = argv[i] + 7;
+		else if (!strcmp(argv[i], "--name") && i + 1 < argc)
+			name = argv[++i];
+	}
+	return check_name(name, &fault) || strlen(name) >= WC_NODE_NAME_MAX ? DEFAULT_NAME : name;
+}
+
 int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault)
 {
 	int error;
 
 	memset(options, 0, sizeof(*options));
-	snprintf(options->name, sizeof(options->name), "default");
+	snprintf(options->name, sizeof(options->name), DEFAULT_NAME);
 	snprintf(options->listen, sizeof(options->listen), "127.0.0.1");
 	options->port = WC_PORT_DEFAULT;
 	options->pending_max = 4096;
@@ -268,6 +295,8 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->pack_slots = 4;
 	options->fair_at = UINT32_MAX;
 	options->idle_ms = 1000;
+	options->sched = WC_SCHED_AUTO;
+	options->quantum_us = WC_QUANTUM_AUTO;
 	options->move_instances = true;
 
 	for (int i = 1; i < argc; i++) {

@@ -12,6 +12,8 @@
 #define WC_NODE_NAME_MAX 16 /* with its 0; it becomes part of link and namespace names */
 #define WC_POLL_AUTO UINT32_MAX
 
+#define WC_QUANTUM_AUTO UINT32_MAX
+
 enum wc_datapath_kind {
 	WC_DATAPATH_KERNEL, /* XDP chooses the core, AF_XDP delivers */
 	WC_DATAPATH_USER,   /* a thread on a UDP socket runs the same decision */
@@ -41,6 +43,10 @@ struct wc_options {
 	uint32_t fair_at;     /* more than this many waiting: functions take turns */
 	uint32_t cores_min;   /* cores that are never given back to the host; 0 = all */
 	uint32_t idle_ms;     /* a core that idled this long is given back */
+	uint32_t sched;	      /* enum wc_sched_mode */
+	uint32_t quantum_us;  /* invocations that share a core change places after this long; 0: never */
+	bool isolate;	      /* keep everybody else off the worker CPUs */
+	bool lend;	      /* a core serves others while its invocation sleeps */
 	bool move_instances;  /* an idle instance may move to another core */
 	bool allow_trusted;
 	bool clean; /* remove what a killed daemon of this name left, then exit */
@@ -51,6 +57,9 @@ struct wc_options {
 
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */
 int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault);
+
+/* The node's name in argv, before the rest is parsed; one that cannot be a name is taken for the default. */
+const char *wc_options_name(int argc, char **argv);
 
 /* Names of policies, orders and preferences, NULL at the end; the index is the number. */
 extern const char *const wc_policy_names[];

@@ -179,23 +179,42 @@ void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void wc_pool_sweep(struct wc_pool *pool, bool all)
+enum sweep {
+	USELESS, /* of functions that were replaced or removed, and dead ones */
+	NAMED,
+	ALL,
+};
+
+static uint32_t sweep(struct wc_pool *pool, enum sweep which, uint32_t function_id)
 {
 	struct wc_instance *instance, *next;
-	bool any = false;
+	uint32_t count = 0;
 
 	pthread_mutex_lock(&pool->lock);
 	for (instance = pool->idle; instance; instance = next) {
+		bool useless = atomic_load(&instance->fn->stale) || wc_instance_dead(instance);
+
 		next = instance->next;
-		if (!all && !atomic_load(&instance->fn->stale) && !wc_instance_dead(instance))
+		if (which != ALL && !(which == NAMED ? instance->fn->id == function_id : useless))
 			continue;
 		unlink_instance(pool, instance);
 		stop(pool, instance);
-		any = true;
+		count++;
 	}
-	if (any)
+	if (count)
 		retag(pool);
 	pthread_mutex_unlock(&pool->lock);
+	return count;
+}
+
+void wc_pool_sweep(struct wc_pool *pool, bool all)
+{
+	sweep(pool, all ? ALL : USELESS, 0);
+}
+
+uint32_t wc_pool_evict(struct wc_pool *pool, const struct wc_fn *fn)
+{
+	return sweep(pool, fn ? NAMED : ALL, fn ? fn->id : 0);
 }
 
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)

@@ -8,7 +8,7 @@
 #ifndef WC_POOL_H
 #define WC_POOL_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 #include "user/instance.h"
 
 #include <pthread.h>
@@ -33,6 +33,8 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance);
 void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance);
 /* Stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */
 void wc_pool_sweep(struct wc_pool *pool, bool all);
+/* Stop the idle instances of this function's name, of whatever version; NULL: of all. Any thread. Returns how many. */
+uint32_t wc_pool_evict(struct wc_pool *pool, const struct wc_fn *fn);
 /* For a function without instances of its own (trusted ones): the core was used for it. */
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn);
 /* Clear what the core is tagged with, and tag it with what is here. */

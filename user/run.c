@@ -154,13 +154,33 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	*ret_warm = false;
 	worker->counters.cold_starts++;
 	atomic_fetch_add(&fn->cold_starts, 1);
-	instance = wc_instance_start(&worker->node->launcher, fn, worker->core, worker->agent->cpu, worker->buffer,
-				     &result);
+	instance = wc_instance_start(&worker->node->launcher, fn,
+				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot },
+				     worker->buffer, &result);
 	if (instance)
 		return instance;
 	atomic_fetch_add(&fn->errors, 1);
 	respond_result(worker, job, &result, true, false, wc_now() - job->arrival, 0);
 	return NULL;
+}
+
+/* What the kernel has counted for the process of an instance: CPU time, and time that it waited for a CPU. */
+static void read_times(const struct wc_instance *instance, uint64_t *ret_cpu_ns, uint64_t *ret_wait_ns)
+{
+	const struct wc_thread *thread = wc_sched_thread(instance->sched, instance->slot);
+
+	*ret_cpu_ns = thread ? WC_READ(thread->on_cpu_ns) : 0;
+	*ret_wait_ns = thread ? WC_READ(thread->wait_ns) : 0;
+}
+
+/* The invocation's share of it. The process has gone off its CPU by now, or this thread would not run: it is complete. */
+static void note_times(struct wc_run *run, const struct wc_instance *instance, uint64_t cpu_ns, uint64_t wait_ns)
+{
+	uint64_t cpu_now, wait_now;
+
+	read_times(instance, &cpu_now, &wait_now);
+	WC_WRITE(run->cpu_ns, cpu_now - cpu_ns);
+	WC_WRITE(run->wait_ns, wait_now - wait_ns);
 }
 
 static void run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
@@ -173,7 +193,7 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		.length = job->payload_len,
 		.request_id = job->id.request_id,
 	};
-	uint64_t start, end;
+	uint64_t start, end, cpu_ns, wait_ns;
 	bool warm;
 
 	for (;;) {
@@ -188,13 +208,17 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 			return;
 		}
 		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
+		read_times(instance, &cpu_ns, &wait_ns);
+		atomic_store(&worker->serving, instance->slot + 1); /* WC_NONE + 1 is 0 */
 		wc_instance_invoke(instance, &call, worker->buffer, &result);
+		atomic_store(&worker->serving, 0);
 		if (!warm || !result.untouched)
 			break;
 		/* It was killed while idle, a moment before: the function has not run. */
 		wc_pool_discard(pool, instance);
 	}
 	end = wc_now();
+	note_times(worker->run, instance, cpu_ns, wait_ns);
 	if (result.failure || result.kind == WC_CHANNEL_ERROR)
 		atomic_fetch_add(&fn->errors, 1);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);

@@ -357,6 +357,7 @@ static void tick(struct wc_scheduler *scheduler)
 	answer_expired(scheduler, now);
 	set_hint(scheduler, now);
 	wc_pending_mend(node);
+	wc_sched_watch(node->sched);
 	apply_reservations(scheduler);
 	grow(scheduler);
 	shrink(scheduler, now);
@@ -380,6 +381,7 @@ static void *scheduler_main(void *argument)
 	uint64_t next = wc_now() + TICK_NS, drained;
 
 	pthread_setname_np(pthread_self(), "scheduler");
+	wc_sched_enrol_self(node->sched, WC_NONE);
 	prctl(PR_SET_TIMERSLACK, 1000000UL); /* a tick may be a millisecond late: fewer wake-ups of an idle host */
 	while (!atomic_load(&scheduler->stopping)) {
 		uint64_t now = wc_now();

@@ -335,6 +335,7 @@ int wc_setup_remove_leftovers(const char *name)
 	wc_embedded_names(&embedded, name);
 	removed += wc_embedded_remove(&embedded);
 	removed += kill_instances(name);
+	removed += wc_isolate_remove(name);
 	snprintf(path, sizeof(path), "%s/%s/runtimes", WC_RUN_ROOT, name);
 	if (!access(path, F_OK)) {
 		removed++;

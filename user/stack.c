@@ -171,8 +171,7 @@ static bool was_lost(struct wc_node *node, const struct wc_fingerprint *print, u
 {
 	if (wc_seen_find(&node->tables, print) & WC_SEEN_STARTED || wc_pending_holds(node, print))
 		return false;
-	wc_seen_forget(&node->tables, print, entry);
-	return true;
+	return wc_seen_forget(&node->tables, print, entry); /* an agent may have begun it since */
 }
 
 /* Decide about a sound INVOKE and act on it. Returns the outcome. */
@@ -335,6 +334,7 @@ static void *stack_main(void *argument)
 	struct pollfd fds[SOCKETS_MAX + 1];
 
 	pthread_setname_np(pthread_self(), "stack");
+	wc_sched_enrol_self(stack->node->sched, WC_NONE);
 	for (int i = 0; i < SOCKETS_MAX; i++)
 		fds[i] = (struct pollfd){ .fd = stack->sockets[i], .events = POLLIN };
 	fds[SOCKETS_MAX] = (struct pollfd){ .fd = stack->stop, .events = POLLIN };

@@ -6,10 +6,12 @@
 #include "user/check.h"
 #include "user/clock.h"
 #include "user/pending.h"
+#include "user/placement.h"
 #include "user/scheduler.h"
 #include "user/stack.h"
 #include "user/version.h"
 #include "user/watch.h"
+#include "user/zygotes.h"
 
 #include <string.h>
 #include <sys/utsname.h>
@@ -37,9 +39,9 @@ static json_t *node_json(const struct wc_node *node)
 			 "name", node->options.name, "pid", (int)getpid(), "version", WC_VERSION_TEXT, "uptime_s",
 			 (double)(wc_now() - node->started) / 1e9, "datapath", node->xdp ? "kernel" : "user", "device",
 			 node->dev, "netns", node->embedded.netns, "xdp_mode", node->xdp_mode, "af_xdp", node->af_xdp,
-			 "scheduler", "affinity", "address4", node->address4, "address6", node->address6, "port",
-			 (int)node->options.port, "mtu", (int)node->mtu, "kernel", system.release, "pin_dir", pins,
-			 "verified_insns", (json_int_t)(node->xdp ? wc_xdp_verified_insns(node->xdp) : 0),
+			 "scheduler", wc_placement_name(node), "address4", node->address4, "address6", node->address6,
+			 "port", (int)node->options.port, "mtu", (int)node->mtu, "kernel", system.release, "pin_dir",
+			 pins, "verified_insns", (json_int_t)(node->xdp ? wc_xdp_verified_insns(node->xdp) : 0),
 			 "allow_trusted", node->options.allow_trusted);
 }
 
@@ -57,6 +59,14 @@ static const char *reserve_owner(struct wc_node *node, uint16_t queue)
 		if (node->tables.wc_functions[slot].id && node->tables.wc_functions[slot].reserve == queue)
 			return node->tables.wc_functions[slot].name;
 	return "";
+}
+
+/* For how long the invocation of the core has slept; 0: it runs, there is none, or nobody knows. */
+static uint64_t asleep_ns(const struct wc_core *core)
+{
+	uint64_t since = WC_READ(core->asleep_ns), now = wc_now();
+
+	return WC_READ(core->state) == WC_CORE_RUNNING && since && now > since ? now - since : 0;
 }
 
 static json_t *cores_json(struct wc_node *node)
@@ -79,6 +89,7 @@ static json_t *cores_json(struct wc_node *node)
 				   core->state == WC_CORE_RUNNING ? function_name(node, core->function_id) : "", "warm",
 				   warm, "claims", (json_int_t)core->claims, "releases", (json_int_t)core->releases,
 				   "queued", (int)WC_READ(core->queued));
+		json_object_set_new(object, "asleep_ns", json_integer((json_int_t)asleep_ns(core)));
 		if (home >= WC_SHARDS_MAX)
 			json_object_set_new(object, "reserved_for", json_string(reserve_owner(node, home)));
 		json_array_append_new(list, object);
@@ -89,20 +100,22 @@ static json_t *cores_json(struct wc_node *node)
 static json_t *shards_json(struct wc_node *node)
 {
 	json_t *list = json_array();
+	int cores[WC_QUEUES_MAX] = { 0 };
 
+	/* In one go: a core that gets another home meanwhile is counted once. */
+	for (uint32_t i = 0; i < node->tables.wc_cores_max; i++)
+		cores[WC_READ(node->tables.wc_cores[i].home) % WC_QUEUES_MAX]++;
 	for (uint32_t s = 0; s < node->shard_count; s++) {
 		struct wc_shard *shard = &node->tables.wc_shards[s];
 		json_t *steals = json_array();
-		int cores = 0, idle = 0;
+		int idle = 0;
 
-		for (uint32_t i = 0; i < node->tables.wc_cores_max; i++)
-			cores += WC_READ(node->tables.wc_cores[i].home) == s;
 		for (uint32_t w = 0; w < WC_WORDS_MAX; w++)
 			idle += __builtin_popcountll(shard->word[w]);
 		for (uint32_t from = 0; from < node->shard_count; from++)
 			json_array_append_new(steals, json_integer((json_int_t)node->tables.wc_steals[s].from[from]));
 		json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:i, s:I, s:o}", "shard", (int)s, "queue",
-						      (int)shard->queue, "cores", cores, "free", idle, "pending",
+						      (int)shard->queue, "cores", cores[s], "free", idle, "pending",
 						      (json_int_t)wc_pending_count(shard), "steals_from", steals));
 	}
 	return list;
@@ -204,8 +217,11 @@ json_t *wc_status(struct wc_node *node)
 				      (json_int_t)left, "left_in_turn", (json_int_t)fair));
 	json_object_set_new(object, "policy", policy_json(node));
 	json_object_set_new(object, "scheduler", scheduler_json(node));
+	json_object_set_new(object, "placement", wc_placement_json(node));
 	json_object_set_new(object, "tags", tags_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
+	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
+	json_object_set_new(object, "spares", json_integer(wc_zygotes_spares(node->launcher.zygotes)));
 	add_counters(node, object);
 	return object;
 }

@@ -8,7 +8,7 @@
 #ifndef WC_TAGS_H
 #define WC_TAGS_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 
 /* The tag of this name, a new one if there is none. 0: the table is full, and the function goes without. */
 uint16_t wc_tags_get(struct wc_tables *tables, const char *name);

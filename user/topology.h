@@ -3,7 +3,7 @@
 #ifndef WC_TOPOLOGY_H
 #define WC_TOPOLOGY_H
 
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -38,7 +38,8 @@ static struct {
 	int epoll;
 	char dir[400];
 } watches = {
-	.launch = PTHREAD_RWLOCK_INITIALIZER,
+	.launch =
+		PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP, /* or a burst of launches keeps the main loop out */
 	.output = PTHREAD_MUTEX_INITIALIZER,
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
@@ -64,7 +65,7 @@ void wc_watch_close(void)
 
 void wc_watch_log_path(const char *function, char *out, size_t size)
 {
-	snprintf(out, size, "%s/%s.log", watches.dir, function);
+	snprintf(out, size, "%s/%.63s.log", watches.dir, function);
 }
 
 static int subscribe(int fd, void *pointer)
@@ -74,17 +75,23 @@ static int subscribe(int fd, void *pointer)
 	return epoll_ctl(watches.epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *function)
+static struct wc_watch *add(pid_t pid, int output, const char *function, bool helper)
 {
 	struct wc_watch *watch = calloc(1, sizeof(*watch));
+	int pidfd = watch ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 
-	if (!watch)
+	if (pidfd < 0) {
+		kill(pid, SIGKILL); /* nobody else reaps it before the launch has ended: the number is its own */
+		waitpid(pid, NULL, 0);
+		free(watch);
 		return NULL;
+	}
 	watch->pid = pid;
 	watch->pidfd = pidfd;
 	watch->output = output;
 	watch->socket = -1;
 	snprintf(watch->function, sizeof(watch->function), "%s", function);
+	watch->helper = helper;
 	atomic_init(&watch->references, 2);
 	pthread_mutex_lock(&watches.lock);
 	watch->next = watches.first;
@@ -92,8 +99,28 @@ struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *func
 	watches.count++;
 	pthread_mutex_unlock(&watches.lock);
 	if (output >= 0 && subscribe(output, (void *)((uintptr_t)watch | OUTPUT_TAG)))
-		wc_warning("the output of function %s is not read", function);
+		wc_warning("the output of %s is not read", function);
 	return watch;
+}
+
+struct wc_watch *wc_watch_add(pid_t pid, int output, const char *function)
+{
+	return add(pid, output, function, false);
+}
+
+struct wc_watch *wc_watch_add_helper(pid_t pid, int output, const char *name)
+{
+	return add(pid, output, name, true);
+}
+
+void wc_watch_adopt(struct wc_watch *watch, const char *function)
+{
+	pthread_mutex_lock(&watches.lock);
+	pthread_mutex_lock(&watches.output);
+	snprintf(watch->function, sizeof(watch->function), "%s", function);
+	watch->helper = false;
+	pthread_mutex_unlock(&watches.output);
+	pthread_mutex_unlock(&watches.lock);
 }
 
 void wc_watch_put(struct wc_watch *watch)
@@ -111,6 +138,20 @@ void wc_watch_put(struct wc_watch *watch)
 int wc_watch_arm(struct wc_watch *watch)
 {
 	return subscribe(watch->pidfd, watch);
+}
+
+static void log_of_helper(const struct wc_watch *watch, const char *text, size_t len)
+{
+	while (len) {
+		const char *end = memchr(text, '\n', len);
+		size_t line = end ? (size_t)(end - text) : len;
+
+		wc_info("%s: %.*s", watch->function, (int)line, text);
+		if (line < len)
+			line++;
+		text += line;
+		len -= line;
+	}
 }
 
 /* Append whole lines, each with time and pid; rotate when the file is full. */
@@ -155,7 +196,9 @@ static void read_output(struct wc_watch *watch)
 
 	pthread_mutex_lock(&watches.output);
 	n = read(watch->output, text, sizeof(text));
-	if (n > 0) {
+	if (n > 0 && watch->helper) {
+		log_of_helper(watch, text, (size_t)n);
+	} else if (n > 0) {
 		write_log(watch, text, (size_t)n);
 	} else if (watch->output >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) {
 		close(watch->output); /* also leaves the epoll */
@@ -188,7 +231,7 @@ void wc_watch_drain(const char *function)
 	pthread_mutex_lock(&watches.lock);
 	found = calloc((size_t)watches.count + 1, sizeof(struct wc_watch *));
 	for (struct wc_watch *at = found ? watches.first : NULL; at; at = at->next) {
-		if (strcmp(at->function, function) != 0)
+		if (at->helper || strcmp(at->function, function) != 0)
 			continue;
 		atomic_fetch_add(&at->references, 1);
 		found[count++] = at;
@@ -302,7 +345,9 @@ static void reap(struct wc_watch *watch)
 	struct wc_watch **link;
 	siginfo_t info = { 0 };
 
-	kill(-watch->pid, SIGKILL); /* its children; the zombie still keeps the number of the group from reuse */
+	if (!watch->helper) /* whose children are instances */
+		kill(-watch->pid,
+		     SIGKILL); /* its children; the zombie still keeps the number of the group from reuse */
 	if (waitid(P_PID, (id_t)watch->pid, &info, WEXITED) == 0) {
 		watch->crashed = info.si_code != CLD_EXITED;
 		watch->status = info.si_status;
@@ -362,10 +407,11 @@ void wc_watch_kill_all(void)
 
 int wc_watch_count(void)
 {
-	int count;
+	int count = 0;
 
 	pthread_mutex_lock(&watches.lock);
-	count = watches.count;
+	for (struct wc_watch *at = watches.first; at; at = at->next)
+		count += !at->helper;
 	pthread_mutex_unlock(&watches.lock);
 	return count;
 }

@@ -20,7 +20,8 @@ struct wc_watch {
 	int output;		    /* read end of the pipe that is its stdout and stderr, or -1 */
 	struct wc_channel *channel; /* to wake the agent; the mapping lives as long as the watch */
 	int socket;		    /* likewise: shut down to wake the agent; -1 if there is none */
-	char function[64];
+	char function[128];	    /* or what a helper is called */
+	bool helper;
 	atomic_bool exited;
 	int status; /* of waitid: valid once `exited` */
 	bool crashed;
@@ -38,8 +39,15 @@ void wc_watch_close(void);
 void wc_watch_begin_launch(void);
 void wc_watch_end_launch(void);
 
-/* Hand a started process over to the main loop. Any thread. Two references: the caller's and the main loop's. */
-struct wc_watch *wc_watch_add(pid_t pid, int pidfd, int output, const char *function);
+/*
+ * Hand a started process over to the main loop, between begin and end. Any thread. `output` is the watch's then. Two references: the
+ * caller's and the main loop's. NULL: there is no memory or file for it; then the process is killed and reaped, and `output` left.
+ */
+struct wc_watch *wc_watch_add(pid_t pid, int output, const char *function);
+/* The same for a program of the daemon's own: what it says goes to the daemon's log. */
+struct wc_watch *wc_watch_add_helper(pid_t pid, int output, const char *name);
+/* A helper becomes an instance of this function. */
+void wc_watch_adopt(struct wc_watch *watch, const char *function);
 /* Begin to wait for its end, once channel or socket are filled in. 0 or a negative errno. */
 int wc_watch_arm(struct wc_watch *watch);
 void wc_watch_put(struct wc_watch *watch);
@@ -50,7 +58,7 @@ void wc_watch_event(void *pointer);
 void wc_watch_reap_stray(void);
 /* Main loop only: kill everything that still lives, wait for it, write the rest of its output. */
 void wc_watch_kill_all(void);
-/* How many processes live. */
+/* How many processes of functions live. */
 int wc_watch_count(void);
 
 /* Write what the processes of a function have printed until now to its log: whoever has a reply finds all of it. Any thread. */

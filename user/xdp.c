@@ -3,6 +3,7 @@
 #include "user/xdp.h"
 
 #include "dispatch.skel.h"
+#include "user/bpf_load.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -29,43 +30,12 @@ struct wc_xdp {
 		size_t len;
 	} mapped[MAPPED_MAX];
 	int mapped_count;
-	char log[16384]; /* of libbpf, while loading: shown only on failure */
 };
 
-static char *log_at;
-static size_t log_left;
-
-static int keep_log(enum libbpf_print_level level, const char *format, va_list args)
-{
-	int len;
-
-	if (level == LIBBPF_DEBUG || !log_at)
-		return 0;
-	len = vsnprintf(log_at, log_left, format, args);
-	if (len > 0 && (size_t)len < log_left) {
-		log_at += len;
-		log_left -= (size_t)len;
-	}
-	return 0;
-}
-
-static void *map_values(int fd, uint32_t value_size, uint32_t entries, int protection, size_t *ret_len)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t len = ((size_t)value_size * entries + page - 1) & ~(page - 1);
-	void *base = mmap(NULL, len, protection, MAP_SHARED, fd, 0);
-
-	if (base == MAP_FAILED)
-		return NULL;
-	*ret_len = len;
-	return base;
-}
-
-static void *map_table(struct wc_xdp *xdp, struct bpf_map *map)
+static void *map_table(struct wc_xdp *xdp, const char *name, size_t entry_size, uint32_t *ret_entries)
 {
 	size_t len;
-	void *base = map_values(bpf_map__fd(map), bpf_map__value_size(map), bpf_map__max_entries(map),
-				PROT_READ | PROT_WRITE, &len);
+	void *base = wc_bpf_map_table(xdp->skel->obj, name, entry_size, ret_entries, &len);
 
 	if (base) {
 		xdp->mapped[xdp->mapped_count].base = base;
@@ -74,19 +44,11 @@ static void *map_table(struct wc_xdp *xdp, struct bpf_map *map)
 	return base;
 }
 
-/* The last lines of libbpf's log are the ones that name the reason. */
-static const char *log_tail(const char *log)
-{
-	size_t len = strlen(log);
-
-	return len > 300 ? log + len - 300 : log;
-}
-
 int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
 		struct wc_fault *fault)
 {
 	struct wc_xdp *xdp = calloc(1, sizeof(*xdp));
-	libbpf_print_fn_t print;
+	const char *log;
 	bool mapped = true;
 	int error;
 
@@ -94,9 +56,7 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 		return wc_fail(fault, ENOMEM, "out of memory");
 	xdp->link_fd = -1;
 	xdp->core_count = cores;
-	log_at = xdp->log;
-	log_left = sizeof(xdp->log);
-	print = libbpf_set_print(keep_log);
+	wc_bpf_log_begin();
 	xdp->skel = dispatch_bpf__open();
 	error = xdp->skel ? 0 : -errno;
 	if (!error)
@@ -109,19 +69,17 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, shards);
 	if (!error)
 		error = dispatch_bpf__load(xdp->skel);
-	libbpf_set_print(print);
-	log_at = NULL;
+	log = wc_bpf_log_end();
 	if (error) {
 		wc_fail(fault, -error,
 			"cannot load the XDP program: %s; it needs CAP_BPF and CAP_NET_ADMIN and kernel 5.18 or later, "
 			"see `warmcore doctor`. The kernel said: %s",
-			strerror(-error), log_tail(xdp->log));
+			strerror(-error), log);
 		goto fail;
 	}
 	memset(tables, 0, sizeof(*tables));
 #define MAP_TABLE(name, type)                                                                                          \
-	tables->name = map_table(xdp, xdp->skel->maps.name);                                                           \
-	tables->name##_max = bpf_map__max_entries(xdp->skel->maps.name);                                               \
+	tables->name = map_table(xdp, #name, sizeof(*tables->name), &tables->name##_max);                              \
 	mapped &= tables->name != NULL;
 	WC_TABLES_EACH(MAP_TABLE)
 #undef MAP_TABLE
@@ -173,7 +131,7 @@ int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
 	if (error)
 		return error;
 	bpf_object__for_each_map (map, xdp->skel->obj) {
-		const char *map_name = bpf_map__name(map);
+		const char *map_name = wc_bpf_table_name(map);
 
 		if (strncmp(map_name, "wc_", 3) != 0)
 			continue; /* .rodata: a constant table, nothing to inspect */
@@ -233,6 +191,11 @@ int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
 	return bpf_map_update_elem(bpf_map__fd(map), &key, &fd, BPF_ANY) ? -errno : 0;
 }
 
+int wc_xdp_cores_fd(const struct wc_xdp *xdp)
+{
+	return bpf_map__fd(xdp->skel->maps.wc_cores);
+}
+
 int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -259,12 +222,7 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 
 uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp)
 {
-	struct bpf_prog_info info = { 0 };
-	uint32_t len = sizeof(info);
-
-	if (bpf_obj_get_info_by_fd(bpf_program__fd(xdp->skel->progs.wc_dispatch), &info, &len))
-		return 0;
-	return info.verified_insns;
+	return wc_bpf_verified_insns(bpf_program__fd(xdp->skel->progs.wc_dispatch));
 }
 
 void wc_xdp_free(struct wc_xdp *xdp)
@@ -325,7 +283,7 @@ static void *open_pinned(const char *name, const char *map, uint32_t value_size,
 	if (fd < 0)
 		return NULL;
 	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.value_size == value_size) {
-		base = map_values(fd, value_size, info.max_entries, PROT_READ, ret_len);
+		base = wc_bpf_map_values(fd, value_size, info.max_entries, PROT_READ, ret_len);
 		*ret_entries = info.max_entries;
 	}
 	close(fd);

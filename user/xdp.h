@@ -7,7 +7,7 @@
 #define WC_XDP_H
 
 #include "bpf/seen.h"
-#include "bpf/tables.h"
+#include "bpf/maps.h"
 #include "user/error.h"
 #include "user/options.h"
 
@@ -46,6 +46,8 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 		  struct wc_fault *fault);
 /* Enter a socket for (shard, core), or as the shard's pending socket with core = WC_NONE. */
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd);
+/* File descriptor of wc_cores, for the thread scheduler; owned by xdp. */
+int wc_xdp_cores_fd(const struct wc_xdp *xdp);
 /* Sum of the per-CPU counters. */
 int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters);
 /* Instructions that the verifier walked at load, 0 if the kernel does not say. */

@@ -78,13 +78,27 @@ static __always_inline void wc_policy_central(struct wc_tables *tables, struct w
 }
 
 /*
+ * Take a core whose bit was just seen in a word. Its entry is looked up before the atomic, which all that comes after waits for.
+ * NULL: somebody was faster.
+ */
+static __always_inline struct wc_core *wc_central_take(struct wc_tables *tables, __u64 *word, __u64 seen, __u64 bit,
+						       __u32 core)
+{
+	struct wc_core *entry = wc_cores_at(tables, core);
+
+	wc_hide(entry); /* or the compiler looks it up where it is used */
+	return entry && wc_freeq_take_seen(word, seen, bit) ? entry : NULL;
+}
+
+/*
  * The same choice for the two cases that a busy node consists of, in a straight line without a stack: the warm core that was
  * used last is free, in the own shard, and nothing comes before it in the order; or the function is warm nowhere, and a
- * core of the own shard, or else of the nearest other one, will do. Returns the core, or WC_NONE: wc_policy_central() has to decide.
+ * core of the own shard, or else of the nearest other one, will do. Returns the entry of *ret_core, or NULL:
+ * wc_policy_central() has to decide.
  */
-static __always_inline __u32 wc_central_first(struct wc_tables *tables, const struct wc_config *config,
-					      const struct wc_function *function, struct wc_shard *shard, __u32 cpu,
-					      __u32 queue, __u32 *ret_how)
+static __always_inline struct wc_core *wc_central_first(struct wc_tables *tables, const struct wc_config *config,
+							const struct wc_function *function, struct wc_shard *shard,
+							__u32 cpu, __u32 queue, __u32 *ret_core, __u32 *ret_how)
 {
 	__u32 local = config->order == WC_ORDER_LOCAL ? wc_local_core(config, cpu) : 0;
 	__u32 first = WC_READ(function->warm[0]), w;
@@ -92,38 +106,41 @@ static __always_inline __u32 wc_central_first(struct wc_tables *tables, const st
 
 	if (first) {
 		if ((local && first != local) || first > WC_CORES_MAX)
-			return WC_NONE;
-		w = ((first - 1) / 64) & (WC_WORDS_MAX - 1);
-		if (!wc_freeq_take_seen(&shard->word[w], WC_READ(shard->word[w]), 1ULL << (first - 1) % 64))
-			return WC_NONE;
+			return NULL;
+		*ret_core = first - 1;
 		*ret_how = local ? WC_HOW_WARM | WC_HOW_LOCAL : WC_HOW_WARM;
-		return first - 1;
+		w = ((first - 1) / 64) & (WC_WORDS_MAX - 1);
+		return wc_central_take(tables, &shard->word[w], WC_READ(shard->word[w]), 1ULL << (first - 1) % 64,
+				       first - 1);
 	}
 	if ((__u32)function->tag_libs | function->tag_runtime | function->reserve | (config->order == WC_ORDER_SPREAD))
-		return WC_NONE;
+		return NULL;
 	if (local) {
 		struct wc_core *entry = wc_cores_at(tables, local - 1);
 
 		if (!entry || WC_READ(entry->shard) != queue)
-			return WC_NONE;
+			return NULL;
+		*ret_core = local - 1;
 		*ret_how = WC_HOW_LOCAL;
 		if (wc_freeq_take(shard, local - 1))
-			return local - 1;
+			return entry;
 	}
-	*ret_how = 0;
 	summary = WC_READ(shard->summary);
 	if (!summary) {
 		if (config->shard_count < 2)
-			return WC_NONE;
+			return NULL;
 		*ret_how = WC_HOW_STOLEN;
-		return wc_freeq_steal(tables, queue);
+		*ret_core = wc_freeq_steal(tables, queue);
+		return wc_cores_at(tables, *ret_core); /* none: no such core */
 	}
+	*ret_how = 0;
 	/* A branch, because that is predicted, and an index would have to be waited for. */
 	w = summary & 1 ? 0 : wc_lowest_bit(summary);
 	word = WC_READ(shard->word[w]);
+	if (!word)
+		return NULL;
 	bit = word & -word;
-	if (!wc_freeq_take_seen(&shard->word[w], word, bit))
-		return WC_NONE;
-	return w * 64 + wc_lowest_bit(bit);
+	*ret_core = w * 64 + wc_lowest_bit(bit);
+	return wc_central_take(tables, &shard->word[w], word, bit, *ret_core);
 }
 #endif

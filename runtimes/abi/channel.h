@@ -15,6 +15,11 @@
  * has no end-of-file: the agent starts instances with PR_SET_PDEATHSIG. An instance whose state is unknown after a
  * failure may answer ERROR and exit; the agent replaces it.
  *
+ * A runtime that cannot be forked may be started ahead instead, as a spare, with WARMCORE_SPARE=1 in its environment and no
+ * function. It says READY, waits for LOAD (its payload are "KEY=VALUE" strings, each with its 0), becomes the user that LOAD
+ * names, loads the function, and says READY or INIT_ERROR with the sequence of LOAD. Until then it is root, with the
+ * capabilities to change user and group and no other.
+ *
  * The agent does not trust what an instance writes: it reads each field once and checks it. An instance that writes
  * nonsense is killed and the invocation answered with an ERROR.
  *
@@ -38,6 +43,7 @@ enum wc_channel_kind {
 	WC_CHANNEL_INIT_ERROR = 4, /* instance -> agent, once, sequence 0; payload = error object */
 	WC_CHANNEL_REPLY = 5,	   /* instance -> agent */
 	WC_CHANNEL_ERROR = 6,	   /* instance -> agent; payload = {"errorType","errorMessage"[,"stackTrace":[...]]} */
+	WC_CHANNEL_LOAD = 7,	   /* agent -> spare, once; payload = environment, request_id = user and group */
 };
 
 /*

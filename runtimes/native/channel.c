@@ -9,11 +9,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -185,12 +187,12 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 
 int wc_client_ready(struct wc_client *client)
 {
-	return answer(client, 0, WC_CHANNEL_READY, 0, NULL, 0);
+	return answer(client, client->sequence, WC_CHANNEL_READY, 0, NULL, 0);
 }
 
 int wc_client_init_error(struct wc_client *client, const void *payload, uint32_t length)
 {
-	return answer(client, 0, WC_CHANNEL_INIT_ERROR, 0, payload, length);
+	return answer(client, client->sequence, WC_CHANNEL_INIT_ERROR, 0, payload, length);
 }
 
 int wc_client_answer(struct wc_client *client, uint32_t kind, uint32_t flags, const void *payload, uint32_t length)
@@ -243,6 +245,40 @@ int wc_client_next(struct wc_client *client)
 	default:
 		return -EPROTO;
 	}
+}
+
+int wc_client_load(struct wc_client *client, uint32_t *ret_user)
+{
+	int err;
+
+	do
+		err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
+	while (err == -EINTR);
+	if (err <= 0)
+		return err;
+	client->sequence = client->request->sequence;
+	if (client->request->kind == WC_CHANNEL_SHUTDOWN)
+		return 0;
+	if (client->request->kind != WC_CHANNEL_LOAD || client->request->length > client->capacity ||
+	    !client->request->length)
+		return -EPROTO;
+	*ret_user = (uint32_t)client->request->request_id;
+	return (int)client->request->length;
+}
+
+int wc_client_become(uint32_t user)
+{
+	pid_t daemon = getppid();
+
+	/* glibc's, not the system calls: they act on all threads of the process. */
+	if (!user || setgroups(0, NULL) || setresgid(user, user, user) || setresuid(user, user, user))
+		return user ? -errno : -EINVAL;
+	if (getuid() != user || geteuid() != user || getgid() != user || !setuid(0))
+		return -EPERM;
+	/* After the change of user, which resets both. */
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return -errno;
+	return getppid() == daemon ? 0 : -ESRCH;
 }
 
 static void exit_at_once(int signo)

@@ -57,6 +57,15 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client);
 /* Detach and free. Accepts NULL. Tells the agent nothing; on the socket transport it sees end-of-file. */
 void wc_client_close(struct wc_client *client);
 
+/*
+ * A spare waits for its function: the bytes of its environment in client->request_payload, and in *ret_user whom to become; 0: it is
+ * not needed any more, exit with 0. Then ready or init_error once more.
+ */
+int wc_client_load(struct wc_client *client, uint32_t *ret_user);
+
+/* Become that user, with all threads, for good, and die with the daemon from then on. 0 or a negative errno: exit. */
+int wc_client_become(uint32_t user);
+
 /* Say that the function is loaded. Once, before the first wc_client_next. */
 int wc_client_ready(struct wc_client *client);
 

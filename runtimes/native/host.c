@@ -2,9 +2,9 @@
 /*
  * host.c - warmcore-native: the process that runs one C function (a shared object, see warmcore.h).
  *
- * Started by the agent with the environment that ../abi/channel.h describes. Loads the object, says READY or
- * INIT_ERROR, then serves requests until SHUTDOWN. Exit status: 0 after SHUTDOWN, SIGTERM or end-of-file; 1 when the
- * function could not be loaded; 2 when there is no usable channel or the agent broke the contract.
+ * Started by the agent with the environment that ../abi/channel.h describes, or as a zygote (../abi/zygote.h). Loads the object,
+ * says READY or INIT_ERROR, then serves requests until SHUTDOWN. Exit status: 0 after SHUTDOWN, SIGTERM or end-of-file; 1 when
+ * the function could not be loaded; 2 when there is no usable channel or the agent broke the contract.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include "channel_client.h"
 #include "error_json.h"
 #include "warmcore.h"
+#include "zygote.h"
 
 #define INIT_MESSAGE_MAX 4096
 
@@ -174,6 +175,13 @@ int main(void)
 	int err;
 
 	setvbuf(stdout, NULL, _IOLBF, 0); /* a crash loses at most a line of the log */
+	if (wc_zygote_fd() >= 0) {
+		err = wc_zygote_serve(wc_zygote_fd(), NULL);
+		if (err < 0)
+			fprintf(stderr, "warmcore-native: no zygote any more: %s\n", strerror(-err));
+		if (err <= 0)
+			return err ? 2 : 0;
+	}
 	err = wc_client_open(&client);
 	if (err) {
 		fprintf(stderr, "warmcore-native: no channel (%s): only a warmcore agent can start this program\n",

@@ -45,6 +45,27 @@ static napi_value channel_open(napi_env env, napi_callback_info info)
 	return buffer;
 }
 
+/* load() -> bytes of the environment in the channel's request payload; -1: exit. The process has become the function's user. */
+static napi_value channel_load(napi_env env, napi_callback_info info)
+{
+	napi_value value;
+	uint32_t user = 0;
+	int length, err;
+
+	(void)info;
+	if (!client)
+		return fail(env, -ENOTCONN);
+	length = wc_client_load(client, &user);
+	if (length < 0)
+		return fail(env, length);
+	err = length ? wc_client_become(user) : 0;
+	if (err)
+		return fail(env, err);
+	if (napi_create_int32(env, length ? length : -1, &value))
+		return NULL;
+	return value;
+}
+
 /* next() -> payload length of the request; -1: exit */
 static napi_value channel_next(napi_env env, napi_callback_info info)
 {
@@ -92,7 +113,10 @@ napi_value napi_register_module_v1(napi_env env, napi_value exports)
 	static const struct {
 		const char *name;
 		napi_callback callback;
-	} functions[] = { { "open", channel_open }, { "next", channel_next }, { "answer", channel_answer } };
+	} functions[] = { { "open", channel_open },
+			  { "load", channel_load },
+			  { "next", channel_next },
+			  { "answer", channel_answer } };
 	napi_value function;
 	size_t i;
 

@@ -45,6 +45,7 @@ class FutexChannel {
     this.input = this.output = Buffer.from(memory);
     this.inputAt = 3 * HEADER_SIZE;
     this.outputAt = this.inputAt + CAPACITY;
+    this.load = native.load;
     this.next = native.next;
     this.answer = native.answer;
   }
@@ -102,6 +103,34 @@ function openChannel() {
   if (/^futex:\d+$/.test(spec)) return new FutexChannel(spec);
   if (/^socket:\d+$/.test(spec)) return new SocketChannel(spec);
   throw new Error('WARMCORE_CHANNEL is not set to futex:FD or socket:FD: only a warmcore agent can start this program');
+}
+
+// --- a spare: started ahead, without a function (WC_CHANNEL_LOAD of channel.h) -----------------------------------------
+
+/* Say READY and block until there is one. Then everything below is as if the process had been started for it. */
+function awaitFunction(channel) {
+  channel.answer(READY, 0, 0);
+  const length = channel.load();
+  if (length < 0) process.exit(0);
+  const text = channel.input.toString('utf8', channel.inputAt, channel.inputAt + length);
+  for (const key of Object.keys(process.env)) delete process.env[key];
+  for (const entry of text.split('\0')) {
+    const at = entry.indexOf('=');
+    if (at > 0) process.env[entry.slice(0, at)] = entry.slice(at + 1);
+  }
+  delete process.env.WARMCORE_CHANNEL;
+  process.chdir(process.env.WARMCORE_CODE);
+}
+
+let spareChannel = null;
+if (process.env.WARMCORE_SPARE) {
+  try {
+    spareChannel = openChannel();
+    awaitFunction(spareChannel);
+  } catch (error) {
+    fs.writeSync(2, `warmcore_runtime.js: no spare any more: ${error.message}\n`);
+    process.exit(2);
+  }
 }
 
 // --- context ----------------------------------------------------------------------------------------------------
@@ -322,7 +351,7 @@ function main() {
   let sinceTurn = 0;
 
   try {
-    channel = openChannel();
+    channel = spareChannel || openChannel();
   } catch (error) {
     fs.writeSync(2, `warmcore_runtime.js: no channel: ${error.message}\n`);
     process.exit(2);

@@ -4,7 +4,10 @@
  * to ctypes without it, and a no-op invocation then takes about a fifth longer (docs/RUNTIMES.md). Limited API, so one
  * build serves every Python from 3.10 on.
  *
- *     cc -O2 -shared -fPIC $(python3-config --includes) -o _warmcore_channel.abi3.so warmcore_channel.c ../native/channel.c
+ *     cc -O2 -shared -fPIC $(python3-config --includes) -o _warmcore_channel.abi3.so warmcore_channel.c ../native/channel.c \
+ *        ../native/zygote.c
+ *
+ * Without it there is no zygote for Python either: each instance starts an interpreter.
  *
  * One channel a process, like the process it serves.
  */
@@ -14,6 +17,7 @@
 #include <errno.h>
 
 #include "../native/channel_client.h"
+#include "../native/zygote.h"
 
 static struct wc_client *client;
 
@@ -153,12 +157,61 @@ static PyObject *channel_answer(PyObject *self, PyObject *const *args, Py_ssize_
 	Py_RETURN_NONE;
 }
 
+extern char **environ;
+
+/* Before anything is imported. */
+static PyObject *zygote_prepare(PyObject *self, PyObject *unused)
+{
+	int err = wc_zygote_prepare();
+
+	(void)self;
+	(void)unused;
+	if (err)
+		return fail(err);
+	Py_RETURN_NONE;
+}
+
+/* Fork instances until the end. In each of them: a list of its environment's strings, as bytes. In the zygote: None. */
+static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
+{
+	const struct wc_zygote_hooks hooks = {
+		.before = PyOS_BeforeFork,
+		.after_parent = PyOS_AfterFork_Parent,
+		.after_child = PyOS_AfterFork_Child,
+	};
+	long fd = PyLong_AsLong(fd_object);
+	PyObject *list, *item;
+	int err;
+
+	(void)self;
+	if (PyErr_Occurred())
+		return NULL;
+	err = wc_zygote_serve((int)fd, &hooks);
+	if (err < 0)
+		return fail(err);
+	if (!err)
+		Py_RETURN_NONE;
+	list = PyList_New(0);
+	for (char **at = environ; list && *at; at++) {
+		item = PyBytes_FromString(*at);
+		if (!item || PyList_Append(list, item)) {
+			Py_XDECREF(item);
+			Py_DECREF(list);
+			return NULL;
+		}
+		Py_DECREF(item);
+	}
+	return list;
+}
+
 static PyMethodDef methods[] = {
 	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
 	{ "ready", channel_ready, METH_NOARGS, "say READY" },
 	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
 	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns, core + 1), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
+	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },
+	{ "zygote_serve", zygote_serve, METH_O, "zygote_serve(fd) -> [b\"KEY=value\", ...] in an instance, or None" },
 	{ NULL, NULL, 0, NULL },
 };
 

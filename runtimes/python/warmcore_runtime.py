@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The process that runs one Python function: `def handler(event, context)`.
 
-Started by the core agent with the environment that runtimes/abi/channel.h describes. Loads the function, says READY
-or INIT_ERROR, then serves one request at a time until SHUTDOWN. docs/RUNTIMES.md is the author's view of it.
+Started by the core agent with the environment that runtimes/abi/channel.h describes, or as a zygote (runtimes/abi/zygote.h).
+Loads the function, says READY or INIT_ERROR, then serves one request at a time until SHUTDOWN. docs/RUNTIMES.md is the
+author's view of it.
 Python 3.9 or later; nothing but the standard library.
 """
 
@@ -340,6 +341,11 @@ def load_handler(code, handler):
     if not dot or not module_name or not function_name or module_name.startswith("."):
         raise RuntimeFailure("Runtime.MalformedHandlerName", "Bad handler '%s': expected \"file.function\"" % handler)
     sys.path[0] = code  # was the runtime's own folder
+    top = module_name.partition(".")[0]
+    known = sys.modules.get(top)
+    if known is not None and not (getattr(known, "__file__", None) or "").startswith(code + os.sep):
+        if os.path.exists(os.path.join(code, top + ".py")) or os.path.isdir(os.path.join(code, top)):
+            del sys.modules[top]  # the zygote has the standard library's module of that name; the handler's own is meant
     try:
         module = importlib.import_module(module_name)
     except SyntaxError as error:
@@ -434,13 +440,92 @@ def serve(channel, handler, binary):
         request = payload = event = result = reply = None
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda signo, frame: os._exit(0))
+# --- the zygote -------------------------------------------------------------------------------------------------------
+
+
+def import_libraries(names):
+    """What functions will import anyhow. A name that this host has not is their concern: they get the ImportError."""
+    import importlib
+    import linecache  # noqa: F401: what an error needs
+    import traceback  # noqa: F401
+
+    for name in names.split(","):
+        if name:
+            try:
+                importlib.import_module(name)
+            except BaseException as error:  # a SystemExit, too: nothing that is imported ends a zygote
+                sys.stderr.write("zygote: cannot import %s: %s: %s\n" % (name, type(error).__name__, text_of(error)))
+    flush_logs()
+
+
+def reseed():
+    """Python's own generator does it by itself after a fork; numpy's global one would repeat itself in each instance."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def set_environment(entries):
+    """os.environ becomes what the C library has already. In one go where this Python keeps its bytes in a dict, as it has since 3.2."""
+    pairs = dict(entry.split(b"=", 1) for entry in entries)
+    if isinstance(getattr(os.environ, "_data", None), dict):
+        os.environ._data = os.environb._data = pairs
+        return
+    os.environ.clear()
+    for name, value in pairs.items():
+        os.environb[name] = value
+
+
+def rehearse():
+    """Load and call a function, so that what Python makes on first use is made, once, before the fork."""
+    path = sys.path[0]
+    handler = load_handler(RUNTIME_FOLDER, "warmcore_rehearsal.handler")
+    decode, encode = make_decoder(), make_encoder()
+    encode(handler(decode(b'{"values": [1, 2.5, null, "text"]}'), Context(1, 1)))
+    del sys.modules["warmcore_rehearsal"]
+    sys.path[0] = path
+
+
+def be_zygote(fd):
+    """Serve forks. True: this is an instance now. False: the daemon wants no more."""
+    import _warmcore_channel
+
+    _warmcore_channel.zygote_prepare()
+    import_libraries(os.environ.get("WARMCORE_LIBRARIES", ""))
+    rehearse()
+    zone = os.environ.get("TZ")
+    gc.collect()
+    gc.freeze()  # a collection in an instance would write to every object's page
+    environment = _warmcore_channel.zygote_serve(fd)
+    if environment is None:
+        return False
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every interpreter: EPIPE is an exception
+    set_environment(environment)
+    if os.environ.get("TZ") != zone:
+        time.tzset()
+    reseed()
+    return True
+
+
+def prepare():
+    """What an instance needs before it has a function, and a zygote can have done for it."""
     # One core an invocation: thread pools of numerical libraries would only take turns on it.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    signal.signal(signal.SIGTERM, lambda signo, frame: os._exit(0))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # a crash loses at most a line
+
+
+def main():
+    prepare()
+    if os.environ.get("WARMCORE_ZYGOTE"):
+        try:
+            if not be_zygote(int(os.environ["WARMCORE_ZYGOTE"])):
+                return 0
+        except (OSError, ImportError) as error:
+            sys.stderr.write("warmcore_runtime.py: no zygote: %s\n" % error)
+            return 2
     try:
         channel = open_channel()
     except OSError as error:

@@ -16,6 +16,7 @@
 #include "dispatch_wrap.skel.h"
 #include "tests/bpf/packet.h"
 #include "tests/bpf/veth.h"
+#include "user/bpf_load.h"
 #include "user/umem.h"
 
 #include <bpf/bpf.h>
@@ -150,13 +151,11 @@ static int open_node(void)
 
 static int map_tables(void)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t len;
 
 #define MAP(name, type)                                                                                                \
-	tables.name##_max = bpf_map__max_entries(skel->maps.name);                                                     \
-	tables.name = mmap(NULL, (tables.name##_max * sizeof(struct type) + page - 1) & ~(page - 1),                   \
-			   PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(skel->maps.name), 0);                       \
-	if (tables.name == MAP_FAILED)                                                                                 \
+	tables.name = wc_bpf_map_table(skel->obj, #name, sizeof(struct type), &tables.name##_max, &len);               \
+	if (!tables.name)                                                                                              \
 		return -errno;
 	WC_TABLES_EACH(MAP)
 #undef MAP
@@ -235,6 +234,7 @@ static void set_scene(const struct target *target)
 		.addr4 = { htonl(PACKET_NODE4) },
 		.seen_key = { 0x1111, 0x2222 },
 	};
+	wc_config_changed(tables.wc_config);
 	for (__u32 core = 0; core < target->cores; core++) {
 		struct wc_core *entry = &tables.wc_cores[core];
 

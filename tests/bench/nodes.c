@@ -15,9 +15,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SETTLE_TRIES 6000
+#define SETTLE_US 10000
 #define STATE_ROOT "/var/lib/warmcore"
 #define ARGUMENTS_MAX 24
 #define CONTROL_TIMEOUT_MS 10000u
+
+int bench_begin_as_root(struct bench_options *options, int argc, char **argv)
+{
+	int error = bench_parse(options, argc, argv);
+
+	if (!error && geteuid()) {
+		bench_say("needs root, for network namespaces and BPF");
+		error = BENCH_SKIP + 1;
+	}
+	if (!error)
+		bench_catch_signals();
+	return error;
+}
 
 const char *bench_build(void)
 {
@@ -155,7 +170,10 @@ int bench_node_deploy(struct bench_node *node, const char *example, const char *
 	json_t *answer;
 	int error;
 
-	snprintf(folder, sizeof(folder), "%s/examples/%s", bench_build(), example);
+	if (!strncmp(example, "tests/", 6))
+		snprintf(folder, sizeof(folder), "%s", example);
+	else
+		snprintf(folder, sizeof(folder), "%s/examples/%s", bench_build(), example);
 	error = command(node, false, arguments);
 	if (error)
 		return error;
@@ -167,6 +185,33 @@ int bench_node_deploy(struct bench_node *node, const char *example, const char *
 		 json_string_value(json_object_get(answer, "address4")) ?: "");
 	json_decref(answer);
 	return *ret_id ? 0 : -EIO;
+}
+
+int bench_node_evict(const struct bench_node *node)
+{
+	json_t *answer = ask(node, json_pack("{s:s}", "op", "evict"));
+
+	json_decref(answer);
+	return answer ? 0 : -EIO;
+}
+
+int bench_node_settle(const struct bench_node *node, int spares)
+{
+	for (int tries = 0; tries < SETTLE_TRIES; tries++) {
+		json_t *answer = ask(node, json_pack("{s:s}", "op", "status")), *zygote;
+		bool ready = answer != NULL;
+		size_t i;
+
+		json_array_foreach (json_object_get(answer, "zygotes"), i, zygote)
+			ready &= !strcmp(json_string_value(json_object_get(zygote, "state")) ?: "", "ready");
+		ready &= json_integer_value(json_object_get(answer, "spares")) >= spares;
+		json_decref(answer);
+		if (ready)
+			return 0;
+		usleep(SETTLE_US);
+	}
+	bench_say("node %s: its zygotes do not become ready; see the daemon's log", node->name);
+	return -ETIMEDOUT;
 }
 
 void bench_node_facts(const struct bench_node *node, struct bench_facts *facts)

@@ -28,6 +28,9 @@ struct bench_node {
 	bool started;
 };
 
+/* bench_parse(), for a group that needs root, and bench_catch_signals(). 0, or the status to exit with plus 1. */
+int bench_begin_as_root(struct bench_options *options, int argc, char **argv);
+
 /* Where the build is: $WARMCORE_BUILD, or the folder that this program was built into. */
 const char *bench_build(void);
 
@@ -37,8 +40,12 @@ int bench_node_start(struct bench_node *node);
 int bench_node_command(const struct bench_node *node, const char *const *arguments);
 /* Stop it and remove every trace. Fine when it was never started. */
 void bench_node_stop(struct bench_node *node);
-/* Deploy an example of the build ("native/noop") under a name; returns the function's id in *ret_id. */
+/* Deploy an example of the build ("native/noop"), or a folder of the sources ("tests/..."), under a name; returns the function's id in *ret_id. */
 int bench_node_deploy(struct bench_node *node, const char *example, const char *name, bool trusted, uint32_t *ret_id);
+/* Stop its idle instances: the next invocation of each function is a cold start. */
+int bench_node_evict(const struct bench_node *node);
+/* Wait until all of its zygotes are ready, and so many Node.js processes have been started ahead. */
+int bench_node_settle(const struct bench_node *node, int spares);
 /* xdp mode and so on, from the node's status, to be recorded with each figure. */
 void bench_node_facts(const struct bench_node *node, struct bench_facts *facts);
 

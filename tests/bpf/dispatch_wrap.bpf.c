@@ -89,12 +89,14 @@ SEC("xdp")
 int wc_full(struct xdp_md *ctx)
 {
 	struct wc_header *header;
-	__u32 core = dispatch_fast(ctx, &header);
+	struct wc_core *entry;
+	__u32 core;
 
-	if (core == WC_NONE)
+	entry = dispatch_fast(ctx, &header, &core);
+	if (!entry)
 		return full_slow(ctx, header ? WRAP_FOUND : 0);
 	request_again(header);
-	wc_release_core(NULL, core);
+	wc_release_entry(NULL, entry, core); /* as an agent, which knows its entry */
 	return XDP_REDIRECT;
 }
 
@@ -151,8 +153,7 @@ int wc_stress(struct xdp_md *ctx)
 	if (!counters)
 		return XDP_ABORTED;
 	early_before = counters->claim_early;
-	core = dispatch_fast(ctx, &header);
-	verdict = core != WC_NONE ? XDP_REDIRECT : wc_dispatch_slow(ctx, header ? WRAP_FOUND : 0);
+	verdict = dispatch_fast(ctx, &header, &core) ? XDP_REDIRECT : wc_dispatch_slow(ctx, header ? WRAP_FOUND : 0);
 	if (verdict == XDP_TX && turn_back(ctx))
 		verdict = XDP_ABORTED;
 	header = header_at(ctx, WRAP_HEADER);

@@ -26,6 +26,7 @@
 #include "bpf/decide.h"
 #include "tests/bpf/packet.h"
 #include "tests/bpf/veth.h"
+#include "user/bpf_load.h"
 #include "user/check.h"
 #include "user/umem.h"
 
@@ -51,19 +52,6 @@ static struct fixture {
 	int ifindex;
 } fixture;
 
-static inline void *fixture_map(struct bpf_map *map)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t len = ((size_t)bpf_map__value_size(map) * bpf_map__max_entries(map) + page - 1) & ~(page - 1);
-	void *base = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
-
-	if (base == MAP_FAILED) {
-		perror("mmap");
-		exit(1);
-	}
-	return base;
-}
-
 static inline void fixture_skip(const char *why)
 {
 	printf("SKIP: %s\n", why);
@@ -76,6 +64,7 @@ static inline void fixture_open(void)
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	struct FIXTURE_SKEL() * skel;
 	cpu_set_t one;
+	size_t len;
 	int error;
 
 	if (geteuid() != 0)
@@ -103,8 +92,12 @@ static inline void fixture_open(void)
 	}
 	fixture.prog = bpf_program__fd(skel->progs.wc_dispatch);
 #define FIXTURE_MAP(name, type)                                                                                        \
-	fixture.tables.name = fixture_map(skel->maps.name);                                                            \
-	fixture.tables.name##_max = bpf_map__max_entries(skel->maps.name);
+	fixture.tables.name =                                                                                          \
+		wc_bpf_map_table(skel->obj, #name, sizeof(*fixture.tables.name), &fixture.tables.name##_max, &len);    \
+	if (!fixture.tables.name) {                                                                                    \
+		perror("cannot map " #name);                                                                           \
+		exit(1);                                                                                               \
+	}
 	WC_TABLES_EACH(FIXTURE_MAP)
 #undef FIXTURE_MAP
 }
@@ -162,6 +155,7 @@ static inline void fixture_reset(void)
 	memcpy(t->wc_config->addr6[0], address, 16);
 	packet_address6(address, 1);
 	memcpy(t->wc_config->addr6[1], address, 16);
+	wc_config_changed(t->wc_config);
 	for (__u32 core = 0; core < CORES; core++) {
 		t->wc_cores[core].state = WC_CORE_FREE;
 		t->wc_cores[core].shard = t->wc_cores[core].home = core % SHARDS;
@@ -199,6 +193,7 @@ static inline void fixture_no_fast_path(void)
 {
 	fixture.tables.wc_config->addr4[0] = htonl(0x01020304);
 	fixture.tables.wc_config->addr4[1] = htonl(PACKET_NODE4);
+	wc_config_changed(fixture.tables.wc_config);
 }
 
 /* Take one core out of its queue, as an agent that runs something. */

@@ -309,6 +309,7 @@ static void test_down(void **state)
 	for (int known = 0; known < 2; known++) {
 		fixture_reset();
 		fixture.tables.wc_config->up = 0;
+		wc_config_changed(fixture.tables.wc_config);
 		packet_build(&in, &(struct packet_recipe){ .payload = 20, .function = known ? 0 : 0x9999 });
 		assert_int_equal(fixture_run(&in, &out), XDP_TX);
 		packet_answer(&expected, &in, WC_TYPE_ERROR, WC_CODE_NODE_DOWN, 0);
@@ -348,6 +349,7 @@ static void test_no_address(void **state)
 		fixture_reset();
 		fixture.tables.wc_config->addr4_count = fixture.tables.wc_config->addr6_count = 0;
 		fixture.tables.wc_config->addr4[0] = htonl(PACKET_NODE4);
+		wc_config_changed(fixture.tables.wc_config);
 		packet_address6((uint8_t *)fixture.tables.wc_config->addr6[0], 1);
 		assert_int_equal(fixture_run(&in, &out), XDP_PASS);
 		memset(fixture.tables.wc_config->addr4, 0, sizeof(fixture.tables.wc_config->addr4));

@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-#include "dispatch_wrap.skel.h"
+#include "bpf/maps.h"
+#include "dispatch_wrap.skel.h" /* names the structs of maps.h */
 #define FIXTURE_SKEL(name) dispatch_wrap_bpf##name
 #include "tests/bpf/dispatch_wrap.h"
 #include "tests/bpf/fixture.h"
@@ -153,7 +154,7 @@ static __u32 claim_somehow(struct worker *self)
 	case 3:
 		return wc_claim_tagged_in(t, queue | 1 << 16);
 	case 4:
-		return wc_freeq_claim_exact(t, t->wc_config, queue, draw(self, 2) ? RESERVE : 0);
+		return wc_freeq_claim_exact(t, queue, draw(self, 2) ? RESERVE : 0);
 	default:
 		return wc_take_core(t, core) ? core : WC_NONE;
 	}

@@ -793,6 +793,7 @@ static void random_state(void)
 	if (!draw(16))
 		function->id = PACKET_FUNCTION + WC_FUNCTIONS_MAX;
 	config->up = !!draw(32);
+	wc_config_changed(config);
 }
 
 /* Run `in` in another frame. The state is what it was before, whatever happened since. */

@@ -256,6 +256,7 @@ static void test_retransmit_after(void **state)
 				function_at()->id = 0;
 			else
 				fixture.tables.wc_config->up = 0;
+			wc_config_changed(fixture.tables.wc_config);
 			packet_answer(&expected, &in, WC_TYPE_ERROR,
 				      unknown ? WC_CODE_UNKNOWN_FUNCTION : WC_CODE_NODE_DOWN, 0);
 			assert_int_equal(fixture_run(&in, &out), XDP_TX);

@@ -68,7 +68,7 @@ class DeviceTest(unittest.TestCase):
         return result[0]
 
     def only_queue(self, queue):
-        """Sockets that are opened from now on send to this receive queue only; None: by the hash of their flow again."""
+        """Send to this receive queue only, from now on; None: by the hash of the flow again. Older sockets may keep theirs."""
         every = sum(1 << cpu for cpu in os.sched_getaffinity(0)) if queue is not None else 0
         text = "".join("echo %x > /sys/class/net/%s/queues/tx-%d/xps_cpus;" % (every if i == queue else 0, self.outer, i)
                        for i in range(QUEUES))  # fmt: skip

@@ -18,7 +18,7 @@ import harness
 import wcproto
 
 DEFAULTS = {"policy": "central", "order": "local", "prefer": "warm", "move": "on", "core-queue": "128", "pack-slots": "4",
-            "cores-min": "0", "idle-ms": "1000"}  # fmt: skip
+            "cores-min": "0", "idle-ms": "1000", "quantum-us": "0", "lend": "off"}  # fmt: skip
 
 
 def cores(times):
@@ -188,6 +188,7 @@ class Test(harness.NodeTest):
     """A class with one node for its tests, all of whose knobs are at their defaults before each, and which is sound after."""
 
     USER = False
+    IN_VM = False  # the user datapath has something to do with the kernel here
     TIMES = 4
     MORE = ()
 
@@ -199,6 +200,8 @@ class Test(harness.NodeTest):
 
     @classmethod
     def setUpClass(cls):
+        if cls.USER and not cls.IN_VM and os.environ.get("E2E_DATAPATH") == "kernel":
+            raise unittest.SkipTest("E2E_DATAPATH=kernel")
         cls.node = Node(cls.TAG + ("u" if cls.USER else "k"), *cls.options())
         cls.addClassCleanup(cls.node.close)
         cls.node.up()

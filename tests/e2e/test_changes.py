@@ -85,10 +85,12 @@ class Changes(harness.NodeTest):
         for number in range(2, 12):
             time.sleep(0.1)
             self.deploy(number, "loaded")
-        time.sleep(0.3)
-        stopping.set()
-        for thread in threads:
-            thread.join()
+        try:
+            harness.wait_until(lambda: wrong or 11 in seen, "the last version to serve")
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
         self.assertEqual(wrong, [])
         self.assertEqual(max(seen), 11)
         self.assertEqual(self.node.runs("loaded"), len(seen))

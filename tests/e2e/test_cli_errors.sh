@@ -120,7 +120,7 @@ def handle(request):
                 "counters": {"rx": 5, "to_core": 5, "drop_short": 0}}
     if op == "list":
         return {"functions": [describe(n) for n in functions]}
-    if op in ("resolve", "remove", "logs", "limit") and request["name"] not in functions:
+    if op in ("resolve", "remove", "logs", "limit", "evict") and request.get("name", op) not in (*functions, "evict"):
         return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
     if op in ("set", "limit"):
         with open(run + "/asked", "w") as out:
@@ -136,6 +136,8 @@ def handle(request):
     if op == "resolve":
         return {"function": describe(request["name"]), "address4": "127.0.0.1", "address6": "",
                 "port": udp.getsockname()[1], "payload_max": 61440}
+    if op == "evict":
+        return {"stopped": 2}
     if op == "remove":
         return {"removed": request["name"]}
     if op == "logs":
@@ -244,14 +246,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove limit invoke logs doctor version; do
+for command in up down status set deploy list remove evict limit invoke logs doctor version; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove limit invoke logs doctor version; do
+for command in up down status set deploy list remove evict limit invoke logs doctor version; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -265,7 +267,7 @@ completed=$(bash -c 'source "$1"; COMP_WORDS=("$2" up --da); COMP_CWORD=2; _warm
 [ "$completed" = --datapath ] || fail "completion of 'up --da' is '$completed'"
 
 # --- no node
-for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps' 'set --order pack' 'limit f --queue 1'; do
+for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps' 'evict' 'set --order pack' 'limit f --queue 1'; do
 	# shellcheck disable=SC2086 # words, on purpose
 	expect 1 '' "no node '$node' is running; start one with: warmcore --node $node up" -- $command
 done
@@ -283,8 +285,9 @@ expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
 
 # --- a node
 FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted \
+	--sched partial --isolate on --lend on --quantum-us 3 \
 	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2
-grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
+grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status
@@ -295,6 +298,9 @@ expect 0 '^echo +python +echo.handler' '' -- list
 expect 0 'runs warmcored 9.9.9' '' -- version
 expect 0 '^removed echo$' '' -- remove echo
 expect 1 '^removed text$' "no function 'nix' is deployed" -- remove nix text
+expect 0 '^stopped 2 idle instances of all functions$' '' -- evict
+expect 0 '^stopped 2 idle instances of binary$' '' -- evict binary
+expect 1 '' "no function 'nix' is deployed" -- evict nix
 expect 0 '^two$' '' -- logs echo
 expect 1 '"code": ?"not-found"' '' -- --json logs nix
 expect 0 'every invariant holds' '' -- doctor --maps

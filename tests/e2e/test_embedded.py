@@ -43,7 +43,8 @@ class Embedded(unittest.TestCase):
     def check_status(self, node):
         status = node.status()
         about = status["node"]
-        self.assertEqual((about["name"], about["datapath"], about["scheduler"]), (node.name, "kernel", "affinity"))
+        scheduler = "sched_ext (full)" if os.path.exists("/sys/kernel/sched_ext") else "affinity"
+        self.assertEqual((about["name"], about["datapath"], about["scheduler"]), (node.name, "kernel", scheduler))
         self.assertIn(about["xdp_mode"], ("native", "generic"))
         self.assertIn(about["af_xdp"], ("copy", "zerocopy"))
         self.assertEqual(about["netns"], "warmcore-" + node.name)

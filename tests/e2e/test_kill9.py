@@ -221,9 +221,9 @@ class Kill9(unittest.TestCase):
                 if name in command:
                     os.kill(pid, signal.SIGKILL)
             starter.join()
-        harness.wait_until(lambda: not any(name in command for _, command, _ in harness.processes()), "all are gone")
         if self.node.cli("status", check=False).returncode == 0:
-            self.node.down()
+            self.node.down()  # it began after the last look
+        harness.wait_until(lambda: not any(name in command for _, command, _ in harness.processes()), "all are gone")
         self.node.up()
         self.warm_up()
         self.node.wait_idle()

@@ -411,13 +411,14 @@ class Order(gates.Test):
         self.held.send(self.functions["hold"], self.prefix + "hold", self.opened)
         self.node.wait_begun(self.prefix, 1)
 
-    def send(self, crowd, names, gate="", **fields):
+    def send(self, crowd, names, gate="", wait=True, **fields):
         """One invocation of each; waits until all are in the queue. Their tags."""
         now = self.node.status()["pending"]["now"]
         tags = ["%s%d-%s" % (self.prefix, len(crowd.again) + i, name) for i, name in enumerate(names)]
         for tag, name in zip(tags, names):
             crowd.send(self.functions[name], tag, gate, **fields)
-        self.node.wait_pending(now + len(names))
+        if wait:
+            self.node.wait_pending(now + len(names))
         return tags
 
     def served(self, crowd):
@@ -516,8 +517,8 @@ class Order(gates.Test):
         """Answered while the core is still busy, and not run."""
         before = self.node.status()["scheduler"]["expired"]
         crowd = self.crowd(1)
-        late = self.send(crowd, ["a", "b"] * 3, deadline_us=150000)
         patient = self.send(crowd, ["a"], deadline_us=600000000)
+        late = self.send(crowd, ["a", "b"] * 3, wait=False, deadline_us=150000)
         crowd.wait_for(*late)
         self.assertEqual(self.node.spans(self.prefix), [("B", self.prefix + "hold")])
         self.assertEqual(crowd.kinds(), {"DEADLINE": 6})

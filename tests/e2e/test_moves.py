@@ -44,6 +44,30 @@ class Moves(gates.Test):
             value = json.loads(answer.payload)
             self.assertEqual((value["core"], value["cpus"]), (answer.core, [self.cpus[answer.core]]))
 
+    def test_evict(self):
+        """Idle instances go when they are told to, by name or all; what runs stays, and is stopped by nobody."""
+        one, two = self.node.native("one"), self.node.native("two")
+        gate, crowd = self.gate(), self.crowd(2)
+        for function, tag in ((one, "one"), (two, "two")):
+            crowd.send(function, self.prefix + tag)
+            crowd.wait_for(self.prefix + tag)
+        crowd.send(one, self.prefix + "runs", gate)
+        self.node.wait_begun(self.prefix + "runs", 1)
+        cold = lambda: {f["name"]: f["cold_starts"] for f in self.node.json("list")["functions"]}  # noqa: E731
+        before = cold()
+        self.assertEqual(self.node.json("evict", "two")["stopped"], 1)
+        self.assertEqual(self.node.json("evict", "two")["stopped"], 0)
+        self.assertIn(self.node.json("evict")["stopped"], (0, 1))  # an idle one of the first, where a second core had one
+        self.assertNotEqual(self.node.cli("evict", "nobody", check=False).returncode, 0)
+        self.node.open(gate)
+        self.assertEqual(crowd.wait_for(self.prefix + "runs")[0].kind, wcproto.REPLY)
+        crowd.send(two, self.prefix + "again")
+        crowd.wait_for(self.prefix + "again")
+        self.assertEqual(cold()["two"], before["two"] + 1)
+        self.node.wait_idle()
+        harness.wait_until(lambda: self.node.json("evict")["stopped"] == 0, "none is left")
+        harness.wait_until(lambda: self.node.status()["instances"] == 0, "and their processes have gone")
+
     def test_python_moves(self):
         self.move = "on"
         answers, grown = self.invoke_in_turn(self.node.python("py"), "py")

@@ -130,15 +130,20 @@ class Shards(DeviceTest):
         for queue in range(QUEUES):
             self.only_queue(queue)
             crowds.append(self.crowd(1))
-            crowds[-1].send(function, "q%d" % queue)  # its socket has a queue from now on
+            crowds[-1].send(function, "q%d" % queue)  # before Linux 7 its socket has that queue from now on
             crowds[-1].gather()
+
+        def send(queue, tag, *more):
+            self.only_queue(queue)
+            crowds[queue].send(function, tag, *more)
+
         for i in range(self.cores):
-            crowds[i % QUEUES].send(function, "hold%d" % i, gate)
+            send(i % QUEUES, "hold%d" % i, gate)
         self.node.wait_begun("hold", self.cores)
         self.node.limit("a", concurrency=1)  # one after the other from now on
         tags = ["w%02d" % i for i in range(12)]
         for i, tag in enumerate(tags):
-            crowds[(i * 7) % QUEUES].send(function, tag)
+            send((i * 7) % QUEUES, tag)
             self.node.wait_pending(i + 1)
         pending = [shard["pending"] for shard in self.node.status()["shards"]]
         self.assertEqual(pending, [3, 3, 3, 3])
@@ -204,7 +209,7 @@ class Shards(DeviceTest):
         pinned = "/proc/%d/root/sys/fs/bpf/warmcore/%s/maps/wc_shards" % (self.node.pid, self.node.name)
         dump = json.loads(subprocess.run([BPFTOOL, "-j", "map", "dump", "pinned", pinned], check=True,
                                          stdout=subprocess.PIPE).stdout)  # fmt: skip
-        shards = [entry["formatted"]["value"] for entry in dump][:QUEUES]
+        shards = dump[0]["formatted"]["value"][".data.wc_shards"][0]["wc_shards_data"][:QUEUES]
         cpus = [{self.cpus[core] for core in range(s, self.cores, QUEUES)} for s in range(QUEUES)]
         levels = (lambda cpu: "topology/thread_siblings_list", last_cache, None)
         for level, name in enumerate(levels[:2]):

@@ -317,6 +317,8 @@ class Kernel(Waiting):
             crowd.again[tag]()
         fresh = self.prefix + "fresh"
         crowd.send(self.a, fresh)
+        while not crowd.receive(3):  # the kernel may not yet have closed the sockets of the dead: then it went there
+            crowd.again[fresh]()
         self.assertEqual(wcproto.CODES[crowd.wait_for(fresh)[0].code], "NODE_DOWN")
         self.assertTrue(crowd.silent())
         self.node.up()

@@ -52,7 +52,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	node.tables.wc_cores_max = 4;
 	node.tables.wc_functions = entries;
 	node.tables.wc_functions_max = WC_FUNCTIONS_MAX;
-	REQUIRE(!wc_functions_open(&node.functions, state_dir, &node.tables, &fault));
+	REQUIRE(!wc_functions_open(&node.functions, state_dir, &node.tables, 0, &fault));
 	snprintf(source, sizeof(source), "%s/source", state_dir);
 	REQUIRE(!mkdir(source, 0755));
 	REQUIRE(!wc_functions_deploy(node.functions, &manifest, source, &fn, &replaced, &fault));

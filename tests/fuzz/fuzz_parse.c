@@ -58,7 +58,7 @@ static void check_inside(const uint8_t *frame, size_t size, const struct wc_pack
 static void check_plain(uint8_t *frame, size_t size, const struct wc_packet *packet, enum wc_check check)
 {
 	struct wc_cursor cursor = { .pos = frame, .end = frame + size };
-	struct wc_header *header = wc_parse_plain(&cursor, PACKET_PORT, wc_htonl(PACKET_NODE4));
+	struct wc_header *header = wc_parse_plain(&cursor, wc_plain_key(wc_htonl(PACKET_NODE4), PACKET_PORT));
 	bool good;
 
 	REQUIRE(cursor.pos == frame && cursor.end == frame + size);
@@ -69,7 +69,8 @@ static void check_plain(uint8_t *frame, size_t size, const struct wc_packet *pac
 	}
 	if (size < WC_PLAIN_LEN)
 		return;
-	header = wc_parse_plain(&cursor, (uint16_t)get(frame + 36, 2), wc_htonl((uint32_t)get(frame + 30, 4)));
+	header = wc_parse_plain(&cursor,
+				wc_plain_key(wc_htonl((uint32_t)get(frame + 30, 4)), (uint16_t)get(frame + 36, 2)));
 	good = check == WC_CHECK_INVOKE && packet->version == 4 && (uint8_t *)packet->ip4 == frame + WC_ETH_LEN &&
 	       wc_source_ok4(packet->ip4->from, packet->udp->from);
 	REQUIRE(!header || (good && header == packet->header));

@@ -184,6 +184,21 @@ static void test_beyond(void **state)
 	expect("core 4095", 1);
 }
 
+/* The one word that the fast path asks follows from the others. */
+static void test_fast_path(void **state)
+{
+	(void)state;
+	make_sound();
+	tables.wc_config->addr4[tables.wc_config->addr4_count++] = htonl(0x0a000001);
+	expect("the fast path is for other frames", 1); /* and makes it sound again */
+	tables.wc_config->addr4[tables.wc_config->addr4_count++] = htonl(0x0a000001);
+	wc_config_changed(tables.wc_config);
+	assert_true(tables.wc_config->plain);
+	expect_sound();
+	tables.wc_config->up = 0;
+	expect("the fast path is for other frames", 1);
+}
+
 /* I2: claims - releases. */
 static void test_balance(void **state)
 {
@@ -347,6 +362,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_sound, teardown),
 		cmocka_unit_test_teardown(test_membership, teardown),
 		cmocka_unit_test_teardown(test_beyond, teardown),
+		cmocka_unit_test_teardown(test_fast_path, teardown),
 		cmocka_unit_test_teardown(test_balance, teardown),
 		cmocka_unit_test_teardown(test_summary, teardown),
 		cmocka_unit_test_teardown(test_pending, teardown),

@@ -38,7 +38,7 @@ static void put(__u32 shard, __u32 core)
 
 static __u32 exact(__u32 first)
 {
-	return wc_freeq_claim_exact(&tables, tables.wc_config, first, 0);
+	return wc_freeq_claim_exact(&tables, first, 0);
 }
 
 static __u64 top(void)
@@ -285,9 +285,9 @@ static void test_exact_everywhere(void **state)
 	put(62, 4093);
 	assert_int_equal(exact(63), 4093);
 	assert_int_equal(exact(63), WC_NONE);
-	assert_int_equal(wc_freeq_claim_exact(&tables, tables.wc_config, 63, WC_QUEUES_MAX - 1), 4095);
-	assert_int_equal(wc_freeq_claim_exact(&tables, tables.wc_config, 63, WC_QUEUES_MAX - 1), WC_NONE);
-	assert_int_equal(wc_freeq_claim_exact(&tables, tables.wc_config, 63, WC_QUEUES_MAX - 2), 4094);
+	assert_int_equal(wc_freeq_claim_exact(&tables, 63, WC_QUEUES_MAX - 1), 4095);
+	assert_int_equal(wc_freeq_claim_exact(&tables, 63, WC_QUEUES_MAX - 1), WC_NONE);
+	assert_int_equal(wc_freeq_claim_exact(&tables, 63, WC_QUEUES_MAX - 2), 4094);
 }
 
 static void test_steal(void **state)

@@ -85,7 +85,7 @@ static __u32 claim_somehow(__u64 how, __u32 shard)
 	case 2:
 		return wc_freeq_steal(&tables, shard);
 	case 3:
-		return wc_freeq_claim_exact(&tables, tables.wc_config, shard, how & 0x8000 ? RESERVE : 0);
+		return wc_freeq_claim_exact(&tables, shard, how & 0x8000 ? RESERVE : 0);
 	case 4:
 		return wc_freeq_claim_next(&tables, shard);
 	case 5:

@@ -27,7 +27,7 @@ static void open_registry(void)
 	tables_close(&tables);
 	tables_open(&tables, CORES, 1);
 	entries = tables.wc_functions;
-	if (wc_functions_open(&functions, path_of("state"), &tables, &fault))
+	if (wc_functions_open(&functions, path_of("state"), &tables, 0, &fault))
 		fail_msg("%s", fault.text);
 }
 
@@ -481,7 +481,7 @@ static void test_damaged(void **state)
 		struct wc_functions *broken = NULL;
 
 		make_file("state/functions/hello/function.json", texts[i], 0644);
-		if (!wc_functions_open(&broken, path_of("state"), &tables, &fault))
+		if (!wc_functions_open(&broken, path_of("state"), &tables, 0, &fault))
 			fail_msg("accepted: %s", texts[i]);
 		assert_null(broken);
 		assert_true(fault.text[0]);
@@ -503,7 +503,7 @@ static void test_same_slot(void **state)
 		"state/functions/b/function.json",
 		"{\"name\":\"b\",\"runtime\":\"python\",\"handler\":\"m.f\",\"id\":8193,\"version\":1,\"deployed_at\":1}",
 		0644);
-	assert_int_equal(wc_functions_open(&broken, path_of("state"), &tables, &fault), -EINVAL);
+	assert_int_equal(wc_functions_open(&broken, path_of("state"), &tables, 0, &fault), -EINVAL);
 }
 
 static void test_unreachable(void **state)
@@ -513,7 +513,7 @@ static void test_unreachable(void **state)
 	(void)state;
 	make_folder("closed");
 	assert_int_equal(chmod(path_of("closed"), 0700), 0);
-	assert_int_equal(wc_functions_open(&broken, path_of("closed/state"), &tables, &fault), -EACCES);
+	assert_int_equal(wc_functions_open(&broken, path_of("closed/state"), &tables, 0, &fault), -EACCES);
 	assert_non_null(strstr(fault.text, "chmod o+x"));
 }
 
@@ -696,7 +696,7 @@ static void test_reserved_persistence(void **state)
 	tables_close(&tables);
 	tables_open(&tables, 4, 1); /* room for b's or for none */
 	entries = tables.wc_functions;
-	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, &fault), 0);
+	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, 0, &fault), 0);
 	assert_int_equal(id_of("a"), a);
 	assert_int_equal(entry_of(a)->reserve, 0);
 	expect_reserved(b, 3);
@@ -705,7 +705,7 @@ static void test_reserved_persistence(void **state)
 	wc_functions_free(functions);
 	tables.wc_config->policy = WC_POLICY_random;
 	memset(entries, 0, WC_FUNCTIONS_MAX * sizeof(*entries));
-	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, &fault), 0);
+	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, 0, &fault), 0);
 	assert_int_equal(entry_of(a)->id, a);
 	assert_int_equal(entry_of(a)->reserve, 0);
 	assert_int_equal(reserved_in_all(), 0);

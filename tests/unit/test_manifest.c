@@ -163,6 +163,9 @@ static void test_refused(void **state)
 		{ ",\"libraries\":[null]", "a name has 1 to 31 letters" },
 		{ ",\"libraries\":[[\"a\"]]", "a name has 1 to 31 letters" },
 		{ ",\"libraries\":[\"\"]", "a name has 1 to 31 letters" },
+		{ ",\"libraries\":[\".\"]", "and no empty parts" },
+		{ ",\"libraries\":[\"a..b\"]", "and no empty parts" },
+		{ ",\"libraries\":[\"unittest.__main__\"]", "not __main__" },
 		{ ",\"libraries\":[\"good\",\"a/b\"]", "a name has 1 to 31 letters" },
 		{ ",\"libraries\":[\"a,b\"]", "a name has 1 to 31 letters" },
 		{ ",\"libraries\":[\"a+b\"]", "a name has 1 to 31 letters" },
@@ -255,7 +258,7 @@ static void test_libraries(void **state)
 		{ "[\"scipy\",\"numpy\"]", "numpy,scipy" },
 		{ "[\"numpy\",\"scipy\"]", "numpy,scipy" },
 		{ "[\"b\",\"a\",\"b\",\"a\",\"b\"]", "a,b" },
-		{ "[\"a.b\",\"A_1\",\"-\",\".\"]", "-,.,A_1,a.b" },
+		{ "[\"a.b\",\"A_1\",\"-\"]", "-,A_1,a.b" },
 		{ "[\"1234567890123456789012345678901\"]", "1234567890123456789012345678901" },
 		/* 87 characters together, then 88 */
 		{ "[\"a23456789012345678901234567890x\",\"b23456789012345678901234567890x\",\"c2345678901234567890123\"]",

@@ -403,12 +403,34 @@ static void test_help(void **state)
 	assert_false(options.clean);
 }
 
+static void test_the_name_is_known_early(void **state)
+{
+	char *plain[] = { "warmcored", "--cores", "0", NULL },
+	     *two[] = { "warmcored", "--name", "a", "--name=b-1", NULL };
+	char *path[] = { "warmcored", "--name", "../x", NULL }, *none[] = { "warmcored", "--name", NULL };
+	char *longest[] = { "warmcored", "--name", "a123456789012345", NULL };
+
+	(void)state;
+	assert_string_equal(wc_options_name(3, plain), "default");
+	assert_string_equal(wc_options_name(4, two), "b-1");
+	assert_string_equal(wc_options_name(3, path), "default");
+	assert_string_equal(wc_options_name(2, none), "default");
+	assert_string_equal(wc_options_name(3, longest), "default");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_names),	 cmocka_unit_test(test_by_cores),   cmocka_unit_test(test_cpus),
-		cmocka_unit_test(test_times),	 cmocka_unit_test(test_affinity),   cmocka_unit_test(test_help),
+		cmocka_unit_test(test_the_name_is_known_early),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_by_cores),
+		cmocka_unit_test(test_cpus),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_affinity),
+		cmocka_unit_test(test_help),
 	};
 	cpu_set_t allowed;
 

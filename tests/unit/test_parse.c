@@ -235,7 +235,7 @@ static bool plain(const uint8_t *data, uint32_t len)
 
 	assert_non_null(frame);
 	memcpy(frame, data, len);
-	header = wc_parse_plain(&cursor, PACKET_PORT, htonl(PACKET_NODE4));
+	header = wc_parse_plain(&cursor, wc_plain_key(htonl(PACKET_NODE4), PACKET_PORT));
 	assert_ptr_equal(cursor.pos, frame);
 	assert_memory_equal(frame, data, len);
 	if (header)
@@ -338,7 +338,7 @@ static void test_plain_lengths(void **state)
 		put(frame + 16, 2, 20 + udp_len); /* wraps around, too, at the other end */
 		put(frame + 38, 2, udp_len);
 		put(frame + 62, 4, payload_len);
-		if (!!wc_parse_plain(&cursor, PACKET_PORT, htonl(PACKET_NODE4)) != good)
+		if (!!wc_parse_plain(&cursor, wc_plain_key(htonl(PACKET_NODE4), PACKET_PORT)) != good)
 			fail_msg("UDP length %u: %s", udp_len, good ? "refused" : "accepted");
 		if (udp_len % 251 == 0 || udp_len < 64) {
 			assert_int_equal(plain(frame, WC_ETH_LEN + 20 + udp_len), good); /* no byte is missing */

@@ -165,9 +165,9 @@ static void test_forget(void **state)
 	(void)state;
 	enter_new(100, 3);
 	assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
-	wc_seen_forget(&tables, &wrong, entry);
+	assert_true(wc_seen_forget(&tables, &wrong, entry));
 	assert_int_equal(held(7), 1);
-	wc_seen_forget(&tables, &print, entry);
+	assert_true(wc_seen_forget(&tables, &print, entry));
 	assert_int_equal(held(7), 0);
 	wc_seen_forget(&tables, &print, entry); /* twice is no harm */
 	assert_int_equal(enter(7, &second), WC_SEEN_NEW);
@@ -473,6 +473,33 @@ static void displace(unsigned n)
 		enter_new(500, 8);
 }
 
+/* What has been started stays, whoever gives up a copy of it; also when it is started in the middle of that. */
+static void begin_meanwhile(unsigned n)
+{
+	(void)n;
+	assert_int_equal(begin(7, WC_NONE), WC_SEEN_NEW);
+}
+
+static void test_forget_started(void **state)
+{
+	struct wc_fingerprint print = print_of(7);
+	__u32 entry;
+
+	for (int meanwhile = 0; meanwhile < 2; meanwhile++) {
+		setup(state);
+		assert_int_equal(enter(7, &entry), WC_SEEN_NEW);
+		if (meanwhile)
+			before_cas = begin_meanwhile;
+		else
+			assert_int_equal(begin(7, entry), WC_SEEN_NEW);
+		assert_false(wc_seen_forget(&tables, &print, entry));
+		before_cas = NULL;
+		assert_true(find(7) & WC_SEEN_STARTED);
+		assert_int_equal(enter(7, &entry), WC_SEEN_AGAIN);
+		assert_int_equal(begin(7, entry), WC_SEEN_AGAIN);
+	}
+}
+
 static void test_forget_late(void **state)
 {
 	struct wc_fingerprint print = print_of(7);
@@ -505,6 +532,7 @@ int main(void)
 		cmocka_unit_test_setup(test_begin_at_once, setup),
 		cmocka_unit_test_setup(test_begin_contended, setup),
 		cmocka_unit_test_setup(test_torn_view, setup),
+		cmocka_unit_test_setup(test_forget_started, setup),
 		cmocka_unit_test_setup(test_forget_late, setup),
 	};
 

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * zygote.h - the zygote ABI: how the daemon has instances made from a process that is loaded already.
+ *
+ * A zygote is a program with one thread that has a runtime, and perhaps libraries, in memory. The daemon starts it as root with
+ * few capabilities, without the node's network, and with WARMCORE_ZYGOTE=FD in its environment: a SOCK_SEQPACKET Unix
+ * socket. It says READY (or exits, with the reason on stderr), and then for ever: takes a request, forks, answers with the pid. The
+ * child is a child of the daemon (CLONE_PARENT), so the daemon reaps it; it puts off every right before it looks at the
+ * function, and is an instance from then on (channel.h). End-of-file on the socket: exit with 0.
+ *
+ *     daemon                                  zygote
+ *                                        <--  wc_zygote_reply { pid = 0 }: READY
+ *     wc_zygote_request, strings, fds    -->
+ *                                        <--  wc_zygote_reply { pid of the child, or -errno }
+ *
+ * One request at a time. What goes wrong in the child is told over its channel, as INIT_ERROR.
+ *
+ * Whoever sends requests owns the zygote, and with it root: the socket is between the two processes and nowhere else. A zygote
+ * never runs a function's code: it imports what the host has installed, from folders that only root can write.
+ */
+#ifndef WC_ZYGOTE_ABI_H
+#define WC_ZYGOTE_ABI_H
+
+#include <stdint.h>
+
+#define WC_ZYGOTE_ENV "WARMCORE_ZYGOTE"		 /* the socket's number */
+#define WC_ZYGOTE_LIBRARIES "WARMCORE_LIBRARIES" /* names to load first, with commas between them */
+#define WC_ZYGOTE_ROOM "WARMCORE_ROOM" /* its value is of no interest: instances show their environment there */
+#define WC_ZYGOTE_ROOM_SIZE 8192
+#define WC_ZYGOTE_MAGIC 0x575a4731u	   /* "WZG1" */
+#define WC_ZYGOTE_MESSAGE_MAX 32768	   /* bytes of a request with its strings */
+#define WC_ZYGOTE_STRINGS_MAX 320	   /* in argv and environment together */
+#define WC_ZYGOTE_FILTER "WARMCORE_FILTER" /* the number of a file with a seccomp filter for it and its instances */
+#define WC_FILTER_FD 4			   /* that number */
+#define WC_CHANNEL_FD 3			   /* of an instance; 0, 1 and 2 are what one expects */
+
+enum wc_zygote_flags {
+	WC_ZYGOTE_EXEC = 1,  /* run argv[0], instead of going on in the forked process */
+	WC_ZYGOTE_SPARE = 2, /* with EXEC, uid 0: it stays root, with a zygote's capabilities (channel.h, spares) */
+};
+
+/* Then argc + envc strings, each with its 0: argv, environment ("KEY=value"), and the working folder. */
+struct wc_zygote_request {
+	uint32_t magic;
+	uint32_t flags; /* enum wc_zygote_flags */
+	uint32_t uid;	/* user and group of the instance */
+	uint32_t argc;	/* at least 1 */
+	uint32_t envc;
+	uint32_t files;	    /* RLIMIT_NOFILE */
+	uint32_t processes; /* RLIMIT_NPROC */
+	uint32_t reserved;
+};
+
+/* The descriptors that come with a request, in this order. */
+enum wc_zygote_fds {
+	WC_ZYGOTE_FD_CHANNEL, /* becomes WC_CHANNEL_FD */
+	WC_ZYGOTE_FD_OUTPUT,  /* becomes stdout and stderr */
+	WC_ZYGOTE_FDS,
+};
+
+struct wc_zygote_reply {
+	int32_t pid; /* or a negative errno */
+};
+
+#endif

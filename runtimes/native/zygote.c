@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* zygote.c - see zygote.h. */
+#include "zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../abi/slice.h"
+#include "../abi/zygote.h"
+#include "channel_client.h"
+#include "error_json.h"
+
+extern char **environ;
+
+/* All that a zygote needs is to change the user. */
+#define CAPABILITIES (1u << CAP_SETUID | 1u << CAP_SETGID)
+
+#define FILTER_MAX 4096 /* instructions: the kernel's limit */
+
+/* A request that was taken apart; the strings are in `message`, which the instance keeps. */
+struct order {
+	union {
+		struct wc_zygote_request request;
+		char bytes[WC_ZYGOTE_MESSAGE_MAX + 1];
+	} message;
+	char *strings[WC_ZYGOTE_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
+	char **argv, **environment;
+	const char *folder;
+	const char *end; /* of the environment's strings */
+	int fds[WC_ZYGOTE_FDS];
+};
+
+static struct order order;
+
+/* Where /proc/PID/environ looks. */
+static struct {
+	char *begin;
+	size_t size;
+} shown;
+
+int wc_zygote_fd(void)
+{
+	const char *text = getenv(WC_ZYGOTE_ENV);
+	char *end;
+	long fd;
+
+	if (!text || !*text)
+		return -1;
+	fd = strtol(text, &end, 10);
+	return *end || fd < 0 || fd > 1 << 20 ? -1 : (int)fd;
+}
+
+/* --- the request --- */
+
+static int split(struct order *o, size_t length)
+{
+	const struct wc_zygote_request *request = &o->message.request;
+	char *at = o->message.bytes + sizeof(*request), *end = o->message.bytes + length;
+	uint32_t count = 0;
+
+	if (length < sizeof(*request) || request->magic != WC_ZYGOTE_MAGIC || !request->argc ||
+	    request->argc > WC_ZYGOTE_STRINGS_MAX || request->envc > WC_ZYGOTE_STRINGS_MAX - request->argc ||
+	    !request->uid != ((request->flags & WC_ZYGOTE_SPARE) && (request->flags & WC_ZYGOTE_EXEC)))
+		return -EPROTO;
+	*end = 0;
+	o->argv = o->strings;
+	for (uint32_t i = 0; i < request->argc + request->envc; i++) {
+		if (at >= end)
+			return -EPROTO;
+		if (i == request->argc)
+			o->strings[count++] = NULL;
+		o->strings[count++] = at;
+		at += strlen(at) + 1;
+	}
+	if (!request->envc)
+		o->strings[count++] = NULL;
+	o->strings[count] = NULL;
+	o->environment = o->strings + request->argc + 1;
+	o->end = at;
+	if (at >= end || at + strlen(at) + 1 != end)
+		return -EPROTO;
+	o->folder = at;
+	return 0;
+}
+
+/* 1: a request; 0: end-of-file; or a negative errno. */
+static int receive(int fd, struct order *o)
+{
+	char control[CMSG_SPACE(sizeof(o->fds))];
+	struct iovec part = { .iov_base = o->message.bytes, .iov_len = WC_ZYGOTE_MESSAGE_MAX };
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	struct cmsghdr *files;
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 && errno != ECONNRESET ? -errno : 0;
+	files = CMSG_FIRSTHDR(&header);
+	if (!files || files->cmsg_type != SCM_RIGHTS || files->cmsg_len != CMSG_LEN(sizeof(o->fds)) ||
+	    (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return -EPROTO;
+	memcpy(o->fds, CMSG_DATA(files), sizeof(o->fds));
+	return split(o, (size_t)n) ?: 1;
+}
+
+/* --- the child --- */
+
+/* Over the channel, as any runtime tells why it could not start. */
+__attribute__((noreturn)) static void child_failed(int channel, const char *step)
+{
+	struct wc_client *client;
+	char text[200], spec[32];
+	int error = errno;
+	const char *kind = "futex";
+	struct stat status;
+
+	snprintf(text, sizeof(text), "cannot start the function's process: %s: %s", step, strerror(error));
+	dprintf(2, "%s\n", text);
+	if (!fstat(channel, &status) && S_ISSOCK(status.st_mode))
+		kind = "socket";
+	snprintf(spec, sizeof(spec), "%s:%d", kind, channel);
+	if (!wc_client_open_spec(spec, &client)) {
+		size_t length =
+			wc_error_json((char *)client->answer_payload, client->capacity, "Runtime.StartError", text);
+
+		wc_client_init_error(client, client->answer_payload, (uint32_t)length);
+	}
+	_exit(127);
+}
+
+/*
+ * Let /proc/PID/environ show what this process is now. prctl(PR_SET_MM) would take a capability that root lacks in many
+ * containers, so the strings go to where the program found its first ones; the daemon made room there.
+ */
+static void show_environment(const struct order *o)
+{
+	size_t length = o->environment[0] ? (size_t)(o->end - o->environment[0]) : 0;
+
+	if (!shown.begin)
+		return;
+	length = length < shown.size ? length : shown.size;
+	if (length)
+		memcpy(shown.begin, o->environment[0], length);
+	memset(shown.begin + length, 0, shown.size - length);
+}
+
+static const char *put_off_rights(const struct order *o, pid_t daemon)
+{
+	const struct wc_zygote_request *request = &o->message.request;
+	const struct rlimit core = { 0, 0 }, files = { request->files, request->files },
+			    processes = { request->processes, request->processes };
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes))
+		return "setrlimit";
+	if (request->uid && (syscall(SYS_setgroups, 0, NULL) || setresgid(request->uid, request->uid, request->uid) ||
+			     setresuid(request->uid, request->uid, request->uid)))
+		return "setresuid";
+	if (request->uid && syscall(SYS_capset, &header, none))
+		return "capset";
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return "no_new_privs";
+	/* After the change of user, which resets both. Undumpable, it could not open its own /dev/stdout. */
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+		return "dumpable";
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != daemon)
+		return "parent-death signal";
+	return NULL;
+}
+
+static void become_instance(struct order *o, pid_t daemon)
+{
+	/* Above the numbers that they are put on, so that none is overwritten before its turn. */
+	int channel = fcntl(o->fds[WC_ZYGOTE_FD_CHANNEL], F_DUPFD_CLOEXEC, 16);
+	int output = fcntl(o->fds[WC_ZYGOTE_FD_OUTPUT], F_DUPFD_CLOEXEC, 16);
+	const char *failed;
+	sigset_t empty;
+
+	if (channel < 0 || output < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
+	    dup2(channel, WC_CHANNEL_FD) < 0 || syscall(SYS_close_range, WC_CHANNEL_FD + 1, ~0U, 0))
+		child_failed(channel, "dup2");
+	if (setsid() < 0)
+		child_failed(WC_CHANNEL_FD, "setsid");
+	show_environment(o);
+	failed = put_off_rights(o, daemon);
+	if (failed)
+		child_failed(WC_CHANNEL_FD, failed);
+	if (chdir(o->folder))
+		child_failed(WC_CHANNEL_FD, "chdir");
+	sigemptyset(&empty);
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &empty, NULL);
+	environ = o->environment;
+	if (o->message.request.flags & WC_ZYGOTE_EXEC) {
+		execve(o->argv[0], o->argv, o->environment);
+		child_failed(WC_CHANNEL_FD, o->argv[0]);
+	}
+}
+
+/* --- the zygote --- */
+
+/*
+ * fork(2) with the daemon as the parent. glibc's own work around it is for programs with threads; this one has none. All arguments
+ * but the flags are 0, whatever their order is on this architecture.
+ */
+static pid_t fork_for_daemon(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+}
+
+/* The filter of system calls: for this process, so that the kernel translates it once, and inherited by all instances. */
+static int take_filter(void)
+{
+	static struct sock_filter code[FILTER_MAX];
+	const char *text = getenv(WC_ZYGOTE_FILTER);
+	struct sock_fprog filter = { .filter = code };
+	int fd = text ? (int)strtol(text, NULL, 10) : -1;
+	ssize_t n;
+
+	if (fd < 0)
+		return 0;
+	n = pread(fd, code, sizeof(code), 0);
+	close(fd);
+	if (n <= 0 || (size_t)n == sizeof(code) || (size_t)n % sizeof(code[0]))
+		return -EPROTO;
+	filter.len = (unsigned short)((size_t)n / sizeof(code[0]));
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter))
+		return -errno;
+	return 0;
+}
+
+static void find_shown(void)
+{
+	unsigned long begin = 0, end = 0;
+	FILE *file = fopen("/proc/self/stat", "re");
+	char text[2048] = "", *at;
+
+	if (file && fgets(text, sizeof(text), file)) {
+		/* The name, field 2, may contain anything; 50 and 51 are env_start and env_end. */
+		at = strrchr(text, ')');
+		for (int field = 2; at && field < 50; field++)
+			at = strchr(at + 1, ' ');
+		if (!at || sscanf(at, "%lu %lu", &begin, &end) != 2)
+			begin = end = 0;
+	}
+	if (file)
+		fclose(file);
+	shown.begin = end > begin ? (char *)(uintptr_t)begin : NULL;
+	shown.size = end - begin;
+}
+
+static int count_threads(void)
+{
+	struct stat status;
+
+	return stat("/proc/self/task", &status) ? 1 : (int)status.st_nlink - 2;
+}
+
+static int answer(int fd, int32_t pid)
+{
+	struct wc_zygote_reply reply = { .pid = pid };
+	ssize_t n;
+
+	do
+		n = send(fd, &reply, sizeof(reply), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static void call(void (*hook)(void))
+{
+	if (hook)
+		hook();
+}
+
+static int keep_few_rights(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct few[2] = { { .effective = CAPABILITIES, .permitted = CAPABILITIES } };
+	struct __user_cap_data_struct have[2];
+
+	/* What is executed as root cannot get more either. */
+	for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+		if ((capability >= 32 || !(CAPABILITIES & 1u << capability)) &&
+		    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) && errno != EPERM)
+			return -errno;
+	if (syscall(SYS_capget, &header, have))
+		return -errno;
+	for (int i = 0; i < 2; i++) { /* in some containers root has not all of them */
+		few[i].permitted &= have[i].permitted;
+		few[i].effective &= have[i].permitted;
+	}
+	return syscall(SYS_capset, &header, few) ? -errno : 0;
+}
+
+int wc_zygote_prepare(void)
+{
+	static int done;
+	int error;
+
+	if (done)
+		return 0;
+	wc_short_slice(); /* inherited; where the thread scheduler has the instances it plays no role */
+	error = keep_few_rights();
+	if (!error)
+		error = take_filter();
+	done = !error;
+	return error;
+}
+
+int wc_zygote_serve(int fd, const struct wc_zygote_hooks *hooks)
+{
+	const struct wc_zygote_hooks none = { 0 };
+	pid_t daemon = getppid(), pid;
+	int error;
+
+	hooks = hooks ? hooks : &none;
+	if (count_threads() > 1)
+		return -EBUSY;
+	error = wc_zygote_prepare();
+	if (error)
+		return error;
+	find_shown();
+	for (error = answer(fd, 0); !error; error = answer(fd, pid)) {
+		error = receive(fd, &order);
+		if (error <= 0)
+			break;
+		call(hooks->before);
+		pid = fork_for_daemon();
+		if (pid == 0) {
+			call(hooks->after_child);
+			become_instance(&order, daemon);
+			return 1;
+		}
+		if (pid < 0)
+			pid = -errno;
+		call(hooks->after_parent);
+		/* The next instance is somebody else's: it must not find this one's environment in its memory. */
+		explicit_bzero(&order.message, sizeof(order.message));
+		for (int i = 0; i < WC_ZYGOTE_FDS; i++)
+			close(order.fds[i]);
+	}
+	return error == -EPIPE ? 0 : error;
+}

@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Functions that try to get out: none of it works, and each time the node goes on serving others."""
+
+import json
+import os
+import platform
+import signal
+import sys
+import unittest
+
+import harness
+import wcproto
+
+ATTACKER = b"""
+import ctypes, errno, os, resource, signal, socket, subprocess, sys, threading, time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    result = LIBC.syscall(ctypes.c_long(number), *[ctypes.c_long(a) for a in arguments])
+    return errno.errorcode.get(ctypes.get_errno(), str(ctypes.get_errno())) if result < 0 else "ok"
+
+def attempt(action):
+    try:
+        return ["ok", repr(action())[:200]]
+    except OSError as error:
+        return [errno.errorcode.get(error.errno, str(error.errno)), str(error)]
+
+def handler(event, context):
+    do = event["do"]
+    if do == "syscalls":
+        return {name: call(*arguments) for name, arguments in event["calls"].items()}
+    if do == "x32":
+        return call(0x40000000 + 39)
+    if do == "sockets":
+        return {str(family): attempt(lambda f=family: socket.socket(f, kind).close())[0] for family, kind in event["sockets"]}
+    if do == "send":
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return [attempt(lambda: udp.sendto(b"x", (address, event["port"])))[0] for address in event["addresses"]]
+    if do == "open":
+        return {path: attempt(lambda p=path: open(p, "rb").read(10))[0] for path in event["paths"]}
+    if do == "list":
+        return {path: attempt(lambda p=path: os.listdir(p))[0] for path in event["paths"]}
+    if do == "write":
+        return {path: attempt(lambda p=path: open(p, "ab").close())[0] for path in event["paths"]}
+    if do == "connect":
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        return attempt(lambda: unix.connect(event["path"]))[0]
+    if do == "kill":
+        return {str(pid): attempt(lambda p=pid: os.kill(p, event.get("signal", 9)))[0] for pid in event["pids"]}
+    if do == "fork-bomb":
+        started = 0
+        try:
+            while started < 5000:
+                if os.fork() == 0:
+                    time.sleep(600)
+                    os._exit(0)
+                started += 1
+        except OSError as error:
+            return [started, errno.errorcode[error.errno]]
+        return [started, "ok"]
+    if do == "threads":
+        started = 0
+        try:
+            while started < 5000:
+                threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+                started += 1
+        except RuntimeError:
+            return [started, "refused"]
+        return [started, "ok"]
+    if do == "files":
+        opened = []
+        try:
+            while len(opened) < 100000:
+                opened.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            count = len(opened)
+            for fd in opened:
+                os.close(fd)
+            return [count, errno.errorcode[error.errno]]
+    if do == "after-reply":
+        def go_on():
+            while True:
+                pass
+        threading.Thread(target=go_on, daemon=True).start()
+        return "going on"
+    if do == "raise-limits":
+        refused = 0
+        for limit in (resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
+            try:
+                resource.setrlimit(limit, (1 << 20, 1 << 20))
+            except (OSError, ValueError):
+                refused += 1
+        return refused
+    if do == "exec":
+        return subprocess.run(event["command"], capture_output=True).stdout.decode()
+    if do == "pid":
+        return os.getpid()
+    return event
+"""
+
+# By architecture: x86-64 and arm64 (asm-generic).
+CALLS = {
+    "x86_64": {"bpf": 321, "ptrace": 101, "mount": 165, "umount2": 166, "unshare": 272, "setns": 308, "pivot_root": 155, "chroot": 161,
+               "keyctl": 250, "add_key": 248, "perf_event_open": 298, "io_uring_setup": 425, "process_vm_readv": 310, "init_module": 175,
+               "finit_module": 313, "kexec_load": 246, "reboot": 169, "swapon": 167, "settimeofday": 164, "sethostname": 170,
+               "sched_setaffinity": 203, "sched_setscheduler": 144, "userfaultfd": 323, "open_by_handle_at": 304, "pidfd_getfd": 438,
+               "open_tree": 428, "move_mount": 429, "fsopen": 430, "mount_setattr": 442, "personality": 135, "kcmp": 312},
+    "aarch64": {"bpf": 280, "ptrace": 117, "mount": 40, "unshare": 97, "setns": 268, "keyctl": 219, "perf_event_open": 241},
+}.get(platform.machine(), {})  # fmt: skip
+CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
+CLONE3 = 435
+NAMESPACES = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000,
+              "cgroup": 0x02000000}  # fmt: skip
+
+
+class Isolation(harness.NodeTest):
+    TAG = "iso"
+
+    @classmethod
+    def prepare(cls):
+        cls.attacker = cls.node.deploy("attacker", "python", "attack.handler", {"attack.py": ATTACKER}, timeout_ms=20000)
+        cls.victim = cls.node.deploy("victim", "python", "attack.handler", {"attack.py": ATTACKER, "secret": b"secret"})
+        cls.client = cls.node.client()
+        cls.addClassCleanup(cls.client.close)
+
+    def call(self, event, function=None):
+        return self.client.invoke(function or self.attacker, json.dumps(event).encode(), seconds=60)
+
+    def ask(self, do, **event):
+        return json.loads(self.assert_reply(self.call({"do": do, **event})).payload)
+
+    def tearDown(self):
+        """The node serves others, and the attacker again."""
+        self.assert_reply(self.call({"do": "echo"}, self.victim), {"do": "echo"})
+        self.assert_reply(self.call({"do": "echo"}), {"do": "echo"})
+        self.assertEqual(self.node.problems(), [])
+
+    def pids(self, name):
+        mark = b"WARMCORE_FUNCTION=%s\0" % name.encode()
+        return [pid for pid, _, environ in harness.processes() if mark in environ and os.fsencode(self.node.state) in environ]
+
+    @unittest.skipUnless(CALLS, "no numbers of system calls for this machine")
+    def test_system_calls(self):
+        calls = {name: [number, 0, 0, 0, 0, 0] for name, number in CALLS.items()}
+        self.assertEqual(self.ask("syscalls", calls=calls), {name: "EPERM" for name in calls})
+        made = {name: [CLONE, flag | signal.SIGCHLD, 0, 0, 0, 0] for name, flag in NAMESPACES.items()}
+        self.assertNotIn("ok", self.ask("syscalls", calls=made).values())
+        self.assertEqual(self.ask("syscalls", calls={"clone3": [CLONE3, 0, 0], "none": [5000, 0]}), {"clone3": "ENOSYS", "none": "ENOSYS"})
+        for pid in self.pids("attacker"):
+            with open("/proc/%d/status" % pid) as file:
+                status = file.read()
+            self.assertIn("Seccomp:\t2\n", status)
+            self.assertIn("NoNewPrivs:\t1\n", status)
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "x86-64 only")
+    def test_other_architecture(self):
+        """The x32 numbers are no way around the filter."""
+        error = self.assert_error(self.call({"do": "x32"}), wcproto.CRASH)
+        self.assertIn("SIGSYS", error["errorMessage"])
+
+    def test_sockets(self):
+        """No packets past the empty network namespace: some families do not know namespaces."""
+        found = self.ask("sockets", sockets=[[40, 1], [17, 3], [38, 5], [44, 3], [31, 3], [2, 2], [1, 1]])  # VSOCK PACKET ALG XDP BT INET UNIX
+        self.assertEqual((found.pop("2"), found.pop("1")), ("ok", "ok"))
+        self.assertEqual(set(found.values()), {"ENOSYS"})
+        addresses = ["127.0.0.1", self.node.address4, "10.0.0.1", "255.255.255.255"]
+        self.assertNotIn("ok", self.ask("send", addresses=addresses, port=self.node.port))
+
+    def test_files(self):
+        """Neither another function's code, nor the node's state, maps, sockets, or the host's secrets."""
+        victim = os.path.join(self.node.state, "functions", "victim")
+        code = [os.path.join(victim, name, "secret") for name in os.listdir(victim) if name.startswith("v")]
+        self.assertTrue(code and os.path.exists(code[0]))
+        pins = os.path.join("/proc", str(self.node.pid), "root", "sys", "fs", "bpf")
+        paths = code + [os.path.join(victim, "function.json"), os.path.join(self.node.state, "daemon.log"), "/etc/shadow", "/proc/kcore",
+                        "/dev/mem", "/dev/kmsg", "/proc/%d/mem" % self.node.pid, "/proc/%d/environ" % self.node.pid,
+                        "/proc/%d/maps" % self.node.pid, pins]  # fmt: skip
+        for path, outcome in self.ask("open", paths=paths).items():
+            self.assertIn(outcome, ("EACCES", "EPERM", "ENOENT"), path)
+        folders = [os.path.dirname(code[0]), os.path.join(self.node.state, "logs"), "/sys/fs/bpf/warmcore/" + self.node.name, "/root",
+                   "/proc/%d/fd" % self.node.pid]  # fmt: skip
+        for path, outcome in self.ask("list", paths=folders).items():
+            self.assertIn(outcome, ("EACCES", "EPERM", "ENOENT"), path)
+        own = [os.path.join(self.node.state, "functions", "attacker", name)
+               for name in os.listdir(os.path.join(self.node.state, "functions", "attacker")) if name.startswith("v")]  # fmt: skip
+        places = [*own, *(os.path.join(folder, "new") for folder in own), "/etc/passwd", "/proc/sysrq-trigger", "/proc/sys/kernel/panic",
+                  self.node.state + "/x", "/run/warmcore/x", "/run/warmcore/%s/x" % self.node.name, "/sys/fs/cgroup/cgroup.procs"]
+        for path, outcome in self.ask("write", paths=places).items():
+            self.assertIn(outcome, ("EACCES", "EPERM", "EROFS", "EISDIR", "ENOENT"), path)
+        self.assertNotEqual(self.ask("connect", path="/run/warmcore/%s/control.sock" % self.node.name), "ok")
+
+    def test_processes(self):
+        """Nobody else's process can be signalled: neither the daemon, nor a zygote, nor another function's instance."""
+        self.assert_reply(self.call({"do": "pid"}, self.victim))
+        others = [self.node.pid, 1, *(z["pid"] for z in self.node.status()["zygotes"]), *self.pids("victim")]
+        self.assertGreaterEqual(len(others), 5)
+        self.assertEqual(set(self.ask("kill", pids=others).values()), {"EPERM"})
+        self.assertEqual(set(self.ask("kill", pids=others, signal=0).values()), {"EPERM"})
+        self.assertTrue(all(harness.process_state(pid) for pid in others))
+
+    def test_fork_bomb(self):
+        count, outcome = self.ask("fork-bomb")
+        self.assertEqual(outcome, "EAGAIN")
+        self.assertLess(count, 300)
+        # Its own fault: until they have gone, with the instance, this function can have no others.
+        for pid in self.pids("attacker"):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        harness.wait_until(lambda: not self.pids("attacker"), "what it started went with it")
+
+    def test_threads(self):
+        count, outcome = self.ask("threads")
+        self.assertEqual(outcome, "refused")
+        self.assertLess(count, 300)
+        self.node.cli("evict", "attacker")
+
+    def test_descriptors(self):
+        count, outcome = self.ask("files")
+        self.assertEqual((outcome, count <= 1024), ("EMFILE", True))
+        self.assertEqual(self.ask("raise-limits"), 2)
+
+    def test_after_the_reply(self):
+        """A thread that spins on after the reply: others are served, and it is gone with its instance. (Nothing stops it before.)"""
+        self.assertEqual(self.ask("after-reply"), "going on")
+        for _ in range(20):
+            self.assert_reply(self.call({"do": "echo"}, self.victim), {"do": "echo"})
+        self.node.cli("evict", "attacker")
+
+    def test_setuid_programs(self):
+        """no_new_privs: a program with the set-user-id bit runs as the function's user."""
+        target = os.path.join(self.node.shared, "id")
+        with open("/usr/bin/id", "rb") as source, open(target, "wb") as out:
+            out.write(source.read())
+        os.chmod(target, 0o4755)
+        self.assertGreaterEqual(int(self.ask("exec", command=[target, "-u"])), 0x70000000)
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main())

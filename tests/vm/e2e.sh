@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# e2e.sh KERNEL PART - the end-to-end tests in a VM, where the daemon has sched_ext: does the verifier take both programs, do native XDP,
+# AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
+# virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for two things that do not
+# touch what differs here, and would take ten minutes more: test_runtimes.py, which has no node, and the copies of tests for
+# the user datapath (test_user_datapath.py is there). E2E_ALL=1 runs those as well.
+set -uo pipefail
+
+KERNEL=${1:?which kernel: 6.18, for example}
+PART=${2:?which part: packets, queues, policies, life or rest}
+ALL=${E2E_ALL:-}
+cd "$(dirname "$0")/../.." || exit 1
+
+declare -A PARTS=(
+	[packets]="test_packets.py test_hostile_sources.py test_burst.py test_sched.py test_turns.py"
+	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
+	[policies]="test_policies.py test_user_datapath.py test_changes.py"
+	[life]="test_kill9.py test_faults.py"
+)
+
+part() {
+	local file
+	if [ "$PART" != rest ]; then
+		echo "${PARTS[$PART]:?there is no such part}"
+		return
+	fi
+	for file in tests/e2e/test_*; do
+		[ -n "$ALL" ] || [ "${file##*/}" != test_runtimes.py ] || continue
+		[[ " ${PARTS[*]} " == *" ${file##*/} "* ]] || echo "${file##*/}"
+	done
+}
+
+TESTS=()
+for name in $(part); do
+	TESTS+=("e2e/$name")
+done
+[ ${#TESTS[@]} -gt 0 ] || exit 1
+# SysRq-S is what test_sched.py throws the scheduler out with.
+exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 1200 --allow sysrq -- \
+	env PACKETS_COUNT=5000 E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 600 "${TESTS[@]}"

@@ -1,0 +1,15 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# test_sched_loads.sh KERNEL [COUNT] - load and unload the thread scheduler so often, with threads that never sleep. A load takes
+# some four seconds of a CPU in virtual time, so by default it is 10; 200 want a quarter of an hour: TEST_TIMEOUT=2000.
+set -uo pipefail
+
+KERNEL=${1:?which kernel: 6.18, for example}
+COUNT=${2:-10}
+cd "$(dirname "$0")/../.." || exit 1
+FOLDER=$(realpath "${WARMCORE_BUILD:-build}")/tests/vm
+# With one thread for all CPUs: test_sched.sh says why. Half of the loads in each mode.
+exec scripts/vm-run.sh --kernel "$KERNEL" --icount --shift 3 --timeout $((260 + 8 * COUNT)) --file "$FOLDER/sched_loads" --file "$(realpath /bin/sh)" -- \
+	"$FOLDER/turns" 50 "$(realpath /bin/sh)" -c \
+	"$FOLDER/sched_loads $((COUNT / 2)) full && $FOLDER/sched_loads $((COUNT - COUNT / 2)) partial"

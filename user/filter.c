@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* filter.c - see filter.h. */
+#include "user/filter.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <seccomp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define NEW_NAMESPACES                                                                                                 \
+	((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |       \
+		    CLONE_NEWNET | CLONE_NEWTIME))
+
+/*
+ * What the C library, the runtimes and ordinary programs use. A name that an architecture has not is skipped, as is one that is newer
+ * than libseccomp.
+ */
+static const char *const allowed[] = {
+	/* files */
+	"access",
+	"chdir",
+	"chmod",
+	"chown",
+	"close",
+	"close_range",
+	"copy_file_range",
+	"creat",
+	"dup",
+	"dup2",
+	"dup3",
+	"faccessat",
+	"faccessat2",
+	"fadvise64",
+	"fallocate",
+	"fchdir",
+	"fchmod",
+	"fchmodat",
+	"fchmodat2",
+	"fchown",
+	"fchownat",
+	"fcntl",
+	"fdatasync",
+	"fgetxattr",
+	"flistxattr",
+	"flock",
+	"fremovexattr",
+	"fsetxattr",
+	"fstat",
+	"fstatfs",
+	"fsync",
+	"ftruncate",
+	"futimesat",
+	"getcwd",
+	"getdents",
+	"getdents64",
+	"getxattr",
+	"inotify_add_watch",
+	"inotify_init",
+	"inotify_init1",
+	"inotify_rm_watch",
+	"ioctl",
+	"lchown",
+	"lgetxattr",
+	"link",
+	"linkat",
+	"listxattr",
+	"llistxattr",
+	"lremovexattr",
+	"lseek",
+	"lsetxattr",
+	"lstat",
+	"mkdir",
+	"mkdirat",
+	"newfstatat",
+	"open",
+	"openat",
+	"openat2",
+	"pipe",
+	"pipe2",
+	"pread64",
+	"preadv",
+	"preadv2",
+	"pwrite64",
+	"pwritev",
+	"pwritev2",
+	"read",
+	"readahead",
+	"readlink",
+	"readlinkat",
+	"readv",
+	"removexattr",
+	"rename",
+	"renameat",
+	"renameat2",
+	"rmdir",
+	"sendfile",
+	"setxattr",
+	"splice",
+	"stat",
+	"statfs",
+	"statx",
+	"symlink",
+	"symlinkat",
+	"sync",
+	"sync_file_range",
+	"syncfs",
+	"tee",
+	"truncate",
+	"umask",
+	"unlink",
+	"unlinkat",
+	"utime",
+	"utimensat",
+	"utimes",
+	"vmsplice",
+	"write",
+	"writev",
+	"mknod",
+	"mknodat",
+	/* memory */
+	"brk",
+	"madvise",
+	"membarrier",
+	"memfd_create",
+	"mincore",
+	"mlock",
+	"mlock2",
+	"mlockall",
+	"mmap",
+	"mprotect",
+	"mremap",
+	"msync",
+	"munlock",
+	"munlockall",
+	"munmap",
+	"pkey_alloc",
+	"pkey_free",
+	"pkey_mprotect",
+	"remap_file_pages",
+	"get_mempolicy",
+	"set_mempolicy_home_node",
+	"process_madvise",
+	"mseal",
+	/* processes and threads */
+	"arch_prctl",
+	"capget",
+	"capset",
+	"execve",
+	"execveat",
+	"exit",
+	"exit_group",
+	"fork",
+	"get_robust_list",
+	"get_thread_area",
+	"getegid",
+	"geteuid",
+	"getgid",
+	"getgroups",
+	"getpgid",
+	"getpgrp",
+	"getpid",
+	"getppid",
+	"getpriority",
+	"getresgid",
+	"getresuid",
+	"getrlimit",
+	"getrusage",
+	"getsid",
+	"gettid",
+	"getuid",
+	"kill",
+	"pidfd_open",
+	"pidfd_send_signal",
+	"prctl",
+	"prlimit64",
+	"rseq",
+	"set_robust_list",
+	"set_thread_area",
+	"set_tid_address",
+	"setfsgid",
+	"setfsuid",
+	"setgid",
+	"setgroups",
+	"setpgid",
+	"setpriority",
+	"setregid",
+	"setresgid",
+	"setresuid",
+	"setreuid",
+	"setrlimit",
+	"setsid",
+	"setuid",
+	"tgkill",
+	"times",
+	"tkill",
+	"vfork",
+	"wait4",
+	"waitid",
+	"waitpid",
+	"getcpu",
+	"riscv_flush_icache",
+	"seccomp",
+	"landlock_add_rule",
+	"landlock_create_ruleset",
+	"landlock_restrict_self",
+	"map_shadow_stack",
+	/* scheduling, but for the CPUs: an invocation has one core */
+	"sched_get_priority_max",
+	"sched_get_priority_min",
+	"sched_getaffinity",
+	"sched_getattr",
+	"sched_getparam",
+	"sched_getscheduler",
+	"sched_rr_get_interval",
+	"sched_yield",
+	"ioprio_get",
+	"ioprio_set",
+	/* signals */
+	"pause",
+	"restart_syscall",
+	"rt_sigaction",
+	"rt_sigpending",
+	"rt_sigprocmask",
+	"rt_sigqueueinfo",
+	"rt_sigreturn",
+	"rt_sigsuspend",
+	"rt_sigtimedwait",
+	"rt_tgsigqueueinfo",
+	"sigaltstack",
+	"signalfd",
+	"signalfd4",
+	/* time */
+	"alarm",
+	"clock_getres",
+	"clock_gettime",
+	"clock_nanosleep",
+	"getitimer",
+	"gettimeofday",
+	"nanosleep",
+	"setitimer",
+	"time",
+	"timer_create",
+	"timer_delete",
+	"timer_getoverrun",
+	"timer_gettime",
+	"timer_settime",
+	"timerfd_create",
+	"timerfd_gettime",
+	"timerfd_settime",
+	/* waiting */
+	"epoll_create",
+	"epoll_create1",
+	"epoll_ctl",
+	"epoll_ctl_old",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_wait",
+	"epoll_wait_old",
+	"eventfd",
+	"eventfd2",
+	"futex",
+	"futex_requeue",
+	"futex_wait",
+	"futex_waitv",
+	"futex_wake",
+	"io_cancel",
+	"io_destroy",
+	"io_getevents",
+	"io_pgetevents",
+	"io_setup",
+	"io_submit",
+	"poll",
+	"ppoll",
+	"pselect6",
+	"select",
+	/* sockets; socket() itself is below */
+	"accept",
+	"accept4",
+	"bind",
+	"connect",
+	"getpeername",
+	"getsockname",
+	"getsockopt",
+	"listen",
+	"recv",
+	"recvfrom",
+	"recvmmsg",
+	"recvmsg",
+	"send",
+	"sendmmsg",
+	"sendmsg",
+	"sendto",
+	"setsockopt",
+	"shutdown",
+	"socketcall",
+	"socketpair",
+	/* between processes */
+	"mq_getsetattr",
+	"mq_notify",
+	"mq_open",
+	"mq_timedreceive",
+	"mq_timedsend",
+	"mq_unlink",
+	"msgctl",
+	"msgget",
+	"msgrcv",
+	"msgsnd",
+	"semctl",
+	"semget",
+	"semop",
+	"semtimedop",
+	"shmat",
+	"shmctl",
+	"shmdt",
+	"shmget",
+	/* the machine */
+	"getrandom",
+	"sysinfo",
+	"uname",
+};
+
+/* Programs ask for these and know what EPERM means; without the rights that an instance has not they would fail anyhow. */
+static const char *const refused[] = {
+	"acct",
+	"add_key",
+	"adjtimex",
+	"bpf",
+	"chroot",
+	"clock_adjtime",
+	"clock_settime",
+	"delete_module",
+	"fanotify_init",
+	"fanotify_mark",
+	"finit_module",
+	"fsconfig",
+	"fsmount",
+	"fsopen",
+	"fspick",
+	"init_module",
+	"io_uring_enter",
+	"io_uring_register",
+	"io_uring_setup",
+	"ioperm",
+	"iopl",
+	"kcmp",
+	"kexec_file_load",
+	"kexec_load",
+	"keyctl",
+	"lookup_dcookie",
+	"mbind",
+	"migrate_pages",
+	"modify_ldt",
+	"mount",
+	"mount_setattr",
+	"move_mount",
+	"move_pages",
+	"name_to_handle_at",
+	"nfsservctl",
+	"open_by_handle_at",
+	"open_tree",
+	"perf_event_open",
+	"personality",
+	"pidfd_getfd",
+	"pivot_root",
+	"process_vm_readv",
+	"process_vm_writev",
+	"ptrace",
+	"quotactl",
+	"quotactl_fd",
+	"reboot",
+	"request_key",
+	"sched_setaffinity",
+	"sched_setattr",
+	"sched_setparam",
+	"sched_setscheduler",
+	"set_mempolicy",
+	"setdomainname",
+	"sethostname",
+	"setns",
+	"settimeofday",
+	"swapoff",
+	"swapon",
+	"syslog",
+	"umount",
+	"umount2",
+	"unshare",
+	"uselib",
+	"userfaultfd",
+	"vhangup",
+};
+
+/* In an empty network namespace; what a function can reach over them is decided there. VSOCK and others know no namespaces. */
+static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
+
+static int add(scmp_filter_ctx filter, uint32_t action, const char *name)
+{
+	int number = seccomp_syscall_resolve_name(name);
+
+	if (number == __NR_SCMP_ERROR || number < 0)
+		return 0;
+	return seccomp_rule_add(filter, action, number, 0);
+}
+
+static int fill(scmp_filter_ctx filter)
+{
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(allowed) / sizeof(allowed[0]); i++)
+		error = add(filter, SCMP_ACT_ALLOW, allowed[i]);
+	for (size_t i = 0; !error && i < sizeof(refused) / sizeof(refused[0]); i++)
+		error = add(filter, SCMP_ACT_ERRNO(EPERM), refused[i]);
+	for (size_t i = 0; !error && i < sizeof(families) / sizeof(families[0]); i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+	/* Threads and processes, but no namespaces. The flags of clone3() are in memory, where no filter sees them: glibc falls back. */
+	if (!error)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+					 SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));
+	return error;
+}
+
+int wc_filter_make(struct wc_fault *fault)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	int fd = memfd_create("warmcore-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
+
+	error = !filter ? -ENOMEM : fd < 0 ? -errno : 0;
+	/* Calls of another architecture (x32, 32 bits) end the process: nothing here makes them. */
+	if (!error)
+		error = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (!error)
+		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a chain */
+	if (!error)
+		error = fill(filter);
+	if (!error)
+		error = seccomp_export_bpf(filter, fd);
+	if (!error && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))
+		error = -errno;
+	if (filter)
+		seccomp_release(filter);
+	if (!error)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return wc_fail(fault, error, "cannot make the filter of system calls: %s", strerror(-error));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * filter.h - which system calls an instance may make (seccomp(2), Documentation/userspace-api/seccomp_filter.rst).
+ *
+ * A list of what may be called, made by libseccomp for the machine's architecture. What is not on it does not exist for the function
+ * (ENOSYS, so that libraries fall back to what does), or is refused with EPERM where programs know that answer. The decision is a
+ * constant for almost all calls, which the kernel caches: it costs nothing that can be measured.
+ */
+#ifndef WC_FILTER_H
+#define WC_FILTER_H
+
+#include "user/error.h"
+
+/* A sealed memfd with the filter as struct sock_filter[], or a negative errno. */
+int wc_filter_make(struct wc_fault *fault);
+
+#endif

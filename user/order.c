@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* order.c - see order.h. */
+#include "user/order.h"
+
+#include "user/launch.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define FILES_MAX 1024
+#define PROCESSES_MAX 256
+
+static const struct {
+	const char *script; /* below the runtimes' folder */
+	const char *addon;  /* without this file it can only use the socket, at twice the cost (docs/RUNTIMES.md) */
+} runtime_table[WC_RUNTIME_COUNT] = {
+	[WC_RUNTIME_NATIVE] = { "native/warmcore-native", NULL },
+	[WC_RUNTIME_PYTHON] = { "python/warmcore_runtime.py", NULL },
+	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", "node/warmcore_channel.node" },
+};
+
+void wc_order_script(const struct wc_launcher *launcher, enum wc_runtime runtime, char *out, size_t size)
+{
+	snprintf(out, size, "%s/%s", launcher->runtimes, runtime_table[runtime].script);
+}
+
+bool wc_order_needs_socket(const struct wc_launcher *launcher, enum wc_runtime runtime)
+{
+	char path[400];
+
+	if (!runtime_table[runtime].addon)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s", launcher->runtimes, runtime_table[runtime].addon);
+	return access(path, R_OK) != 0;
+}
+
+__attribute__((format(printf, 2, 3))) static void add(struct wc_start_order *order, const char *format, ...)
+{
+	size_t room = sizeof(order->bytes) - order->length;
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(order->bytes + order->length, room, format, args);
+	va_end(args);
+	if (length < 0 || (size_t)length >= room)
+		order->failed = true;
+	else
+		order->length += (size_t)length + 1;
+}
+
+static void add_argument(struct wc_start_order *order, const char *text)
+{
+	add(order, "%s", text);
+	order->head.argc++;
+}
+
+#define add_variable(order, ...) (add(order, __VA_ARGS__), (order)->head.envc++)
+
+static void fill_environment(struct wc_start_order *order, const char *node, const struct wc_instance *instance,
+			     bool socket)
+{
+	const struct wc_fn *fn = instance->fn;
+	const char *key;
+	json_t *value;
+
+	add_variable(order, "PATH=/usr/local/bin:/usr/bin:/bin");
+	add_variable(order, "HOME=/tmp");
+	add_variable(order, "LANG=C.UTF-8");
+	add_variable(order, "PYTHONDONTWRITEBYTECODE=1");
+	add_variable(order, "OPENBLAS_NUM_THREADS=1"); /* one function, one core: more threads would only fight */
+	add_variable(order, "OMP_NUM_THREADS=1");
+	add_variable(order, "WARMCORE_CHANNEL=%s:%d", socket ? "socket" : "futex", WC_CHANNEL_FD);
+	add_variable(order, "WARMCORE_NODE=%s", node);
+	add_variable(order, "WARMCORE_FUNCTION=%s", fn->manifest.name);
+	add_variable(order, "WARMCORE_HANDLER=%s", fn->manifest.handler);
+	add_variable(order, "WARMCORE_CODE=%s", fn->code);
+	add_variable(order, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
+	add_variable(order, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
+	add_variable(order, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
+	add_variable(order, "WARMCORE_CORE=%u", instance->core);
+	json_object_foreach (fn->manifest.environment, key, value)
+		add_variable(order, "%s=%s", key, json_string_value(value));
+}
+
+bool wc_order_needs_start(const struct wc_manifest *manifest)
+{
+	static const char *const prefixes[] = { "PYTHON", "OPENBLAS_", "OMP_",	"MKL_",	    "MALLOC_", "GLIBC_",
+						"LC_",	  "LANG",      "NODE_", "OPENSSL_", "SSL_",    "UV_" };
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (manifest->environment, key, value)
+		for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+			if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
+				return true;
+	return false;
+}
+
+bool wc_order_needs_program(const struct wc_manifest *manifest)
+{
+	return manifest->runtime == WC_RUNTIME_NODE || wc_order_needs_start(manifest);
+}
+
+static void fill_arguments(struct wc_start_order *order, const struct wc_launcher *launcher, enum wc_runtime runtime,
+			   uint32_t memory_mb)
+{
+	char text[400];
+
+	if (runtime == WC_RUNTIME_PYTHON) {
+		add_argument(order, launcher->python);
+		add_argument(order, "-s"); /* no packages of the user: its home is /tmp, where others can write */
+	} else if (runtime == WC_RUNTIME_NODE) {
+		snprintf(text, sizeof(text), "--max-old-space-size=%u", memory_mb);
+		add_argument(order, launcher->node);
+		add_argument(order, text);
+	}
+	wc_order_script(launcher, runtime, text, sizeof(text));
+	add_argument(order, text);
+}
+
+static void begin(struct wc_start_order *order)
+{
+	memset(&order->head, 0, sizeof(order->head));
+	order->length = sizeof(order->head);
+	order->failed = false;
+	order->head.magic = WC_ZYGOTE_MAGIC;
+	order->head.files = FILES_MAX;
+	order->head.processes = PROCESSES_MAX;
+}
+
+int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,
+		      const struct wc_instance *instance, bool socket, struct wc_fault *fault)
+{
+	const struct wc_fn *fn = instance->fn;
+
+	begin(order);
+	order->head.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id);
+	fill_arguments(order, launcher, fn->manifest.runtime, fn->manifest.memory_mb);
+	order->environment = order->length;
+	fill_environment(order, launcher->name, instance, socket);
+	order->environment_end = order->length;
+	add(order, "%s", fn->code);
+	if (order->failed || order->head.argc + order->head.envc > WC_ZYGOTE_STRINGS_MAX)
+		return wc_fail(fault, E2BIG, "the environment of function %s is too large", fn->manifest.name);
+	return 0;
+}
+
+void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *launcher, uint32_t memory_mb)
+{
+	begin(order);
+	order->head.flags |= WC_ZYGOTE_EXEC | WC_ZYGOTE_SPARE;
+	fill_arguments(order, launcher, WC_RUNTIME_NODE, memory_mb);
+	add_variable(order, "PATH=/usr/local/bin:/usr/bin:/bin");
+	add_variable(order, "HOME=/nonexistent");
+	add_variable(order, "LANG=C.UTF-8");
+	add_variable(order, "WARMCORE_CHANNEL=futex:%d", WC_CHANNEL_FD);
+	add_variable(order, "WARMCORE_SPARE=1");
+	add(order, "/");
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* order.h - what a zygote is asked for: program, arguments, environment and limits of an instance, as runtimes/abi/zygote.h has it. */
+#ifndef WC_ORDER_H
+#define WC_ORDER_H
+
+#include "runtimes/abi/zygote.h"
+#include "user/error.h"
+#include "user/instance.h"
+
+struct wc_start_order {
+	union {
+		struct wc_zygote_request head;
+		char bytes[WC_ZYGOTE_MESSAGE_MAX];
+	};
+	size_t length;
+	size_t environment, environment_end; /* where its strings are */
+	bool failed;			     /* too long */
+};
+
+/* An instance of instance->fn on instance->core. `socket`: its channel is one. */
+int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,
+		      const struct wc_instance *instance, bool socket, struct wc_fault *fault);
+/* A Node.js process that waits for a function. */
+void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *launcher, uint32_t memory_mb);
+
+/* The path of a runtime's program or script. */
+void wc_order_script(const struct wc_launcher *launcher, enum wc_runtime runtime, char *out, size_t size);
+/* Without its addon a runtime can only use a socket. */
+bool wc_order_needs_socket(const struct wc_launcher *launcher, enum wc_runtime runtime);
+/*
+ * Does the environment have variables that are looked at when a program starts? A process that runs already would ignore them. (LD_*
+ * is refused by the manifest.)
+ */
+bool wc_order_needs_start(const struct wc_manifest *manifest);
+/* Has its program to be executed, because no zygote can have it in memory, or it needs a start of its own? */
+bool wc_order_needs_program(const struct wc_manifest *manifest);
+
+#endif
