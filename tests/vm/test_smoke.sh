@@ -99,8 +99,13 @@ for signal in TERM KILL; do
 	fi
 done
 
-# When QEMU itself fails, all is done again, three times at most.
-TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 120 -- sh -c 'echo up; sleep 2; exit 5' >"$SCRATCH/output" 2>&1 &
+# When QEMU itself fails, all is done again, three times at most. The first guest waits for it; the second finds a mark.
+mkdir "$SCRATCH/again"
+TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 300 --write "$SCRATCH/again" -- sh -c '
+	[ ! -e "$1/first" ] || { echo up; exit 5; }
+	touch "$1/first"
+	echo up
+	sleep 1000' sh "$SCRATCH/again" >"$SCRATCH/output" 2>&1 &
 for ((tries = 0; tries < 300; tries++)); do
 	! grep -q '^up$' "$SCRATCH/output" || break
 	sleep 0.2
