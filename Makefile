@@ -107,6 +107,7 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 
 RUNTIME_FOLDER := $(BUILD)/lib/warmcore
 RUNTIMES := $(if $(wildcard runtimes/native/host.c),$(RUNTIME_FOLDER)/native/warmcore-native) \
+	    $(RUNTIME_FOLDER)/sandbox/warmcore-sandbox \
 	    $(if $(wildcard runtimes/native/channel.c),$(RUNTIME_FOLDER)/python/libwarmcore-channel.so) \
 	    $(if $(and $(wildcard runtimes/python/warmcore_channel.c),$(PYTHON_CFLAGS)),\
 		$(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so) \
@@ -219,6 +220,11 @@ CHANNEL := $(call objects,pic,runtimes/native/channel.c)
 $(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/host.c runtimes/native/channel.c runtimes/native/zygote.c)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -rdynamic -o $@ $^ -ldl
+
+# Static: a sandbox has one process of it for as long as it lives, which shall be small.
+$(RUNTIME_FOLDER)/sandbox/warmcore-sandbox: $(call objects,obj,runtimes/sandbox/maker.c runtimes/sandbox/init.c)
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(LINK_obj) -static -no-pie -o $@ $^
 
 $(RUNTIME_FOLDER)/python/libwarmcore-channel.so: $(CHANNEL)
 $(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so: $(call objects,pic,runtimes/python/warmcore_channel.c runtimes/native/zygote.c) $(CHANNEL)

@@ -22,6 +22,8 @@ static struct up_options {
 	long long port;
 	const char *xdp_mode;
 	const char *sched, *isolate;
+	const char *sandbox, *share;
+	long long tmp_mb;
 	long long pending;
 	const char *poll_us;
 	bool allow_trusted;
@@ -30,7 +32,7 @@ static struct up_options {
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
-} options = { .port = -1, .pending = -1, .knobs = KNOBS_NONE };
+} options = { .port = -1, .pending = -1, .tmp_mb = -1, .knobs = KNOBS_NONE };
 
 static const char *check_cores(const char *value)
 {
@@ -137,6 +139,28 @@ static const struct option_spec specs[] = {
 	  .fallback = "off",
 	  .help = "Keep everybody else off the CPUs of the worker cores, in a cpuset partition. Needs control groups version 2 "
 		  "and a CPU that is no worker core." },
+	{ .name = "sandbox",
+	  .type = OPTION_CHOICE,
+	  AT(sandbox),
+	  .metavar = "auto|on|off",
+	  .choices = "auto|on|off",
+	  .fallback = "auto",
+	  .help = "Run each instance in namespaces of its own, where it sees the host's programs and libraries, its code and a "
+		  "private /tmp, and nothing else. on: or do not start. auto: where the kernel can; status shows which it is." },
+	{ .name = "share",
+	  .type = OPTION_STRING,
+	  AT(share),
+	  .metavar = "DIR[:DIR...]",
+	  .check = check_path,
+	  .help = "Folders that functions see as well, under the same name, with the rights that the files in there give them; 8 "
+		  "at most." },
+	{ .name = "tmp-mb",
+	  .type = OPTION_INTEGER,
+	  AT(tmp_mb),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 65536,
+	  .help = "How much a function can write to the /tmp of its sandbox, in MiB; 64 unless given." },
 	KNOB_SPECS(struct up_options, knobs),
 	{ .name = "allow-trusted",
 	  .type = OPTION_FLAG,
@@ -176,7 +200,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], knobs[16][24];
+	char port[24], pending[24], tmp_mb[24], knobs[16][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -244,6 +268,9 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--xdp-mode", options.xdp_mode);
 	add(line, "--sched", options.sched);
 	add(line, "--isolate", options.isolate);
+	add(line, "--sandbox", options.sandbox);
+	add(line, "--share", options.share);
+	add_number(line, "--tmp-mb", line->tmp_mb, sizeof(line->tmp_mb), options.tmp_mb);
 	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
 	add(line, "--poll-us", options.poll_us);
 	knobs_each(&options.knobs, add_knob, line);

@@ -323,6 +323,13 @@ static const char *const allowed[] = {
 	"uname",
 };
 
+/* How a zygote puts an instance into its sandbox; the instance then gives them up (runtimes/native/zygote.c, narrow_filter()). */
+static const char *const entering[] = {
+	"clone3",
+	"move_mount",
+	"setns",
+};
+
 /* Programs ask for these and know what EPERM means; without the rights that an instance has not they would fail anyhow. */
 static const char *const refused[] = {
 	"acct",
@@ -356,7 +363,6 @@ static const char *const refused[] = {
 	"modify_ldt",
 	"mount",
 	"mount_setattr",
-	"move_mount",
 	"move_pages",
 	"name_to_handle_at",
 	"nfsservctl",
@@ -380,7 +386,6 @@ static const char *const refused[] = {
 	"set_mempolicy",
 	"setdomainname",
 	"sethostname",
-	"setns",
 	"settimeofday",
 	"swapoff",
 	"swapon",
@@ -411,12 +416,14 @@ static int fill(scmp_filter_ctx filter)
 
 	for (size_t i = 0; !error && i < sizeof(allowed) / sizeof(allowed[0]); i++)
 		error = add(filter, SCMP_ACT_ALLOW, allowed[i]);
+	for (size_t i = 0; !error && i < sizeof(entering) / sizeof(entering[0]); i++)
+		error = add(filter, SCMP_ACT_ALLOW, entering[i]);
 	for (size_t i = 0; !error && i < sizeof(refused) / sizeof(refused[0]); i++)
 		error = add(filter, SCMP_ACT_ERRNO(EPERM), refused[i]);
 	for (size_t i = 0; !error && i < sizeof(families) / sizeof(families[0]); i++)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
 					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
-	/* Threads and processes, but no namespaces. The flags of clone3() are in memory, where no filter sees them: glibc falls back. */
+	/* Threads and processes, but no namespaces. The flags of clone3() are in memory, where no filter sees them. */
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
 					 SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));

@@ -5,6 +5,7 @@
 #include "runtimes/abi/channel_futex.h"
 #include "user/clock.h"
 #include "user/launch.h"
+#include "user/sandboxes.h"
 #include "user/watch.h"
 
 #include <linux/futex.h>
@@ -63,7 +64,12 @@ static void fail_dead(const struct wc_instance *instance, struct wc_result *resu
 	/* It still slept when it died. A process that lies about this does so at its own function's cost. */
 	result->untouched = instance->channel && WC_READ(instance->channel->request.waiting) == 1;
 	result->status = watch->status;
-	if (watch->crashed) {
+	if (watch->crashed && wc_sandbox_out_of_memory(instance->sandbox)) {
+		result->failure = WC_FAILURE_MEMORY;
+		snprintf(result->text, sizeof(result->text),
+			 "the function ran out of memory: it may have %u MB (memory_mb)",
+			 instance->fn->manifest.memory_mb);
+	} else if (watch->crashed) {
 		result->failure = WC_FAILURE_CRASH;
 		snprintf(result->text, sizeof(result->text), "the function's process was killed by signal %d (SIG%s)",
 			 watch->status, sigabbrev_np(watch->status) ? sigabbrev_np(watch->status) : "?");
@@ -272,6 +278,7 @@ void wc_instance_stop(struct wc_instance *instance)
 	/* The core must be free of it before the next invocation gets the core; a killed process needs microseconds. */
 	while (poll(&gone, 1, 1000) < 0 && errno == EINTR)
 		;
+	wc_sandbox_end(instance->sandbox);
 	wc_sched_leave(instance->sched, instance->slot);
 	atomic_fetch_sub(&instance->fn->instances, 1);
 	wc_fn_put(instance->fn);

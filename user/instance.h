@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct wc_sandbox;
+struct wc_sandboxes;
 struct wc_zygotes;
 
 /* What all instances of a node share. */
@@ -28,7 +30,9 @@ struct wc_launcher {
 	char python[64];
 	struct wc_sched *sched; /* NULL: none */
 	struct wc_zygotes *zygotes;
-	int netns;  /* of instances: nothing in it; -1 if it could not be made */
+	struct wc_sandboxes *sandboxes; /* NULL: none, */
+	char sandbox_why[300];		/* because of this */
+	int netns;  /* of zygotes, and of instances without a sandbox: nothing in it; -1 if it could not be made */
 	int filter; /* of system calls, filter.h */
 };
 
@@ -45,14 +49,16 @@ struct wc_instance {
 	int socket;		    /* socket transport, or -1 */
 	uint32_t sequence;	    /* of the last request */
 	struct wc_watch *watch;
-	struct wc_instance *next; /* of the same agent, most recently used first */
+	struct wc_sandbox *sandbox; /* NULL: none */
+	struct wc_instance *next;   /* of the same agent, most recently used first */
 };
 
 /* Why no answer came. */
 enum wc_failure {
 	WC_FAILURE_NONE,
-	WC_FAILURE_EXIT,  /* status = exit status */
-	WC_FAILURE_CRASH, /* status = signal */
+	WC_FAILURE_EXIT,   /* status = exit status */
+	WC_FAILURE_CRASH,  /* status = signal */
+	WC_FAILURE_MEMORY, /* the kernel killed it: more than its limit */
 	WC_FAILURE_TIMEOUT,
 	WC_FAILURE_PROTOCOL, /* it wrote nonsense */
 	WC_FAILURE_START,    /* it could not be started; text says why */

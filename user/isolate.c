@@ -2,6 +2,7 @@
 /* isolate.c - see isolate.h. */
 #include "user/isolate.h"
 
+#include "user/cgroups.h"
 #include "user/first_line.h"
 
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 
 #define CGROUPS "/sys/fs/cgroup"
 #define PREFIX "warmcore-"
+#define DAEMON "/daemon"
 
 static int write_text(const char *folder, const char *file, const char *text)
 {
@@ -74,7 +76,7 @@ static void own_group(char *folder, size_t size)
 int wc_isolate(struct wc_isolation *isolation, const char *name, const uint16_t *cpus, uint32_t count,
 	       struct wc_fault *fault)
 {
-	char list[4096], text[256], self[32];
+	char list[4096], text[256], self[32], inner[320];
 	struct statfs fs;
 	bool all;
 	int error;
@@ -113,7 +115,9 @@ int wc_isolate(struct wc_isolation *isolation, const char *name, const uint16_t 
 		wc_fail(fault, -error, "--isolate on: the kernel makes no partition of CPUs %.100s: %s", list,
 			strerror(-error));
 	if (!error) {
-		error = write_text(isolation->group, "cgroup.procs", self);
+		/* Into a group of its own in there: a group with processes can have no limits for those below it (cgroups.h). */
+		snprintf(inner, sizeof(inner), "%s" DAEMON, isolation->group);
+		error = mkdir(inner, 0755) ? -errno : write_text(inner, "cgroup.procs", self);
 		if (error)
 			wc_fail(fault, -error, "--isolate on: cannot move into the partition: %s", strerror(-error));
 	}
@@ -124,13 +128,15 @@ int wc_isolate(struct wc_isolation *isolation, const char *name, const uint16_t 
 
 void wc_isolate_end(struct wc_isolation *isolation)
 {
-	char self[32];
+	char self[32], inner[320];
 
 	if (!isolation->group[0])
 		return;
 	snprintf(self, sizeof(self), "%d", getpid());
 	if (write_text(isolation->home, "cgroup.procs", self))
 		write_text(CGROUPS, "cgroup.procs", self);
+	snprintf(inner, sizeof(inner), "%s" DAEMON, isolation->group);
+	rmdir(inner);
 	rmdir(isolation->group);
 	isolation->group[0] = 0;
 }
@@ -139,6 +145,9 @@ int wc_isolate_remove(const char *name)
 {
 	char path[300];
 
-	snprintf(path, sizeof(path), "%s/" PREFIX "%s", CGROUPS, name);
+	snprintf(path, sizeof(path), "%s/" PREFIX "%s" DAEMON, CGROUPS, name);
+	if (!rmdir(path)) /* nobody is in there: those of its sandboxes are left, too */
+		return wc_cgroups_remove(name);
+	*strrchr(path, '/') = 0;
 	return !rmdir(path);
 }

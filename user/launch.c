@@ -6,6 +6,7 @@
 #include "user/filter.h"
 #include "user/log.h"
 #include "user/order.h"
+#include "user/sandboxes.h"
 #include "user/spawn.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
@@ -25,6 +26,7 @@
 
 #define SOCKET_BUFFER (4 * (WC_CHANNEL_CAPACITY + 4096))
 #define FORK_TRIES 3
+#define SLACK_MB 64 /* RLIMIT_DATA counts what is reserved, too: stacks of threads, buffers of libraries */
 
 /* --- what all instances share --- */
 
@@ -51,6 +53,7 @@ int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char 
 
 	memset(launcher, 0, sizeof(*launcher));
 	launcher->netns = -1;
+	launcher->sandboxes = NULL;
 	launcher->filter = wc_spawn_move_up(wc_filter_make(fault));
 	if (launcher->filter < 0)
 		return launcher->filter;
@@ -131,6 +134,38 @@ static void drop_channel(struct wc_instance *instance)
 	instance->socket = -1;
 }
 
+/* --- the sandbox --- */
+
+/* Descriptors of a start, in the order of enum wc_zygote_fds; -1: not there. */
+struct files {
+	int fd[WC_ZYGOTE_FDS];
+};
+
+/* Fill in what belongs to the sandbox, and say so in the order. `code` is the caller's to close. */
+static void add_sandbox(struct files *files, struct wc_start_order *order, const struct wc_sandbox *sandbox, int code)
+{
+	files->fd[WC_ZYGOTE_FD_SANDBOX] = sandbox ? sandbox->watch->pidfd : -1;
+	files->fd[WC_ZYGOTE_FD_CGROUP] = sandbox ? sandbox->cgroup : -1;
+	files->fd[WC_ZYGOTE_FD_CODE] = code;
+	files->fd[WC_ZYGOTE_FD_NET] = -1;
+	for (int i = WC_ZYGOTE_FD_SANDBOX; i < WC_ZYGOTE_FDS; i++) {
+		uint32_t flag = 1u << (8 + i);
+
+		order->head.flags = files->fd[i] >= 0 ? order->head.flags | flag : order->head.flags & ~flag;
+	}
+}
+
+/* *ret_sandbox stays NULL where there are none. */
+static int take_sandbox(const struct wc_launcher *launcher, uint32_t memory_mb, bool wait,
+			struct wc_sandbox **ret_sandbox, struct wc_fault *fault)
+{
+	if (!launcher->sandboxes)
+		return 0;
+	*ret_sandbox = wc_sandboxes_take(launcher->sandboxes, memory_mb, wait, fault);
+	wc_zygotes_changed(launcher->zygotes); /* the next one */
+	return *ret_sandbox ? 0 : -EAGAIN;
+}
+
 /* --- the process --- */
 
 /*
@@ -138,21 +173,27 @@ static void drop_channel(struct wc_instance *instance)
  * negative errno; -EPIPE: the zygote is dead.
  */
 static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, const struct wc_place *place,
-		     struct wc_start_order *order, int channel, const int output[2])
+		     struct wc_start_order *order, const struct files *files, int output)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
 	uint32_t own = wc_zygote_slot(zygote);
+	bool program = wc_zygote_runtime(zygote) != manifest->runtime || wc_order_needs_program(manifest);
 
 	order->head.flags &= ~(uint32_t)WC_ZYGOTE_EXEC;
-	if (wc_zygote_runtime(zygote) != manifest->runtime || wc_order_needs_program(&instance->fn->manifest))
+	if (program)
 		order->head.flags |= WC_ZYGOTE_EXEC;
+	order->head.data_mb = 0;
+	/* Instead of a control group's limit; V8 has its own, and reserves far more than it uses. */
+	if ((!instance->sandbox || instance->sandbox->cgroup < 0) && manifest->runtime != WC_RUNTIME_NODE)
+		order->head.data_mb = manifest->memory_mb + SLACK_MB + (program ? 0 : wc_zygote_data_mb(zygote));
 	wc_watch_begin_launch();
 	instance->slot = wc_sched_begin_launch(instance->sched, own, (uint32_t)place->cpu, instance->fn->id);
 	wc_sched_set_core(instance->sched, instance->slot, place->core);
-	instance->pid =
-		wc_zygote_fork(zygote, place->cpu, order->bytes, order->length, (const int[]){ channel, output[1] });
+	instance->pid = wc_zygote_fork(zygote, place->cpu, order->bytes, order->length, files->fd);
 	wc_sched_end_launch(instance->sched, own, instance->slot, instance->pid);
-	instance->watch = instance->pid < 0 ? NULL : wc_watch_add(instance->pid, output[0], manifest->name);
+	instance->watch = instance->pid < 0 ? NULL : wc_watch_add(instance->pid, output, manifest->name);
+	if (instance->watch)
+		instance->watch->contained = instance->sandbox != NULL;
 	wc_watch_end_launch();
 	if (instance->watch) {
 		instance->pidfd = instance->watch->pidfd;
@@ -168,11 +209,24 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 			 struct wc_start_order *order, int channel, struct wc_fault *fault)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
-	int output[2], error = -EPIPE;
+	int output[2], error = -EPIPE, code = -1;
+	struct files files;
 
-	if (pipe2(output, O_CLOEXEC | O_NONBLOCK))
-		return wc_fail(fault, errno, "cannot make a pipe for the function's output: %s", strerror(errno));
+	if (instance->sandbox) {
+		code = wc_sandbox_code(instance->fn->code, fault);
+		if (code < 0)
+			return code;
+	}
+	if (pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
+		error = wc_fail(fault, errno, "cannot make a pipe for the function's output: %s", strerror(errno));
+		if (code >= 0)
+			close(code);
+		return error;
+	}
 	fcntl(output[1], F_SETFL, 0); /* the function may block on a full pipe, the main loop may not */
+	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
+	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
+	add_sandbox(&files, order, instance->sandbox, code);
 	for (int i = 0; i < FORK_TRIES && error == -EPIPE; i++) {
 		struct wc_zygote *zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, manifest->libraries,
 							   wc_order_needs_program(&instance->fn->manifest), fault);
@@ -181,12 +235,14 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 			error = -EAGAIN;
 			break;
 		}
-		error = fork_from(zygote, instance, place, order, channel, output);
+		error = fork_from(zygote, instance, place, order, &files, output[0]);
 		wc_zygote_give(zygote);
 		if (error)
 			wc_fail(fault, -error, "cannot fork the function's process: %s", strerror(-error));
 	}
 	close(output[1]);
+	if (code >= 0)
+		close(code);
 	if (error) {
 		close(output[0]);
 		return error;
@@ -206,10 +262,14 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	struct wc_start_order *order = malloc(sizeof(*order));
 	int output[2] = { -1, -1 }, channel = -1, error;
 	struct wc_zygote *zygote;
+	struct files files;
 
 	if (!order)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	wc_order_spare(order, launcher, spare->memory_mb);
+	error = take_sandbox(launcher, spare->memory_mb, false, &spare->sandbox, fault);
+	if (error)
+		goto out;
 	error = open_channel(&spare->channel, &channel);
 	if (error || pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
 		error = wc_fail(fault, error ? -error : errno, "cannot make its channel: %s",
@@ -222,10 +282,15 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 		error = -EAGAIN;
 		goto out;
 	}
+	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
+	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
+	add_sandbox(&files, order, spare->sandbox, -1);
 	wc_watch_begin_launch();
-	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, (const int[]){ channel, output[1] });
+	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
 	wc_zygote_give(zygote);
 	spare->watch = spare->pid < 0 ? NULL : wc_watch_add_helper(spare->pid, output[0], "spare Node.js");
+	if (spare->watch)
+		spare->watch->contained = spare->sandbox != NULL;
 	wc_watch_end_launch();
 	if (!spare->watch) {
 		error = spare->pid == -EPIPE ? -EAGAIN : wc_fail(fault, EIO, "it cannot be forked, or not watched");
@@ -239,6 +304,8 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 out:
 	if (error && spare->channel && !spare->watch)
 		munmap(spare->channel, sizeof(*spare->channel));
+	if (error)
+		wc_sandbox_end(spare->sandbox);
 	for (int i = 0; i < 2; i++)
 		if (output[i] >= 0)
 			close(output[i]);
@@ -268,6 +335,21 @@ void wc_launch_pin(pid_t pid, int cpu)
 	}
 	if (tasks)
 		closedir(tasks);
+}
+
+/* The code of the function, into the sandbox in which the spare is. */
+static int put_code(const struct wc_spare *spare, const struct wc_fn *fn, struct wc_fault *fault)
+{
+	int code, error;
+
+	if (!spare->sandbox)
+		return 0;
+	code = wc_sandbox_code(fn->code, fault);
+	if (code < 0)
+		return code;
+	error = wc_sandbox_put_code(spare->sandbox, code, fault);
+	close(code);
+	return error;
 }
 
 /* Give a spare its function: instance->sequence is what it will answer with. */
@@ -307,13 +389,23 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 	order = malloc(sizeof(*order));
 	if (!order)
 		return wc_fail(fault, ENOMEM, "out of memory");
-	error = wc_order_instance(order, launcher, instance, socket, fault);
+	if (wc_zygotes_spare(launcher->zygotes, &fn->manifest, &spare)) {
+		error = put_code(&spare, fn, fault);
+		instance->sandbox = spare.sandbox;
+		if (!error)
+			error = wc_order_instance(order, launcher, instance, false, fault);
+		if (!error) {
+			adopt(instance, place, order, &spare);
+			goto out;
+		}
+		wc_spare_end(&spare); /* and start one that is not ahead */
+		instance->sandbox = NULL;
+	}
+	error = take_sandbox(launcher, fn->manifest.memory_mb, true, &instance->sandbox, fault);
+	if (!error)
+		error = wc_order_instance(order, launcher, instance, socket, fault);
 	if (error)
 		goto out;
-	if (wc_zygotes_spare(launcher->zygotes, &fn->manifest, &spare)) {
-		adopt(instance, place, order, &spare);
-		goto out;
-	}
 	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
 	if (error) {
 		wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
@@ -324,6 +416,10 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 	if (error)
 		drop_channel(instance);
 out:
+	if (error && instance->sandbox) {
+		wc_sandbox_end(instance->sandbox);
+		instance->sandbox = NULL;
+	}
 	free(order);
 	return error;
 }

@@ -331,7 +331,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = open_sched(node, fault);
 	if (!error)
-		error = wc_zygotes_start(&node->launcher.zygotes, &node->launcher, node->functions, fault);
+		error = wc_zygotes_start(&node->launcher.zygotes, &node->launcher, node->functions, &node->options,
+					 fault);
 	if (!error)
 		error = wc_pending_open(node, fault);
 	if (!error)

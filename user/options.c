@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_NAME "default"
 
@@ -49,6 +50,7 @@ const char *const wc_order_names[] = { "local", "pack", "spread", NULL };
 const char *const wc_prefer_names[] = { "warm", "shard", NULL };
 static const char *const switches[] = { "off", "on", NULL };
 static const char *const datapaths[] = { "kernel", "user", NULL };
+static const char *const sandboxes[] = { "auto", "on", "off", NULL };
 static const char *const modes[] = { "auto", "native", "generic", NULL };
 
 #define FIELD(field) offsetof(struct wc_options, field), sizeof(((struct wc_options *)0)->field)
@@ -97,6 +99,12 @@ static const struct wc_option option_table[] = {
 	  "a core begins another invocation while the one that it runs sleeps; needs sched_ext, which sees that (default off)" },
 	{ "move", OPTION_CHOICE, FIELD(move_instances), 0, 0, switches, "on|off",
 	  "an idle instance moves to another core rather than that core starting a new one (default on)" },
+	{ "sandbox", OPTION_CHOICE, FIELD(sandbox), 0, 0, sandboxes, "auto|on|off",
+	  "functions see nothing of the host but its programs and libraries, and each other not at all; on: or do not start "
+	  "(default auto)" },
+	{ "tmp-mb", OPTION_NUMBER, FIELD(tmp_mb), 1, 65536, NULL, "N", "size of the /tmp of a sandbox (default 64)" },
+	{ "share", OPTION_TEXT, 0, 0, 0, 0, NULL, "DIR[:DIR...]",
+	  "folders that functions see, too, under the same name, with the rights that the files in there give them; 8 at most" },
 	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
 	  "let native functions that are deployed as trusted run inside the agent thread" },
 	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
@@ -207,6 +215,40 @@ static int fail_choice(const struct wc_option *option, const char *value, struct
 	return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, names);
 }
 
+static int add_share(struct wc_options *options, const char *folder, struct wc_fault *fault)
+{
+	static const char *const own[] = { "/proc", "/tmp", "/dev", "/var/task" };
+	struct stat status;
+
+	if (options->share_count == WC_SHARES_MAX)
+		return wc_fail(fault, EINVAL, "--share: %u folders at most", WC_SHARES_MAX);
+	if (folder[0] != '/' || !folder[1] || strlen(folder) >= WC_SHARE_PATH_MAX || strstr(folder, "/../") ||
+	    strstr(folder, "//") || strstr(folder, "/./") || folder[strlen(folder) - 1] == '/')
+		return wc_fail(fault, EINVAL,
+			       "--share %.100s: expected a whole path like /srv/models, of %u characters at most",
+			       folder, WC_SHARE_PATH_MAX - 1);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (!strcmp(folder, own[i]))
+			return wc_fail(fault, EINVAL, "--share %s: each sandbox has its own", folder);
+	if (lstat(folder, &status) || !S_ISDIR(status.st_mode))
+		return wc_fail(fault, ENOTDIR, "--share %s: there is no such folder", folder);
+	snprintf(options->shares[options->share_count++], WC_SHARE_PATH_MAX, "%s", folder);
+	return 0;
+}
+
+static int add_shares(struct wc_options *options, const char *list, struct wc_fault *fault)
+{
+	char folders[WC_SHARES_MAX * WC_SHARE_PATH_MAX], *save;
+	int error = 0;
+
+	if (!*list || strlen(list) >= sizeof(folders))
+		return wc_fail(fault, EINVAL, "--share: expected 1 to %zu characters", sizeof(folders) - 1);
+	memcpy(folders, list, strlen(list) + 1);
+	for (char *at = strtok_r(folders, ":", &save); at && !error; at = strtok_r(NULL, ":", &save))
+		error = add_share(options, at, fault);
+	return error;
+}
+
 static int apply(struct wc_options *options, const struct wc_option *option, const char *value, struct wc_fault *fault)
 {
 	char *field = (char *)options + option->offset;
@@ -224,6 +266,8 @@ static int apply(struct wc_options *options, const struct wc_option *option, con
 		options->poll_us = (uint32_t)number;
 		return 0;
 	}
+	if (!strcmp(option->name, "share"))
+		return add_shares(options, value, fault);
 	switch (option->kind) {
 	case OPTION_FLAG:
 		*(bool *)field = true;
@@ -298,6 +342,7 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->sched = WC_SCHED_AUTO;
 	options->quantum_us = WC_QUANTUM_AUTO;
 	options->move_instances = true;
+	options->tmp_mb = 64;
 
 	for (int i = 1; i < argc; i++) {
 		const struct wc_option *option = NULL;

@@ -14,9 +14,18 @@
 
 #define WC_QUANTUM_AUTO UINT32_MAX
 
+#define WC_SHARES_MAX 8
+#define WC_SHARE_PATH_MAX 200
+
 enum wc_datapath_kind {
 	WC_DATAPATH_KERNEL, /* XDP chooses the core, AF_XDP delivers */
 	WC_DATAPATH_USER,   /* a thread on a UDP socket runs the same decision */
+};
+
+enum wc_sandbox_mode {
+	WC_SANDBOX_AUTO, /* where the host can, else without, and say so */
+	WC_SANDBOX_ON,	 /* or do not start */
+	WC_SANDBOX_OFF,
 };
 
 enum wc_xdp_mode {
@@ -49,6 +58,10 @@ struct wc_options {
 	bool lend;	      /* a core serves others while its invocation sleeps */
 	bool move_instances;  /* an idle instance may move to another core */
 	bool allow_trusted;
+	uint32_t sandbox;			       /* enum wc_sandbox_mode */
+	uint32_t tmp_mb;			       /* of each sandbox */
+	char shares[WC_SHARES_MAX][WC_SHARE_PATH_MAX]; /* folders of the host that all functions see */
+	uint32_t share_count;
 	bool clean; /* remove what a killed daemon of this name left, then exit */
 	char state_dir[256];
 	char listen[64]; /* user datapath: address to bind */

@@ -2,13 +2,13 @@
 /* order.c - see order.h. */
 #include "user/order.h"
 
+#include "runtimes/abi/sandbox.h"
 #include "user/launch.h"
 
 #include <string.h>
 #include <unistd.h>
 
 #define FILES_MAX 1024
-#define PROCESSES_MAX 256
 
 static const struct {
 	const char *script; /* below the runtimes' folder */
@@ -74,7 +74,7 @@ static void fill_environment(struct wc_start_order *order, const char *node, con
 	add_variable(order, "WARMCORE_NODE=%s", node);
 	add_variable(order, "WARMCORE_FUNCTION=%s", fn->manifest.name);
 	add_variable(order, "WARMCORE_HANDLER=%s", fn->manifest.handler);
-	add_variable(order, "WARMCORE_CODE=%s", fn->code);
+	add_variable(order, "WARMCORE_CODE=%s", instance->sandbox ? WC_SANDBOX_CODE : fn->code);
 	add_variable(order, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
 	add_variable(order, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
 	add_variable(order, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
@@ -126,7 +126,7 @@ static void begin(struct wc_start_order *order)
 	order->failed = false;
 	order->head.magic = WC_ZYGOTE_MAGIC;
 	order->head.files = FILES_MAX;
-	order->head.processes = PROCESSES_MAX;
+	order->head.processes = WC_PROCESSES_MAX;
 }
 
 int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,
@@ -140,7 +140,7 @@ int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *la
 	order->environment = order->length;
 	fill_environment(order, launcher->name, instance, socket);
 	order->environment_end = order->length;
-	add(order, "%s", fn->code);
+	add(order, "%s", instance->sandbox ? WC_SANDBOX_CODE : fn->code);
 	if (order->failed || order->head.argc + order->head.envc > WC_ZYGOTE_STRINGS_MAX)
 		return wc_fail(fault, E2BIG, "the environment of function %s is too large", fn->manifest.name);
 	return 0;

@@ -17,6 +17,8 @@ struct wc_start_order {
 	bool failed;			     /* too long */
 };
 
+#define WC_PROCESSES_MAX 256 /* and threads, of an instance */
+
 /* An instance of instance->fn on instance->core. `socket`: its channel is one. */
 int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,
 		      const struct wc_instance *instance, bool socket, struct wc_fault *fault);

@@ -16,6 +16,7 @@ static const struct {
 } failure_table[] = {
 	[WC_FAILURE_EXIT] = { WC_CODE_EXIT, "Runtime.ExitError" },
 	[WC_FAILURE_CRASH] = { WC_CODE_CRASH, "Runtime.CrashError" },
+	[WC_FAILURE_MEMORY] = { WC_CODE_CRASH, "Runtime.OutOfMemory" },
 	[WC_FAILURE_TIMEOUT] = { WC_CODE_TIMEOUT, "Runtime.TimeoutError" },
 	[WC_FAILURE_PROTOCOL] = { WC_CODE_INTERNAL, "Runtime.ProtocolError" },
 	[WC_FAILURE_START] = { WC_CODE_INIT, "Runtime.StartError" },

@@ -2,6 +2,7 @@
 /* setup.c - see setup.h. */
 #include "user/setup.h"
 
+#include "user/cgroups.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/tree.h"
@@ -252,7 +253,7 @@ static int find_runtimes(char *out, size_t size, struct wc_fault *fault)
 
 int wc_setup_runtimes(struct wc_node *node, char *ret_path, size_t size, struct wc_fault *fault)
 {
-	static const char *const folders[] = { "native", "python", "node" };
+	static const char *const folders[] = { "native", "python", "node", "sandbox" };
 	char from[PATH_MAX], source[PATH_MAX + 32], to[300];
 	int error;
 
@@ -307,7 +308,7 @@ static bool belongs_to(pid_t pid, uint32_t base)
 	return uid >= base && uid < (uint64_t)base + WC_FUNCTIONS_MAX;
 }
 
-/* Instances die with the daemon (PR_SET_PDEATHSIG); what they have started does not. */
+/* Instances die with the daemon (PR_SET_PDEATHSIG, or their sandbox); without one, what they have started does not. */
 static int kill_instances(const char *name)
 {
 	uint32_t base = wc_uid_base(name);
@@ -336,6 +337,10 @@ int wc_setup_remove_leftovers(const char *name)
 	removed += wc_embedded_remove(&embedded);
 	removed += kill_instances(name);
 	removed += wc_isolate_remove(name);
+	for (int i = 0; i < 100 && wc_cgroups_left(name); i++) {
+		removed += wc_cgroups_remove(name);
+		usleep(i ? 10000 : 0); /* those that were killed need a moment */
+	}
 	snprintf(path, sizeof(path), "%s/%s/runtimes", WC_RUN_ROOT, name);
 	if (!access(path, F_OK)) {
 		removed++;

@@ -6,6 +6,7 @@
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/order.h"
+#include "user/sandboxes.h"
 #include "user/watch.h"
 
 #include <pthread.h>
@@ -46,10 +47,16 @@ bool wc_spares_suit(const struct wc_manifest *manifest)
 	return manifest->runtime == WC_RUNTIME_NODE && !wc_order_needs_start(manifest);
 }
 
+void wc_spare_end(struct wc_spare *spare)
+{
+	syscall(SYS_pidfd_send_signal, spare->pidfd, SIGKILL, NULL, 0);
+	wc_sandbox_end(spare->sandbox);
+	wc_watch_put(spare->watch);
+}
+
 static void drop(struct entry *entry)
 {
-	syscall(SYS_pidfd_send_signal, entry->spare.pidfd, SIGKILL, NULL, 0);
-	wc_watch_put(entry->spare.watch);
+	wc_spare_end(&entry->spare);
 	entry->state = ABSENT;
 }
 

@@ -18,6 +18,7 @@ struct wc_spare {
 	int pidfd; /* the watch's */
 	struct wc_channel *channel;
 	struct wc_watch *watch;
+	struct wc_sandbox *sandbox; /* NULL: none */
 };
 
 struct wc_spares;
@@ -34,6 +35,9 @@ bool wc_spares_look(struct wc_spares *spares);
 
 /* One that is ready and has this size. It belongs to the caller from then on. Any thread. */
 bool wc_spares_take(struct wc_spares *spares, uint32_t memory_mb, struct wc_spare *ret_spare);
+
+/* Kill one that was taken. */
+void wc_spare_end(struct wc_spare *spare);
 
 /* Can this function begin in a process that runs already? */
 bool wc_spares_suit(const struct wc_manifest *manifest);

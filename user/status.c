@@ -11,6 +11,7 @@
 #include "user/stack.h"
 #include "user/version.h"
 #include "user/watch.h"
+#include "user/sandboxes.h"
 #include "user/zygotes.h"
 
 #include <string.h>
@@ -221,6 +222,8 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "tags", tags_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
+	json_object_set_new(object, "sandboxes",
+			    wc_sandboxes_json(node->launcher.sandboxes, node->launcher.sandbox_why));
 	json_object_set_new(object, "spares", json_integer(wc_zygotes_spares(node->launcher.zygotes)));
 	add_counters(node, object);
 	return object;

@@ -345,9 +345,9 @@ static void reap(struct wc_watch *watch)
 	struct wc_watch **link;
 	siginfo_t info = { 0 };
 
-	if (!watch->helper) /* whose children are instances */
-		kill(-watch->pid,
-		     SIGKILL); /* its children; the zombie still keeps the number of the group from reuse */
+	/* Its children; the zombie still keeps the number of the group from reuse. Those of a helper are instances. */
+	if (!watch->helper && !watch->contained)
+		kill(-watch->pid, SIGKILL);
 	if (waitid(P_PID, (id_t)watch->pid, &info, WEXITED) == 0) {
 		watch->crashed = info.si_code != CLD_EXITED;
 		watch->status = info.si_status;
@@ -360,7 +360,8 @@ static void reap(struct wc_watch *watch)
 		*link = watch->next;
 	watches.count--;
 	pthread_mutex_unlock(&watches.lock);
-	kill_orphans();
+	if (!watch->contained)
+		kill_orphans();
 	epoll_ctl(watches.epoll, EPOLL_CTL_DEL, watch->pidfd, NULL);
 	for (int i = 0; i < 64 && watch->output >= 0;
 	     i++) { /* what it said last; a grandchild may keep the pipe open */

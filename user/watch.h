@@ -22,6 +22,7 @@ struct wc_watch {
 	int socket;		    /* likewise: shut down to wake the agent; -1 if there is none */
 	char function[128];	    /* or what a helper is called */
 	bool helper;
+	bool contained; /* in a sandbox, whose end is the end of all it started */
 	atomic_bool exited;
 	int status; /* of waitid: valid once `exited` */
 	bool crashed;

@@ -5,6 +5,7 @@
 #include "user/clock.h"
 #include "user/log.h"
 #include "user/order.h"
+#include "user/sandboxes.h"
 #include "user/spawn.h"
 #include "user/watch.h"
 
@@ -51,10 +52,14 @@ struct wc_zygote {
 	struct wc_sched *sched;
 	uint64_t started_at, retry_at, retry_ns;
 	uint64_t forks;
+	uint32_t data_mb;
 };
 
 struct wc_zygotes {
-	const struct wc_launcher *launcher;
+	struct wc_launcher *launcher;
+	const struct wc_options *options; /* until it has started */
+	int start_error;		  /* 1: not known yet */
+	struct wc_fault start_fault;
 	struct wc_functions *functions;
 	struct wc_spares *spares;
 	pthread_t thread;
@@ -149,6 +154,11 @@ enum wc_runtime wc_zygote_runtime(const struct wc_zygote *zygote)
 	return zygote->runtime;
 }
 
+uint32_t wc_zygote_data_mb(const struct wc_zygote *zygote)
+{
+	return zygote->data_mb;
+}
+
 uint32_t wc_zygote_slot(const struct wc_zygote *zygote)
 {
 	return zygote->slot;
@@ -157,20 +167,25 @@ uint32_t wc_zygote_slot(const struct wc_zygote *zygote)
 pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, size_t length,
 		     const int fds[WC_ZYGOTE_FDS])
 {
+	int sent[WC_ZYGOTE_FDS];
+	size_t count = 0;
 	char control[CMSG_SPACE(WC_ZYGOTE_FDS * sizeof(int))] = { 0 };
 	struct iovec part = { .iov_base = (void *)(uintptr_t)request, .iov_len = length };
-	struct msghdr header = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
-	};
-	struct cmsghdr *files = CMSG_FIRSTHDR(&header);
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control };
 	struct wc_zygote_reply reply;
+	struct cmsghdr *files;
 	cpu_set_t cpus;
 	ssize_t n;
 
+	for (int i = 0; i < WC_ZYGOTE_FDS; i++)
+		if (fds[i] >= 0)
+			sent[count++] = fds[i];
+	header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+	files = CMSG_FIRSTHDR(&header);
 	files->cmsg_level = SOL_SOCKET;
 	files->cmsg_type = SCM_RIGHTS;
-	files->cmsg_len = CMSG_LEN(WC_ZYGOTE_FDS * sizeof(int));
-	memcpy(CMSG_DATA(files), fds, WC_ZYGOTE_FDS * sizeof(int));
+	files->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(files), sent, count * sizeof(int));
 	/* The child begins where its parent is: nothing has to move, and nobody on another CPU has to be woken. */
 	CPU_ZERO(&cpus);
 	for (int i = 0; i < CPU_SETSIZE; i++)
@@ -305,6 +320,22 @@ static void start(struct wc_zygotes *zygotes, struct wc_zygote *zygote)
 		set_state(zygotes, zygote, STARTING);
 }
 
+/* VmData, rounded up: field 6 of /proc/PID/statm, in pages. */
+static uint32_t data_mb(pid_t pid)
+{
+	unsigned long pages = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%*u %*u %*u %*u %*u %lu", &pages) != 1)
+		pages = 0;
+	if (file)
+		fclose(file);
+	return (uint32_t)((pages * (unsigned long)sysconf(_SC_PAGESIZE) >> 20) + 1);
+}
+
 static void ready(struct wc_zygotes *zygotes, struct wc_zygote *zygote)
 {
 	char name[160];
@@ -313,6 +344,7 @@ static void ready(struct wc_zygotes *zygotes, struct wc_zygote *zygote)
 	zygote->slot = wc_sched_enrol_process(zygote->sched, zygote->pid);
 	wc_info("%s is ready after %llu ms", describe(zygote, name, sizeof(name)),
 		(unsigned long long)((wc_now() - zygote->started_at) / WC_MS));
+	zygote->data_mb = data_mb(zygote->pid);
 	atomic_store(&zygote->dead, false);
 	set_state(zygotes, zygote, READY);
 }
@@ -384,6 +416,44 @@ static void look_at(struct wc_zygotes *zygotes, struct wc_zygote *zygote, short 
 	}
 }
 
+/* Here, because sandboxes die with the thread that is their parent. */
+static void open_sandboxes(struct wc_zygotes *zygotes)
+{
+	struct wc_launcher *launcher = zygotes->launcher;
+	struct wc_fault fault;
+	int error = 0;
+
+	if (zygotes->options->sandbox == WC_SANDBOX_OFF)
+		snprintf(launcher->sandbox_why, sizeof(launcher->sandbox_why), "--sandbox off");
+	else
+		error = wc_sandboxes_open(&launcher->sandboxes, launcher, zygotes->options, &fault);
+	if (error && zygotes->options->sandbox == WC_SANDBOX_AUTO) {
+		snprintf(launcher->sandbox_why, sizeof(launcher->sandbox_why), "%.299s", fault.text);
+		wc_warning("functions run without sandboxes: %s", fault.text);
+		error = 0;
+	}
+	pthread_mutex_lock(&zygotes->lock);
+	if (error)
+		wc_fail(&zygotes->start_fault, -error, "%s (--sandbox on was asked for)", fault.text);
+	zygotes->start_error = error;
+	pthread_cond_broadcast(&zygotes->changed);
+	pthread_mutex_unlock(&zygotes->lock);
+}
+
+static int await_sandboxes(struct wc_zygotes *zygotes, struct wc_fault *fault)
+{
+	int error;
+
+	pthread_mutex_lock(&zygotes->lock);
+	while (zygotes->start_error > 0)
+		pthread_cond_wait(&zygotes->changed, &zygotes->lock);
+	error = zygotes->start_error;
+	if (error)
+		*fault = zygotes->start_fault;
+	pthread_mutex_unlock(&zygotes->lock);
+	return error;
+}
+
 static void *keeper_main(void *argument)
 {
 	struct wc_zygotes *zygotes = argument;
@@ -391,12 +461,15 @@ static void *keeper_main(void *argument)
 	uint64_t drained;
 
 	pthread_setname_np(pthread_self(), "keeper");
+	open_sandboxes(zygotes);
 	while (!atomic_load(&zygotes->stopping)) {
 		uint64_t now = wc_now();
 		int timeout = TICK_MS;
 
 		want_all(zygotes);
-		if (wc_spares_look(zygotes->spares))
+		if (zygotes->launcher->sandboxes)
+			timeout = wc_sandboxes_look(zygotes->launcher->sandboxes);
+		if (wc_spares_look(zygotes->spares) && timeout > SPARE_MS)
 			timeout = SPARE_MS;
 		fds[WC_ZYGOTES_MAX] = (struct pollfd){ .fd = zygotes->wake, .events = POLLIN };
 		for (int i = 0; i < WC_ZYGOTES_MAX; i++) {
@@ -423,11 +496,13 @@ static void *keeper_main(void *argument)
 		if (zygotes->zygote[i].state != ABSENT)
 			end(zygotes, &zygotes->zygote[i], ABSENT);
 	wc_spares_free(zygotes->spares);
+	wc_sandboxes_free(zygotes->launcher->sandboxes);
+	zygotes->launcher->sandboxes = NULL;
 	return NULL;
 }
 
-int wc_zygotes_start(struct wc_zygotes **ret_zygotes, const struct wc_launcher *launcher,
-		     struct wc_functions *functions, struct wc_fault *fault)
+int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launcher, struct wc_functions *functions,
+		     const struct wc_options *options, struct wc_fault *fault)
 {
 	struct wc_zygotes *zygotes = calloc(1, sizeof(*zygotes));
 	struct wc_zygote *native;
@@ -437,6 +512,8 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, const struct wc_launcher *
 		return wc_fail(fault, ENOMEM, "out of memory for the zygotes");
 	zygotes->launcher = launcher;
 	zygotes->functions = functions;
+	zygotes->options = options;
+	zygotes->start_error = 1;
 	pthread_mutex_init(&zygotes->lock, NULL);
 	pthread_cond_init(&zygotes->changed, NULL);
 	for (int i = 0; i < WC_ZYGOTES_MAX; i++) {
@@ -457,6 +534,9 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, const struct wc_launcher *
 		*ret_zygotes = NULL;
 		return wc_fail(fault, error, "cannot start the keeper of zygotes: %s", strerror(error));
 	}
+	error = await_sandboxes(zygotes, fault);
+	if (error)
+		return error;
 	native = wc_zygotes_take(zygotes, WC_RUNTIME_NATIVE, "", true, fault);
 	if (!native)
 		return wc_fail(fault, ENOEXEC,

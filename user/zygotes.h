@@ -12,6 +12,7 @@
 #include "runtimes/abi/zygote.h"
 #include "user/functions.h"
 #include "user/instance.h"
+#include "user/options.h"
 #include "user/spares.h"
 
 #include <jansson.h>
@@ -21,9 +22,11 @@
 struct wc_zygotes;
 struct wc_zygote;
 
-/* Start the keeper, and wait until the native zygote is ready. After the watch and the thread scheduler, before the agents. */
-int wc_zygotes_start(struct wc_zygotes **ret_zygotes, const struct wc_launcher *launcher,
-		     struct wc_functions *functions, struct wc_fault *fault);
+/*
+ * Start the keeper, and wait until there are sandboxes (launcher->sandboxes, or launcher->sandbox_why) and the native zygote is ready. After the watch and the thread scheduler, before the agents.
+ */
+int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launcher, struct wc_functions *functions,
+		     const struct wc_options *options, struct wc_fault *fault);
 /* End all of them. No instance may be left. Accepts NULL. */
 void wc_zygotes_stop(struct wc_zygotes *zygotes);
 
@@ -40,10 +43,12 @@ void wc_zygote_give(struct wc_zygote *zygote);
 
 /* The runtime that it has in memory: when that is another than the function's, ask for WC_ZYGOTE_EXEC. */
 enum wc_runtime wc_zygote_runtime(const struct wc_zygote *zygote);
+/* What its children have of RLIMIT_DATA when they are born. */
+uint32_t wc_zygote_data_mb(const struct wc_zygote *zygote);
 /* Its slot with the thread scheduler, or WC_NONE. */
 uint32_t wc_zygote_slot(const struct wc_zygote *zygote);
 /*
- * Fork an instance on a CPU (-1: on any). `request` is a wc_zygote_request with its strings. Its pid, or a negative errno; -EPIPE: the zygote is
+ * Fork an instance on a CPU (-1: on any). `request` is a wc_zygote_request with its strings; -1 in `fds`: not there. Its pid, or a negative errno; -EPIPE: the zygote is
  * dead, try another one.
  */
 pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, size_t length,

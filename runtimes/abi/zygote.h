@@ -2,8 +2,8 @@
 /*
  * zygote.h - the zygote ABI: how the daemon has instances made from a process that is loaded already.
  *
- * A zygote is a program with one thread that has a runtime, and perhaps libraries, in memory. The daemon starts it as root with
- * few capabilities, without the node's network, and with WARMCORE_ZYGOTE=FD in its environment: a SOCK_SEQPACKET Unix
+ * A zygote is a program with one thread that has a runtime, and perhaps libraries, in memory. The daemon starts it as root; it keeps
+ * the capabilities to change its user and to join namespaces. It has no network, and WARMCORE_ZYGOTE=FD in its environment: a SOCK_SEQPACKET Unix
  * socket. It says READY (or exits, with the reason on stderr), and then for ever: takes a request, forks, answers with the pid. The
  * child is a child of the daemon (CLONE_PARENT), so the daemon reaps it; it puts off every right before it looks at the
  * function, and is an instance from then on (channel.h). End-of-file on the socket: exit with 0.
@@ -35,8 +35,13 @@
 #define WC_CHANNEL_FD 3			   /* of an instance; 0, 1 and 2 are what one expects */
 
 enum wc_zygote_flags {
-	WC_ZYGOTE_EXEC = 1,  /* run argv[0], instead of going on in the forked process */
-	WC_ZYGOTE_SPARE = 2, /* with EXEC, uid 0: it stays root, with a zygote's capabilities (channel.h, spares) */
+	WC_ZYGOTE_EXEC = 1, /* run argv[0], instead of going on in the forked process */
+	WC_ZYGOTE_SPARE =
+		2, /* with EXEC, uid 0: it stays root, of its sandbox if it has one, and may change its user (channel.h) */
+	WC_ZYGOTE_HAS_SANDBOX = 1 << (8 + 2),
+	WC_ZYGOTE_HAS_CODE = 1 << (8 + 3),
+	WC_ZYGOTE_HAS_CGROUP = 1 << (8 + 4),
+	WC_ZYGOTE_HAS_NET = 1 << (8 + 5),
 };
 
 /* Then argc + envc strings, each with its 0: argv, environment ("KEY=value"), and the working folder. */
@@ -48,13 +53,17 @@ struct wc_zygote_request {
 	uint32_t envc;
 	uint32_t files;	    /* RLIMIT_NOFILE */
 	uint32_t processes; /* RLIMIT_NPROC */
-	uint32_t reserved;
+	uint32_t data_mb;   /* RLIMIT_DATA; 0: no limit */
 };
 
-/* The descriptors that come with a request, in this order. */
+/* The descriptors that may come with a request, in this order. Those of the sandbox: WC_ZYGOTE_HAS_ flags say which there are. */
 enum wc_zygote_fds {
 	WC_ZYGOTE_FD_CHANNEL, /* becomes WC_CHANNEL_FD */
 	WC_ZYGOTE_FD_OUTPUT,  /* becomes stdout and stderr */
+	WC_ZYGOTE_FD_SANDBOX, /* pidfd of its init: the instance joins its namespaces */
+	WC_ZYGOTE_FD_CODE,    /* mount that the instance puts on WC_SANDBOX_CODE */
+	WC_ZYGOTE_FD_CGROUP,  /* folder of a cgroup (version 2) in which the instance begins */
+	WC_ZYGOTE_FD_NET,     /* network namespace, instead of that of the sandbox or the zygote */
 	WC_ZYGOTE_FDS,
 };
 

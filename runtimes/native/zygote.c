@@ -6,12 +6,16 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -19,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../abi/sandbox.h"
 #include "../abi/slice.h"
 #include "../abi/zygote.h"
 #include "channel_client.h"
@@ -26,8 +31,12 @@
 
 extern char **environ;
 
-/* All that a zygote needs is to change the user. */
-#define CAPABILITIES (1u << CAP_SETUID | 1u << CAP_SETGID)
+/* To change the user; that is all that a spare keeps. A zygote also joins namespaces. */
+#define CAPABILITIES_SPARE (1u << CAP_SETUID | 1u << CAP_SETGID)
+#define CAPABILITIES (CAPABILITIES_SPARE | 1u << CAP_SYS_ADMIN)
+
+/* All but the network and the pid namespace, which an instance is born into. */
+#define NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
 
 #define FILTER_MAX 4096 /* instructions: the kernel's limit */
 
@@ -40,11 +49,12 @@ struct order {
 	char *strings[WC_ZYGOTE_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
 	char **argv, **environment;
 	const char *folder;
-	const char *end; /* of the environment's strings */
-	int fds[WC_ZYGOTE_FDS];
+	const char *end;	/* of the environment's strings */
+	int fds[WC_ZYGOTE_FDS]; /* -1: not there */
 };
 
 static struct order order;
+static int own_pid_namespace = -1;
 
 /* Where /proc/PID/environ looks. */
 static struct {
@@ -97,6 +107,32 @@ static int split(struct order *o, size_t length)
 	return 0;
 }
 
+static bool has(const struct order *o, int which)
+{
+	return which <= WC_ZYGOTE_FD_OUTPUT || o->message.request.flags & 1u << (8 + which);
+}
+
+static void close_fds(struct order *o)
+{
+	for (int i = 0; i < WC_ZYGOTE_FDS; i++)
+		if (o->fds[i] >= 0)
+			close(o->fds[i]);
+}
+
+/* The descriptors that came, to their places. */
+static int place_fds(struct order *o, const struct cmsghdr *files)
+{
+	const int *from = (const int *)(const void *)CMSG_DATA(files);
+	size_t count = (files->cmsg_len - CMSG_LEN(0)) / sizeof(int), used = 0;
+
+	for (int i = 0; i < WC_ZYGOTE_FDS; i++)
+		o->fds[i] = has(o, i) && used < count ? from[used++] : -1;
+	for (int i = 0; i < WC_ZYGOTE_FDS; i++)
+		if (has(o, i) && o->fds[i] < 0)
+			return -EPROTO;
+	return used == count ? 0 : -EPROTO;
+}
+
 /* 1: a request; 0: end-of-file; or a negative errno. */
 static int receive(int fd, struct order *o)
 {
@@ -107,6 +143,7 @@ static int receive(int fd, struct order *o)
 	};
 	struct cmsghdr *files;
 	ssize_t n;
+	int error;
 
 	do
 		n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
@@ -114,11 +151,10 @@ static int receive(int fd, struct order *o)
 	if (n <= 0)
 		return n < 0 && errno != ECONNRESET ? -errno : 0;
 	files = CMSG_FIRSTHDR(&header);
-	if (!files || files->cmsg_type != SCM_RIGHTS || files->cmsg_len != CMSG_LEN(sizeof(o->fds)) ||
-	    (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if (!files || files->cmsg_type != SCM_RIGHTS || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return -EPROTO;
-	memcpy(o->fds, CMSG_DATA(files), sizeof(o->fds));
-	return split(o, (size_t)n) ?: 1;
+	error = split(o, (size_t)n);
+	return error ? error : place_fds(o, files) ?: 1;
 }
 
 /* --- the child --- */
@@ -162,27 +198,77 @@ static void show_environment(const struct order *o)
 	memset(shown.begin + length, 0, shown.size - length);
 }
 
+static int set_capabilities(uint32_t few)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = { { .effective = few, .permitted = few } };
+
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+/*
+ * What the zygote's filter lets through for these few steps, and an instance has no use for. The kernel would refuse all of it
+ * to a process without capabilities; but what cannot be called cannot have a bug.
+ */
+static int narrow_filter(void)
+{
+	static struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setns, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_mount, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 2, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS), /* glibc falls back to clone() */
+	};
+	const struct sock_fprog filter = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
+}
+
+/* The network first: to join the node's takes rights outside of the sandbox. NULL, or the step that failed. */
+static const char *enter_sandbox(const struct order *o)
+{
+	int sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX], net = o->fds[WC_ZYGOTE_FD_NET];
+
+	if (net >= 0 && setns(net, CLONE_NEWNET))
+		return "network namespace";
+	if (sandbox < 0)
+		return NULL;
+	if (setns(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
+		return "namespaces";
+	if (o->fds[WC_ZYGOTE_FD_CODE] >= 0 &&
+	    move_mount(o->fds[WC_ZYGOTE_FD_CODE], "", AT_FDCWD, WC_SANDBOX_CODE, MOVE_MOUNT_F_EMPTY_PATH))
+		return "mount of the code";
+	return NULL;
+}
+
 static const char *put_off_rights(const struct order *o, pid_t daemon)
 {
 	const struct wc_zygote_request *request = &o->message.request;
 	const struct rlimit core = { 0, 0 }, files = { request->files, request->files },
-			    processes = { request->processes, request->processes };
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct none[2] = { { 0 } };
+			    processes = { request->processes, request->processes },
+			    data = { (rlim_t)request->data_mb << 20, (rlim_t)request->data_mb << 20 };
+	bool spare = request->flags & WC_ZYGOTE_SPARE, sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX] >= 0;
 
-	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes))
+	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes) ||
+	    (request->data_mb && setrlimit(RLIMIT_DATA, &data)))
 		return "setrlimit";
-	if (request->uid && (syscall(SYS_setgroups, 0, NULL) || setresgid(request->uid, request->uid, request->uid) ||
-			     setresuid(request->uid, request->uid, request->uid)))
+	if ((!spare || sandbox) &&
+	    (syscall(SYS_setgroups, 0, NULL) || setresgid(request->uid, request->uid, request->uid) ||
+	     setresuid(request->uid, request->uid, request->uid)))
 		return "setresuid";
-	if (request->uid && syscall(SYS_capset, &header, none))
+	if (set_capabilities(spare ? CAPABILITIES_SPARE : 0))
 		return "capset";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return "no_new_privs";
+	if (narrow_filter())
+		return "seccomp";
 	/* After the change of user, which resets both. Undumpable, it could not open its own /dev/stdout. */
 	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
 		return "dumpable";
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != daemon)
+	/* In a sandbox the daemon has no number; there it is the init that goes with the daemon. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != (sandbox ? 0 : daemon))
 		return "parent-death signal";
 	return NULL;
 }
@@ -195,8 +281,12 @@ static void become_instance(struct order *o, pid_t daemon)
 	const char *failed;
 	sigset_t empty;
 
-	if (channel < 0 || output < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
-	    dup2(channel, WC_CHANNEL_FD) < 0 || syscall(SYS_close_range, WC_CHANNEL_FD + 1, ~0U, 0))
+	if (channel < 0 || output < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
+		child_failed(channel, "dup2");
+	failed = enter_sandbox(o);
+	if (failed)
+		child_failed(channel, failed);
+	if (dup2(channel, WC_CHANNEL_FD) < 0 || syscall(SYS_close_range, WC_CHANNEL_FD + 1, ~0U, 0))
 		child_failed(channel, "dup2");
 	if (setsid() < 0)
 		child_failed(WC_CHANNEL_FD, "setsid");
@@ -219,12 +309,33 @@ static void become_instance(struct order *o, pid_t daemon)
 /* --- the zygote --- */
 
 /*
- * fork(2) with the daemon as the parent. glibc's own work around it is for programs with threads; this one has none. All arguments
- * but the flags are 0, whatever their order is on this architecture.
+ * fork(2) with the daemon as the parent. glibc's own work around it is for programs with threads; this one has none. All arguments of
+ * clone() but the flags are 0, whatever their order is on this architecture.
  */
-static pid_t fork_for_daemon(void)
+static pid_t fork_for_daemon(int cgroup)
 {
+	struct clone_args args = { .flags = CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t)cgroup };
+
+	if (cgroup >= 0)
+		return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 	return (pid_t)syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+}
+
+/* The same, into the sandbox: only a child can be in another pid namespace. The pid, or a negative errno. */
+static pid_t fork_instance(const struct order *o)
+{
+	int sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX];
+	pid_t pid;
+
+	if (sandbox >= 0 && setns(sandbox, CLONE_NEWPID))
+		return -errno;
+	pid = fork_for_daemon(o->fds[WC_ZYGOTE_FD_CGROUP]);
+	if (pid == 0)
+		return 0;
+	pid = pid < 0 ? -errno : pid;
+	if (sandbox >= 0 && setns(own_pid_namespace, CLONE_NEWPID))
+		_exit(1); /* its next children would be in somebody's sandbox */
+	return pid;
 }
 
 /* The filter of system calls: for this process, so that the kernel translates it once, and inherited by all instances. */
@@ -340,24 +451,22 @@ int wc_zygote_serve(int fd, const struct wc_zygote_hooks *hooks)
 	if (error)
 		return error;
 	find_shown();
+	own_pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	for (error = answer(fd, 0); !error; error = answer(fd, pid)) {
 		error = receive(fd, &order);
 		if (error <= 0)
 			break;
 		call(hooks->before);
-		pid = fork_for_daemon();
+		pid = fork_instance(&order);
 		if (pid == 0) {
 			call(hooks->after_child);
 			become_instance(&order, daemon);
 			return 1;
 		}
-		if (pid < 0)
-			pid = -errno;
 		call(hooks->after_parent);
 		/* The next instance is somebody else's: it must not find this one's environment in its memory. */
 		explicit_bzero(&order.message, sizeof(order.message));
-		for (int i = 0; i < WC_ZYGOTE_FDS; i++)
-			close(order.fds[i]);
+		close_fds(&order);
 	}
 	return error == -EPIPE ? 0 : error;
 }

@@ -64,6 +64,21 @@ def processes():
                 pass
 
 
+def host_pids(namespace, pids):
+    """The numbers, out here, of those of `pids` that live: a function tells what os.stat("/proc/self/ns/pid").st_ino is in there."""
+    found = []
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.stat("/proc/%s/ns/pid" % entry).st_ino == namespace:
+                with open("/proc/%s/status" % entry) as status:
+                    inner = next(int(line.split()[-1]) for line in status if line.startswith("NSpid:"))
+                if inner in pids and process_state(int(entry)) != "Z":
+                    found.append(int(entry))
+        except OSError:
+            pass
+    return found
+
+
 def process_state(pid):
     """The state letter of a process: R, S, Z ...; empty when it is gone."""
     try:
@@ -112,7 +127,7 @@ class Node:
 
     def up(self, *options):
         before = set(os.listdir("/sys/class/net"))
-        self.cli("up", "--state-dir", self.state, "--timeout", "120", *self.options, *options)
+        self.cli("up", "--state-dir", self.state, "--share", self.shared, "--timeout", "120", *self.options, *options)
         node = self.status()["node"]
         self.pid = node["pid"]
         self.address4, self.address6, self.port = node["address4"], node["address6"], node["port"]
@@ -152,6 +167,9 @@ class Node:
 
     def status(self):
         return self.json("status")
+
+    def sandboxed(self):
+        return self.status()["sandboxes"]["mode"] == "on"
 
     def client(self, family=4):
         return wcproto.Client(self.address6 if family == 6 else self.address4, self.port)
@@ -195,9 +213,9 @@ class Node:
     # --- looking at it ---
 
     def instance_pids(self):
-        """Every process that has the environment of one of this node's functions, or its command line."""
-        code, runtime = os.fsencode(self.state) + b"/functions/", b"/run/warmcore/%s/" % self.name.encode()
-        return [pid for pid, command, environ in processes() if code in environ or runtime in command]
+        """Every process that has the environment of this node's functions, or is one of its helpers."""
+        mark, runtime = b"WARMCORE_NODE=%s\0" % self.name.encode(), b"/run/warmcore/%s/" % self.name.encode()
+        return [pid for pid, command, environ in processes() if mark in environ or runtime in command]
 
     def problems(self):
         return self.json("doctor", "--maps", check=False).get("problems", ["doctor --maps failed"])

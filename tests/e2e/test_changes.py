@@ -118,9 +118,9 @@ class Changes(harness.NodeTest):
         self.assertEqual((self.node.runs("waiting"), self.node.runs("late")), (0, 0))
         self.node.wait_idle()
         harness.wait_until(lambda: self.folders("doomed") == [], "the code goes with the last instance")
-        state = os.fsencode(self.node.state)
+        mark = b"WARMCORE_NODE=%s\0" % self.node.name.encode()
         harness.wait_until(lambda: not [pid for pid, _, environ in harness.processes()
-                                        if b"WARMCORE_FUNCTION=doomed\0" in environ and state in environ],
+                                        if b"WARMCORE_FUNCTION=doomed\0" in environ and mark in environ],
                            "instances of a removed function are gone", 15)  # fmt: skip
 
     def test_remove_and_deploy_again_while_busy(self):

@@ -168,18 +168,18 @@ class Faults(harness.NodeTest):
         self.after("python")
 
     def children(self):
+        """Those that live."""
         with open(os.path.join(self.node.shared, "children")) as file:
-            return [int(pid) for line in file for pid in line.split()]
+            lines = [[int(word) for word in line.split()] for line in file]
+        self.assertTrue(lines)
+        return [pid for namespace, *pids in lines for pid in harness.host_pids(namespace, pids)]
 
     def check_children(self, then, code, session):
         os.truncate(os.path.join(self.node.shared, "children"), 0)
         answer = self.call("python", {"do": "children", "then": then, "session": session})
         self.assert_error(answer, code)
-        pids = self.children()
-        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in pids if harness.process_state(pid) in "RSDT" and
-                                 harness.process_state(pid)])  # fmt: skip
-        harness.wait_until(lambda: not any(harness.process_state(pid) for pid in pids),
-                           "children of a function that ended (%s) are gone" % then, 15)  # fmt: skip
+        self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in self.children()])
+        harness.wait_until(lambda: not self.children(), "children of a function that ended (%s) are gone" % then, 15)
         self.after("python")
 
     def test_children_die_with_a_killed_function(self):

@@ -98,6 +98,40 @@ def handler(event, context):
         return subprocess.run(event["command"], capture_output=True).stdout.decode()
     if do == "pid":
         return os.getpid()
+    if do == "fill":
+        written = 0
+        try:
+            with open(event["path"], "wb", 0) as file:
+                while written < event["most"]:
+                    written += file.write(b"x" * (1 << 20))
+        except OSError as error:
+            return [written >> 20, errno.errorcode[error.errno]]
+        return [written >> 20, "ok"]
+    if do == "many-files":
+        made = 0
+        try:
+            while made < event["most"]:
+                open(os.path.join(event["path"], str(made)), "w").close()
+                made += 1
+        except OSError as error:
+            return [made, errno.errorcode[error.errno]]
+        return [made, "ok"]
+    if do == "memory":
+        blocks = []
+        while len(blocks) < event["mb"]:
+            blocks.append(bytearray(1 << 20))
+            blocks[-1][::4096] = b"x" * 256
+        return len(blocks)
+    if do == "see":
+        links = {name: os.readlink("/proc/self/ns/" + name) for name in os.listdir("/proc/self/ns")}
+        return {"root": sorted(os.listdir("/")), "run": os.listdir("/run"), "tmp": os.listdir("/tmp"), "host": os.uname().nodename,
+                "processes": [int(name) for name in os.listdir("/proc") if name.isdigit()], "ns": links, "pid": os.getpid(),
+                "mounts": open("/proc/self/mounts").read(), "interfaces": [name for _, name in socket.if_nameindex()]}
+    if do == "ipc":
+        key = event["key"]
+        if event["make"]:
+            return LIBC.shmget(key, 4096, 0o1666)
+        return attempt(lambda: LIBC.shmget(key, 4096, 0) < 0 and (_ for _ in ()).throw(OSError(ctypes.get_errno(), "shmget")))[0]
     return event
 """
 
@@ -118,6 +152,8 @@ NAMESPACES = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000, "net":
 
 class Isolation(harness.NodeTest):
     TAG = "iso"
+    OPTIONS = ("--sandbox", "on", "--tmp-mb", "8")
+    SANDBOX = True
 
     @classmethod
     def prepare(cls):
@@ -139,8 +175,8 @@ class Isolation(harness.NodeTest):
         self.assertEqual(self.node.problems(), [])
 
     def pids(self, name):
-        mark = b"WARMCORE_FUNCTION=%s\0" % name.encode()
-        return [pid for pid, _, environ in harness.processes() if mark in environ and os.fsencode(self.node.state) in environ]
+        marks = b"WARMCORE_FUNCTION=%s\0" % name.encode(), b"WARMCORE_NODE=%s\0" % self.node.name.encode()
+        return [pid for pid, _, environ in harness.processes() if all(mark in environ for mark in marks)]
 
     @unittest.skipUnless(CALLS, "no numbers of system calls for this machine")
     def test_system_calls(self):
@@ -167,7 +203,9 @@ class Isolation(harness.NodeTest):
         self.assertEqual((found.pop("2"), found.pop("1")), ("ok", "ok"))
         self.assertEqual(set(found.values()), {"ENOSYS"})
         addresses = ["127.0.0.1", self.node.address4, "10.0.0.1", "255.255.255.255"]
-        self.assertNotIn("ok", self.ask("send", addresses=addresses, port=self.node.port))
+        found = self.ask("send", addresses=addresses, port=self.node.port)
+        self.assertEqual(found[0], "ok" if self.SANDBOX else "ENETUNREACH")  # a loopback device of its own
+        self.assertEqual(set(found[1:]), {"ENETUNREACH"})
 
     def test_files(self):
         """Neither another function's code, nor the node's state, maps, sockets, or the host's secrets."""
@@ -197,8 +235,9 @@ class Isolation(harness.NodeTest):
         self.assert_reply(self.call({"do": "pid"}, self.victim))
         others = [self.node.pid, 1, *(z["pid"] for z in self.node.status()["zygotes"]), *self.pids("victim")]
         self.assertGreaterEqual(len(others), 5)
-        self.assertEqual(set(self.ask("kill", pids=others).values()), {"EPERM"})
-        self.assertEqual(set(self.ask("kill", pids=others, signal=0).values()), {"EPERM"})
+        expected = {"EPERM", "ESRCH"} if self.SANDBOX else {"EPERM"}
+        self.assertEqual(set(self.ask("kill", pids=others).values()), expected)
+        self.assertEqual(set(self.ask("kill", pids=others, signal=0).values()), expected)
         self.assertTrue(all(harness.process_state(pid) for pid in others))
 
     def test_fork_bomb(self):
@@ -238,6 +277,71 @@ class Isolation(harness.NodeTest):
             out.write(source.read())
         os.chmod(target, 0o4755)
         self.assertGreaterEqual(int(self.ask("exec", command=[target, "-u"])), 0x70000000)
+
+
+    # --- what only a sandbox gives ---
+
+    def setUp(self):
+        if not self.SANDBOX and self.id().rpartition(".")[2].startswith("test_sandbox"):
+            self.skipTest("without sandboxes")
+
+    def test_sandbox_is_private(self):
+        """Every namespace is its own, and nothing of the host is there but programs and libraries."""
+        mine, other = self.ask("see"), json.loads(self.assert_reply(self.call({"do": "see"}, self.victim)).payload)
+        for name in ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup"):
+            host = os.readlink("/proc/self/ns/" + name)
+            self.assertEqual(len({mine["ns"][name], other["ns"][name], host}), 3, name)
+        self.assertEqual(mine["host"], "sandbox")
+        self.assertEqual(mine["interfaces"], ["lo"])
+        self.assertEqual(mine["processes"], [1, mine["pid"]])
+        self.assertEqual([name for name in mine["root"] if name in ("home", "root", "srv", "mnt", "boot", "media")], [])
+        self.assertEqual(mine["run"], ["warmcore"])  # the runtimes
+        self.assertEqual(mine["tmp"], [os.path.basename(self.node.root)])  # on the way to what is shared
+        writable = {line.split()[1] for line in mine["mounts"].splitlines() if line.split()[3].startswith("rw")}
+        devices = {"/dev/" + name for name in ("null", "zero", "full", "random", "urandom")}
+        self.assertEqual(writable - devices, {"/proc", "/tmp", self.node.shared})
+
+    def test_sandbox_file_size(self):
+        """A full /tmp is full for its function only, and empty for the next instance."""
+        written, outcome = self.ask("fill", path="/tmp/large", most=1 << 30)
+        self.assertEqual((written <= 8, outcome), (True, "ENOSPC"))
+        self.assertEqual(json.loads(self.assert_reply(self.call({"do": "fill", "path": "/tmp/x", "most": 4 << 20}, self.victim)).payload),
+                         [4, "ok"])  # fmt: skip
+        self.node.cli("evict", "attacker")
+        self.assertNotIn("large", self.ask("see")["tmp"])
+        made, outcome = self.ask("many-files", path="/tmp", most=1000000)
+        self.assertEqual((made < 10000, outcome), (True, "ENOSPC"))
+        self.node.cli("evict", "attacker")
+        for path in ("/x", "/dev/x", "/var/task/x", "/run/x", "/usr/x", "/etc/x"):
+            self.assertIn(self.ask("write", paths=[path])[path], ("EROFS", "EACCES"), path)
+
+    def test_sandbox_memory_is_not_shared(self):
+        self.assertGreaterEqual(self.ask("ipc", key=4711, make=True), 0)
+        self.assertNotEqual(json.loads(self.assert_reply(self.call({"do": "ipc", "key": 4711, "make": False}, self.victim)).payload), "ok")
+
+    def test_memory(self):
+        """More than memory_mb: an error that says so, and the next one is served."""
+        answer = self.call({"do": "memory", "mb": 2000})
+        error = self.assert_error(answer, wcproto.CRASH if self.cgroups() else wcproto.FUNCTION)
+        self.assertEqual(error["errorType"], "Runtime.OutOfMemory" if self.cgroups() else "MemoryError")
+
+    def cgroups(self):
+        return self.node.status()["sandboxes"].get("memory_limits") == "cgroup"
+
+    def test_what_is_started_goes_with_it(self):
+        """All that an instance started in any session is gone with it; the sandboxes, too."""
+        self.ask("exec", command=["/bin/sh", "-c", "for i in 1 2 3; do setsid sleep 1000 >/dev/null 2>&1 & done"])
+        self.assertGreaterEqual(len(self.pids("attacker")), 4)
+        self.node.cli("evict", "attacker")
+        harness.wait_until(lambda: not self.pids("attacker"), "all of it is gone")
+
+
+class WithoutSandbox(Isolation):
+    """The fallback: user, filter, limits, an empty network namespace."""
+
+    TAG = "flat"
+    OPTIONS = ("--sandbox", "off")
+    SANDBOX = False
 
 
 if __name__ == "__main__":

@@ -190,7 +190,8 @@ class Kill9(unittest.TestCase):
             event = b'{"do":"children","then":"return","session":true,"hiding":true}'
             self.assertIsNotNone(client.invoke(self.functions["python"], event))
         with open(os.path.join(self.node.shared, "children")) as file:
-            pids = [int(pid) for pid in file.read().split()]
+            lines = [[int(word) for word in line.split()] for line in file]
+        pids = [pid for namespace, *inner in lines for pid in harness.host_pids(namespace, inner)]
         self.addCleanup(lambda: [os.kill(pid, signal.SIGKILL) for pid in pids if harness.process_state(pid)])
         self.assertEqual(len(pids), 6)
         # Another node that starts or is cleaned does not take them for its own.
@@ -199,7 +200,8 @@ class Kill9(unittest.TestCase):
         other.up()
         function = other.deploy_python()
         with other.client() as client:
-            pid = json.loads(client.invoke(function, b'{"do":"pid"}').payload)
+            namespace, inner = json.loads(client.invoke(function, b'{"do":"where"}').payload)
+        (pid,) = harness.host_pids(namespace, [inner])
         self.assertNotEqual(os.stat("/proc/%d" % pid).st_uid, os.stat("/proc/%d" % pids[0]).st_uid)
         other.down()
         self.assertTrue(all(harness.process_state(pid) for pid in pids))
@@ -242,7 +244,7 @@ class Kill9(unittest.TestCase):
                 self.assertEqual([c["function"] for c in running], ["probe"])
                 pids = [pid for pid, _, environ in harness.processes()
                         if b"WARMCORE_FUNCTION=probe\0" in environ and b"WARMCORE_CORE=%d\0" % running[0]["core"] in environ
-                        and os.fsencode(self.node.state) in environ]  # fmt: skip
+                        and b"WARMCORE_NODE=%s\0" % self.node.name.encode() in environ]  # fmt: skip
                 self.assertEqual(len(pids), 1)
                 os.kill(pids[0], number)
                 answer = client.receive(60)

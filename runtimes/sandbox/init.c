@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* init.c - see init.h. */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../abi/sandbox.h"
+
+#define HOST_NAME "sandbox"
+
+int wc_sandbox_receive(int fd, int *fds, int most)
+{
+	char byte = 0, control[CMSG_SPACE(2 * sizeof(int))];
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	struct cmsghdr *files;
+	ssize_t n;
+	int count;
+
+	do
+		n = recvmsg(fd, &header, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 && errno != ECONNRESET ? -1 : 0;
+	files = CMSG_FIRSTHDR(&header);
+	if (byte != WC_SANDBOX_REQUEST || !files || files->cmsg_type != SCM_RIGHTS ||
+	    (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return -1;
+	count = (int)((files->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+	if (count < 1 || count > most)
+		return -1;
+	memcpy(fds, CMSG_DATA(files), (size_t)count * sizeof(int));
+	return count;
+}
+
+/* Exits when nobody listens any more. */
+static void report(int life, int error, const char *step)
+{
+	struct wc_sandbox_report message = { .error = error };
+
+	snprintf(message.step, sizeof(message.step), "%s", step);
+	if (send(life, &message, sizeof(message), MSG_NOSIGNAL) < 0)
+		_exit(0);
+}
+
+/* mkdir -p. */
+static int make_folders(const char *path)
+{
+	char part[256];
+
+	for (const char *slash = path; slash;) {
+		slash = strchr(slash + 1, '/');
+		snprintf(part, sizeof(part), "%.*s", slash ? (int)(slash - path) : (int)strlen(path), path);
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return -1;
+	}
+	return 0;
+}
+
+/* Its own /tmp, with the folders of the host that are to be seen below it. NULL, or the step that failed. */
+static const char *mount_tmp(const struct wc_sandbox_plan *plan)
+{
+	int trees[WC_SANDBOX_FOLDERS_MAX], count = 0;
+	char options[96];
+
+	for (; plan->below_tmp[count]; count++) {
+		trees[count] =
+			open_tree(AT_FDCWD, plan->below_tmp[count], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+		if (trees[count] < 0)
+			return "open_tree(a folder below /tmp)";
+	}
+	snprintf(options, sizeof(options), "size=%um,mode=1777,nr_inodes=%u", plan->tmp_mb, plan->tmp_mb * 256);
+	if (mount("tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options))
+		return "mount(/tmp)";
+	for (int i = 0; i < count; i++) {
+		if (make_folders(plan->below_tmp[i]) ||
+		    move_mount(trees[i], "", AT_FDCWD, plan->below_tmp[i], MOVE_MOUNT_F_EMPTY_PATH))
+			return "move_mount(a folder below /tmp)";
+		close(trees[i]);
+	}
+	return NULL;
+}
+
+static int loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request))
+		error = -1;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+/* NULL, or the step that failed, with errno. */
+static const char *set_up(const struct wc_sandbox_plan *plan)
+{
+	const char *failed;
+
+	if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
+		return "to be root in there";
+	/* Who has changed its user is not dumpable, and then a zygote could not join its namespaces. */
+	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) || prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return "prctl";
+	if (unshare(CLONE_NEWCGROUP) && errno != EINVAL)
+		return "a cgroup namespace";
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		return "mount(/proc)";
+	failed = mount_tmp(plan);
+	if (failed)
+		return failed;
+	if (sethostname(HOST_NAME, strlen(HOST_NAME)))
+		return "sethostname";
+	return loopback_up() ? "to bring the loopback device up" : NULL;
+}
+
+static void put_code(int life, int tree)
+{
+	int error = move_mount(tree, "", AT_FDCWD, WC_SANDBOX_CODE, MOVE_MOUNT_F_EMPTY_PATH) ? -errno : 0;
+
+	close(tree);
+	report(life, error, "move_mount(" WC_SANDBOX_CODE ")");
+}
+
+void wc_sandbox_init(int life, int go, const struct wc_sandbox_plan *plan)
+{
+	const struct sigaction no_zombies = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
+	const char *failed;
+	char byte;
+	int tree;
+
+	if (read(go, &byte, 1) != 1)
+		_exit(1); /* the maker could not map the user ids, and tells the daemon */
+	failed = set_up(plan);
+	if (failed) {
+		report(life, -errno, failed);
+		_exit(1);
+	}
+	/* What functions leave behind becomes its child; the kernel reaps it. */
+	sigaction(SIGCHLD, &no_zombies, NULL);
+	if (life != WC_SANDBOX_FD && dup2(life, WC_SANDBOX_FD) < 0)
+		_exit(1);
+	syscall(SYS_close_range, 0, WC_SANDBOX_FD - 1, 0);
+	syscall(SYS_close_range, WC_SANDBOX_FD + 1, ~0U, 0);
+	report(WC_SANDBOX_FD, 0, "ready");
+	while (wc_sandbox_receive(WC_SANDBOX_FD, &tree, 1) > 0)
+		put_code(WC_SANDBOX_FD, tree);
+	_exit(0);
+}
