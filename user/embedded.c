@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -157,12 +158,35 @@ static void enable_gro(const char *dev)
 	close(fd);
 }
 
+/*
+ * As ip-netns(8) does it before its first namespace: the folder becomes a shared mount. If it were done later, what is mounted on a
+ * file in there by then would be under the new mount, and could not be removed.
+ */
+static int share_folder(void)
+{
+	int lock = open(NETNS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC), error = 0;
+
+	if (lock < 0 || flock(lock, LOCK_EX))
+		error = -errno;
+	if (!error && mount("", NETNS_DIR, "none", MS_SHARED | MS_REC, NULL))
+		error = errno != EINVAL || mount(NETNS_DIR, NETNS_DIR, "none", MS_BIND | MS_REC, NULL) ||
+					mount("", NETNS_DIR, "none", MS_SHARED | MS_REC, NULL) ?
+				-errno :
+				0;
+	if (lock >= 0)
+		close(lock);
+	return error;
+}
+
 static int name_namespace(const char *path, struct wc_fault *fault)
 {
-	int fd;
+	int fd, error;
 
 	if (mkdir(NETNS_DIR, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s", NETNS_DIR, strerror(errno));
+	error = share_folder();
+	if (error)
+		return wc_fail(fault, -error, "cannot share the mount of %s: %s", NETNS_DIR, strerror(-error));
 	fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
 	if (fd < 0)
 		return wc_fail(fault, errno,
@@ -170,8 +194,7 @@ static int name_namespace(const char *path, struct wc_fault *fault)
 			       strerror(errno));
 	close(fd);
 	if (mount("/proc/thread-self/ns/net", path, "none", MS_BIND, NULL)) {
-		int error = errno;
-
+		error = errno;
 		unlink(path);
 		return wc_fail(fault, error, "cannot mount a network namespace on %s: %s", path, strerror(error));
 	}

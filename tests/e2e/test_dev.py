@@ -126,7 +126,7 @@ class Device(DeviceTest):
             self.skipTest("no nsenter")
         # The harness says `ip netns exec NETNS COMMAND`; a daemon in the foreground under nsenter is another way in.
         command = [nsenter, "--net=/run/netns/" + self.far, harness.WARMCORE, "--node", self.node.name, "up",
-                   "--state-dir", self.node.state, "--dev", self.inner]  # fmt: skip
+                   "--state-dir", self.node.state, "--share", self.node.shared, "--dev", self.inner]  # fmt: skip
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout)
         status = self.node.status()
