@@ -60,6 +60,22 @@ static void print_node(const struct cli *cli, const json_t *node)
 }
 
 /* Who puts threads on their core, and if it is not who was asked for, why. */
+static void print_sandboxes(const json_t *status)
+{
+	const json_t *sandboxes = json_object_get(status, "sandboxes");
+	const char *why = cli_json_text(sandboxes, "memory_limits_why", "");
+
+	if (!sandboxes)
+		return;
+	if (strcmp(cli_json_text(sandboxes, "mode", "?"), "on") != 0) {
+		printf("  sandboxes  off: %s\n", cli_json_text(sandboxes, "why", "?"));
+		return;
+	}
+	printf("  sandboxes  %lld in use, %lld ready; memory is limited by %s%s%s\n",
+	       cli_json_integer(sandboxes, "in_use"), cli_json_integer(sandboxes, "ready"),
+	       cli_json_text(sandboxes, "memory_limits", "?"), *why ? ": " : "", why);
+}
+
 static void print_placement(const struct cli *cli, const json_t *status)
 {
 	const json_t *placement = json_object_get(status, "placement"), *last = json_object_get(placement, "last_exit");
@@ -188,6 +204,7 @@ void status_print(const struct cli *cli, const json_t *status)
 	printf("  pending    %lld of at most %lld\n", cli_json_integer(pending, "now"),
 	       cli_json_integer(pending, "max"));
 	print_placement(cli, status);
+	print_sandboxes(status);
 	print_policy(status);
 	print_steals(shards);
 	printf("\n");

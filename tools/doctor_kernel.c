@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/doctor.h"
+#include "user/cgroups.h"
 #include "user/sched_ext.h"
 
 #define KERNEL_NEEDED_MAJOR 5
@@ -210,17 +211,16 @@ static void check_bpf_fs(struct finding *finding)
 
 static void check_cgroup(struct finding *finding)
 {
-	struct statfs fs;
+	const char *missing = wc_cgroups_missing();
 
-	if (statfs("/sys/fs/cgroup", &fs))
-		finding_set(finding, OUTCOME_INFO, "not mounted");
-	else if (fs.f_type == CGROUP2_SUPER_MAGIC)
-		finding_set(finding, OUTCOME_INFO, "version 2%s",
-			    access("/sys/fs/cgroup/cgroup.subtree_control", W_OK) ? ", not writable" : "");
-	else if (!access("/sys/fs/cgroup/unified", F_OK))
-		finding_set(finding, OUTCOME_INFO, "hybrid: versions 1 and 2");
-	else
-		finding_set(finding, OUTCOME_INFO, "version 1");
+	if (!missing) {
+		finding_set(finding, OUTCOME_OK, "version 2: functions have limits of memory and processes");
+		return;
+	}
+	finding_set(
+		finding, OUTCOME_INFO,
+		"%s; functions have RLIMIT_DATA (address space, not memory; none for Node.js) and RLIMIT_NPROC instead",
+		missing);
 }
 
 static void check_sched_ext(struct finding *finding)

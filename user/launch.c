@@ -156,11 +156,12 @@ static void add_sandbox(struct files *files, struct wc_start_order *order, const
 }
 
 /* *ret_sandbox stays NULL where there are none. */
-static int take_sandbox(const struct wc_launcher *launcher, uint32_t memory_mb, bool wait,
+static int take_sandbox(const struct wc_launcher *launcher, enum wc_runtime runtime, uint32_t memory_mb, bool wait,
 			struct wc_sandbox **ret_sandbox, struct wc_fault *fault)
 {
 	if (!launcher->sandboxes)
 		return 0;
+	memory_mb += runtime == WC_RUNTIME_NODE ? WC_NODE_EXTRA_MB : 0;
 	*ret_sandbox = wc_sandboxes_take(launcher->sandboxes, memory_mb, wait, fault);
 	wc_zygotes_changed(launcher->zygotes); /* the next one */
 	return *ret_sandbox ? 0 : -EAGAIN;
@@ -267,7 +268,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	if (!order)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	wc_order_spare(order, launcher, spare->memory_mb);
-	error = take_sandbox(launcher, spare->memory_mb, false, &spare->sandbox, fault);
+	error = take_sandbox(launcher, WC_RUNTIME_NODE, spare->memory_mb, false, &spare->sandbox, fault);
 	if (error)
 		goto out;
 	error = open_channel(&spare->channel, &channel);
@@ -401,7 +402,7 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 		wc_spare_end(&spare); /* and start one that is not ahead */
 		instance->sandbox = NULL;
 	}
-	error = take_sandbox(launcher, fn->manifest.memory_mb, true, &instance->sandbox, fault);
+	error = take_sandbox(launcher, fn->manifest.runtime, fn->manifest.memory_mb, true, &instance->sandbox, fault);
 	if (!error)
 		error = wc_order_instance(order, launcher, instance, socket, fault);
 	if (error)

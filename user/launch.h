@@ -2,10 +2,9 @@
 /*
  * launch.h - start the process of an instance: which zygote forks it (zygotes.h), with which environment and rights.
  *
- * What an instance may not do here: it runs as a user of its own for each function (uid wc_uid_base() + slot), with
- * no_new_privs, without capabilities, without the node's network, pinned to its core, with few open files, and dies with
- * the daemon. Namespaces, seccomp and cgroups come with the sandbox; they belong into runtimes/native/zygote.c's
- * become_instance().
+ * What an instance may not do here: it runs in a sandbox (sandboxes.h), as a user of its own for each function (uid
+ * wc_uid_base() + slot), with no_new_privs, without capabilities, behind a filter, pinned to its core, with few open files,
+ * and dies with the daemon. runtimes/native/zygote.c's become_instance() is where that is done.
  */
 #ifndef WC_LAUNCH_H
 #define WC_LAUNCH_H
@@ -24,7 +23,7 @@ _Static_assert(WC_UID_BASE + (uint64_t)WC_UID_NODES * WC_FUNCTIONS_MAX <= 0x8000
  */
 uint32_t wc_uid_base(const char *node);
 
-/* Find the runtimes and make the network namespace of instances. `runtimes`: folder that holds them. */
+/* Find the runtimes and make the network namespace of zygotes. `runtimes`: folder that holds them. */
 int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault);
 void wc_launcher_close(struct wc_launcher *launcher);
 

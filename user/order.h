@@ -18,6 +18,7 @@ struct wc_start_order {
 };
 
 #define WC_PROCESSES_MAX 256 /* and threads, of an instance */
+#define WC_NODE_EXTRA_MB 64  /* what a Node.js process needs beside the heap that memory_mb limits */
 
 /* An instance of instance->fn on instance->core. `socket`: its channel is one. */
 int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,

@@ -157,7 +157,8 @@ class Isolation(harness.NodeTest):
 
     @classmethod
     def prepare(cls):
-        cls.attacker = cls.node.deploy("attacker", "python", "attack.handler", {"attack.py": ATTACKER}, timeout_ms=20000)
+        cls.attacker = cls.node.deploy("attacker", "python", "attack.handler", {"attack.py": ATTACKER}, timeout_ms=20000,
+                                       memory_mb=400)  # for a fork bomb of Python processes
         cls.victim = cls.node.deploy("victim", "python", "attack.handler", {"attack.py": ATTACKER, "secret": b"secret"})
         cls.client = cls.node.client()
         cls.addClassCleanup(cls.client.close)
