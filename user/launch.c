@@ -163,7 +163,6 @@ static int take_sandbox(const struct wc_launcher *launcher, enum wc_runtime runt
 		return 0;
 	memory_mb += runtime == WC_RUNTIME_NODE ? WC_NODE_EXTRA_MB : 0;
 	*ret_sandbox = wc_sandboxes_take(launcher->sandboxes, memory_mb, wait, fault);
-	wc_zygotes_changed(launcher->zygotes); /* the next one */
 	return *ret_sandbox ? 0 : -EAGAIN;
 }
 

@@ -12,6 +12,7 @@
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/pending.h"
+#include "user/sandboxes.h"
 #include "user/scheduler.h"
 #include "user/setup.h"
 #include "user/stack.h"
@@ -459,6 +460,8 @@ void wc_node_stop(struct wc_node *node)
 	wc_zygotes_stop(node->launcher.zygotes);
 	node->launcher.zygotes = NULL;
 	wc_watch_close();
+	wc_sandboxes_free(node->launcher.sandboxes);
+	node->launcher.sandboxes = NULL;
 	wc_sched_free(node->sched);
 	node->sched = node->launcher.sched = NULL;
 	if (node->xdp)

@@ -23,6 +23,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define POOL_MAX 32
@@ -32,6 +33,7 @@
 #define RETRY_FIRST_NS (100 * WC_MS)
 #define RETRY_LAST_NS (10 * WC_SECOND)
 #define BURY_MS 20 /* how soon to look again for one that is not quite dead */
+#define QUIET_NS (20 * WC_MS)
 
 struct wc_sandboxes {
 	const struct wc_launcher *launcher;
@@ -43,6 +45,7 @@ struct wc_sandboxes {
 	/* the keeper's own */
 	int maker; /* its socket, or -1 */
 	struct wc_watch *maker_watch;
+	int timer; /* to fill the pool, or clear away, when there are no starts for a while */
 	uint64_t retry_at, retry_ns;
 	uint32_t number; /* of the last one */
 
@@ -284,7 +287,12 @@ static int make(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 	pthread_mutex_unlock(&sandboxes->lock);
 	return 0;
 failed:
-	kill_init(sandbox);
+	if (sandbox->watch) {
+		struct pollfd gone = { .fd = sandbox->watch->pidfd, .events = POLLIN };
+
+		kill_init(sandbox);
+		poll(&gone, 1, 1000); /* nothing is in there that it would wait for */
+	}
 	pthread_mutex_lock(&sandboxes->lock);
 	sandbox->next = sandboxes->over;
 	sandboxes->over = sandbox;
@@ -312,6 +320,7 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 	memcpy(sandboxes->shares, options->shares, sizeof(sandboxes->shares));
 	sandboxes->share_count = options->share_count;
 	sandboxes->maker = -1;
+	sandboxes->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	sandboxes->retry_ns = RETRY_FIRST_NS;
 	pthread_mutex_init(&sandboxes->lock, NULL);
 	pthread_condattr_init(&attributes);
@@ -319,10 +328,12 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 	pthread_cond_init(&sandboxes->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
 	wc_cgroups_open(&sandboxes->cgroups, launcher->name);
-	error = start_maker(sandboxes, fault);
+	error = sandboxes->timer < 0 ? wc_fail(fault, errno, "cannot make a timer: %s", strerror(errno)) :
+				       start_maker(sandboxes, fault);
 	if (!error)
 		error = make(sandboxes, fault);
 	if (error) {
+		wc_sandboxes_stop(sandboxes);
 		wc_sandboxes_free(sandboxes);
 		return error;
 	}
@@ -359,13 +370,32 @@ static int clear_away(struct wc_sandboxes *sandboxes)
 	return dying;
 }
 
+int wc_sandboxes_timer(const struct wc_sandboxes *sandboxes)
+{
+	return sandboxes->timer;
+}
+
+/*
+ * Have the keeper look. To make a sandbox takes as long as to start an instance: not while one starts, when there are
+ * enough. So only when few are left at once, else when nothing has begun for a while.
+ */
+static void call_keeper(struct wc_sandboxes *sandboxes, bool urgent)
+{
+	const struct itimerspec later = { .it_value.tv_nsec = QUIET_NS };
+
+	if (urgent || timerfd_settime(sandboxes->timer, 0, &later, NULL))
+		wc_zygotes_changed(sandboxes->launcher->zygotes);
+}
+
 int wc_sandboxes_look(struct wc_sandboxes *sandboxes)
 {
-	uint64_t now = wc_now();
+	uint64_t now = wc_now(), expirations;
 	struct wc_fault fault;
 	uint32_t count;
 	int dying, error = 0;
 
+	if (read(sandboxes->timer, &expirations, sizeof(expirations)) < 0)
+		errno = 0; /* it was something else */
 	dying = clear_away(sandboxes);
 	pthread_mutex_lock(&sandboxes->lock);
 	count = sandboxes->ready_count;
@@ -391,7 +421,7 @@ int wc_sandboxes_look(struct wc_sandboxes *sandboxes)
 	return (int)(sandboxes->retry_ns / WC_MS);
 }
 
-void wc_sandboxes_free(struct wc_sandboxes *sandboxes)
+void wc_sandboxes_stop(struct wc_sandboxes *sandboxes)
 {
 	struct wc_sandbox *sandbox;
 
@@ -406,15 +436,23 @@ void wc_sandboxes_free(struct wc_sandboxes *sandboxes)
 		sandboxes->over = sandbox;
 		kill_init(sandbox);
 	}
+	pthread_cond_broadcast(&sandboxes->changed);
 	pthread_mutex_unlock(&sandboxes->lock);
-	/* The main loop reaps them, or wc_watch_kill_all() will have to: then their groups stay until the next start. */
-	for (int i = 0; i < 200 && clear_away(sandboxes); i++)
-		usleep(5000);
+}
+
+void wc_sandboxes_free(struct wc_sandboxes *sandboxes)
+{
+	struct wc_sandbox *sandbox;
+
+	if (!sandboxes)
+		return;
 	while ((sandbox = sandboxes->over)) {
 		sandboxes->over = sandbox->next;
 		bury(sandboxes, sandbox);
 	}
 	wc_cgroups_close(&sandboxes->cgroups);
+	if (sandboxes->timer >= 0)
+		close(sandboxes->timer);
 	free(sandboxes);
 }
 
@@ -442,14 +480,19 @@ struct wc_sandbox *wc_sandboxes_take(struct wc_sandboxes *sandboxes, uint32_t me
 	struct wc_sandbox *sandbox;
 	struct timespec until;
 	int error = 0;
+	bool few;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait ? TAKE_TIMEOUT_S : 0;
 	pthread_mutex_lock(&sandboxes->lock);
-	while (!(sandbox = pop(sandboxes)) && !error && !sandboxes->closed)
+	while (!(sandbox = pop(sandboxes)) && !error && !sandboxes->closed) {
+		wc_zygotes_changed(sandboxes->launcher->zygotes);
 		error = pthread_cond_timedwait(&sandboxes->changed, &sandboxes->lock, &until);
+	}
 	sandboxes->in_use += sandbox != NULL;
+	few = sandboxes->ready_count < sandboxes->target / 2;
 	pthread_mutex_unlock(&sandboxes->lock);
+	call_keeper(sandboxes, few);
 	if (!sandbox) {
 		wc_fail(fault, EAGAIN, "there is no sandbox for it; the daemon's log says why");
 		return NULL;
@@ -477,7 +520,7 @@ void wc_sandbox_end(struct wc_sandbox *sandbox)
 	sandbox->next = sandboxes->over;
 	sandboxes->over = sandbox;
 	pthread_mutex_unlock(&sandboxes->lock);
-	wc_zygotes_changed(sandboxes->launcher->zygotes);
+	call_keeper(sandboxes, false);
 }
 
 int wc_sandbox_code(const char *folder, struct wc_fault *fault)
@@ -512,12 +555,16 @@ bool wc_sandbox_out_of_memory(const struct wc_sandbox *sandbox)
 json_t *wc_sandboxes_json(struct wc_sandboxes *sandboxes, const char *why)
 {
 	json_t *object;
+	int ending = 0;
 
 	if (!sandboxes)
 		return json_pack("{s:s, s:s}", "mode", "off", "why", why);
 	pthread_mutex_lock(&sandboxes->lock);
-	object = json_pack("{s:s, s:i, s:i, s:I, s:I, s:s, s:s}", "mode", "on", "ready", (int)sandboxes->ready_count,
-			   "in_use", (int)sandboxes->in_use, "made", (json_int_t)sandboxes->made, "failures",
+	for (const struct wc_sandbox *at = sandboxes->over; at; at = at->next)
+		ending++;
+	object = json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:s, s:s}", "mode", "on", "wanted",
+			   (int)sandboxes->target, "ready", (int)sandboxes->ready_count, "ending", ending, "in_use",
+			   (int)sandboxes->in_use, "made", (json_int_t)sandboxes->made, "failures",
 			   (json_int_t)sandboxes->failures, "memory_limits",
 			   sandboxes->cgroups.folder >= 0 ? "cgroup" : "rlimit", "memory_limits_why",
 			   sandboxes->cgroups.why);

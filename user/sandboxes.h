@@ -36,12 +36,16 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 		      const struct wc_options *options, struct wc_fault *fault);
 /* The keeper's thread: fill the pool, clear away. Returns in how many milliseconds it wants to be called again. */
 int wc_sandboxes_look(struct wc_sandboxes *sandboxes);
-/* The keeper's thread, at the end: those that are still ready. No instance may be left. Accepts NULL. */
+/* Becomes readable when the pool wants to be looked at. */
+int wc_sandboxes_timer(const struct wc_sandboxes *sandboxes);
+/* The keeper's thread, at the end: the maker, and those that are still ready. Accepts NULL. */
+void wc_sandboxes_stop(struct wc_sandboxes *sandboxes);
+/* Then, when every process has been reaped (wc_watch_close()): what is left of all of them. Accepts NULL. */
 void wc_sandboxes_free(struct wc_sandboxes *sandboxes);
 
 /*
  * One that is ready, for an instance with this much memory. Any thread. `wait`: until there is one, some seconds at most. NULL: there is
- * none. The caller wakes the keeper (wc_zygotes_changed()).
+ * none.
  */
 struct wc_sandbox *wc_sandboxes_take(struct wc_sandboxes *sandboxes, uint32_t memory_mb, bool wait,
 				     struct wc_fault *fault);
@@ -55,7 +59,7 @@ int wc_sandbox_put_code(struct wc_sandbox *sandbox, int code, struct wc_fault *f
 /* Has the kernel killed it for want of memory? Accepts NULL. */
 bool wc_sandbox_out_of_memory(const struct wc_sandbox *sandbox);
 
-/* For status: {"mode": "on", "ready": 4, "made": 17, "in_use": 3, "memory_limits": "..."} */
+/* For status: {"mode": "on", "wanted": 4, "ready": 4, "ending": 0, "made": 17, "in_use": 3, "memory_limits": "..."} */
 json_t *wc_sandboxes_json(struct wc_sandboxes *sandboxes, const char *why);
 
 #endif

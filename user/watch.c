@@ -396,6 +396,7 @@ void wc_watch_kill_all(void)
 	for (;;) {
 		struct wc_watch *watch;
 
+		/* The newest first: the init of a sandbox does not end before what is in there, which is newer, has been reaped. */
 		pthread_mutex_lock(&watches.lock);
 		watch = watches.first;
 		pthread_mutex_unlock(&watches.lock);

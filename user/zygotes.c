@@ -457,7 +457,7 @@ static int await_sandboxes(struct wc_zygotes *zygotes, struct wc_fault *fault)
 static void *keeper_main(void *argument)
 {
 	struct wc_zygotes *zygotes = argument;
-	struct pollfd fds[WC_ZYGOTES_MAX + 1];
+	struct pollfd fds[WC_ZYGOTES_MAX + 2];
 	uint64_t drained;
 
 	pthread_setname_np(pthread_self(), "keeper");
@@ -472,6 +472,10 @@ static void *keeper_main(void *argument)
 		if (wc_spares_look(zygotes->spares) && timeout > SPARE_MS)
 			timeout = SPARE_MS;
 		fds[WC_ZYGOTES_MAX] = (struct pollfd){ .fd = zygotes->wake, .events = POLLIN };
+		fds[WC_ZYGOTES_MAX + 1] = (struct pollfd){
+			.fd = zygotes->launcher->sandboxes ? wc_sandboxes_timer(zygotes->launcher->sandboxes) : -1,
+			.events = POLLIN
+		};
 		for (int i = 0; i < WC_ZYGOTES_MAX; i++) {
 			struct wc_zygote *zygote = &zygotes->zygote[i];
 
@@ -485,7 +489,7 @@ static void *keeper_main(void *argument)
 			fds[i] = (struct pollfd){ .fd = zygote->state >= STARTING ? zygote->socket : -1,
 						  .events = zygote->state == STARTING ? POLLIN : 0 };
 		}
-		if (poll(fds, WC_ZYGOTES_MAX + 1, timeout) < 0)
+		if (poll(fds, WC_ZYGOTES_MAX + 2, timeout) < 0)
 			continue;
 		if (fds[WC_ZYGOTES_MAX].revents && read(zygotes->wake, &drained, sizeof(drained)) < 0)
 			errno = 0;
@@ -496,8 +500,7 @@ static void *keeper_main(void *argument)
 		if (zygotes->zygote[i].state != ABSENT)
 			end(zygotes, &zygotes->zygote[i], ABSENT);
 	wc_spares_free(zygotes->spares);
-	wc_sandboxes_free(zygotes->launcher->sandboxes);
-	zygotes->launcher->sandboxes = NULL;
+	wc_sandboxes_stop(zygotes->launcher->sandboxes);
 	return NULL;
 }
 

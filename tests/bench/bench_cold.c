@@ -5,7 +5,8 @@
  *
  * Cold: before each invocation the node is told to stop its idle instances (`warmcore evict`), which is not measured. What is: the
  * request's way in, the decision, the instance with all that isolates it, the function's own loading, the run, the reply.
- * For Node.js a process that was started ahead is waited for, as there is one whenever cold starts are further apart than its 60 ms.
+ * What is made ahead is waited for (sandboxes; for Node.js a process), and what has ended is cleared away, as it is whenever cold
+ * starts are further apart than that takes: 25 ms, and 60 ms for Node.js. A burst that uses them up has to wait for them.
  * The floors: fork, exec and wait for a static C program, `python3 -c pass`, `python3 -c "import numpy"`, `node -e 0`. Client, node
  * and programs share one CPU.
  */
@@ -106,7 +107,7 @@ static int cold_block(struct bench_subject *subject, unsigned count, uint64_t *r
 
 	for (unsigned i = 0; i < count && !error; i++) {
 		error = bench_node_evict(&node);
-		if (!error && pair->spares)
+		if (!error)
 			error = bench_node_settle(&node, pair->spares);
 		if (!error)
 			error = bench_client_block(&warm, 1, &ret_ns[i]);

@@ -198,13 +198,17 @@ int bench_node_evict(const struct bench_node *node)
 int bench_node_settle(const struct bench_node *node, int spares)
 {
 	for (int tries = 0; tries < SETTLE_TRIES; tries++) {
-		json_t *answer = ask(node, json_pack("{s:s}", "op", "status")), *zygote;
+		json_t *answer = ask(node, json_pack("{s:s}", "op", "status")), *zygote, *object;
 		bool ready = answer != NULL;
 		size_t i;
 
 		json_array_foreach (json_object_get(answer, "zygotes"), i, zygote)
 			ready &= !strcmp(json_string_value(json_object_get(zygote, "state")) ?: "", "ready");
 		ready &= json_integer_value(json_object_get(answer, "spares")) >= spares;
+		object = json_object_get(answer, "sandboxes");
+		ready &= json_integer_value(json_object_get(object, "ready")) >=
+				 json_integer_value(json_object_get(object, "wanted")) &&
+			 !json_integer_value(json_object_get(object, "ending"));
 		json_decref(answer);
 		if (ready)
 			return 0;

@@ -168,7 +168,9 @@ class Sched(gates.Test):
         self.burst("isolated")
         self.node.kill9()
         self.node.up()
-        self.assertFalse(os.path.exists(home))
+        self.assertFalse(os.path.exists(home + "/daemon"))
+        with open(home + "/cpuset.cpus.partition") as file:
+            self.assertEqual(file.read().strip(), "member")
         self.assertLessEqual(set(self.cpus), os.sched_getaffinity(0))
 
     def test_off(self):

@@ -9,7 +9,7 @@
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
-PART=${2:?which part: packets, queues, policies, life or rest}
+PART=${2:?which part: packets, queues, policies, life, sandbox or rest}
 ALL=${E2E_ALL:-}
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -18,6 +18,7 @@ declare -A PARTS=(
 	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
 	[policies]="test_policies.py test_user_datapath.py test_changes.py"
 	[life]="test_kill9.py test_faults.py"
+	[sandbox]="test_isolation.py test_churn.py test_zygotes.py"
 )
 
 part() {
@@ -39,4 +40,4 @@ done
 [ ${#TESTS[@]} -gt 0 ] || exit 1
 # SysRq-S is what test_sched.py throws the scheduler out with.
 exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 1200 --allow sysrq -- \
-	env PACKETS_COUNT=5000 E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 600 "${TESTS[@]}"
+	env PACKETS_COUNT=5000 CHURN_COUNT=40 E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 600 "${TESTS[@]}"
