@@ -205,11 +205,13 @@ static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, con
 	return instance->pid < 0 ? instance->pid : -ENOMEM;
 }
 
+/* One try, with a channel and a pipe of its own. As fork_from(); on failure nothing of it is left here. */
 static int start_process(const struct wc_launcher *launcher, struct wc_instance *instance, const struct wc_place *place,
-			 struct wc_start_order *order, int channel, struct wc_fault *fault)
+			 struct wc_start_order *order, bool socket, struct wc_fault *fault)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
-	int output[2], error = -EPIPE, code = -1;
+	int output[2] = { -1, -1 }, channel = -1, code = -1, error;
+	struct wc_zygote *zygote;
 	struct files files;
 
 	if (instance->sandbox) {
@@ -217,36 +219,68 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 		if (code < 0)
 			return code;
 	}
+	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
+	if (error) {
+		wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
+		goto out;
+	}
 	if (pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
 		error = wc_fail(fault, errno, "cannot make a pipe for the function's output: %s", strerror(errno));
-		if (code >= 0)
-			close(code);
-		return error;
+		goto out;
 	}
 	fcntl(output[1], F_SETFL, 0); /* the function may block on a full pipe, the main loop may not */
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
 	add_sandbox(&files, order, instance->sandbox, code);
-	for (int i = 0; i < FORK_TRIES && error == -EPIPE; i++) {
-		struct wc_zygote *zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, manifest->libraries,
-							   wc_order_needs_program(&instance->fn->manifest), fault);
-
-		if (!zygote) {
-			error = -EAGAIN;
-			break;
-		}
-		error = fork_from(zygote, instance, place, order, &files, output[0]);
+	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, manifest->libraries,
+				 wc_order_needs_program(manifest), fault);
+	error = zygote ? fork_from(zygote, instance, place, order, &files, output[0]) : -EAGAIN;
+	if (zygote) {
 		wc_zygote_give(zygote);
 		if (error)
 			wc_fail(fault, -error, "cannot fork the function's process: %s", strerror(-error));
 	}
-	close(output[1]);
+out:
+	if (channel >= 0)
+		close(channel);
 	if (code >= 0)
 		close(code);
-	if (error) {
+	if (output[1] >= 0)
+		close(output[1]);
+	if (error && output[0] >= 0)
 		close(output[0]);
-		return error;
+	if (error)
+		drop_channel(instance);
+	return error;
+}
+
+/*
+ * A zygote that does not answer in time may have forked all the same. That child has the channel of its try, in which nobody
+ * writes any more: it never sees a request. It goes with the sandbox of its try, or else when the zygote is reaped, as a child
+ * that nobody knows (watch.c).
+ */
+static int start_somewhere(const struct wc_launcher *launcher, struct wc_instance *instance,
+			   const struct wc_place *place, struct wc_start_order *order, bool socket,
+			   struct wc_fault *fault)
+{
+	const struct wc_manifest *manifest = &instance->fn->manifest;
+	int error = -EPIPE;
+
+	for (int i = 0; i < FORK_TRIES && error == -EPIPE; i++) {
+		error = take_sandbox(launcher, manifest->runtime, manifest->memory_mb, true, &instance->sandbox, fault);
+		if (!error)
+			error = wc_order_instance(order, launcher, instance, socket, fault);
+		if (!error)
+			error = start_process(launcher, instance, place, order, socket, fault);
+		if (error && instance->sandbox) {
+			if (atomic_load(&instance->sandbox->watch->exited))
+				error = -EPIPE; /* somebody has killed its init */
+			wc_sandbox_end(instance->sandbox);
+			instance->sandbox = NULL;
+		}
 	}
+	if (error)
+		return error;
 	/* From here on channel or socket live as long as the watch. */
 	instance->watch->channel = instance->channel;
 	instance->watch->socket = instance->socket;
@@ -382,7 +416,7 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 	bool socket = wc_order_needs_socket(launcher, fn->manifest.runtime);
 	struct wc_spare spare;
 	struct wc_start_order *order;
-	int error, channel = -1;
+	int error;
 
 	if (fn->manifest.runtime == WC_RUNTIME_NODE && !launcher->node[0])
 		return wc_fail(fault, ENOENT, "Node.js is not installed: install the package nodejs (18 or later)");
@@ -401,25 +435,8 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 		wc_spare_end(&spare); /* and start one that is not ahead */
 		instance->sandbox = NULL;
 	}
-	error = take_sandbox(launcher, fn->manifest.runtime, fn->manifest.memory_mb, true, &instance->sandbox, fault);
-	if (!error)
-		error = wc_order_instance(order, launcher, instance, socket, fault);
-	if (error)
-		goto out;
-	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
-	if (error) {
-		wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
-		goto out;
-	}
-	error = start_process(launcher, instance, place, order, channel, fault);
-	close(channel);
-	if (error)
-		drop_channel(instance);
+	error = start_somewhere(launcher, instance, place, order, socket, fault);
 out:
-	if (error && instance->sandbox) {
-		wc_sandbox_end(instance->sandbox);
-		instance->sandbox = NULL;
-	}
 	free(order);
 	return error;
 }

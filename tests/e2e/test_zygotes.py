@@ -60,6 +60,22 @@ def handler(event, context):
     return found
 """
 
+LATE = b"""
+import os
+
+MARK = os.urandom(4).hex()
+
+def note(what):
+    with open(os.environ["SHARED"] + "/children", "a") as file:
+        file.write("%s %s\\n" % (what, MARK))
+
+note("load")
+
+def handler(event, context):
+    note("run")
+    return MARK
+"""
+
 SELF_JS = b"""
 const fs = require('fs');
 const parse = (file) => Object.fromEntries(fs.readFileSync(file, 'utf8').trim().split('\\n').map((line) => {
@@ -264,6 +280,34 @@ class Zygotes(harness.NodeTest):
         os.kill(pid, signal.SIGSTOP)
         self.assertEqual(self.call(function, {}, seconds=60)["environment"]["WARMCORE_FUNCTION"], "one")
         harness.wait_until(lambda: not harness.process_state(pid), "the stopped one has gone")
+
+    def test_late_child(self):
+        """
+        A zygote forks and then does not answer: the function is started elsewhere, and what was forked late gets no request and goes.
+        """
+        script = "/run/warmcore/%s/runtimes/python/warmcore_runtime.py" % self.node.name
+        with open(script) as file:
+            source = file.read()
+        serve = "    environment = _warmcore_channel.zygote_serve(fd)\n"
+        self.assertEqual(source.count(serve), 1)
+        with open(script, "w") as file:  # the zygote of this set is not started yet; its own copy reads this
+            file.write(source.replace(serve, """    if os.environ.get("WARMCORE_LIBRARIES") == "colorsys":
+        os.register_at_fork(after_in_parent=lambda: time.sleep(60))
+""" + serve))  # fmt: skip
+        function = self.node.deploy("late", "python", "me.handler", {"me.py": LATE}, libraries=["colorsys"])
+        self.addCleanup(self.node.cli, "remove", "late", check=False)
+        zygote = self.zygote("python", "colorsys")["pid"]
+        with open(script, "w") as file:
+            file.write(source)
+        answer = self.call(function, {}, seconds=60)
+        with open(os.path.join(self.node.shared, "children")) as file:
+            words = [line.split() for line in file]
+        loads, runs = [mark for what, mark in words if what == "load"], [mark for what, mark in words if what == "run"]
+        self.assertEqual((len(loads), runs), (2, [answer]), "the late one has loaded the function, and it has run once")
+        self.assertEqual(answer, loads[1])
+        harness.wait_until(lambda: not harness.process_state(zygote), "its zygote has gone")
+        harness.wait_until(lambda: len([pid for pid, _, environ in harness.processes() if b"WARMCORE_FUNCTION=late\0" in environ]) == 1,
+                           "the late child has gone, and the instance lives")  # fmt: skip
 
     def test_killed_again_and_again(self):
         """While cold starts go on: each invocation is answered once, and nothing is left."""
