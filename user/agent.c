@@ -420,10 +420,10 @@ void wc_agents_stop(struct wc_node *node)
 	atomic_store(&node->stopping, true);
 	for (uint32_t i = 0; i < node->agents_started; i++)
 		wc_agent_wake(node, i);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += STOP_GRACE_S;
 	for (uint32_t i = 0; i < node->agents_started; i++) {
-		if (!pthread_timedjoin_np(node->agents[i].thread, NULL, &until))
+		if (!pthread_clockjoin_np(node->agents[i].thread, NULL, CLOCK_MONOTONIC, &until))
 			continue;
 		wc_watch_kill_all(); /* functions that take longer are answered as killed */
 		pthread_join(node->agents[i].thread, NULL);
