@@ -123,7 +123,7 @@ struct wc_zygote *wc_zygotes_take(struct wc_zygotes *zygotes, enum wc_runtime ru
 	struct wc_zygote *zygote;
 	struct timespec until;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += keeper ? 0 : READY_TIMEOUT_S;
 	for (;;) {
 		int error = 0;
@@ -509,6 +509,7 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launch
 {
 	struct wc_zygotes *zygotes = calloc(1, sizeof(*zygotes));
 	struct wc_zygote *native;
+	pthread_condattr_t attributes;
 	int error;
 
 	if (!zygotes)
@@ -518,7 +519,10 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launch
 	zygotes->options = options;
 	zygotes->start_error = 1;
 	pthread_mutex_init(&zygotes->lock, NULL);
-	pthread_cond_init(&zygotes->changed, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* who sets the date holds up no start */
+	pthread_cond_init(&zygotes->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
 	for (int i = 0; i < WC_ZYGOTES_MAX; i++) {
 		pthread_mutex_init(&zygotes->zygote[i].busy, NULL);
 		zygotes->zygote[i].socket = -1;
@@ -602,7 +606,8 @@ static json_int_t pss_kib(pid_t pid)
 
 json_t *wc_zygotes_json(struct wc_zygotes *zygotes)
 {
-	json_t *list = json_array();
+	json_t *list = json_array(), *object;
+	size_t each;
 
 	if (!zygotes || !list)
 		return list;
@@ -613,12 +618,17 @@ json_t *wc_zygotes_json(struct wc_zygotes *zygotes)
 
 		if (zygote->state == ABSENT)
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:I, s:I}", "runtime",
-						      wc_runtime_names[zygote->runtime], "libraries", zygote->libraries,
-						      "state", state_names[zygote->state], "pid",
-						      lives ? (int)zygote->pid : 0, "forks", (json_int_t)zygote->forks,
-						      "pss_kib", lives ? pss_kib(zygote->pid) : (json_int_t)0));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s, s:i, s:I}", "runtime", wc_runtime_names[zygote->runtime],
+					"libraries", zygote->libraries, "state", state_names[zygote->state], "pid",
+					lives ? (int)zygote->pid : 0, "forks", (json_int_t)zygote->forks));
 	}
 	pthread_mutex_unlock(&zygotes->lock);
+	/* Not under the lock, for which cold starts wait: the kernel walks all pages of the process. */
+	json_array_foreach (list, each, object) {
+		pid_t pid = (pid_t)json_integer_value(json_object_get(object, "pid"));
+
+		json_object_set_new(object, "pss_kib", json_integer(pid ? pss_kib(pid) : 0));
+	}
 	return list;
 }
