@@ -398,7 +398,7 @@ static const char *const refused[] = {
 	"vhangup",
 };
 
-/* In an empty network namespace; what a function can reach over them is decided there. VSOCK and others know no namespaces. */
+/* In an empty network namespace; what a function can reach over them is decided there. VSOCK and others know no namespaces. In ascending order. */
 static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
 
 static int add(scmp_filter_ctx filter, uint32_t action, const char *name)
@@ -408,6 +408,29 @@ static int add(scmp_filter_ctx filter, uint32_t action, const char *name)
 	if (number == __NR_SCMP_ERROR || number < 0)
 		return 0;
 	return seccomp_rule_add(filter, action, number, 0);
+}
+
+/*
+ * Each of the others is refused as by a kernel that has not got it, which is what programs look for. A rule without a condition would
+ * outweigh those with one, so what is between the allowed ones is listed.
+ */
+static int fill_families(scmp_filter_ctx filter)
+{
+	scmp_datum_t next = 0;
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(families) / sizeof(families[0]); i++) {
+		for (; !error && next < (scmp_datum_t)families[i]; next++)
+			error = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+						 SCMP_A0(SCMP_CMP_EQ, next));
+		next = (scmp_datum_t)families[i] + 1;
+		if (!error)
+			error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+						 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+	}
+	return error ?:
+		       seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+					SCMP_A0(SCMP_CMP_GE, next));
 }
 
 static int fill(scmp_filter_ctx filter)
@@ -420,9 +443,8 @@ static int fill(scmp_filter_ctx filter)
 		error = add(filter, SCMP_ACT_ALLOW, entering[i]);
 	for (size_t i = 0; !error && i < sizeof(refused) / sizeof(refused[0]); i++)
 		error = add(filter, SCMP_ACT_ERRNO(EPERM), refused[i]);
-	for (size_t i = 0; !error && i < sizeof(families) / sizeof(families[0]); i++)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-					 SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+	if (!error)
+		error = fill_families(filter);
 	/* Threads and processes, but no namespaces. The flags of clone3() are in memory, where no filter sees them. */
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
