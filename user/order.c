@@ -57,6 +57,14 @@ static void add_argument(struct wc_start_order *order, const char *text)
 
 #define add_variable(order, ...) (add(order, __VA_ARGS__), (order)->head.envc++)
 
+/* What a function gets unless its manifest says otherwise. Of a name that is there twice, some programs take the first, some the last. */
+static void add_default(struct wc_start_order *order, const struct wc_manifest *manifest, const char *name,
+			const char *value)
+{
+	if (!json_object_get(manifest->environment, name))
+		add_variable(order, "%s=%s", name, value);
+}
+
 static void fill_environment(struct wc_start_order *order, const char *node, const struct wc_instance *instance,
 			     bool socket)
 {
@@ -64,12 +72,13 @@ static void fill_environment(struct wc_start_order *order, const char *node, con
 	const char *key;
 	json_t *value;
 
-	add_variable(order, "PATH=/usr/local/bin:/usr/bin:/bin");
-	add_variable(order, "HOME=/tmp");
-	add_variable(order, "LANG=C.UTF-8");
-	add_variable(order, "PYTHONDONTWRITEBYTECODE=1");
-	add_variable(order, "OPENBLAS_NUM_THREADS=1"); /* one function, one core: more threads would only fight */
-	add_variable(order, "OMP_NUM_THREADS=1");
+	add_default(order, &fn->manifest, "PATH", "/usr/local/bin:/usr/bin:/bin");
+	add_default(order, &fn->manifest, "HOME", "/tmp");
+	add_default(order, &fn->manifest, "LANG", "C.UTF-8");
+	add_default(order, &fn->manifest, "PYTHONDONTWRITEBYTECODE", "1");
+	/* One function, one core: more threads would only fight. */
+	add_default(order, &fn->manifest, "OPENBLAS_NUM_THREADS", "1");
+	add_default(order, &fn->manifest, "OMP_NUM_THREADS", "1");
 	add_variable(order, "WARMCORE_CHANNEL=%s:%d", socket ? "socket" : "futex", WC_CHANNEL_FD);
 	add_variable(order, "WARMCORE_NODE=%s", node);
 	add_variable(order, "WARMCORE_FUNCTION=%s", fn->manifest.name);
