@@ -107,9 +107,18 @@ function openChannel() {
 
 // --- a spare: started ahead, without a function (WC_CHANNEL_LOAD of channel.h) -----------------------------------------
 
-/* Say READY and block until there is one. Then everything below is as if the process had been started for it. */
+/* The function is ours, but cannot be begun: the client is told why, as when its process cannot be started at all. */
+function refuseFunction(channel, error) {
+  const text = JSON.stringify({
+    errorType: 'Runtime.StartError', errorMessage: `cannot start the function's process: ${error.message}`, stackTrace: [],
+  });
+  fs.writeSync(2, text + '\n');
+  channel.answer(INIT_ERROR, 0, channel.output.write(text, channel.outputAt, CAPACITY, 'utf8'));
+  process.exit(1);
+}
+
+/* Block until there is one. Then everything below is as if the process had been started for it. */
 function awaitFunction(channel) {
-  channel.answer(READY, 0, 0);
   const length = channel.load();
   if (length < 0) process.exit(0);
   const text = channel.input.toString('utf8', channel.inputAt, channel.inputAt + length);
@@ -126,10 +135,15 @@ let spareChannel = null;
 if (process.env.WARMCORE_SPARE) {
   try {
     spareChannel = openChannel();
+    spareChannel.answer(READY, 0, 0);
+  } catch (error) {
+    fs.writeSync(2, `warmcore_runtime.js: cannot be started ahead: ${error.message}\n`);
+    process.exit(2);
+  }
+  try {
     awaitFunction(spareChannel);
   } catch (error) {
-    fs.writeSync(2, `warmcore_runtime.js: no spare any more: ${error.message}\n`);
-    process.exit(2);
+    refuseFunction(spareChannel, error);
   }
 }
 
