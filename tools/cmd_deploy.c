@@ -169,9 +169,10 @@ static int describe(const struct cli *cli, const char *path, json_t *manifest)
 
 static int run_deploy(struct cli *cli, int argc, char **argv)
 {
-	json_t *request = json_pack("{s:s}", "op", "deploy"), *answer;
+	json_t *request = json_pack("{s:s}", "op", "deploy"), *answer, *warning;
 	const json_t *function;
 	char path[PATH_MAX];
+	size_t i;
 	int ret;
 
 	(void)argc;
@@ -197,6 +198,9 @@ static int run_deploy(struct cli *cli, int argc, char **argv)
 		       json_is_true(json_object_get(answer, "replaced")) ? "replaced" : "deployed",
 		       cli_json_text(function, "name", "?"), cli_json_text(function, "runtime", "?"),
 		       cli_json_integer(function, "id"));
+	json_array_foreach (json_object_get(answer, "warnings"), i, warning)
+		if (!cli->json)
+			fprintf(stderr, "warning: %s\n", json_string_value(warning));
 	json_decref(answer);
 	return CLI_OK;
 }

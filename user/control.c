@@ -4,6 +4,7 @@
 
 #include "user/agent.h"
 #include "user/log.h"
+#include "user/order.h"
 #include "user/pending.h"
 #include "user/placement.h"
 #include "user/scheduler.h"
@@ -84,6 +85,21 @@ static void sweep_all(struct wc_node *node)
 		wc_agent_wake(node, i);
 }
 
+/* What its author may not expect of a function that is good: array of sentences. */
+static json_t *warnings_of(const struct wc_manifest *manifest)
+{
+	const char *variable = wc_order_import_variable(manifest);
+	json_t *list = json_array();
+
+	if (variable)
+		json_array_append_new(
+			list,
+			json_sprintf("libraries look at %.100s while they are imported, so each instance imports %s by "
+				     "itself and cold starts take longer",
+				     variable, manifest->libraries));
+	return list;
+}
+
 static json_t *do_deploy(struct wc_node *node, json_t *request)
 {
 	const char *source = json_string_value(json_object_get(request, "source"));
@@ -106,7 +122,8 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	error = wc_functions_deploy(node->functions, &manifest, source, &fn, &replaced, &fault);
 	if (error)
 		return fail_fault(error, &fault);
-	answer = json_pack("{s:b, s:o, s:b}", "ok", 1, "function", wc_fn_json(fn), "replaced", replaced);
+	answer = json_pack("{s:b, s:o, s:b, s:o}", "ok", 1, "function", wc_fn_json(fn), "replaced", replaced,
+			   "warnings", warnings_of(&fn->manifest));
 	wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
 	wc_fn_put(fn);
 	wc_zygotes_changed(node->launcher.zygotes);

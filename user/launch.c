@@ -232,7 +232,7 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
 	add_sandbox(&files, order, instance->sandbox, code);
-	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, manifest->libraries,
+	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
 				 wc_order_needs_program(manifest), fault);
 	error = zygote ? fork_from(zygote, instance, place, order, &files, output[0]) : -EAGAIN;
 	if (zygote) {

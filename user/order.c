@@ -92,18 +92,44 @@ static void fill_environment(struct wc_start_order *order, const char *node, con
 		add_variable(order, "%s=%s", key, json_string_value(value));
 }
 
-bool wc_order_needs_start(const struct wc_manifest *manifest)
+/* The first variable whose name begins with one of these (NULL at the end), or NULL. */
+static const char *find_variable(const struct wc_manifest *manifest, const char *const *prefixes)
 {
-	static const char *const prefixes[] = { "PYTHON", "OPENBLAS_", "OMP_",	"MKL_",	    "MALLOC_", "GLIBC_",
-						"LC_",	  "LANG",      "NODE_", "OPENSSL_", "SSL_",    "UV_" };
 	const char *key;
 	json_t *value;
 
 	json_object_foreach (manifest->environment, key, value)
-		for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		for (size_t i = 0; prefixes[i]; i++)
 			if (!strncmp(key, prefixes[i], strlen(prefixes[i])))
-				return true;
-	return false;
+				return key;
+	return NULL;
+}
+
+bool wc_order_needs_start(const struct wc_manifest *manifest)
+{
+	static const char *const prefixes[] = { "PYTHON", "OPENBLAS_", "OMP_",	   "MKL_", "MALLOC_", "GLIBC_", "LC_",
+						"LANG",	  "NODE_",     "OPENSSL_", "SSL_", "UV_",     NULL };
+
+	return find_variable(manifest, prefixes);
+}
+
+const char *wc_order_import_variable(const struct wc_manifest *manifest)
+{
+	/* Of what is common in Python. There is no telling what a library may look at: docs/RUNTIMES.md says what to do. */
+	static const char *const prefixes[] = { "MPL",	   "NUMBA_",   "KMP_",	"GOMP_",  "GOTO_",   "BLIS_",
+						"VECLIB_", "NUMEXPR_", "NPY_",	"NUMPY_", "SCIPY",   "PANDAS",
+						"SKLEARN", "JOBLIB_",  "LOKY_", "TBB_",	  "ARROW_",  "PYARROW_",
+						"TORCH",   "PYTORCH_", "TF_",	"CUDA_",  "XLA_",    "JAX_",
+						"HF_",	   "GRPC_",    "GDAL_", "PROJ_",  "OPENCV_", "HOME",
+						"XDG_",	   "TMPDIR",   NULL };
+
+	return manifest->runtime == WC_RUNTIME_PYTHON && manifest->libraries[0] ? find_variable(manifest, prefixes) :
+										  NULL;
+}
+
+const char *wc_order_libraries(const struct wc_manifest *manifest)
+{
+	return wc_order_import_variable(manifest) ? "" : manifest->libraries;
 }
 
 bool wc_order_needs_program(const struct wc_manifest *manifest)

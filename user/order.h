@@ -35,6 +35,13 @@ bool wc_order_needs_socket(const struct wc_launcher *launcher, enum wc_runtime r
  * is refused by the manifest.)
  */
 bool wc_order_needs_start(const struct wc_manifest *manifest);
+/*
+ * The name of a variable in its environment that libraries look at while they are imported, if it declares libraries: the zygote has
+ * imported them already, without it. NULL: there is none.
+ */
+const char *wc_order_import_variable(const struct wc_manifest *manifest);
+/* The libraries that its zygote is to have imported; "" when each instance has to import them itself. */
+const char *wc_order_libraries(const struct wc_manifest *manifest);
 /* Has its program to be executed, because no zygote can have it in memory, or it needs a start of its own? */
 bool wc_order_needs_program(const struct wc_manifest *manifest);
 

@@ -383,7 +383,7 @@ static void want(struct wc_zygotes *zygotes, enum wc_runtime runtime, const char
 static void want_python(void *context, const struct wc_manifest *manifest)
 {
 	if (manifest->runtime == WC_RUNTIME_PYTHON)
-		want(context, manifest->runtime, manifest->libraries);
+		want(context, manifest->runtime, wc_order_libraries(manifest));
 }
 
 static void want_all(struct wc_zygotes *zygotes)

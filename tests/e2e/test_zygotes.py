@@ -26,6 +26,7 @@ MAGIC = 0x575A4731
 SELF = b"""
 import os, random, signal, sys
 LOADED = "numpy" in sys.modules
+LOOKED = os.environ.get("LOOK") in sys.modules
 VALUE = random.random()
 def handler(event, context):
     if event.get("import"):
@@ -39,7 +40,7 @@ def handler(event, context):
             return error.errno
     status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
     return {"loaded": LOADED, "value": VALUE, "environment": dict(os.environ), "folder": os.getcwd(), "fds": len(os.listdir("/proc/self/fd")),
-            "status": {key: value.strip() for key, value in status.items()}, "hash": hash("a"), "stdin": os.readlink("/proc/self/fd/0"),
+            "looked": LOOKED, "status": {key: value.strip() for key, value in status.items()}, "hash": hash("a"), "stdin": os.readlink("/proc/self/fd/0"),
             "ppid": os.getppid(), "namespace": os.stat("/proc/self/ns/pid").st_ino,
             "sid": os.getsid(0) == os.getpid(), "mask": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
             "path": sys.path, "flags": sys.flags.no_user_site}
@@ -115,7 +116,8 @@ class Zygotes(harness.NodeTest):
     def fresh(self, name, **manifest):
         """What a new instance of the probe says of itself."""
         function = self.deploy_self(name, **manifest)
-        self.zygote("python", ",".join(sorted(manifest.get("libraries", []))))
+        if "MPLBACKEND" not in manifest.get("environment", {}):
+            self.zygote("python", ",".join(sorted(manifest.get("libraries", []))))
         return self.call(function, {})
 
     def test_come_and_go(self):
@@ -233,6 +235,21 @@ class Zygotes(harness.NodeTest):
             values.add(self.call(function, {"import": True}))
         self.assertEqual(len(values), 3, "numpy's generator repeats itself")
         self.assertGreater(self.zygote("python", "numpy")["pss_kib"], 0)
+
+    def test_import_variables(self):
+        """A library that looks at a variable while it is imported sees that of the function: then the zygote has not imported it."""
+        plain = self.fresh("plain", libraries=["colorsys", "wave"], environment={"LOOK": "wave"})
+        self.assertTrue(plain["looked"], "the zygote has imported it")
+        self.assertIn(("python", "colorsys,wave"), self.zygotes())
+        self.node.cli("remove", "plain")
+        folder = os.path.join(self.node.root, "source-early")
+        self.deploy_self("early", libraries=["wave", "colorsys"], environment={"LOOK": "wave", "MPLBACKEND": "agg"})
+        said = self.node.cli("deploy", folder)
+        self.assertIn("warning: libraries look at MPLBACKEND while they are imported", said.stderr)
+        self.assertEqual(len(self.node.json("deploy", folder)["warnings"]), 1)
+        early = self.fresh("early", libraries=["wave", "colorsys"], environment={"LOOK": "wave", "MPLBACKEND": "agg"})
+        self.assertFalse(early["looked"], "it is imported with the variable in place")
+        self.assertNotIn(("python", "colorsys,wave"), self.zygotes())
 
     def test_library_that_is_not_there(self):
         """The zygote says so in the daemon's log, and is of use for the rest."""
