@@ -27,12 +27,13 @@ static struct up_options {
 	long long pending;
 	const char *poll_us;
 	bool allow_trusted;
+	long long keep_versions;
 	const char *state_dir;
 	const char *listen;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
-} options = { .port = -1, .pending = -1, .tmp_mb = -1, .knobs = KNOBS_NONE };
+} options = { .port = -1, .pending = -1, .tmp_mb = -1, .keep_versions = -1, .knobs = KNOBS_NONE };
 
 static const char *check_cores(const char *value)
 {
@@ -162,6 +163,13 @@ static const struct option_spec specs[] = {
 	  .max = 65536,
 	  .help = "How much a function can write to the /tmp of its sandbox, in MiB; 64 unless given." },
 	KNOB_SPECS(struct up_options, knobs),
+	{ .name = "keep-versions",
+	  .type = OPTION_INTEGER,
+	  AT(keep_versions),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 16,
+	  .help = "How many versions of each function are kept for rollback, the current one included; 3 unless given." },
 	{ .name = "allow-trusted",
 	  .type = OPTION_FLAG,
 	  AT(allow_trusted),
@@ -200,7 +208,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], tmp_mb[24], knobs[16][24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[16][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -274,6 +282,7 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
 	add(line, "--poll-us", options.poll_us);
 	knobs_each(&options.knobs, add_knob, line);
+	add_number(line, "--keep-versions", line->keep_versions, sizeof(line->keep_versions), options.keep_versions);
 	if (options.allow_trusted)
 		line->argv[line->argc++] = "--allow-trusted";
 	add(line, "--state-dir", line->state_dir);

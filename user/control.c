@@ -52,6 +52,16 @@ struct connection {
 
 static json_t *fail(const char *code, const char *text)
 {
+	char plain[sizeof(((struct wc_fault *)0)->text)];
+	json_t *valid = json_string(text);
+
+	if (!valid) { /* names of files may be any bytes, and a sentence may be cut off within a letter */
+		snprintf(plain, sizeof(plain), "%s", text);
+		for (char *c = plain; *c; c++)
+			*c = *c & 0x80 ? '?' : *c;
+		text = plain;
+	}
+	json_decref(valid);
 	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
 }
 
@@ -100,14 +110,23 @@ static json_t *warnings_of(const struct wc_manifest *manifest)
 	return list;
 }
 
+/* Another version of a function, or another function, is current. */
+static void switched(struct wc_node *node)
+{
+	wc_zygotes_changed(node->launcher.zygotes);
+	wc_scheduler_wake(node);
+	wc_pending_changed(node); /* the limits may be others */
+	sweep_all(node);
+}
+
 static json_t *do_deploy(struct wc_node *node, json_t *request)
 {
 	const char *source = json_string_value(json_object_get(request, "source"));
 	struct wc_manifest manifest;
+	enum wc_deployed what;
 	struct wc_fault fault;
 	struct wc_fn *fn;
 	json_t *answer;
-	bool replaced;
 	int error;
 
 	if (!source || source[0] != '/')
@@ -119,16 +138,49 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 		wc_manifest_release(&manifest);
 		return fail("bad-request", "this node runs no trusted functions; start it with --allow-trusted");
 	}
-	error = wc_functions_deploy(node->functions, &manifest, source, &fn, &replaced, &fault);
+	error = wc_functions_deploy(node->functions, &manifest, &(struct wc_source){ .path = source }, &fn, &what,
+				    &fault);
 	if (error)
 		return fail_fault(error, &fault);
-	answer = json_pack("{s:b, s:o, s:b, s:o}", "ok", 1, "function", wc_fn_json(fn), "replaced", replaced,
-			   "warnings", warnings_of(&fn->manifest));
-	wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
+	answer = json_pack("{s:b, s:o, s:b, s:b, s:o}", "ok", 1, "function", wc_fn_json(fn), "replaced",
+			   what == WC_REPLACED, "unchanged", what == WC_UNCHANGED, "warnings",
+			   warnings_of(&fn->manifest));
+	if (what != WC_UNCHANGED) {
+		wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
+		switched(node);
+	}
 	wc_fn_put(fn);
-	wc_zygotes_changed(node->launcher.zygotes);
-	wc_scheduler_wake(node);
-	sweep_all(node);
+	return answer;
+}
+
+static json_t *do_versions(struct wc_node *node, const char *name)
+{
+	struct wc_fault fault;
+	json_t *versions;
+	int error = wc_functions_versions(node->functions, name, &versions, &fault);
+
+	return error ? fail_fault(error, &fault) : json_pack("{s:b, s:o}", "ok", 1, "versions", versions);
+}
+
+static json_t *do_rollback(struct wc_node *node, const char *name, json_t *request)
+{
+	json_t *version = json_object_get(request, "version");
+	struct wc_fault fault;
+	struct wc_fn *fn;
+	json_t *answer;
+	uint32_t from;
+	int error;
+
+	if (version &&
+	    (!json_is_integer(version) || json_integer_value(version) < 1 || json_integer_value(version) > UINT32_MAX))
+		return fail("bad-request", "\"version\" must be the number of a version; see `warmcore versions`");
+	error = wc_functions_rollback(node->functions, name, (uint32_t)json_integer_value(version), &fn, &from, &fault);
+	if (error)
+		return fail_fault(error, &fault);
+	answer = json_pack("{s:b, s:o, s:I}", "ok", 1, "function", wc_fn_json(fn), "from", (json_int_t)from);
+	wc_info("function %s back from version %u to %u", name, from, fn->version);
+	switched(node);
+	wc_fn_put(fn);
 	return answer;
 }
 
@@ -371,7 +423,7 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name);
 	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0 &&
-	    strcmp(op, "limit") != 0)
+	    strcmp(op, "limit") != 0 && strcmp(op, "versions") != 0 && strcmp(op, "rollback") != 0)
 		return fail("bad-request", "unknown \"op\"");
 	if (!name)
 		return fail("bad-request", "the request has no \"name\"");
@@ -379,6 +431,10 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return do_resolve(node, name);
 	if (!strcmp(op, "remove"))
 		return do_remove(node, name);
+	if (!strcmp(op, "versions"))
+		return do_versions(node, name);
+	if (!strcmp(op, "rollback"))
+		return do_rollback(node, name, request);
 	if (!strcmp(op, "limit")) {
 		pthread_mutex_lock(&knobs_lock);
 		answer = do_limit(node, name, request);

@@ -5,25 +5,24 @@
 #include "bpf/policies.h"
 
 #include "user/log.h"
+#include "user/record.h"
 #include "user/tags.h"
-#include "user/tree.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define GENERATIONS (1u << (32 - WC_FUNCTION_SLOT_BITS))
-#define CODE_TRIES 100
 
 struct wc_functions {
 	pthread_mutex_t change; /* held while deploying or removing, copies included */
 	pthread_mutex_t lock;	/* of slot[]; agents take it for every invocation, so it is never held for long */
 	char dir[300];		/* STATE/functions */
 	uint32_t gid_base;	/* of the groups that may read code; 0: everybody */
+	uint32_t keep;		/* versions of a function, the current one included */
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
 	uint32_t reserved[WC_RESERVES_MAX];   /* cores wanted by each reserve */
@@ -37,49 +36,32 @@ void wc_fn_put(struct wc_fn *fn)
 		return;
 	if (fn->library)
 		dlclose(fn->library);
-	if (atomic_load(&fn->retired)) {
-		wc_tree_remove(fn->code);
-		*strrchr(fn->code, '/') = 0;
-		rmdir(fn->code); /* unless another version is there */
-	}
+	wc_former_free(fn->former);
+	wc_stored_put(fn->stored);
 	wc_manifest_release(&fn->manifest);
 	pthread_mutex_destroy(&fn->load_lock);
 	free(fn);
 }
 
-static struct wc_fn *fn_new(struct wc_manifest *manifest)
+/* Takes over the version and those before it, also when there is no memory. */
+static struct wc_fn *fn_new(struct wc_version *version, struct wc_former *former)
 {
-	struct wc_fn *fn = calloc(1, sizeof(*fn));
+	struct wc_fn *fn = former ? calloc(1, sizeof(*fn)) : NULL;
 
-	if (!fn)
+	if (!fn) {
+		wc_version_release(version);
+		wc_former_free(former);
 		return NULL;
-	fn->manifest = *manifest;
-	manifest->environment = NULL;
+	}
+	fn->manifest = version->manifest;
+	fn->version = version->number;
+	fn->deployed_at = version->deployed_at;
+	fn->stored = version->code;
+	fn->code = version->code->path;
+	fn->former = former;
 	pthread_mutex_init(&fn->load_lock, NULL);
 	atomic_init(&fn->references, 1);
 	return fn;
-}
-
-/* Write a small file so that a crash leaves the old or the new content. */
-static int write_atomically(const char *path, const char *text, struct wc_fault *fault)
-{
-	char fresh[600];
-	size_t len = strlen(text);
-	int fd, error = 0;
-
-	snprintf(fresh, sizeof(fresh), "%s.new", path);
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return wc_fail(fault, errno, "cannot create %s: %s", fresh, strerror(errno));
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
-		error = wc_fail(fault, errno ? errno : ENOSPC, "cannot write %s: %s", fresh,
-				strerror(errno ? errno : ENOSPC));
-	close(fd);
-	if (!error && rename(fresh, path))
-		error = wc_fail(fault, errno, "cannot rename %s: %s", fresh, strerror(errno));
-	if (error)
-		unlink(fresh);
-	return error;
 }
 
 /* What the decision reads of limits and tags. Counts stay: they belong to invocations under way. */
@@ -259,79 +241,57 @@ struct wc_fn *wc_functions_find(struct wc_functions *functions, const char *name
 	return fn;
 }
 
-/* --- loading --- */
-
-/* Is it "v" and a number? */
-static bool is_version(const char *name)
+static int not_found(const char *name, struct wc_fault *fault)
 {
-	return name[0] == 'v' && name[1] && !name[1 + strspn(name + 1, "0123456789")];
+	return wc_fail(fault, ENOENT, "no function named %s is deployed; see `warmcore list`", name);
 }
 
-/*
- * Versions other than `keep` are left-overs of a crash, and so is a function.json that was never finished. Nothing else is
- * touched: whoever names a --state-dir that is in use loses no file of their own.
- */
-static void remove_leftovers(const char *dir, const char *keep)
+/* STATE/functions/NAME */
+static void dir_of(const struct wc_functions *functions, const char *name, char *dir, size_t size)
 {
-	char path[900];
-	struct stat status;
-	struct dirent *entry;
-	DIR *folder;
+	snprintf(dir, size, "%s/%s", functions->dir, name);
+}
 
-	if (lstat(dir, &status) || !S_ISDIR(status.st_mode))
-		return;
-	folder = opendir(dir);
-	while (folder && (entry = readdir(folder))) {
-		if (!is_version(entry->d_name) || !strcmp(entry->d_name, keep))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
-		if (!lstat(path, &status) && S_ISDIR(status.st_mode))
-			wc_tree_remove(path);
-	}
-	if (folder)
-		closedir(folder);
-	snprintf(path, sizeof(path), "%s/function.json.new", dir);
-	unlink(path);
+/* --- loading --- */
+
+static bool keep_code(const void *context, uint32_t number)
+{
+	const struct wc_fn *fn = context;
+
+	if (fn->stored->number == number)
+		return true;
+	for (uint32_t i = 0; i < fn->former->count; i++)
+		if (fn->former->list[i].code->number == number)
+			return true;
+	return false;
 }
 
 static int load_one(struct wc_functions *functions, const char *name, struct wc_fault *fault)
 {
-	struct wc_manifest manifest = { 0 };
-	json_int_t id = 0, version = 0, deployed_at = 0;
-	char path[700], dir[600];
-	json_error_t why;
-	json_t *object;
+	struct wc_former *former;
+	struct wc_version version;
 	struct wc_fn *fn;
+	char dir[600];
+	uint32_t id;
 	int error;
 
-	snprintf(dir, sizeof(dir), "%s/%s", functions->dir, name);
-	snprintf(path, sizeof(path), "%s/function.json", dir);
-	object = json_load_file(path, JSON_REJECT_DUPLICATES, &why);
-	if (!object)
-		return wc_fail(fault, EINVAL, "%s: %s", path, why.text);
-	error = json_unpack_ex(object, &why, 0, "{s:I, s:I, s:I}", "id", &id, "version", &version, "deployed_at",
-			       &deployed_at);
-	json_object_del(object, "id");
-	json_object_del(object, "version");
-	json_object_del(object, "deployed_at");
-	if (error || id <= 0 || id > UINT32_MAX || version <= 0 || version > UINT32_MAX ||
-	    functions->slot[WC_FUNCTION_SLOT((uint32_t)id)])
-		error = wc_fail(fault, EINVAL, "%s: id or version is missing or not usable", path);
-	else
-		error = wc_manifest_parse(&manifest, object, fault);
-	json_decref(object);
+	dir_of(functions, name, dir, sizeof(dir));
+	error = wc_record_read(dir, &id, &version, &former, fault);
 	if (error)
 		return error;
-	fn = fn_new(&manifest);
+	fn = fn_new(&version, former);
 	if (!fn)
 		return wc_fail(fault, ENOMEM, "out of memory");
-	fn->id = (uint32_t)id;
-	fn->version = (uint32_t)version;
-	fn->deployed_at = (time_t)deployed_at;
-	snprintf(fn->code, sizeof(fn->code), "%s/%s/v%u", functions->dir, fn->manifest.name, fn->version);
-	if (fn->version > functions->version)
-		functions->version = fn->version;
-	remove_leftovers(dir, strrchr(fn->code, '/') + 1);
+	if (functions->slot[WC_FUNCTION_SLOT(id)]) {
+		wc_fn_put(fn);
+		return wc_fail(fault, EINVAL, "%s/function.json: another function has the id %u", dir, id);
+	}
+	fn->id = id;
+	functions->version = fn->version > functions->version ? fn->version : functions->version;
+	for (uint32_t i = 0; i < fn->former->count; i++)
+		if (fn->former->list[i].number > functions->version)
+			functions->version = fn->former->list[i].number;
+	wc_store_clean(dir, keep_code, fn);
 	if (reserve(functions, fn, NULL, fault)) {
 		fn->reserve = 0; /* fewer cores than before, or a policy without reservations: served without one */
 	}
@@ -356,7 +316,7 @@ static int load_all(struct wc_functions *functions, struct wc_fault *fault)
 		snprintf(path, sizeof(path), "%s/%s/function.json", functions->dir, entry->d_name);
 		if (access(path, F_OK)) { /* a deployment that never happened */
 			snprintf(path, sizeof(path), "%s/%s", functions->dir, entry->d_name);
-			remove_leftovers(path, "");
+			wc_store_clean(path, NULL, NULL);
 			rmdir(path); /* what is not ours stays */
 			continue;
 		}
@@ -376,44 +336,6 @@ static int load_all(struct wc_functions *functions, struct wc_fault *fault)
 	return error;
 }
 
-/* Functions run without root's rights, so every folder above their code must let others through. */
-static int check_reachable(const char *dir, struct wc_fault *fault)
-{
-	char path[512];
-	struct stat status;
-
-	snprintf(path, sizeof(path), "%s", dir);
-	for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-		if (slash)
-			*slash = 0;
-		if (stat(path, &status))
-			return wc_fail(fault, errno, "cannot read %s: %s", path, strerror(errno));
-		if (!(status.st_mode & S_IXOTH))
-			return wc_fail(
-				fault, EACCES,
-				"%s cannot be entered by other users, but functions run as users of their own; run "
-				"`chmod o+x %s` or choose another --state-dir",
-				path, path);
-		if (!slash)
-			return 0;
-		*slash = '/';
-	}
-}
-
-static int make_dirs(const char *path, struct wc_fault *fault)
-{
-	char each[512];
-
-	snprintf(each, sizeof(each), "%s/", path);
-	for (char *slash = strchr(each + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		if (mkdir(each, 0755) && errno != EEXIST)
-			return wc_fail(fault, errno, "cannot create %s: %s", each, strerror(errno));
-		*slash = '/';
-	}
-	return 0;
-}
-
 int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir, struct wc_tables *tables,
 		      uint32_t gid_base, struct wc_fault *fault)
 {
@@ -426,10 +348,11 @@ int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir
 	pthread_mutex_init(&functions->lock, NULL);
 	functions->tables = tables;
 	functions->gid_base = gid_base;
+	functions->keep = WC_VERSIONS_DEFAULT;
 	snprintf(functions->dir, sizeof(functions->dir), "%s/functions", state_dir);
-	error = make_dirs(functions->dir, fault);
+	error = wc_store_make_dirs(functions->dir, fault);
 	if (!error)
-		error = check_reachable(functions->dir, fault);
+		error = wc_store_check_reachable(functions->dir, fault);
 	if (!error)
 		error = load_all(functions, fault);
 	if (error) {
@@ -438,6 +361,11 @@ int wc_functions_open(struct wc_functions **ret_functions, const char *state_dir
 	}
 	*ret_functions = functions;
 	return 0;
+}
+
+void wc_functions_keep(struct wc_functions *functions, uint32_t count)
+{
+	functions->keep = count;
 }
 
 void wc_functions_free(struct wc_functions *functions)
@@ -466,7 +394,7 @@ static int new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fa
 			continue;
 		snprintf(path, sizeof(path), "%s/.generation", functions->dir);
 		snprintf(text, sizeof(text), "%u\n", generation);
-		error = write_atomically(path, text, fault);
+		error = wc_store_write(path, text, fault);
 		if (error)
 			return error;
 		functions->generation = generation;
@@ -476,119 +404,187 @@ static int new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fa
 	return wc_fail(fault, ENOSPC, "this node already has %u functions; remove one first", WC_FUNCTIONS_MAX - 1);
 }
 
-static json_t *libraries_json(const struct wc_manifest *manifest)
-{
-	json_t *list = json_array();
-	const char *at = manifest->libraries;
-
-	while (*at) {
-		size_t len = strcspn(at, ",");
-
-		json_array_append_new(list, json_stringn(at, len));
-		at += len + (at[len] == ',');
-	}
-	return list;
-}
-
-static int store(struct wc_functions *functions, const struct wc_fn *fn, struct wc_fault *fault)
-{
-	const struct wc_manifest *manifest = &fn->manifest;
-	char path[600], *text;
-	json_t *object;
-	int error;
-
-	object = json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:I, s:I, s:I, s:O*}", "name",
-			   manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
-			   "event", manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
-			   (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
-			   (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
-			   (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "libraries",
-			   libraries_json(manifest), "id", (json_int_t)fn->id, "version", (json_int_t)fn->version,
-			   "deployed_at", (json_int_t)fn->deployed_at, "environment", manifest->environment);
-	text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-	json_decref(object);
-	if (!text)
-		return wc_fail(fault, ENOMEM, "out of memory");
-	snprintf(path, sizeof(path), "%s/%s/function.json", functions->dir, manifest->name);
-	error = write_atomically(path, text, fault);
-	free(text);
-	return error;
-}
-
-/*
- * A folder for the code of a new version. Versions count up over all functions of a node: while instances of a removed
- * function run, their code is there still, and a new function of the same name must not share it.
- */
-static int make_code(struct wc_functions *functions, struct wc_fn *fn, struct wc_fault *fault)
+static int record(const struct wc_functions *functions, const struct wc_fn *fn, struct wc_fault *fault)
 {
 	char dir[400];
 
-	snprintf(dir, sizeof(dir), "%s/%s", functions->dir, fn->manifest.name);
-	for (int i = 0; i < CODE_TRIES; i++) {
-		int error = make_dirs(dir, fault);
-
-		if (error)
-			return error;
-		fn->version = ++functions->version;
-		snprintf(fn->code, sizeof(fn->code), "%s/v%u", dir, fn->version);
-		if (!mkdir(fn->code, functions->gid_base ? 0700 : 0755)) /* enter() opens it, to its own group */
-			return 0;
-		/* Not ours, or `dir` was that of a removed function and just went with its last version. */
-		if (errno != EEXIST && errno != ENOENT)
-			break;
-	}
-	return wc_fail(fault, errno, "cannot create %s: %s", fn->code, strerror(errno));
+	dir_of(functions, fn->manifest.name, dir, sizeof(dir));
+	return wc_record_write(dir, fn, fault);
 }
 
-int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const char *source,
-			struct wc_fn **ret_fn, bool *ret_replaced, struct wc_fault *fault)
+/* After `fn` took the place of `old`: code that no version has any more goes with its last user. */
+static void retire_unused(const struct wc_fn *fn, const struct wc_fn *old, const struct wc_former *former)
 {
-	struct wc_fn *fn = fn_new(manifest), *old;
-	int error;
+	if (!wc_record_uses(fn, old->stored))
+		atomic_store(&old->stored->retired, true);
+	for (uint32_t i = 0; i < former->count; i++)
+		if (!wc_record_uses(fn, former->list[i].code))
+			atomic_store(&former->list[i].code->retired, true);
+}
 
-	if (!fn) {
-		wc_manifest_release(manifest);
+/*
+ * Make the version current, in place of `old`, if there is one. Takes the version over, also on failure, when nothing changes.
+ * The caller holds `change`.
+ */
+static int install(struct wc_functions *functions, struct wc_version *version, struct wc_fn *old, struct wc_fn **ret_fn,
+		   struct wc_fault *fault)
+{
+	struct wc_fn *fn = fn_new(version, wc_former_after(old, version->number, functions->keep - 1));
+	struct wc_former *former = NULL;
+	int error = 0;
+
+	if (!fn)
 		return wc_fail(fault, ENOMEM, "out of memory");
-	}
-	pthread_mutex_lock(&functions->change);
-	old = find_locked(functions, fn->manifest.name);
-	fn->deployed_at = time(NULL);
-	error = make_code(functions, fn, fault);
-	atomic_store(&fn->retired, !error); /* until it is deployed: dropping it removes the copy */
-	if (!error)
-		error = wc_tree_copy(source, fn->code, WC_SOURCE_BYTES_MAX, WC_SOURCE_FILES_MAX, fault);
-	if (!error && old)
+	if (old)
 		fn->id = old->id;
-	else if (!error)
+	else
 		error = new_id(functions, &fn->id, fault);
 	if (!error)
 		error = reserve(functions, fn, old, fault);
 	if (!error)
-		error = store(functions, fn, fault);
+		error = record(functions, fn, fault);
 	if (error) {
 		wc_fn_put(fn);
-		pthread_mutex_unlock(&functions->change);
 		return error;
 	}
-	atomic_store(&fn->retired, false);
+	atomic_store(&fn->stored->retired, false);
 	atomic_fetch_add(&fn->references, 1);
 	pthread_mutex_lock(&functions->lock);
 	enter(functions, fn);
 	note_reserved(functions);
+	if (old) {
+		former = old->former; /* while something runs, `old` keeps no other code than its own */
+		old->former = NULL;
+	}
 	pthread_mutex_unlock(&functions->lock);
 	if (old) {
+		retire_unused(fn, old, former);
+		wc_former_free(former);
 		atomic_store(&old->stale, true);
-		atomic_store(&old->retired, true);
 		wc_fn_put(old);
 	}
-	pthread_mutex_unlock(&functions->change);
 	*ret_fn = fn;
-	*ret_replaced = old != NULL;
 	return 0;
+}
+
+/* The same content as that of a version that is kept: use its folder. */
+static void share_code(struct wc_version *version, const struct wc_fn *old)
+{
+	struct wc_stored *same = wc_record_same_code(old, version->code->digest.sha256);
+
+	if (!same)
+		return;
+	wc_stored_put(version->code);
+	version->code = wc_stored_get(same);
+}
+
+int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
+			struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault)
+{
+	struct wc_version version = { .manifest = *manifest, .deployed_at = time(NULL) };
+	enum wc_deployed what;
+	uint32_t last;
+	struct wc_fn *old;
+	char dir[400];
+	int error;
+
+	manifest->environment = NULL;
+	dir_of(functions, version.manifest.name, dir, sizeof(dir));
+	pthread_mutex_lock(&functions->change);
+	old = find_locked(functions, version.manifest.name);
+	what = old ? WC_REPLACED : WC_DEPLOYED;
+	last = functions->version;
+	/* Nobody may look into it before enter() opens it, to its own group. */
+	error = wc_stored_new(dir, &functions->version, functions->gid_base ? 0700 : 0755, &version.code, fault);
+	if (!error)
+		error = wc_stored_fill(version.code, source, fault);
+	if (error) {
+		wc_version_release(&version);
+		goto out;
+	}
+	version.number = functions->version;
+	if (old)
+		share_code(&version, old);
+	if (old && version.code == old->stored && wc_manifest_equal(&version.manifest, &old->manifest)) {
+		wc_version_release(&version);
+		atomic_fetch_add(&old->references, 1);
+		*ret_fn = old;
+		what = WC_UNCHANGED;
+	} else {
+		error = install(functions, &version, old, ret_fn, fault);
+	}
+out:
+	if (error || what == WC_UNCHANGED)
+		functions->version = last; /* the number was for nothing */
+	pthread_mutex_unlock(&functions->change);
+	if (!error)
+		*ret_what = what;
+	return error;
+}
+
+static int no_version(const struct wc_fn *fn, uint32_t version, struct wc_fault *fault)
+{
+	char kept[160] = "";
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < fn->former->count && at < sizeof(kept); i++)
+		at += (size_t)snprintf(kept + at, sizeof(kept) - at, "%s%u", i ? ", " : "", fn->former->list[i].number);
+	if (!version || !fn->former->count)
+		return wc_fail(fault, ENOENT, "no version of %s before %u is kept", fn->manifest.name, fn->version);
+	return wc_fail(fault, ENOENT, "version %u of %s is not kept; those that are: %s", version, fn->manifest.name,
+		       kept);
+}
+
+int wc_functions_rollback(struct wc_functions *functions, const char *name, uint32_t version, struct wc_fn **ret_fn,
+			  uint32_t *ret_from, struct wc_fault *fault)
+{
+	const struct wc_version *wanted;
+	struct wc_version copy;
+	struct wc_fn *old;
+	uint32_t from;
+	int error;
+
+	pthread_mutex_lock(&functions->change);
+	old = find_locked(functions, name);
+	if (!old) {
+		error = not_found(name, fault);
+		goto out;
+	}
+	from = old->version;
+	wanted = version ? wc_former_find(old->former, version) : old->former->count ? &old->former->list[0] : NULL;
+	if (version == from) {
+		error = wc_fail(fault, EINVAL, "version %u of %s is the current one already", version, name);
+	} else if (!wanted) {
+		error = no_version(old, version, fault);
+	} else {
+		copy = *wanted;
+		json_incref(copy.manifest.environment);
+		wc_stored_get(copy.code);
+		error = install(functions, &copy, old, ret_fn, fault);
+	}
+	if (!error)
+		*ret_from = from;
+out:
+	pthread_mutex_unlock(&functions->change);
+	return error;
+}
+
+int wc_functions_versions(struct wc_functions *functions, const char *name, json_t **ret_versions,
+			  struct wc_fault *fault)
+{
+	struct wc_fn *fn;
+
+	pthread_mutex_lock(&functions->lock);
+	fn = find_locked(functions, name);
+	if (fn)
+		*ret_versions = wc_record_versions(fn);
+	pthread_mutex_unlock(&functions->lock);
+	return fn ? 0 : not_found(name, fault);
 }
 
 int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault)
 {
+	struct wc_former *former;
 	char path[600];
 	struct wc_fn *fn;
 
@@ -596,7 +592,7 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	fn = find_locked(functions, name);
 	if (!fn) {
 		pthread_mutex_unlock(&functions->change);
-		return wc_fail(fault, ENOENT, "no function named %s is deployed; see `warmcore list`", name);
+		return not_found(name, fault);
 	}
 	snprintf(path, sizeof(path), "%s/%s/function.json", functions->dir, name);
 	if (unlink(path)) {
@@ -610,7 +606,12 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	note_reserved(functions);
 	pthread_mutex_unlock(&functions->lock);
 	atomic_store(&fn->stale, true);
-	atomic_store(&fn->retired, true); /* an instance that is starting has its code still to load */
+	atomic_store(&fn->stored->retired, true); /* an instance that is starting has its code still to load */
+	former = fn->former;			  /* nobody finds the function any more */
+	fn->former = NULL;
+	for (uint32_t i = 0; i < former->count; i++)
+		atomic_store(&former->list[i].code->retired, true);
+	wc_former_free(former);
 	wc_fn_put(fn);
 	pthread_mutex_unlock(&functions->change);
 	return 0;
@@ -628,7 +629,7 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, json_t 
 	fn = find_locked(functions, name);
 	if (!fn) {
 		pthread_mutex_unlock(&functions->change);
-		return wc_fail(fault, ENOENT, "no function named %s is deployed; see `warmcore list`", name);
+		return not_found(name, fault);
 	}
 	before = fn->manifest.limits;
 	reserve_before = fn->reserve;
@@ -638,7 +639,7 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, json_t 
 	if (!error && fn->manifest.limits.reserved && reserve_before)
 		fn->reserve = reserve_before;
 	if (!error)
-		error = store(functions, fn, fault);
+		error = record(functions, fn, fault);
 	if (error) {
 		fn->manifest.limits = before;
 		fn->reserve = reserve_before;
@@ -656,22 +657,18 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, json_t 
 
 json_t *wc_fn_json(const struct wc_fn *fn)
 {
-	char stamp[32];
-	struct tm utc;
+	json_t *object = wc_manifest_json(&fn->manifest);
+	json_t *more = json_pack("{s:I, s:i, s:I, s:I, s:I, s:o, s:I, s:s}", "id", (json_int_t)fn->id, "instances",
+				 atomic_load(&fn->instances), "invocations", (json_int_t)atomic_load(&fn->invocations),
+				 "errors", (json_int_t)atomic_load(&fn->errors), "cold_starts",
+				 (json_int_t)atomic_load(&fn->cold_starts), "deployed_at",
+				 wc_time_json(fn->deployed_at), "version", (json_int_t)fn->version, "code_sha256",
+				 fn->stored->digest.sha256);
 
-	gmtime_r(&fn->deployed_at, &utc);
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return json_pack(
-		"{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:b, s:i, s:I, s:I, s:I, s:s, s:i, s:i, s:i, s:i, s:i, s:o}",
-		"name", fn->manifest.name, "id", (json_int_t)fn->id, "runtime", wc_runtime_names[fn->manifest.runtime],
-		"handler", fn->manifest.handler, "event", fn->manifest.binary ? "binary" : "json", "timeout_ms",
-		(int)fn->manifest.timeout_ms, "memory_mb", (int)fn->manifest.memory_mb, "trusted", fn->manifest.trusted,
-		"instances", atomic_load(&fn->instances), "invocations", (json_int_t)atomic_load(&fn->invocations),
-		"errors", (json_int_t)atomic_load(&fn->errors), "cold_starts",
-		(json_int_t)atomic_load(&fn->cold_starts), "deployed_at", stamp, "version", (int)fn->version,
-		"concurrency", (int)fn->manifest.limits.concurrency, "reserved", (int)fn->manifest.limits.reserved,
-		"queue", (int)fn->manifest.limits.queue, "priority", (int)fn->manifest.limits.priority, "libraries",
-		libraries_json(&fn->manifest));
+	json_object_del(object, "environment"); /* it may hold secrets */
+	json_object_update(object, more);
+	json_decref(more);
+	return object;
 }
 
 void wc_functions_each(struct wc_functions *functions,

@@ -2,15 +2,17 @@
 /*
  * functions.h - the registry: which functions are deployed, their code on disk, their entry in wc_functions.
  *
- * On disk: STATE/functions/NAME/function.json names the id, the version and the settings; STATE/functions/NAME/vN is the
- * code. Renaming a new function.json over the old one is the moment of deployment, so a crash leaves the old or the new
- * function, never half of one. Thread-safe: one mutex for the table, references for what it holds.
+ * On disk: STATE/functions/NAME/function.json (record.h) names the id, the version and the settings, and the versions before it
+ * that are kept; STATE/functions/NAME/vN is code (store.h). Renaming a new function.json over the old one is the moment of
+ * deployment, and of going back to an older version: so a crash leaves the old or the new function, never half of one.
+ * Thread-safe: one mutex for the table, references for what it holds.
  */
 #ifndef WC_FUNCTIONS_H
 #define WC_FUNCTIONS_H
 
 #include "bpf/maps.h"
 #include "user/error.h"
+#include "user/store.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -18,8 +20,6 @@
 #include <stdbool.h>
 #include <time.h>
 
-#define WC_SOURCE_BYTES_MAX (256ULL << 20)
-#define WC_SOURCE_FILES_MAX 10000
 #define WC_ENVIRONMENT_MAX 4096
 #define WC_TIMEOUT_MS_MAX 900000
 #define WC_MEMORY_MB_MIN 16
@@ -27,6 +27,8 @@
 #define WC_QUEUE_LIMIT_MAX 1000000
 #define WC_LIBRARIES_MAX 16
 #define WC_LIBRARY_NAME_MAX 32
+#define WC_VERSIONS_MAX 16    /* of a function that are kept, the current one included */
+#define WC_VERSIONS_DEFAULT 3 /* unless the daemon was told otherwise */
 
 enum wc_runtime {
 	WC_RUNTIME_NATIVE,
@@ -64,15 +66,16 @@ struct wc_fn {
 	uint32_t id;
 	uint32_t version;
 	time_t deployed_at;
-	char code[512];	   /* folder of the code */
-	void *library;	   /* trusted: dlopen handle, loaded once under `load_lock` */
-	const void *entry; /* trusted: struct trusted_entry of agent.c's making */
+	const char *code;	  /* folder of the code: path of... */
+	struct wc_stored *stored; /* ...this */
+	struct wc_former *former; /* versions before it that are kept; of the current one only, under `lock` */
+	void *library;		  /* trusted: dlopen handle, loaded once under `load_lock` */
+	const void *entry;	  /* trusted: struct trusted_entry of agent.c's making */
 	pthread_mutex_t load_lock;
 	atomic_uint references;
 	uint16_t tag_libs, tag_runtime; /* numbers of its warm tags, see tags.h */
 	uint16_t reserve;		/* number of its reserve, 1..WC_RESERVES_MAX - 1; 0 = none */
 	atomic_bool stale;		/* replaced or removed: its instances are to be stopped */
-	atomic_bool retired;		/* replaced or removed: the last reference deletes the code */
 	atomic_ullong invocations, errors, cold_starts;
 	atomic_int instances;
 };
@@ -95,13 +98,38 @@ void wc_fn_put(struct wc_fn *fn);
 /* Check and fill a manifest from a JSON object. Unknown keys other than `op`, `source` and `example` are refused. */
 int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault);
 void wc_manifest_release(struct wc_manifest *manifest);
+/* A new object that wc_manifest_parse() takes. */
+json_t *wc_manifest_json(const struct wc_manifest *manifest);
+bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b);
 
 /* Check limits from a JSON object with some of concurrency, reserved, queue, priority; others are kept. */
 int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *fault);
 
-/* Copy the source and deploy. Takes over the manifest. On failure nothing changes. *ret_fn is a reference. */
-int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const char *source,
-			struct wc_fn **ret_fn, bool *ret_replaced, struct wc_fault *fault);
+enum wc_deployed {
+	WC_DEPLOYED,
+	WC_REPLACED,  /* there is a version before it */
+	WC_UNCHANGED, /* the current version has this code and these settings: it stays, and so do its instances */
+};
+
+/* Copy or extract the source and deploy. Takes over the manifest. On failure nothing changes. *ret_fn is a reference. */
+int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
+			struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault);
+
+/*
+ * Make a version that is kept current again, with its code and its settings; 0: the one that was before the current one.
+ * On failure nothing changes. *ret_fn is a reference, *ret_from the version that was current.
+ */
+int wc_functions_rollback(struct wc_functions *functions, const char *name, uint32_t version, struct wc_fn **ret_fn,
+			  uint32_t *ret_from, struct wc_fault *fault);
+
+/* The versions that are kept: a new array, as docs/CONTROL.md describes it. */
+int wc_functions_versions(struct wc_functions *functions, const char *name, json_t **ret_versions,
+			  struct wc_fault *fault);
+
+/* How many versions of a function are kept, the current one included: 1 to WC_VERSIONS_MAX. From the next deployment on. */
+void wc_functions_keep(struct wc_functions *functions, uint32_t count);
+
+/* Remove a function, with all versions that are kept. */
 int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault);
 
 /* Change the limits of a deployed function, and keep them. On failure nothing changes. */

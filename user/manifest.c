@@ -227,6 +227,41 @@ int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fa
 	return 0;
 }
 
+static json_t *libraries_json(const struct wc_manifest *manifest)
+{
+	json_t *list = json_array();
+	const char *at = manifest->libraries;
+
+	while (*at) {
+		size_t len = strcspn(at, ",");
+
+		json_array_append_new(list, json_stringn(at, len));
+		at += len + (at[len] == ',');
+	}
+	return list;
+}
+
+json_t *wc_manifest_json(const struct wc_manifest *manifest)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name", manifest->name,
+			 "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler, "event",
+			 manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
+			 (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
+			 (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
+			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "libraries",
+			 libraries_json(manifest), "environment", manifest->environment);
+}
+
+bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)
+{
+	json_t *left = wc_manifest_json(a), *right = wc_manifest_json(b);
+	bool equal = left && right && json_equal(left, right);
+
+	json_decref(left);
+	json_decref(right);
+	return equal;
+}
+
 void wc_manifest_release(struct wc_manifest *manifest)
 {
 	json_decref(manifest->environment);

@@ -323,6 +323,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables,
 					  wc_uid_base(node->options.name), fault);
+	if (!error)
+		wc_functions_keep(node->functions, node->options.keep_versions);
 	if (!error && !(node->replies = wc_replies_new()))
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
 	if (!error && kernel)

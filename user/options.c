@@ -4,6 +4,7 @@
 
 #include "bpf/policies.h"
 #include "bpf/proto.h"
+#include "user/functions.h"
 #include "user/sched.h"
 #include "user/umem.h"
 #include "user/version.h"
@@ -105,6 +106,8 @@ static const struct wc_option option_table[] = {
 	{ "tmp-mb", OPTION_NUMBER, FIELD(tmp_mb), 1, 65536, NULL, "N", "size of the /tmp of a sandbox (default 64)" },
 	{ "share", OPTION_TEXT, 0, 0, 0, 0, NULL, "DIR[:DIR...]",
 	  "folders that functions see, too, under the same name, with the rights that the files in there give them; 8 at most" },
+	{ "keep-versions", OPTION_NUMBER, FIELD(keep_versions), 1, WC_VERSIONS_MAX, NULL, "N",
+	  "versions of each function that are kept for `warmcore rollback`, the current one included (default 3)" },
 	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
 	  "let native functions that are deployed as trusted run inside the agent thread" },
 	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
@@ -343,6 +346,7 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->quantum_us = WC_QUANTUM_AUTO;
 	options->move_instances = true;
 	options->tmp_mb = 64;
+	options->keep_versions = WC_VERSIONS_DEFAULT;
 
 	for (int i = 1; i < argc; i++) {
 		const struct wc_option *option = NULL;

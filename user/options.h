@@ -42,21 +42,22 @@ struct wc_options {
 	uint16_t cpus[WC_CORES_MAX]; /* worker core i runs on CPU cpus[i]; a CPU may appear more than once */
 	uint32_t core_count;
 	uint16_t port;
-	uint32_t pending_max; /* invocations a shard's pending queue holds */
-	uint32_t poll_us;     /* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
-	uint32_t policy;      /* enum wc_policy */
-	uint32_t order;	      /* enum wc_order */
-	uint32_t prefer;      /* enum wc_prefer */
-	uint32_t core_queue;  /* early binding: invocations bound to one core */
-	uint32_t pack_slots;  /* policy pack */
-	uint32_t fair_at;     /* more than this many waiting: functions take turns */
-	uint32_t cores_min;   /* cores that are never given back to the host; 0 = all */
-	uint32_t idle_ms;     /* a core that idled this long is given back */
-	uint32_t sched;	      /* enum wc_sched_mode */
-	uint32_t quantum_us;  /* invocations that share a core change places after this long; 0: never */
-	bool isolate;	      /* keep everybody else off the worker CPUs */
-	bool lend;	      /* a core serves others while its invocation sleeps */
-	bool move_instances;  /* an idle instance may move to another core */
+	uint32_t pending_max;	/* invocations a shard's pending queue holds */
+	uint32_t poll_us;	/* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
+	uint32_t policy;	/* enum wc_policy */
+	uint32_t order;		/* enum wc_order */
+	uint32_t prefer;	/* enum wc_prefer */
+	uint32_t core_queue;	/* early binding: invocations bound to one core */
+	uint32_t pack_slots;	/* policy pack */
+	uint32_t fair_at;	/* more than this many waiting: functions take turns */
+	uint32_t cores_min;	/* cores that are never given back to the host; 0 = all */
+	uint32_t idle_ms;	/* a core that idled this long is given back */
+	uint32_t sched;		/* enum wc_sched_mode */
+	uint32_t quantum_us;	/* invocations that share a core change places after this long; 0: never */
+	bool isolate;		/* keep everybody else off the worker CPUs */
+	bool lend;		/* a core serves others while its invocation sleeps */
+	bool move_instances;	/* an idle instance may move to another core */
+	uint32_t keep_versions; /* of each function, the current one included */
 	bool allow_trusted;
 	uint32_t sandbox;			       /* enum wc_sandbox_mode */
 	uint32_t tmp_mb;			       /* of each sandbox */

@@ -10,9 +10,16 @@
 #include <dlfcn.h>
 #include <string.h>
 
+/*
+ * Versions of a function may share their code, and then the loader gives both the same library: it is initialised by whichever
+ * comes first. Under `loading`: one at a time.
+ */
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
+
 static int load(struct wc_fn *fn, struct wc_result *result)
 {
 	char path[700], *symbol;
+	void *before;
 	const uint32_t *version;
 	warmcore_init_fn init;
 	const void *entry;
@@ -23,7 +30,10 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		*symbol++ = 0;
 	else
 		symbol = NULL;
+	before = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
 	fn->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (before)
+		dlclose(before); /* the other version has one of its own */
 	if (!fn->library) {
 		snprintf(result->text, sizeof(result->text), "cannot load the function: %s", dlerror());
 		return -ENOEXEC;
@@ -38,7 +48,7 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		goto fail;
 	}
 	init = (warmcore_init_fn)(uintptr_t)dlsym(fn->library, WARMCORE_INIT_SYMBOL);
-	if (init && init() != 0) {
+	if (!before && init && init() != 0) {
 		snprintf(result->text, sizeof(result->text), "warmcore_init failed");
 		goto fail;
 	}
@@ -78,7 +88,9 @@ int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffe
 	if (!__atomic_load_n(&fn->entry, __ATOMIC_ACQUIRE)) {
 		pthread_mutex_lock(&fn->load_lock);
 		if (!fn->entry) {
+			pthread_mutex_lock(&loading);
 			error = load(fn, result);
+			pthread_mutex_unlock(&loading);
 			*ret_loaded = !error;
 		}
 		pthread_mutex_unlock(&fn->load_lock);

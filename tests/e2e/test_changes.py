@@ -27,6 +27,7 @@ def handler(event, context):
 
 class Changes(harness.NodeTest):
     TAG = "chg"
+    OPTIONS = ("--keep-versions", "1")
 
     def deploy(self, number, name="versioned", **manifest):
         source = VERSION.replace(b"NUMBER", b"%d" % number)

@@ -266,7 +266,8 @@ class Zygotes(harness.NodeTest):
         for runtime in ("native", "python"):
             pid = self.zygote(runtime)["pid"]
             os.kill(pid, signal.SIGKILL)
-            self.node.cli("deploy", os.path.join(self.node.root, "source-one"))  # the old instance may not be used
+            source = os.path.join(self.node.root, "source-one")
+            self.node.cli("deploy", source, "--env", "ROUND=" + runtime)  # the old instance may not be used
             self.assertEqual(self.call(function, {})["environment"]["WARMCORE_FUNCTION"], "one")
             again = harness.wait_until(lambda r=runtime, p=pid: (lambda z: z if z["pid"] not in (0, p) else None)(self.zygote(r)),
                                        "the zygote is back")  # fmt: skip
@@ -336,7 +337,7 @@ class Zygotes(harness.NodeTest):
                     answer = client.invoke(function, b"{}", seconds=120)
                     self.assert_reply(answer)
                     self.assert_reply(client.invoke(native, b"eok", seconds=120), b"ok")
-                    self.node.cli("deploy", os.path.join(self.node.root, "source-f%d" % (i % 3)))
+                    self.node.cli("deploy", os.path.join(self.node.root, "source-f%d" % (i % 3)), "--env", "ROUND=%d" % i)
         finally:
             stop.set()
             killer.join()

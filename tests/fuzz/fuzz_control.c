@@ -40,8 +40,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	struct wc_manifest manifest = { .name = FUNCTION, .handler = "main.f", .runtime = WC_RUNTIME_PYTHON };
 	struct wc_fault fault;
+	enum wc_deployed what;
 	struct wc_fn *fn;
-	bool replaced;
 	char source[80];
 
 	(void)argc, (void)argv;
@@ -55,7 +55,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	REQUIRE(!wc_functions_open(&node.functions, state_dir, &node.tables, 0, &fault));
 	snprintf(source, sizeof(source), "%s/source", state_dir);
 	REQUIRE(!mkdir(source, 0755));
-	REQUIRE(!wc_functions_deploy(node.functions, &manifest, source, &fn, &replaced, &fault));
+	REQUIRE(!wc_functions_deploy(node.functions, &manifest, &(struct wc_source){ .path = source }, &fn, &what,
+				     &fault));
 	wc_fn_put(fn);
 	atexit(leave);
 	return 0;

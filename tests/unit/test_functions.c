@@ -78,14 +78,17 @@ static struct wc_manifest manifest_with(const char *name, const char *more)
 /* Deploy from `source`. Returns the id, or the negative error. */
 static int64_t deploy_manifest(struct wc_manifest manifest, const char *source, bool *ret_replaced)
 {
+	struct wc_source from = { .path = path_of(source) };
+	enum wc_deployed what;
 	struct wc_fn *fn = NULL;
 	int64_t id;
-	int error = wc_functions_deploy(functions, &manifest, path_of(source), &fn, ret_replaced, &fault);
+	int error = wc_functions_deploy(functions, &manifest, &from, &fn, &what, &fault);
 
 	if (error) {
 		assert_null(fn);
 		return error;
 	}
+	*ret_replaced = what == WC_REPLACED;
 	id = fn->id;
 	wc_fn_put(fn);
 	return id;
@@ -178,6 +181,7 @@ static void test_replace(void **state)
 	bool replaced = false;
 
 	(void)state;
+	wc_functions_keep(functions, 1);
 	entries[WC_FUNCTION_SLOT(id)].warm[0] = 5;
 	make_file("source/main.py", "print(2)", 0644);
 	assert_int_equal(deploy_from("hello", "source", &replaced), id);
@@ -239,13 +243,14 @@ static void test_remove_and_deploy_again(void **state)
 	/* And the other way round: the code of a crash's or a stranger's version is not taken over. */
 	make_folder("state/functions/hello/v3");
 	make_file("state/functions/hello/v3/main.py", "print(3)", 0644);
+	make_file("source/main.py", "print(4)", 0644);
 	assert_int_equal(deploy("hello"), id);
 	wc_fn_put(now);
 	expect_text("state/functions/hello/v3/main.py", "print(3)");
-	expect_text("state/functions/hello/v4/main.py", "print(2)");
+	expect_text("state/functions/hello/v4/main.py", "print(4)");
 	reopen();
 	deploy("other");
-	expect_text("state/functions/other/v5/main.py", "print(2)"); /* versions count on after a restart */
+	expect_text("state/functions/other/v5/main.py", "print(4)"); /* versions count on after a restart */
 }
 
 static void *drop(void *fn)
@@ -278,6 +283,7 @@ static void test_persistence(void **state)
 	struct wc_fn *fn;
 
 	(void)state;
+	make_file("source/main.py", "print(2)", 0644);
 	assert_int_equal(deploy("hello"), hello); /* version 3: they count over all functions */
 	reopen();
 	assert_int_equal(id_of("hello"), hello);
@@ -371,8 +377,9 @@ static void test_failed_deploy(void **state)
 	}
 	reopen();
 	assert_int_equal(id_of("hello"), id);
+	make_file("source/main.py", "print(2)", 0644);
 	assert_int_equal(deploy("hello"), id);
-	expect_text("state/functions/hello/v2/main.py", "print(1)");
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
 }
 
 /* function.json cannot be written: a folder is in its way. */
@@ -382,6 +389,7 @@ static void test_failed_store(void **state)
 
 	(void)state;
 	make_folder("state/functions/hello/function.json.new");
+	make_file("source/main.py", "print(2)", 0644);
 	assert_true(deploy_from("hello", "source", &(bool){ 0 }) < 0);
 	assert_int_equal(id_of("hello"), id);
 	assert_false(exists("state/functions/hello/v2"));
@@ -410,8 +418,9 @@ static void test_after_crash(void **state)
 	assert_false(exists("state/functions/hello/v2"));
 	assert_false(exists("state/functions/hello/v0"));
 	expect_text("state/functions/hello/v1/main.py", "print(1)");
+	make_file("source/main.py", "print(2)", 0644);
 	assert_int_equal(deploy("hello"), id); /* version 2, for real */
-	expect_text("state/functions/hello/v2/main.py", "print(1)");
+	expect_text("state/functions/hello/v2/main.py", "print(2)");
 	assert_true(deploy("half") > 0);
 }
 

@@ -68,6 +68,7 @@ static void test_defaults(void **state)
 	assert_int_equal(options.pack_slots, 4);
 	assert_int_equal(options.cores_min, 0);
 	assert_int_equal(options.idle_ms, 1000);
+	assert_int_equal(options.keep_versions, 3);
 	assert_true(options.move_instances);
 	assert_int_equal(options.fair_at, 4 * options.core_count);
 	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
@@ -114,6 +115,8 @@ static void test_everything(void **state)
 	assert_int_equal(options.cores_min, 1);
 	assert_int_equal(options.idle_ms, 3600000);
 	assert_true(options.move_instances);
+	expect_accepted("--keep-versions 1 --keep-versions=16");
+	assert_int_equal(options.keep_versions, 16);
 	expect_accepted("--name first --name 123456789012345");
 	assert_string_equal(options.name, "123456789012345");
 }
@@ -165,6 +168,8 @@ static void test_refused(void **state)
 		{ "--cores-min 4096", "--cores-min 4096: there are only" },
 		{ "--idle-ms 0", "expected a number from 1 to 3600000" },
 		{ "--idle-ms 3600001", "expected a number from 1 to 3600000" },
+		{ "--keep-versions 0", "expected a number from 1 to 16" },
+		{ "--keep-versions 17", "expected a number from 1 to 16" },
 		{ "--clean=1", "--clean takes no value" },
 		{ "--allow-trusted=", "--allow-trusted takes no value" },
 		{ "--name=", "--name: expected 1 to 15 characters" },
