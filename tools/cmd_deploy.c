@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* cmd_deploy.c - `warmcore deploy`: describes a function to the daemon, which copies its code. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tools/cli.h"
 #include "tools/manifest.h"
+#include "user/package.h"
 
 #define DEPLOY_TIMEOUT_MS 120000u
 
@@ -32,7 +36,7 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_STRING,
 	  AT(name),
 	  .metavar = "NAME",
-	  .help = "Name of the function; without it the one in function.json, else that of the file or folder." },
+	  .help = "Name of the function; without it the one in function.json, else that of the file, archive or folder." },
 	{ .name = "runtime",
 	  .letter = 'r',
 	  .type = OPTION_CHOICE,
@@ -123,48 +127,80 @@ static int apply_options(const struct cli *cli, json_t *manifest)
 	return CLI_OK;
 }
 
-/* The manifest of a folder or a file, options applied and checked. `path` is absolute. */
-static int describe(const struct cli *cli, const char *path, json_t *manifest)
+/* Take what function.json says, or found not to be there, into the manifest, and the options over it. */
+static int describe_folder(const struct cli *cli, const char *path, bool archive, int found, json_t *from_file,
+			   const char *error, json_t *manifest)
+{
+	if (!found) {
+		json_object_update(manifest, from_file);
+		json_decref(from_file);
+	} else if (found != -ENOENT) {
+		return cli_fail(cli, "%s", error);
+	} else if (!options.runtime || !options.handler) {
+		return cli_fail(cli, "%s has no %s%s; add one, or give --runtime and --handler", path, MANIFEST_FILE,
+				archive ? " at its root" : "");
+	}
+	return apply_options(cli, manifest);
+}
+
+/* The name of a folder, or of an archive without its .zip. */
+static void name_after(const char *path, json_t *manifest)
+{
+	const char *base = strrchr(path, '/') + 1;
+	size_t len = strlen(base);
+
+	if (len > 4 && !strcasecmp(base + len - 4, ".zip"))
+		len -= 4;
+	if (!json_object_get(manifest, "name"))
+		json_object_set_new(manifest, "name", json_stringn(base, len));
+}
+
+/* The manifest of what is at `path`, which is absolute and open as `fd`, options applied and checked. */
+static int describe_open(const struct cli *cli, const char *path, int fd, json_t *manifest)
 {
 	char error[MANIFEST_ERROR_MAX], dir[PATH_MAX];
-	json_t *from_file;
+	json_t *from_file = NULL;
+	int archive = -1, ret;
 	struct stat st;
-	int ret;
 
-	if (stat(path, &st))
+	if (fstat(fd, &st))
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
 	snprintf(dir, sizeof(dir), "%s", path);
 	if (S_ISDIR(st.st_mode)) {
 		ret = manifest_read(path, &from_file, error);
-		if (!ret) {
-			json_object_update(manifest, from_file);
-			json_decref(from_file);
-		} else if (ret != -ENOENT) {
-			return cli_fail(cli, "%s", error);
-		} else if (!options.runtime || !options.handler) {
-			return cli_fail(cli, "%s has no %s; add one, or give --runtime and --handler", path,
-					MANIFEST_FILE);
-		}
-		ret = apply_options(cli, manifest);
-		if (ret)
-			return ret;
-		if (!json_object_get(manifest, "name"))
-			json_object_set_new(manifest, "name", json_string(strrchr(path, '/') + 1));
+		ret = describe_folder(cli, path, false, ret, from_file, error, manifest);
+		name_after(path, manifest);
+	} else if (S_ISREG(st.st_mode) && wc_package_is(path, fd)) {
+		archive = fd;
+		ret = manifest_read_archive(fd, path, &from_file, error);
+		ret = describe_folder(cli, path, true, ret, from_file, error, manifest);
+		name_after(path, manifest);
 	} else if (S_ISREG(st.st_mode)) {
 		*strrchr(dir, '/') = 0;
 		ret = apply_options(cli, manifest);
-		if (ret)
-			return ret;
-		if (manifest_guess(path, manifest, error))
+		if (!ret && manifest_guess(path, manifest, error))
 			return cli_fail(cli, "%s", error);
-		if (!json_object_get(manifest, "name"))
-			return cli_fail(cli, "give the function a name with --name");
 	} else {
 		return cli_fail(cli, "%s is neither a file nor a folder", path);
 	}
-	if (manifest_check(manifest, dir, error))
+	if (ret)
+		return ret;
+	if (!json_object_get(manifest, "name"))
+		return cli_fail(cli, "give the function a name with --name");
+	if (manifest_check(manifest, dir, archive, error))
 		return cli_fail(cli, "%s", error);
 	return CLI_OK;
+}
+
+static int describe(const struct cli *cli, const char *path, json_t *manifest)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return cli_fail(cli, "%s: %s", path, strerror(errno));
+	ret = describe_open(cli, path, fd, manifest);
+	close(fd);
+	return ret;
 }
 
 static int run_deploy(struct cli *cli, int argc, char **argv)
@@ -193,11 +229,14 @@ static int run_deploy(struct cli *cli, int argc, char **argv)
 	function = json_object_get(answer, "function");
 	if (cli->json)
 		cli_print_json(answer);
+	else if (json_is_true(json_object_get(answer, "unchanged")))
+		printf("unchanged %s (version %lld has this code and these settings)\n",
+		       cli_json_text(function, "name", "?"), cli_json_integer(function, "version"));
 	else
-		printf("%s %s (%s, id %lld)\n",
+		printf("%s %s (%s, id %lld, version %lld)\n",
 		       json_is_true(json_object_get(answer, "replaced")) ? "replaced" : "deployed",
 		       cli_json_text(function, "name", "?"), cli_json_text(function, "runtime", "?"),
-		       cli_json_integer(function, "id"));
+		       cli_json_integer(function, "id"), cli_json_integer(function, "version"));
 	json_array_foreach (json_object_get(answer, "warnings"), i, warning)
 		if (!cli->json)
 			fprintf(stderr, "warning: %s\n", json_string_value(warning));
@@ -212,9 +251,9 @@ const struct command cmd_deploy = {
 	.positional_min = 1,
 	.positional_max = 1,
 	.help = {
-		.summary = "deploy a function from a folder or a file",
-		.synopsis = "FOLDER|FILE [OPTIONS]",
-		.description = "A folder is described by its function.json, a JSON object with the keys runtime, "
+		.summary = "deploy a function from a folder, a zip archive or a file",
+		.synopsis = "FOLDER|ARCHIVE|FILE [OPTIONS]",
+		.description = "A folder, or a zip archive of its content, is described by the function.json in it, a JSON object with the keys runtime, "
 			       "handler, name, event, "
 			       "timeout_ms, memory_mb, environment, trusted, libraries, concurrency, reserved, queue and "
 			       "priority; runtime and handler must be there, "
@@ -224,8 +263,11 @@ const struct command cmd_deploy = {
 			       "or FILE.so.\n\n"
 			       "The daemon copies the code (at most 256 MiB and 10,000 files), so later changes need "
 			       "another deploy. "
-			       "Deploying a name again replaces the function; what runs is finished with the old code.",
+			       "Deploying a name again makes a new version of the function; what runs is finished with "
+			       "the old one, which `warmcore rollback` brings back. Deploying what is there already, the "
+			       "same code with the same settings, changes nothing.",
 		.examples = "  warmcore deploy ./thumbnail\n"
+			    "  warmcore deploy thumbnail-1.2.zip --name thumbnail\n"
 			    "  warmcore deploy hello.py --timeout-ms 500 --env GREETING=hello\n"
 			    "  warmcore deploy libwordcount.so --name wordcount --event binary",
 		.options = specs,

@@ -13,6 +13,7 @@
 
 #include "tools/manifest.h"
 #include "tools/options.h"
+#include "user/package.h"
 
 enum key_type {
 	KEY_STRING,
@@ -204,6 +205,22 @@ int manifest_read(const char *dir, json_t **ret_manifest, char error[static MANI
 	return ret;
 }
 
+int manifest_read_archive(int archive, const char *where, json_t **ret_manifest, char error[static MANIFEST_ERROR_MAX])
+{
+	struct wc_fault fault;
+	char path[PATH_MAX], *text;
+	size_t size;
+	int ret = wc_package_read(&(struct wc_archive){ .fd = archive }, MANIFEST_FILE, MANIFEST_FILE_MAX, &text, &size,
+				  &fault);
+
+	if (ret)
+		return ret == -ENOENT ? ret : wrong(error, "%s: %s", where, fault.text);
+	snprintf(path, sizeof(path), "%s/%s", where, MANIFEST_FILE);
+	ret = manifest_parse(text, size, path, ret_manifest, error);
+	free(text);
+	return ret;
+}
+
 static bool ends_with(const char *text, const char *end)
 {
 	size_t length = strlen(text), n = strlen(end);
@@ -270,7 +287,12 @@ int manifest_add_environment(json_t *manifest, const char *assignment, char erro
 	return ret ? wrong(error, "--env: '%s' cannot be taken", assignment) : 0;
 }
 
-int manifest_check(const json_t *manifest, const char *dir, char error[static MANIFEST_ERROR_MAX])
+static bool in_archive(int archive, const char *name)
+{
+	return wc_package_has(&(struct wc_archive){ .fd = archive }, name);
+}
+
+int manifest_check(const json_t *manifest, const char *dir, int archive, char error[static MANIFEST_ERROR_MAX])
 {
 	const char *runtime = json_string_value(json_object_get(manifest, "runtime"));
 	const char *handler = json_string_value(json_object_get(manifest, "handler"));
@@ -289,7 +311,7 @@ int manifest_check(const json_t *manifest, const char *dir, char error[static MA
 		return ret;
 	if (!strcmp(runtime, "native")) {
 		snprintf(path, sizeof(path), "%s/%.*s", dir, (int)strcspn(handler, ":"), handler);
-		if (access(path, F_OK))
+		if (archive >= 0 ? !in_archive(archive, path + strlen(dir) + 1) : access(path, F_OK))
 			return wrong(error, "the handler %s names %s, which does not exist; is it built?", handler,
 				     path);
 		return 0;

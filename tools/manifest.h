@@ -41,9 +41,12 @@ int manifest_guess(const char *file, json_t *manifest, char error[static MANIFES
 int manifest_add_environment(json_t *manifest, const char *assignment, char error[static MANIFEST_ERROR_MAX]);
 
 /*
- * Checks that the manifest is complete and that its parts fit together; `dir` is the folder of the code. -EINVAL with
- * a sentence.
+ * Checks that the manifest is complete and that its parts fit together; `dir` is the folder of the code, or the archive that has
+ * it, if `archive` is not -1 but open on it. -EINVAL with a sentence.
  */
-int manifest_check(const json_t *manifest, const char *dir, char error[static MANIFEST_ERROR_MAX]);
+int manifest_check(const json_t *manifest, const char *dir, int archive, char error[static MANIFEST_ERROR_MAX]);
+
+/* As manifest_read(), from the root of a zip archive, which is open as `archive` and called `where`. */
+int manifest_read_archive(int archive, const char *where, json_t **ret_manifest, char error[static MANIFEST_ERROR_MAX]);
 
 #endif

@@ -566,3 +566,15 @@ int wc_package_read(const struct wc_archive *archive, const char *name, size_t m
 	*ret_size = at;
 	return 0;
 }
+
+bool wc_package_has(const struct wc_archive *archive, const char *name)
+{
+	struct wc_fault fault;
+	struct input input;
+	zip_t *zip = open_archive(archive, &input, &fault);
+	bool found = zip && zip_name_locate(zip, name, 0) >= 0;
+
+	if (zip)
+		close_archive(zip, &input);
+	return found;
+}

@@ -43,4 +43,7 @@ int wc_package_extract(const struct wc_archive *archive, int folder, uint64_t by
 int wc_package_read(const struct wc_archive *archive, const char *name, size_t max, char **ret_text, size_t *ret_size,
 		    struct wc_fault *fault);
 
+/* Is there an entry of this name? An archive that cannot be read has none. */
+bool wc_package_has(const struct wc_archive *archive, const char *name);
+
 #endif

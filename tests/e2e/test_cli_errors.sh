@@ -148,6 +148,16 @@ def handle(request):
             json.dump(request, out, sort_keys=True)
         functions.setdefault(request["name"], 0x1050)
         return {"function": describe(request["name"]), "replaced": False}
+    if op in ("versions", "rollback") and request["name"] not in functions:
+        return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
+    if op == "versions":
+        version = {"current": True, "deployed_at": "2026-01-01T00:00:00Z", "files": 2, "bytes": 77, "runtime": "python",
+                   "code_sha256": "0123456789abcdef" * 4}
+        return {"versions": [dict(version, version=7), dict(version, version=5, current=False)]}
+    if op == "rollback":
+        with open(run + "/asked", "w") as out:
+            json.dump(request, out, sort_keys=True)
+        return {"function": dict(describe(request["name"]), version=request.get("version", 5)), "from": 7}
     if op == "check":
         return {"problems": ["core 3 is claimed by nobody"] if mode == "unsound" else []}
     if op == "stop":
@@ -207,6 +217,12 @@ expect 2 '' "is neither auto nor" -- up --poll-us soon
 expect 2 '' "for --datapath kernel" -- up --datapath user --dev eth0
 expect 2 '' "an argument is missing" -- invoke
 expect 2 '' "unexpected argument 'b'" -- deploy a b
+expect 2 '' "keep-versions: 17 is out of range, 1 to 16" -- up --keep-versions 17
+expect 2 '' "an argument is missing" -- versions
+expect 2 '' "an argument is missing" -- rollback
+for version in 0 -1 +1 1x 4294967296 '' two; do
+	expect 2 '' "is not the number of a version|unknown option" -- rollback echo "$version"
+done
 expect 2 '' "is not a node name" -- --node ../etc status
 expect 2 '' "is not a node name" -- --node sixteen_letters_ status
 expect 2 '"code":"usage"' '' -- --json up --port x
@@ -246,14 +262,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove evict limit invoke logs doctor version; do
+for command in up down status set deploy list remove versions rollback evict limit invoke logs doctor version; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove evict limit invoke logs doctor version; do
+for command in up down status set deploy list remove versions rollback evict limit invoke logs doctor version; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -284,10 +300,10 @@ FAKE=hang expect 1 '' 'did not serve within 1 s and was stopped' -- up --state-d
 expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
 
 # --- a node
-FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted \
+FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted --keep-versions 5 \
 	--sched partial --isolate on --lend on --quantum-us 3 --sandbox off --share /srv:/opt --tmp-mb 5 \
 	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2
-grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
+grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status
@@ -405,6 +421,38 @@ expect 0 '^deployed one ' '' -- deploy one.py
 want='{"handler": "one.handler", "name": "one", "op": "deploy", "runtime": "python", "source": "'$tmp'/one.py"}'
 [ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"
 cp one.py one.c
+# An archive: what it says, under its own name, and the source is the archive itself.
+zip_of() { python3 -c 'import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], "w") as z:
+    for entry in sys.argv[2:]:
+        z.writestr(*entry.split("=", 1))' "$@"; }
+zip_of pack.zip 'function.json={"runtime": "python", "handler": "a.b", "queue": 3}' a.py=
+expect 0 '^deployed pack ' '' -- deploy pack.zip
+want='{"handler": "a.b", "name": "pack", "op": "deploy", "queue": 3, "runtime": "python", "source": "'$tmp'/pack.zip"}'
+[ "$(cat "/run/warmcore/$node/deployed")" = "$want" ] || fail "deploy sent $(cat "/run/warmcore/$node/deployed")"
+zip_of other 'function.json={"runtime": "native", "handler": "lib/x.so:f"}' lib/x.so=
+expect 0 '^deployed other ' '' -- deploy other
+zip_of other.zip 'function.json={"runtime": "native", "handler": "lib/x.so:f"}' x.so=
+expect 1 '' 'other.zip/lib/x.so, which does not exist' -- deploy other.zip
+zip_of folder.zip 'folder/function.json={"runtime": "python", "handler": "a.b"}' folder/a.py=
+expect 1 '' 'has no function.json at its root; add one' -- deploy folder.zip
+expect 0 '^deployed folder ' '' -- deploy folder.zip --runtime python --handler folder/a.b
+zip_of bad.zip 'function.json={"runtime": "python", "handler": "a.b", "memory": 3}'
+expect 1 '' 'bad.zip/function.json: unknown key "memory"; did you mean "memory_mb"' -- deploy bad.zip
+head -c 30 pack.zip >cut.zip
+expect 1 '' 'cut.zip: this is not a sound zip archive' -- deploy cut.zip
+: >empty.zip
+expect 1 '' 'empty.zip: the zip archive is empty' -- deploy empty.zip
+
+expect 0 '^ +7  current +2026-01-01T00:00:00Z +2 +77 +python +0123456789ab$' '' -- versions echo
+expect 0 '"version":5' '' -- --json versions echo
+expect 1 '' "no function 'nix' is deployed" -- versions nix
+expect 0 '^echo is version 5 again \(it was 7\)$' '' -- rollback echo
+asked '{"name": "echo", "op": "rollback"}'
+expect 0 '^echo is version 6 again' '' -- rollback echo 6
+asked '{"name": "echo", "op": "rollback", "version": 6}'
+expect 1 '' "no function 'nix' is deployed" -- rollback nix
+
 expect 1 '' 'is source code; build a shared object' -- deploy one.c
 expect 0 "^node '$node' is down" '' -- down
 [ ! -e "/run/warmcore/$node" ] || fail "something is left after down"

@@ -92,7 +92,7 @@ static void test_right(void **state)
 	assert_int_equal(manifest_parse(text, strlen(text), "F", &manifest, error), 0);
 	assert_int_equal(json_object_size(manifest), 8);
 	assert_null(json_object_get(manifest, "example"));
-	assert_int_equal(manifest_check(manifest, "/", error), 0);
+	assert_int_equal(manifest_check(manifest, "/", -1, error), 0);
 	json_decref(manifest);
 }
 
@@ -159,7 +159,7 @@ static void test_check(void **state)
 		int ret;
 
 		assert_int_equal(manifest_parse(table[i].text, strlen(table[i].text), "F", &manifest, error), 0);
-		ret = manifest_check(manifest, "/proc", error);
+		ret = manifest_check(manifest, "/proc", -1, error);
 		if (ret != (table[i].error ? -EINVAL : 0))
 			fail_msg("%s: %d", table[i].text, ret);
 		if (ret && strncmp(error, table[i].error, strlen(table[i].error)))

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_versions.c - `warmcore versions` and `warmcore rollback`: what a function was, and going back to it. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tools/cli.h"
+#include "tools/table.h"
+
+#define SHORT_SHA256 12 /* characters of it in the table */
+
+static int run_versions(struct cli *cli, int argc, char **argv)
+{
+	static const char *const titles[] = { "version", "", "deployed", "files", "bytes", "runtime", "sha256" };
+	const json_t *versions, *version;
+	struct table *table;
+	json_t *answer;
+	size_t index;
+	int ret;
+
+	(void)argc;
+	ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "versions", "name", argv[0]), CLI_CONTROL_TIMEOUT_MS,
+			  &answer);
+	if (ret)
+		return ret;
+	versions = json_object_get(answer, "versions");
+	if (cli->json) {
+		cli_print_json(answer);
+	} else {
+		table = table_new("rllrrll");
+		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+			table_cell(table, "%s", titles[i]);
+		json_array_foreach ((json_t *)versions, index, version) {
+			table_cell(table, "%lld", cli_json_integer(version, "version"));
+			table_cell(table, "%s", json_is_true(json_object_get(version, "current")) ? "current" : "");
+			table_cell(table, "%s", cli_json_text(version, "deployed_at", "?"));
+			table_cell(table, "%lld", cli_json_integer(version, "files"));
+			table_cell(table, "%lld", cli_json_integer(version, "bytes"));
+			table_cell(table, "%s", cli_json_text(version, "runtime", "?"));
+			table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
+		}
+		table_print(table, stdout, 0);
+	}
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_versions = {
+	.name = "versions",
+	.run = run_versions,
+	.positional_min = 1,
+	.positional_max = 1,
+	.help = {
+		.summary = "list the versions of a function that are kept",
+		.synopsis = "NAME",
+		.description = "The current one comes first, then those before it, the one that was current last first. A node "
+			       "keeps the last 3 of each function, unless it was started with another number. Versions "
+			       "with the same sha256 have the same code, which is on the disk once. --json has all of it.",
+		.examples = "  warmcore versions thumbnail\n"
+			    "  warmcore --json versions thumbnail | jq -r '.versions[0].code_sha256'",
+	},
+};
+
+static int run_rollback(struct cli *cli, int argc, char **argv)
+{
+	json_t *request = json_pack("{s:s, s:s}", "op", "rollback", "name", argv[0]), *answer;
+	const json_t *function;
+	unsigned long number;
+	char *end;
+	int ret;
+
+	if (argc > 1) {
+		errno = 0;
+		number = strtoul(argv[1], &end, 10);
+		if (!isdigit((unsigned char)argv[1][0]) || *end || errno || !number || number > UINT32_MAX) {
+			json_decref(request);
+			return cli_usage(cli, "'%s' is not the number of a version", argv[1]);
+		}
+		json_object_set_new(request, "version", json_integer((json_int_t)number));
+	}
+	ret = cli_control(cli, request, CLI_CONTROL_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	function = json_object_get(answer, "function");
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("%s is version %lld again (it was %lld)\n", cli_json_text(function, "name", "?"),
+		       cli_json_integer(function, "version"), cli_json_integer(answer, "from"));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_rollback = {
+	.name = "rollback",
+	.run = run_rollback,
+	.positional_min = 1,
+	.positional_max = 2,
+	.help = {
+		.summary = "go back to an older version of a function",
+		.synopsis = "NAME [VERSION]",
+		.description = "Makes the version current again, with its code and its settings; without VERSION the one that was "
+			       "current before, so that a second rollback undoes the first. What runs is finished with the "
+			       "version that it began with; everything after that gets the other one. Nothing is lost.",
+		.examples = "  warmcore rollback thumbnail\n"
+			    "  warmcore rollback thumbnail 12",
+	},
+};
