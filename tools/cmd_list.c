@@ -5,6 +5,8 @@
 #include "tools/cli.h"
 #include "tools/table.h"
 
+#define REMOVE_TIMEOUT_MS 120000u /* several versions of 10,000 files each, on a slow disk */
+
 static int run_list(struct cli *cli, int argc, char **argv)
 {
 	static const char *const titles[] = { "name",	   "runtime",	  "handler",	 "event",  "time-out",
@@ -77,8 +79,7 @@ static int for_each(struct cli *cli, int count, char **names, int (*one)(struct 
 static int remove_one(struct cli *cli, const char *name)
 {
 	json_t *answer;
-	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", name), CLI_CONTROL_TIMEOUT_MS,
-			      &answer);
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", name), REMOVE_TIMEOUT_MS, &answer);
 
 	if (ret)
 		return ret;
