@@ -524,7 +524,7 @@ int wc_package_read(const struct wc_archive *archive, const char *name, size_t m
 		    struct wc_fault *fault)
 {
 	struct extraction x = { .fault = fault };
-	struct entry entry;
+	struct entry entry = { 0 };
 	struct input input;
 	zip_file_t *in = NULL;
 	zip_int64_t index, n;
@@ -557,7 +557,7 @@ int wc_package_read(const struct wc_archive *archive, const char *name, size_t m
 	if (in)
 		zip_fclose(in);
 	close_archive(x.zip, &input);
-	if (error) {
+	if (error || !text) {
 		free(text);
 		return error;
 	}

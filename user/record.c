@@ -189,7 +189,7 @@ static bool is_sha256(const char *text)
 
 static void read_digest(struct wc_stored *code, const char *sha256, json_int_t bytes, json_int_t files)
 {
-	struct wc_fault ignored;
+	struct wc_fault ignored = { "" };
 
 	if (code->digest.sha256[0])
 		return;
