@@ -48,6 +48,9 @@ _ := $(or $(shell command -v pkg-config),$(call missing,pkg-config))
 _ := $(foreach p,$(PACKAGES),$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
+# libevent serves HTTP to bootstraps (runtimes/custom).
+_ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
+CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 # Headers of the distribution's Python, for the optional extension.
 PYTHON_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags python3 2>/dev/null))
@@ -108,6 +111,7 @@ objects = $(patsubst %.c,$(BUILD)/$(1)/%.o,$(2))
 RUNTIME_FOLDER := $(BUILD)/lib/warmcore
 RUNTIMES := $(if $(wildcard runtimes/native/host.c),$(RUNTIME_FOLDER)/native/warmcore-native) \
 	    $(RUNTIME_FOLDER)/sandbox/warmcore-sandbox \
+	    $(if $(wildcard runtimes/custom/host.c),$(RUNTIME_FOLDER)/custom/warmcore-custom) \
 	    $(if $(wildcard runtimes/native/channel.c),$(RUNTIME_FOLDER)/python/libwarmcore-channel.so) \
 	    $(if $(and $(wildcard runtimes/python/warmcore_channel.c),$(PYTHON_CFLAGS)),\
 		$(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so) \
@@ -225,6 +229,10 @@ $(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/hos
 $(RUNTIME_FOLDER)/sandbox/warmcore-sandbox: $(call objects,obj,runtimes/sandbox/maker.c runtimes/sandbox/init.c)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -static -no-pie -o $@ $^
+
+$(RUNTIME_FOLDER)/custom/warmcore-custom: $(call objects,obj,$(wildcard runtimes/custom/*.c) runtimes/native/channel.c)
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(LINK_obj) -o $@ $^ $(CUSTOM_LIBS) -lpthread
 
 $(RUNTIME_FOLDER)/python/libwarmcore-channel.so: $(CHANNEL)
 $(RUNTIME_FOLDER)/python/_warmcore_channel.abi3.so: $(call objects,pic,runtimes/python/warmcore_channel.c runtimes/native/zygote.c) $(CHANNEL)

@@ -184,6 +184,8 @@ def main():
     for path in sorted(glob.glob(BUILD + "/examples/*/*/function.json")):
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
+        if manifest["runtime"] == "custom":
+            continue  # needs curl, which is no dependency
         if manifest.get("example") or manifest["name"] == "noop-native":
             manifests.append((os.path.dirname(path), manifest))
     order = ("native", "python", "node")

@@ -132,7 +132,7 @@ need_run() {
 	need_clang
 	need_bpftool
 	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev libseccomp-dev
-	need libzip-dev nettle-dev
+	need libzip-dev nettle-dev libevent-dev
 	need iproute2 python3 python3-numpy libpython3-dev
 	need_node
 }
@@ -142,6 +142,7 @@ need_test() {
 	need libcmocka-dev clang-format cppcheck procps util-linux spin
 	need debian-archive-keyring # on Ubuntu, too: VMs come from Debian, and scripts/vm-kit.sh fetches all else they need
 	need_clang_runtime
+	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
 }
 
 # --- the kernel -------------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ check_kernel() {
 . /etc/os-release
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	die "${PRETTY_NAME:-this system} has no apt. Install by hand: clang 16+, bpftool, libbpf, libxdp, libelf, zlib," \
-		"jansson, libnl3 (with route), libseccomp, libzip, nettle, cmocka, python3 with numpy, node $NODE_MIN+"
+		"jansson, libnl3 (with route), libseccomp, libzip, nettle, libevent, cmocka, python3 with numpy, node $NODE_MIN+"
 fi
 case $ID-${VERSION_ID:-} in
 debian-12 | debian-13 | ubuntu-24.04) ;;

@@ -41,14 +41,15 @@ static const struct option_spec specs[] = {
 	  .letter = 'r',
 	  .type = OPTION_CHOICE,
 	  AT(runtime),
-	  .metavar = "native|python|node",
-	  .choices = "native|python|node",
+	  .metavar = "native|python|node|custom",
+	  .choices = "native|python|node|custom",
 	  .help = "What runs it; a single file's extension says it." },
 	{ .name = "handler",
 	  .type = OPTION_STRING,
 	  AT(handler),
 	  .metavar = "HANDLER",
-	  .help = "Where it starts: FILE.FUNCTION for python and node, FILE.so or FILE.so:SYMBOL for native." },
+	  .help = "Where it starts: FILE.FUNCTION for python and node, FILE.so or FILE.so:SYMBOL for native; custom "
+		  "hands it to its executable `bootstrap`." },
 	{ .name = "event",
 	  .type = OPTION_CHOICE,
 	  AT(event),
@@ -136,7 +137,7 @@ static int describe_folder(const struct cli *cli, const char *path, bool archive
 		json_decref(from_file);
 	} else if (found != -ENOENT) {
 		return cli_fail(cli, "%s", error);
-	} else if (!options.runtime || !options.handler) {
+	} else if (!options.runtime || (!options.handler && strcmp(options.runtime, "custom") != 0)) {
 		return cli_fail(cli, "%s has no %s%s; add one, or give --runtime and --handler", path, MANIFEST_FILE,
 				archive ? " at its root" : "");
 	}
@@ -258,7 +259,8 @@ const struct command cmd_deploy = {
 			       "timeout_ms, memory_mb, environment, trusted, libraries, concurrency, reserved, queue and "
 			       "priority; runtime and handler must be there, "
 			       "and options go "
-			       "before what it says. A single .py, .js, .cjs, .mjs or .so file needs none: its "
+			       "before what it says. A custom function needs no handler, but the executable bootstrap in its "
+			       "folder. A single .py, .js, .cjs, .mjs, .so or bootstrap file needs no function.json: its "
 			       "function is FILE.handler, "
 			       "or FILE.so.\n\n"
 			       "The daemon copies the code (at most 256 MiB and 10,000 files), so later changes need "

@@ -147,7 +147,7 @@ static void check_runtimes(struct finding *finding)
 {
 	/* where make install puts them, and where they are in a source tree whose programs are in build/ */
 	static const char *const places[] = { "../lib/warmcore", "../runtimes" };
-	static const char *const names[] = { "native", "python", "node" };
+	static const char *const names[] = { "native", "python", "node", "custom" };
 	char own[PATH_MAX], folder[PATH_MAX + 32], lacking[64] = "";
 	ssize_t length = readlink("/proc/self/exe", own, sizeof(own) - 1);
 	size_t at = 0;
@@ -167,7 +167,7 @@ static void check_runtimes(struct finding *finding)
 		if (!has_entry(folder, names[i]))
 			at += (size_t)snprintf(lacking + at, sizeof(lacking) - at, "%s%s", at ? ", " : "", names[i]);
 	if (!at) {
-		finding_set(finding, OUTCOME_OK, "native, python, node in %.200s", folder);
+		finding_set(finding, OUTCOME_OK, "native, python, node, custom in %.200s", folder);
 		return;
 	}
 	finding_set(finding, OUTCOME_WARNING, "not found in %.180s: %s", folder, lacking);

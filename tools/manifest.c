@@ -30,10 +30,10 @@ static const struct key {
 	const char *name;
 	enum key_type type;
 	long long min, max;	/* KEY_INTEGER */
-	const char *choices[4]; /* KEY_CHOICE */
+	const char *choices[5]; /* KEY_CHOICE */
 } keys[] = {
 	{ "name", KEY_STRING, 0, 0, { 0 } },
-	{ "runtime", KEY_CHOICE, 0, 0, { "native", "python", "node" } },
+	{ "runtime", KEY_CHOICE, 0, 0, { "native", "python", "node", "custom" } },
 	{ "handler", KEY_STRING, 0, 0, { 0 } },
 	{ "event", KEY_CHOICE, 0, 0, { "json", "binary" } },
 	{ "timeout_ms", KEY_INTEGER, 1, MANIFEST_TIMEOUT_MS_MAX, { 0 } },
@@ -252,6 +252,11 @@ int manifest_guess(const char *file, json_t *manifest, char error[static MANIFES
 			json_object_set_new(manifest, "runtime", json_string(kinds[i].runtime));
 		return 0;
 	}
+	if (!strcmp(base, MANIFEST_BOOTSTRAP)) {
+		if (!json_object_get(manifest, "runtime"))
+			json_object_set_new(manifest, "runtime", json_string("custom"));
+		return 0;
+	}
 	if (ends_with(base, ".c") || ends_with(base, ".cc") || ends_with(base, ".rs"))
 		return wrong(error,
 			     "%s is source code; build a shared object and deploy that, for C with: "
@@ -292,6 +297,19 @@ static bool in_archive(int archive, const char *name)
 	return wc_package_has(&(struct wc_archive){ .fd = archive }, name);
 }
 
+static int check_bootstrap(const char *dir, int archive, char *error)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, MANIFEST_BOOTSTRAP);
+	if (archive >= 0 ? !in_archive(archive, MANIFEST_BOOTSTRAP) : stat(path, &st))
+		return wrong(error, "a custom runtime starts %s, which does not exist", path);
+	if (archive < 0 && (!S_ISREG(st.st_mode) || !(st.st_mode & 0100)))
+		return wrong(error, "%s is not an executable file: chmod +x it", path);
+	return 0;
+}
+
 int manifest_check(const json_t *manifest, const char *dir, int archive, char error[static MANIFEST_ERROR_MAX])
 {
 	const char *runtime = json_string_value(json_object_get(manifest, "runtime"));
@@ -302,13 +320,17 @@ int manifest_check(const json_t *manifest, const char *dir, int archive, char er
 	if (!runtime)
 		return wrong(error, "the runtime is missing: add \"runtime\" to %s/%s, or give --runtime", dir,
 			     MANIFEST_FILE);
-	if (!handler)
-		return wrong(error, "the handler is missing: add \"handler\" to %s/%s, or give --handler", dir,
-			     MANIFEST_FILE);
 	if (json_object_get(manifest, "environment"))
 		ret = check_environment(json_object_get(manifest, "environment"), "the function", error);
 	if (ret)
 		return ret;
+	if (json_is_true(json_object_get(manifest, "trusted")) && strcmp(runtime, "native") != 0)
+		return wrong(error, "only native functions can be trusted, this one is %s", runtime);
+	if (!strcmp(runtime, "custom")) /* which needs no handler: it is the bootstrap's to make something of it */
+		return check_bootstrap(dir, archive, error);
+	if (!handler)
+		return wrong(error, "the handler is missing: add \"handler\" to %s/%s, or give --handler", dir,
+			     MANIFEST_FILE);
 	if (!strcmp(runtime, "native")) {
 		snprintf(path, sizeof(path), "%s/%.*s", dir, (int)strcspn(handler, ":"), handler);
 		if (archive >= 0 ? !in_archive(archive, path + strlen(dir) + 1) : access(path, F_OK))
@@ -316,8 +338,6 @@ int manifest_check(const json_t *manifest, const char *dir, int archive, char er
 				     path);
 		return 0;
 	}
-	if (json_is_true(json_object_get(manifest, "trusted")))
-		return wrong(error, "only native functions can be trusted, this one is %s", runtime);
 	if (!strchr(handler, '.') || handler[0] == '.' || ends_with(handler, "."))
 		return wrong(error, "the handler '%s' is not FILE.FUNCTION (without the file's extension)", handler);
 	return 0;

@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #define MANIFEST_FILE "function.json"
+#define MANIFEST_BOOTSTRAP "bootstrap" /* what a custom runtime is */
 #define MANIFEST_ERROR_MAX 512
 #define MANIFEST_FILE_MAX (1u << 20) /* bytes */
 

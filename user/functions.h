@@ -34,6 +34,7 @@ enum wc_runtime {
 	WC_RUNTIME_NATIVE,
 	WC_RUNTIME_PYTHON,
 	WC_RUNTIME_NODE,
+	WC_RUNTIME_CUSTOM,
 	WC_RUNTIME_COUNT,
 };
 extern const char *const wc_runtime_names[WC_RUNTIME_COUNT];

@@ -13,11 +13,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -39,10 +41,24 @@ uint32_t wc_uid_base(const char *node)
 	return WC_UID_BASE + (hash >> 16 ^ (hash & 0xffff)) % WC_UID_NODES * WC_FUNCTIONS_MAX;
 }
 
+/* The loopback device of the calling thread's namespace: custom runtimes talk over it. */
+static void loopback_up(void)
+{
+	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request))
+		wc_warning("functions have no loopback device, which custom runtimes need: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static void *make_namespace(void *result)
 {
-	if (unshare(CLONE_NEWNET) == 0)
+	if (unshare(CLONE_NEWNET) == 0) {
 		*(int *)result = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+		loopback_up();
+	}
 	return NULL;
 }
 
@@ -183,8 +199,9 @@ static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, con
 	if (program)
 		order->head.flags |= WC_ZYGOTE_EXEC;
 	order->head.data_mb = 0;
-	/* Instead of a control group's limit; V8 has its own, and reserves far more than it uses. */
-	if ((!instance->sandbox || instance->sandbox->cgroup < 0) && manifest->runtime != WC_RUNTIME_NODE)
+	/* Instead of a control group's limit; V8 has its own, and reserves far more than it uses, as may what a bootstrap is. */
+	if ((!instance->sandbox || instance->sandbox->cgroup < 0) && manifest->runtime != WC_RUNTIME_NODE &&
+	    manifest->runtime != WC_RUNTIME_CUSTOM)
 		order->head.data_mb = manifest->memory_mb + SLACK_MB + (program ? 0 : wc_zygote_data_mb(zygote));
 	wc_watch_begin_launch();
 	instance->slot = wc_sched_begin_launch(instance->sched, own, (uint32_t)place->cpu, instance->fn->id);

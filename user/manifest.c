@@ -10,6 +10,7 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 	[WC_RUNTIME_NATIVE] = "native",
 	[WC_RUNTIME_PYTHON] = "python",
 	[WC_RUNTIME_NODE] = "node",
+	[WC_RUNTIME_CUSTOM] = "custom",
 };
 
 static const char *const known_keys[] = {
@@ -160,8 +161,11 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 		error = check_name(manifest->name, fault);
 	if (!error)
 		error = get_text(object, "runtime", runtime, sizeof(runtime), true, fault);
+	if (!error && !strcmp(runtime, "custom")) /* it is the bootstrap's to make something of it */
+		snprintf(manifest->handler, sizeof(manifest->handler), "bootstrap");
 	if (!error)
-		error = get_text(object, "handler", manifest->handler, sizeof(manifest->handler), true, fault);
+		error = get_text(object, "handler", manifest->handler, sizeof(manifest->handler), !manifest->handler[0],
+				 fault);
 	if (!error)
 		error = get_text(object, "event", event, sizeof(event), false, fault);
 	if (!error)
@@ -183,7 +187,7 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 		if (!strcmp(runtime, wc_runtime_names[i]))
 			manifest->runtime = (enum wc_runtime)i;
 	if (manifest->runtime == WC_RUNTIME_COUNT)
-		return wc_fail(fault, EINVAL, "\"runtime\" %s: expected native, python or node", runtime);
+		return wc_fail(fault, EINVAL, "\"runtime\" %s: expected native, python, node or custom", runtime);
 	if (strcmp(event, "json") != 0 && strcmp(event, "binary") != 0)
 		return wc_fail(fault, EINVAL, "\"event\" %s: expected json or binary", event);
 	manifest->binary = !strcmp(event, "binary");

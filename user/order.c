@@ -17,6 +17,7 @@ static const struct {
 	[WC_RUNTIME_NATIVE] = { "native/warmcore-native", NULL },
 	[WC_RUNTIME_PYTHON] = { "python/warmcore_runtime.py", NULL },
 	[WC_RUNTIME_NODE] = { "node/warmcore_runtime.js", "node/warmcore_channel.node" },
+	[WC_RUNTIME_CUSTOM] = { "custom/warmcore-custom", NULL },
 };
 
 void wc_order_script(const struct wc_launcher *launcher, enum wc_runtime runtime, char *out, size_t size)
@@ -87,6 +88,7 @@ static void fill_environment(struct wc_start_order *order, const char *node, con
 	add_variable(order, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
 	add_variable(order, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
 	add_variable(order, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
+	add_variable(order, "WARMCORE_VERSION=%u", fn->version);
 	add_variable(order, "WARMCORE_CORE=%u", instance->core);
 	json_object_foreach (fn->manifest.environment, key, value)
 		add_variable(order, "%s=%s", key, json_string_value(value));
@@ -134,7 +136,8 @@ const char *wc_order_libraries(const struct wc_manifest *manifest)
 
 bool wc_order_needs_program(const struct wc_manifest *manifest)
 {
-	return manifest->runtime == WC_RUNTIME_NODE || wc_order_needs_start(manifest);
+	return manifest->runtime == WC_RUNTIME_NODE || manifest->runtime == WC_RUNTIME_CUSTOM ||
+	       wc_order_needs_start(manifest);
 }
 
 static void fill_arguments(struct wc_start_order *order, const struct wc_launcher *launcher, enum wc_runtime runtime,

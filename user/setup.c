@@ -253,7 +253,7 @@ static int find_runtimes(char *out, size_t size, struct wc_fault *fault)
 
 int wc_setup_runtimes(struct wc_node *node, char *ret_path, size_t size, struct wc_fault *fault)
 {
-	static const char *const folders[] = { "native", "python", "node", "sandbox" };
+	static const char *const folders[] = { "native", "python", "node", "custom", "sandbox" };
 	char from[PATH_MAX], source[PATH_MAX + 32], to[300];
 	int error;
 

@@ -11,7 +11,8 @@
  *
  * Life of an instance: load the function; say READY with sequence 0 (or INIT_ERROR, then exit); then for ever: wait
  * for the next request sequence, run, answer with the same sequence (REPLY or ERROR). SHUTDOWN, end-of-file on the
- * socket, or SIGTERM: exit with 0. The agent never sends a second request before the answer to the first. Shared memory
+ * socket, or SIGTERM: exit with 0. An instance whose READY has WC_CHANNEL_FLAG_FAREWELL gets SHUTDOWN when it is not needed
+ * any more, and SIGKILL WC_CHANNEL_FAREWELL_MS later; all others get SIGKILL at once. The agent never sends a second request before the answer to the first. Shared memory
  * has no end-of-file: the agent starts instances with PR_SET_PDEATHSIG. An instance whose state is unknown after a
  * failure may answer ERROR and exit; the agent replaces it.
  *
@@ -25,7 +26,7 @@
  *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
- * WARMCORE_MEMORY_MB, WARMCORE_CORE, and the manifest's own environment.
+ * WARMCORE_MEMORY_MB, WARMCORE_VERSION (number of the deployment), WARMCORE_CORE, and the manifest's own environment.
  */
 #ifndef WC_CHANNEL_H
 #define WC_CHANNEL_H
@@ -54,7 +55,10 @@ enum wc_channel_kind {
  */
 #define WC_CHANNEL_FEATURE_WAITING 1u
 
-#define WC_CHANNEL_FLAG_BINARY 1u /* REPLY: the payload is bytes, not a JSON value */
+#define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY: the payload is bytes, not a JSON value */
+#define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
+
+#define WC_CHANNEL_FAREWELL_MS 500 /* how long it may take for that, before SIGKILL */
 
 /* One message, in shared memory or on the socket. Host byte order: both ends are on one host. */
 struct wc_message {

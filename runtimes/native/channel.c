@@ -185,9 +185,9 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 	return 0;
 }
 
-int wc_client_ready(struct wc_client *client)
+int wc_client_ready(struct wc_client *client, uint32_t flags)
 {
-	return answer(client, client->sequence, WC_CHANNEL_READY, 0, NULL, 0);
+	return answer(client, client->sequence, WC_CHANNEL_READY, flags, NULL, 0);
 }
 
 int wc_client_init_error(struct wc_client *client, const void *payload, uint32_t length)

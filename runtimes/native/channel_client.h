@@ -9,7 +9,7 @@
  * One thread at a time. Functions return 0 or more on success and a negative errno on failure; none of them logs.
  *
  *     wc_client_open(&client);
- *     wc_client_ready(client);
+ *     wc_client_ready(client, 0);
  *     while (wc_client_next(client) > 0)
  *             wc_client_answer(client, WC_CHANNEL_REPLY, 0, client->answer_payload, length);
  *     wc_client_close(client);
@@ -66,8 +66,8 @@ int wc_client_load(struct wc_client *client, uint32_t *ret_user);
 /* Become that user, with all threads, for good, and die with the daemon from then on. 0 or a negative errno: exit. */
 int wc_client_become(uint32_t user);
 
-/* Say that the function is loaded. Once, before the first wc_client_next. */
-int wc_client_ready(struct wc_client *client);
+/* Say that the function is loaded, and with WC_CHANNEL_FLAG_FAREWELL that it cleans up. Once, before the first wc_client_next. */
+int wc_client_ready(struct wc_client *client, uint32_t flags);
 
 /* Say that it could not be loaded; payload is a JSON error object. Instead of ready; the process then exits. */
 int wc_client_init_error(struct wc_client *client, const void *payload, uint32_t length);

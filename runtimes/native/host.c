@@ -201,7 +201,7 @@ int main(void)
 		wc_client_close(client);
 		return 1;
 	}
-	err = wc_client_ready(client);
+	err = wc_client_ready(client, 0);
 	while (!err) {
 		err = wc_client_next(client);
 		if (err == -EINTR)

@@ -55,15 +55,15 @@ static PyObject *channel_open(PyObject *self, PyObject *spec_object)
 	return err ? fail(err) : PyLong_FromUnsignedLong(client->capacity);
 }
 
-static PyObject *channel_ready(PyObject *self, PyObject *unused)
+static PyObject *channel_ready(PyObject *self, PyObject *flags)
 {
+	unsigned long value = PyLong_AsUnsignedLong(flags);
 	int err;
 
 	(void)self;
-	(void)unused;
-	if (check_open())
+	if (check_open() || PyErr_Occurred())
 		return NULL;
-	err = wc_client_ready(client);
+	err = wc_client_ready(client, (uint32_t)value);
 	if (err)
 		return fail(err);
 	Py_RETURN_NONE;
@@ -206,7 +206,7 @@ static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
 
 static PyMethodDef methods[] = {
 	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
-	{ "ready", channel_ready, METH_NOARGS, "say READY" },
+	{ "ready", channel_ready, METH_O, "ready(flags): say READY" },
 	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
 	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns, core + 1), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },

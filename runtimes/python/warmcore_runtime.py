@@ -31,7 +31,7 @@ NO_DEADLINE_MS = 2**31 - 1
 # --- the channel: three ways to the same four calls -------------------------------------------------------------------
 #
 # next() -> (payload, request_id, deadline_ns, core + 1 or 0), or None when the instance shall exit
-# answer(kind, flags, payload), ready(), init_error(payload): payload is bytes, at most CAPACITY
+# answer(kind, flags, payload), ready(flags), init_error(payload): payload is bytes, at most CAPACITY
 
 
 class SocketChannel:
@@ -53,8 +53,8 @@ class SocketChannel:
         except (BrokenPipeError, ConnectionResetError):
             raise SystemExit(0) from None
 
-    def ready(self):
-        self._send(0, READY, 0, b"")
+    def ready(self, flags):
+        self._send(0, READY, flags, b"")
 
     def init_error(self, payload):
         self._send(0, INIT_ERROR, 0, payload)
@@ -97,7 +97,7 @@ class CtypesChannel:
         self.answer_at = self.request_at + CAPACITY
         self.answer_address = address + self.answer_at
         u32, pointer = ctypes.c_uint32, ctypes.c_void_p
-        library.wc_client_ready.argtypes = (pointer,)
+        library.wc_client_ready.argtypes = (pointer, u32)
         library.wc_client_next.argtypes = (pointer,)
         library.wc_client_init_error.argtypes = (pointer, pointer, u32)
         library.wc_client_answer.argtypes = (pointer, u32, u32, pointer, u32)
@@ -110,8 +110,8 @@ class CtypesChannel:
         if result < 0:
             raise OSError(-result, os.strerror(-result))
 
-    def ready(self):
-        self._check(self.library.wc_client_ready(self.client))
+    def ready(self, flags):
+        self._check(self.library.wc_client_ready(self.client, flags))
 
     def init_error(self, payload):
         self.view[self.answer_at : self.answer_at + len(payload)] = payload
@@ -544,7 +544,7 @@ def main():
     # What is loaded stays loaded: keep the collector from walking it for ever, and its pages shared after a fork.
     gc.collect()
     gc.freeze()
-    channel.ready()
+    channel.ready(0)
     serve(channel, handler, environment.get("WARMCORE_EVENT") == "binary")
     return 0
 

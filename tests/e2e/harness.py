@@ -187,6 +187,8 @@ class Node:
                     out.write(content)
             else:
                 shutil.copy(content, os.path.join(folder, file))
+            if file == "bootstrap":
+                os.chmod(os.path.join(folder, file), 0o755)
         manifest.update(name=name, runtime=runtime, handler=handler)
         manifest.setdefault("environment", {})["SHARED"] = self.shared
         with open(os.path.join(folder, "function.json"), "w") as out:

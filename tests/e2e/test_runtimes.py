@@ -16,6 +16,7 @@ import json
 import mmap
 import os
 import platform
+import select
 import shutil
 import signal
 import socket
@@ -34,12 +35,13 @@ LIB = os.path.join(BUILD, "lib", "warmcore")
 NATIVE = os.path.join(LIB, "native", "warmcore-native")
 PYTHON = os.path.join(LIB, "python", "warmcore_runtime.py")
 NODE = os.path.join(LIB, "node", "warmcore_runtime.js")
+CUSTOM = os.path.join(LIB, "custom", "warmcore-custom")
 PYTHON_BINARY = "/usr/bin/python3"
 NODE_BINARY = shutil.which("node")
 CC = shutil.which(os.environ.get("CC", "cc"))
 
 INVOKE, SHUTDOWN, READY, INIT_ERROR, REPLY, ERROR = range(1, 7)
-FLAG_BINARY = 1
+FLAG_BINARY, FLAG_FAREWELL = 1, 2
 MAGIC, CAPACITY, NOT_READY, FEATURE_WAITING = 0x57434831, 61440, 0xFFFFFFFF, 1
 MESSAGE = struct.Struct("=IIIIQQI28x")  # sequence, kind, length, flags, request_id, deadline_ns, waiting
 REQUEST, ANSWER, REQUEST_PAYLOAD = 64, 128, 192
@@ -366,6 +368,119 @@ exports.not_callable = 3;
 exports.environment = async () => process.env.WARMCORE_CHANNEL === undefined;
 """
 
+# A custom runtime: the standard library only, one connection a request, a handler that _HANDLER names.
+BOOTSTRAP_SOURCE = r"""#!/usr/bin/python3 -S
+import http.client, json, os, signal, sys, threading, time
+API, BASE = os.environ["AWS_LAMBDA_RUNTIME_API"], "/2018-06-01/runtime"
+JSON = "application/json"
+def request(method, path, body=None, base=BASE, kind=JSON, **headers):
+    connection = http.client.HTTPConnection(API, timeout=60)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, base + path, body, {**({"Content-Type": kind} if kind else {}), **headers})
+    answer = connection.getresponse()
+    return answer.status, answer.headers, answer.read()
+def post(id, what, body, **options):
+    return request("POST", "/invocation/%s/%s" % (id, what), body, **options)
+def respond(id, body, **options):
+    status, headers, text = post(id, "response", body, **options)
+    assert (status, json.loads(text)) == (202, {"status": "OK"}), (status, text)
+    assert headers["Content-Type"] == JSON
+def echo(id, headers, event): respond(id, event)
+def binary(id, headers, event): respond(id, event, kind=None)
+def context(id, headers, event):
+    left = int(headers["Lambda-Runtime-Deadline-Ms"]) - int(time.time() * 1000)
+    respond(id, json.dumps({"id": id.replace("-", "")[-16:], "name": os.environ["AWS_LAMBDA_FUNCTION_NAME"], "left": left,
+        "aws": headers["Lambda-Runtime-Aws-Request-Id"], "deadline": left, "core": 7, "arn": headers["Lambda-Runtime-Invoked-Function-Arn"],
+        "memory": os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "trace": headers["Lambda-Runtime-Trace-Id"],
+        "type": headers["Content-Type"], "env": dict(os.environ)}))
+def largest(id, headers, event): respond(id, b"x" * 61440, kind="text/plain")
+def large(id, headers, event):
+    status, _, text = post(id, "response", b"x" * 61441)
+    assert (status, json.loads(text)["errorType"]) == (413, "RequestEntityTooLarge"), (status, text)
+def huge(id, headers, event):
+    status, _, text = post(id, "response", b"x" * 7000000)
+    assert status == 413, status
+def prints(id, headers, event): print("a partial line", end="", flush=True); respond(id, "null")
+def exits(id, headers, event): sys.exit(3)
+def exits_with_0(id, headers, event): sys.exit(0)
+def crashes(id, headers, event): os.abort()
+def sleeps(id, headers, event): time.sleep(100)
+def fails(id, headers, event):
+    status = post(id, "error", json.dumps({"errorType": "MyError", "errorMessage": "line\n\u00e9", "trace": ["a", "b"], "other": 1}))[0]
+    assert status == 202, status
+def fails_oddly(id, headers, event): post(id, "error", event, Lambda_Runtime_Function_Error_Type="My.Odd")
+def fails_long(id, headers, event):
+    trace = ["line %d " % n + "x" * 80 for n in range(int(event))]
+    post(id, "error", json.dumps({"errorType": "T", "errorMessage": "m" if trace else "\u00e9" * 90000, "stackTrace": trace}))
+def statuses(id, headers, event):
+    other = "00000000-0000-0000-0000-00000000ffff"
+    seen = [post(other, "response", "1"), post("x" * 5000, "error", "1"), post(id[:-1], "error", "1"),
+            request("POST", "/init/error", "{}"), request("GET", "/nothing"), request("GET", "/invocation/%s/response" % id),
+            request("POST", "/invocation/next", ""), request("GET", "/invocation/next", base="/2015-01-01/runtime"),
+            request("PUT", "/invocation/next", ""), request("GET", "/../2018-06-01/runtime/invocation/next")]
+    again = request("GET", "/invocation/next")
+    assert again[2] == event and again[1]["Lambda-Runtime-Aws-Request-Id"] == id
+    seen = [(status, json.loads(text)["errorType"]) for status, _, text in seen]
+    respond(id, json.dumps(seen))
+def twice(id, headers, event):
+    respond(id, "1")
+    for what in ("response", "error"):
+        status, _, text = post(id, what, "2")
+        print(status, json.loads(text)["errorType"], end=" ", flush=True)
+def chunked(id, headers, event):
+    respond(id, iter([b'"a', b'b', b'c"']), Lambda_Runtime_Function_Response_Mode="streaming")
+def absolute(id, headers, event):
+    respond(id, event, base="http://" + API + BASE)
+def given_up(id, headers, event):
+    "Asks for the next one, hangs up before it is there, and asks again: it must not get lost."
+    respond(id, event)
+    import socket
+    for _ in range(3):
+        hasty = socket.create_connection(API.split(":"))
+        hasty.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.05)
+        hasty.close()
+def two_ask(id, headers, event):
+    respond(id, event)
+    def ask():
+        other = request("GET", "/invocation/next")
+        if other[0] == 200: respond(other[1]["Lambda-Runtime-Aws-Request-Id"], b'"the other one"')
+    thread = threading.Thread(target=ask); thread.start()
+    time.sleep(0.2)
+    status, _, text = request("GET", "/invocation/next")
+    print(status, flush=True)
+    thread.join()
+count = 0
+def counts(id, headers, event):
+    global count
+    count += 1
+    respond(id, str(count))
+def cleans_up(id, headers, event): respond(id, event)
+name = os.environ["_HANDLER"]
+if name == "init_error":
+    status = request("POST", "/init/error", json.dumps({"errorType": "My.Init", "errorMessage": "no", "stackTrace": []}))[0]
+    again = request("POST", "/init/error", "{}")[0]
+    print("My.Init told:", status, again, request("GET", "/invocation/next")[0], flush=True)
+    sys.exit(7)
+if name == "init_lingers":
+    request("POST", "/init/error", "no JSON", Lambda_Runtime_Function_Error_Type="My.Lingering")
+    time.sleep(100)
+if name == "init_exits": sys.exit(5)
+if name == "init_crashes": os.abort()
+if name in ("cleans_up", "lingers"):
+    def bye(*_):
+        print("cleaning up", flush=True)
+        if name == "lingers": time.sleep(100)
+        print("clean", flush=True)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, bye)
+handler = globals().get(name, echo)
+while True:
+    status, headers, event = request("GET", "/invocation/next")
+    assert status == 200, status
+    handler(headers["Lambda-Runtime-Aws-Request-Id"], headers, event)
+"""
+
 
 def write(folder, name, text):
     path = os.path.join(folder, name)
@@ -387,6 +502,7 @@ class RuntimeTest:
     command = None
     transport = None
     environment = {}
+    farewell = 0
 
     @classmethod
     def setUpClass(cls):
@@ -403,9 +519,11 @@ class RuntimeTest:
             answer = instance.receive()
             self.assertEqual(answer.kind, READY, answer.payload)
             self.assertEqual((answer.sequence, answer.payload), (0, b""))
+            self.assertEqual(answer.flags, self.farewell)
         return instance
 
     def init_error(self, handler, error_type, code=None):
+        """Loading fails with this type; returns the error object."""
         instance = Instance(self.command, self.transport, code or self.code, handler, "json", self.environment)
         self.addCleanup(instance.close)
         answer = instance.receive()
@@ -835,10 +953,201 @@ class NodeFutex(NodeSocket):
         super().prepare()
 
 
+class CustomFutex(RuntimeTest, unittest.TestCase):
+    """warmcore-custom and a bootstrap: they are one instance, and the bootstrap's end is the instance's."""
+
+    command = [CUSTOM]
+    transport = "futex"
+    farewell = FLAG_FAREWELL
+    test_end_of_file = None
+
+    @classmethod
+    def prepare(cls):
+        if not os.path.exists(CUSTOM):
+            raise unittest.SkipTest("not built: " + CUSTOM)
+        os.chmod(write(cls.code, "bootstrap", BOOTSTRAP_SOURCE), 0o755)
+
+    def name(self, handler):
+        return handler
+
+    def test_environment_and_headers(self):
+        instance = self.start("context", TZ="Europe/Paris", AWS_LAMBDA_FUNCTION_NAME="a lie", WARMCORE_VERSION="12")
+        context = instance.call(b"").json
+        self.assertEqual(context["arn"], "arn:aws:lambda:local:000000000000:function:probe")
+        self.assertRegex(context["trace"], "^Root=1-[0-9a-f]{8}-[0-9a-f]{24};Sampled=0$")
+        self.assertEqual((context["type"], context["name"]), ("application/json", "probe"))
+        environment = context["env"]
+        self.assertNotIn("WARMCORE_CHANNEL", environment)
+        expected = {
+            "_HANDLER": "context",
+            "LAMBDA_TASK_ROOT": self.code,
+            "AWS_LAMBDA_FUNCTION_VERSION": "12",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/warmcore/probe",
+            "AWS_LAMBDA_LOG_STREAM_NAME": "core-7/%d" % instance.process.pid,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_REGION": "local",
+            "AWS_DEFAULT_REGION": "local",
+            "TZ": "Europe/Paris",
+        }
+        self.assertEqual({name: environment.get(name) for name in expected}, expected)
+        context = self.start("context", "binary").call(b"").json
+        self.assertEqual(context["type"], "application/octet-stream")
+
+    def test_empty_event_is_an_empty_object(self):
+        self.assertEqual(self.start("echo").call(b"").payload, b"{}")
+        self.assertEqual(self.start("echo", "binary").call(b"").payload, b"")
+
+    def test_content_decides_over_the_reply(self):
+        instance = self.start("binary")
+        for payload, flags in ((b'{"a": 1}', 0), (b" 1 ", 0), (b"Echoing request", FLAG_BINARY), (b"\x00\xff", FLAG_BINARY)):
+            answer = instance.call(payload)
+            self.assertEqual((answer.kind, answer.flags, answer.payload), (REPLY, flags, payload))
+
+    def test_largest_event(self):
+        payload = json.dumps("x" * (CAPACITY - 2)).encode()
+        self.assertEqual(self.start("echo").call(payload).payload, payload)
+
+    def test_far_beyond_the_largest_reply(self):
+        instance = self.start("huge")
+        for _ in range(2):
+            self.assert_error(instance.call(), "Runtime.ResponseTooLarge")
+
+    def test_function_error(self):
+        instance = self.start("fails")
+        for _ in range(2):
+            error = self.assert_error(instance.call(), "MyError")
+            self.assertEqual(error, {"errorType": "MyError", "errorMessage": "line\n\u00e9", "stackTrace": ["a", "b"]})
+
+    def test_function_errors_of_any_shape(self):
+        instance = self.start("fails_oddly", "binary")
+        for body, expected in (
+            (b"", ("My.Odd", "")),
+            (b"just text \xff", ("My.Odd", "just text \ufffd")),
+            (b"[1]", ("My.Odd", "[1]")),
+            (b'{"errorType": 5, "errorMessage": null}', ("My.Odd", "")),
+            (b'{"errorMessage": "only"}', ("My.Odd", "only")),
+            (b'{"errorType": "Only"}', ("Only", "")),
+        ):
+            error = instance.call(body)
+            self.assertEqual(error.kind, ERROR)
+            self.assertEqual((error.json["errorType"], error.json["errorMessage"]), expected, body[:50])
+
+    def test_error_that_does_not_fit(self):
+        instance = self.start("fails_long")
+        error = self.assert_error(instance.call(b"900"), "T")
+        self.assertEqual(error["errorMessage"], "m")
+        self.assertGreater(len(error["stackTrace"]), 100)
+        self.assertLess(len(error["stackTrace"]), 900)
+        self.assertEqual((error["stackTrace"][0][:7], error["stackTrace"][-1][:9]), ("line 0 ", "line 899 "))
+        error = self.assert_error(instance.call(b"0"), "T")
+        self.assertGreater(len(error["errorMessage"]), 10000)
+
+    def test_status_codes(self):
+        wrong_id, no_such = [400, "InvalidRequestID"], [404, "NotFound"]
+        expected = [wrong_id] * 3 + [[403, "InvalidStateTransition"], no_such, [405, "MethodNotAllowed"],
+                                     [405, "MethodNotAllowed"], no_such, [405, "MethodNotAllowed"], no_such]  # fmt: skip
+        instance = self.start("statuses")
+        for _ in range(2):
+            self.assertEqual(instance.call(b"{}").json, expected)
+
+    def test_second_answer_is_refused(self):
+        instance = self.start("twice")
+        self.assertEqual(instance.call().json, 1)
+        refused = "403 InvalidStateTransition " * 2
+        end = time.monotonic() + PATIENCE_S
+        while instance.log() != refused and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(instance.log(), refused)
+        for n in range(2, 20):  # now with the next invocation on its heels: what it posts late must not answer that one
+            self.assertEqual(instance.call(request_id=n).json, 1)
+
+    def test_forms_of_http(self):
+        self.assertEqual(self.start("chunked").call().json, "abc")
+        self.assertEqual(self.start("absolute").call(b"7").json, 7)
+
+    def test_next_that_was_given_up(self):
+        instance = self.start("given_up")
+        for n in range(5):
+            self.assertEqual(instance.call(b"%d" % n, request_id=n).json, n)
+            time.sleep(0.1)  # some of them meet a connection that was closed, and some one that is about to be
+
+    def test_second_next_is_refused(self):
+        instance = self.start("two_ask")
+        self.assertEqual(instance.call(b"1").json, 1)
+        time.sleep(0.4)
+        self.assertEqual(instance.call(b"2", request_id=2).json, "the other one")
+        self.assertIn("403", instance.log())
+
+    def test_state_stays(self):
+        instance = self.start("counts")
+        self.assertEqual([instance.call().json for _ in range(3)], [1, 2, 3])
+
+    def test_exit_with_0_is_an_exit(self):
+        instance = self.start("exits_with_0")
+        with self.assertRaises(Gone):
+            instance.call()
+        self.assertEqual(instance.wait(), 0)
+
+    def bootstrap_pid(self, instance):
+        with open("/proc/%d/task/%d/children" % (instance.process.pid, instance.process.pid)) as children:
+            return int(children.read())
+
+    def test_die_together(self):
+        instance = self.start("sleeps")
+        pid = self.bootstrap_pid(instance)
+        pidfd = os.pidfd_open(pid)
+        self.addCleanup(os.close, pidfd)
+        instance.send()
+        time.sleep(0.1)
+        instance.process.kill()
+        instance.wait()
+        self.assertTrue(select.select([pidfd], [], [], PATIENCE_S)[0], "the bootstrap outlived its host")
+        instance = self.start("sleeps")
+        os.kill(self.bootstrap_pid(instance), signal.SIGKILL)
+        self.assertEqual(instance.wait(), -signal.SIGKILL)
+
+    def test_farewell(self):
+        instance = self.start("cleans_up")
+        instance.call(b"1")
+        instance.send(kind=SHUTDOWN)
+        self.assertEqual(instance.wait(), 0)
+        self.assertIn("clean\n", instance.log())
+        instance = self.start("lingers")
+        instance.send(kind=SHUTDOWN)
+        self.assertEqual(instance.wait(), 0)
+        self.assertEqual(instance.log(), "cleaning up\n")
+
+    def test_init_errors(self):
+        error = self.init_error("init_error", "My.Init")
+        self.assertEqual(error, {"errorType": "My.Init", "errorMessage": "no"})
+        instance = self.start("init_error", ready=False)
+        self.assertEqual(instance.receive().kind, INIT_ERROR)
+        self.assertEqual(instance.wait(), 1)
+        self.assertIn("My.Init told: 202 403 403", instance.log())
+        self.assertEqual(self.init_error("init_lingers", "My.Lingering")["errorMessage"], "no JSON")
+        self.assertIn("status 5", self.init_error("init_exits", "Runtime.ExitError")["errorMessage"])
+        self.assertIn("signal 6", self.init_error("init_crashes", "Runtime.ExitError")["errorMessage"])
+
+    def test_no_bootstrap(self):
+        folder = tempfile.mkdtemp(prefix="warmcore-runtimes-")
+        self.addCleanup(shutil.rmtree, folder)
+        missing = self.init_error("x", "Runtime.InvalidEntrypoint", folder)
+        self.assertIn(folder + "/bootstrap", missing["errorMessage"])
+        path = write(folder, "bootstrap", "echo hello\n")
+        self.assertIn("chmod", self.init_error("x", "Runtime.InvalidEntrypoint", folder)["errorMessage"])
+        os.chmod(path, 0o755)
+        self.assertIn("#!", self.init_error("x", "Runtime.InvalidEntrypoint", folder)["errorMessage"])
+
+
+class CustomSocket(CustomFutex):
+    transport = "socket"
+    test_end_of_file = RuntimeTest.test_end_of_file
+
+
 class Examples(unittest.TestCase):
     """Every example with an input gives the answer that is beside it."""
 
-    commands = {"native": [NATIVE], "python": [PYTHON_BINARY, PYTHON], "node": [NODE_BINARY, NODE]}
+    commands = {"native": [NATIVE], "python": [PYTHON_BINARY, PYTHON], "node": [NODE_BINARY, NODE], "custom": [CUSTOM]}
 
     def run_example(self, folder):
         with open(os.path.join(folder, "function.json")) as file:
@@ -848,6 +1157,8 @@ class Examples(unittest.TestCase):
             self.skipTest("not built: " + self.commands[runtime][-1])
         if self.commands[runtime][0] is None:
             self.skipTest("no node on PATH")
+        if "shell" in folder and not shutil.which("curl"):
+            self.skipTest("no curl on PATH")
         code = folder
         if runtime == "native":
             if not CC:
@@ -860,7 +1171,7 @@ class Examples(unittest.TestCase):
         if "spectrum" in folder:
             if subprocess.run([PYTHON_BINARY, "-c", "import numpy"], capture_output=True).returncode:
                 self.skipTest(PYTHON_BINARY + " has no numpy")
-        instance = Instance(self.commands[runtime], "socket", code, manifest["handler"], manifest["event"])
+        instance = Instance(self.commands[runtime], "socket", code, manifest.get("handler", ""), manifest["event"])
         self.addCleanup(instance.close)
         answer = instance.receive()
         self.assertEqual(answer.kind, READY, answer.payload)
@@ -903,7 +1214,7 @@ class Examples(unittest.TestCase):
 
 
 def add_examples():
-    for runtime in ("native", "python", "node"):
+    for runtime in ("native", "python", "node", "custom"):
         folder = os.path.join(ROOT, "runtimes", runtime, "examples")
         for name in sorted(os.listdir(folder)):
             path = os.path.join(folder, name)
@@ -914,7 +1225,7 @@ def add_examples():
 add_examples()
 
 if __name__ == "__main__":
-    if not any(os.path.exists(path) for path in (NATIVE, PYTHON, NODE)):
+    if not any(os.path.exists(path) for path in (NATIVE, PYTHON, NODE, CUSTOM)):
         print("SKIP: no runtime is built under " + LIB)
         sys.exit(77)
     unittest.main()

@@ -63,7 +63,7 @@ static json_t *build(const uint8_t *data, size_t size)
 	static const char *const keys[] = { "name",	 "runtime", "handler", "event",	      "timeout_ms",
 					    "memory_mb", "trusted", "op",      "environment", "more" };
 	static const char *const texts[] = { "hello",  "native", "python", "node", "json",
-					     "binary", "main.f", "a/..",   "/x",   "" };
+					     "binary", "main.f", "a/..",   "/x",   "custom" };
 	json_t *object = json_pack("{s:s, s:s, s:s}", "name", "n", "runtime", texts[1 + data[0] % 3], "handler", "h");
 	size_t pairs = data[0] / 4;
 

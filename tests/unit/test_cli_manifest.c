@@ -127,6 +127,12 @@ static void test_guess(void **state)
 	json_decref(manifest);
 
 	manifest = json_object();
+	assert_int_equal(manifest_guess("/a/bootstrap", manifest, error), 0);
+	assert_string_equal(json_string_value(json_object_get(manifest, "runtime")), "custom");
+	assert_null(json_object_get(manifest, "name")); /* they all are called that */
+	json_decref(manifest);
+
+	manifest = json_object();
 	assert_int_equal(manifest_guess("/a/hello.c", manifest, error), -EINVAL);
 	assert_non_null(strstr(error, "cc -O2 -shared"));
 	assert_int_equal(manifest_guess("/a/hello.txt", manifest, error), -EINVAL);
@@ -150,6 +156,8 @@ static void test_check(void **state)
 		  "the handler no-such.so:f names /proc/no-such.so" },
 		{ "{\"runtime\":\"native\",\"handler\":\"version:f\",\"trusted\":true}", NULL },
 		{ "{\"runtime\":\"python\",\"handler\":\"a/b.c\"}", NULL },
+		{ "{\"runtime\":\"custom\"}", "a custom runtime starts /proc/bootstrap, which does not exist" },
+		{ "{\"runtime\":\"custom\",\"trusted\":true}", "only native functions can be trusted" },
 	};
 	char error[MANIFEST_ERROR_MAX];
 
@@ -166,6 +174,30 @@ static void test_check(void **state)
 			fail_msg("%s: \"%s\" instead of \"%s\"", table[i].text, error, table[i].error);
 		json_decref(manifest);
 	}
+}
+
+static void test_check_bootstrap(void **state)
+{
+	char dir[] = "/tmp/test_manifest.XXXXXX", path[64], error[MANIFEST_ERROR_MAX];
+	json_t *manifest = json_pack("{s:s}", "runtime", "custom");
+	FILE *file;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/bootstrap", dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fclose(file);
+	assert_int_equal(manifest_check(manifest, dir, -1, error), -EINVAL);
+	assert_non_null(strstr(error, "chmod +x"));
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_int_equal(manifest_check(manifest, dir, -1, error), 0);
+	unlink(path);
+	assert_int_equal(mkdir(path, 0755), 0);
+	assert_int_equal(manifest_check(manifest, dir, -1, error), -EINVAL);
+	rmdir(path);
+	rmdir(dir);
+	json_decref(manifest);
 }
 
 static void test_read(void **state)
@@ -199,7 +231,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrong), cmocka_unit_test(test_environment_limit),
 		cmocka_unit_test(test_right), cmocka_unit_test(test_guess),
-		cmocka_unit_test(test_check), cmocka_unit_test(test_read),
+		cmocka_unit_test(test_check), cmocka_unit_test(test_check_bootstrap),
+		cmocka_unit_test(test_read),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);

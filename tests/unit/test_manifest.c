@@ -76,6 +76,19 @@ static void test_defaults(void **state)
 	wc_manifest_release(&manifest);
 }
 
+/* A custom runtime's handler is for its bootstrap, which may do without. */
+static void test_custom(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("{\"name\":\"hello\",\"runtime\":\"custom\"}"), 0);
+	assert_int_equal(manifest.runtime, WC_RUNTIME_CUSTOM);
+	assert_string_equal(manifest.handler, "bootstrap");
+	wc_manifest_release(&manifest);
+	assert_int_equal(parse("{\"name\":\"hello\",\"runtime\":\"custom\",\"handler\":\"app.handler\"}"), 0);
+	assert_string_equal(manifest.handler, "app.handler");
+	wc_manifest_release(&manifest);
+}
+
 static void test_everything(void **state)
 {
 	(void)state;
@@ -118,7 +131,10 @@ static void test_refused(void **state)
 		{ "{\"name\":\"caf\xc3\xa9\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
 		{ "{\"name\":\"a\\u0000b\",\"runtime\":\"native\",\"handler\":\"h\"}", "\"name\" must be a text" },
 		{ "{\"name\":\"a\\n\",\"runtime\":\"native\",\"handler\":\"h\"}", "only letters, digits" },
-		{ "{\"name\":\"n\",\"runtime\":\"Native\",\"handler\":\"h\"}", "expected native, python or node" },
+		{ "{\"name\":\"n\",\"runtime\":\"Native\",\"handler\":\"h\"}",
+		  "expected native, python, node or custom" },
+		{ "{\"name\":\"n\",\"runtime\":\"custom\",\"handler\":\"\"}", "\"handler\" must be a text" },
+		{ "{\"name\":\"n\",\"runtime\":\"custom\",\"trusted\":true}", "for the native runtime only" },
 		{ "{\"name\":\"n\",\"runtime\":\"\",\"handler\":\"h\"}", "\"runtime\" must be a text" },
 		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"/etc/passwd\"}", "must stay inside" },
 		{ "{\"name\":\"n\",\"runtime\":\"native\",\"handler\":\"a/../../b\"}", "must stay inside" },
@@ -319,9 +335,9 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults), cmocka_unit_test(test_everything), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),    cmocka_unit_test(test_libraries),
-		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_custom),   cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_libraries), cmocka_unit_test(test_limits),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);

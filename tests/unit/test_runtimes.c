@@ -232,7 +232,7 @@ static void *echo_instance(void *data)
 {
 	struct pair *pair = data;
 	struct wc_client *client = pair->client;
-	intptr_t err = wc_client_ready(client);
+	intptr_t err = wc_client_ready(client, 0);
 
 	while (!err) {
 		err = wc_client_next(client);
@@ -349,7 +349,7 @@ static void test_agent_goes_away(void **state)
 	close(pair.fd);
 	pair.fd = open("/dev/null", O_RDONLY); /* for close_pair */
 	assert_int_equal(wc_client_next(pair.client), 0);
-	assert_int_equal(wc_client_ready(pair.client), -EPIPE);
+	assert_int_equal(wc_client_ready(pair.client, 0), -EPIPE);
 	close_pair(&pair);
 }
 
