@@ -71,6 +71,7 @@ struct wc_fn {
 	struct wc_stored *stored; /* ...this */
 	struct wc_former *former; /* versions before it that are kept; of the current one only, under `lock` */
 	void *library;		  /* trusted: dlopen handle, loaded once under `load_lock` */
+	char version_text[12];	  /* trusted: for its context */
 	const void *entry;	  /* trusted: struct trusted_entry of agent.c's making */
 	pthread_mutex_t load_lock;
 	atomic_uint references;

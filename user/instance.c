@@ -4,6 +4,7 @@
 
 #include "runtimes/abi/channel_futex.h"
 #include "user/clock.h"
+#include "user/farewell.h"
 #include "user/launch.h"
 #include "user/sandboxes.h"
 #include "user/watch.h"
@@ -194,8 +195,10 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	await(instance, instance->sequence, wc_now() + INIT_TIMEOUT_NS, buffer, result);
 	if (result->failure == WC_FAILURE_TIMEOUT)
 		fail_with(result, WC_FAILURE_TIMEOUT, "the function did not finish loading within 30 seconds");
-	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY)
+	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY) {
+		instance->farewell = result->flags & WC_CHANNEL_FLAG_FAREWELL;
 		return instance;
+	}
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_INIT_ERROR)
 		fail_with(result, WC_FAILURE_PROTOCOL, "the runtime said neither READY nor INIT_ERROR");
 	if (result->failure == WC_FAILURE_NONE && instance->channel) {
@@ -203,7 +206,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 		result->payload = buffer;
 	}
 	*ret_again = instance->sequence && result->untouched;
-	wc_instance_stop(instance);
+	wc_instance_kill(instance);
 	return NULL;
 }
 
@@ -219,35 +222,27 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 	return instance;
 }
 
-void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
-			struct wc_result *result)
+/* Fills in the sequence, and returns it. */
+static uint32_t post(struct wc_instance *instance, struct wc_message *message, const uint8_t *payload)
 {
 	uint32_t sequence = next_sequence(instance->sequence);
-	struct wc_message message = {
-		.sequence = sequence,
-		.kind = WC_CHANNEL_INVOKE,
-		.length = call->length,
-		.flags = instance->core + 1,
-		.request_id = call->request_id,
-		.deadline_ns = call->deadline_ns,
-	};
 
-	instance->sequence = sequence;
+	instance->sequence = message->sequence = sequence;
 	if (instance->channel) {
 		struct wc_channel *channel = instance->channel;
 
-		if (call->length)
-			memcpy(channel->request_payload, call->payload, call->length);
-		channel->request.kind = message.kind;
-		channel->request.length = message.length;
-		channel->request.flags = message.flags;
-		channel->request.request_id = message.request_id;
-		channel->request.deadline_ns = message.deadline_ns;
+		if (message->length)
+			memcpy(channel->request_payload, payload, message->length);
+		channel->request.kind = message->kind;
+		channel->request.length = message->length;
+		channel->request.flags = message->flags;
+		channel->request.request_id = message->request_id;
+		channel->request.deadline_ns = message->deadline_ns;
 		wc_channel_post(channel, &channel->request, sequence);
 	} else {
 		struct iovec parts[2] = {
-			{ .iov_base = &message, .iov_len = sizeof(message) },
-			{ .iov_base = (void *)(uintptr_t)call->payload, .iov_len = call->length },
+			{ .iov_base = message, .iov_len = sizeof(*message) },
+			{ .iov_base = (void *)(uintptr_t)payload, .iov_len = message->length },
 		};
 		struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
 
@@ -255,6 +250,26 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		if (sendmsg(instance->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 			errno = 0;
 	}
+	return sequence;
+}
+
+void wc_instance_shutdown(struct wc_instance *instance)
+{
+	post(instance, &(struct wc_message){ .kind = WC_CHANNEL_SHUTDOWN }, NULL);
+}
+
+void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+			struct wc_result *result)
+{
+	struct wc_message message = {
+		.kind = WC_CHANNEL_INVOKE,
+		.length = call->length,
+		.flags = instance->core + 1,
+		.request_id = call->request_id,
+		.deadline_ns = call->deadline_ns,
+	};
+	uint32_t sequence = post(instance, &message, call->payload);
+
 	await(instance, sequence, call->deadline_ns, buffer, result);
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
@@ -269,6 +284,12 @@ void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)
 }
 
 void wc_instance_stop(struct wc_instance *instance)
+{
+	if (!wc_farewell(instance))
+		wc_instance_kill(instance);
+}
+
+void wc_instance_kill(struct wc_instance *instance)
 {
 	struct pollfd gone = { .fd = instance->pidfd, .events = POLLIN };
 

@@ -50,6 +50,8 @@ struct wc_instance {
 	uint32_t sequence;	    /* of the last request */
 	struct wc_watch *watch;
 	struct wc_sandbox *sandbox; /* NULL: none */
+	bool farewell;		    /* it cleans up before it ends */
+	uint64_t killed_at;	    /* while it does: until when */
 	struct wc_instance *next;   /* of the same agent, most recently used first */
 };
 
@@ -100,8 +102,12 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 			struct wc_result *result);
 /* It idles, and is to run on another core from now on: all its threads go there. Microseconds. */
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
-/* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
+/* It idles and is not needed any more: let it clean up, if it wants to, while others have the core; else kill it. */
 void wc_instance_stop(struct wc_instance *instance);
+/* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
+void wc_instance_kill(struct wc_instance *instance);
+/* Send SHUTDOWN. There is no answer. */
+void wc_instance_shutdown(struct wc_instance *instance);
 /* True when the process is gone although nobody asked it to go. */
 bool wc_instance_dead(const struct wc_instance *instance);
 

@@ -9,9 +9,11 @@
 #include "user/agent.h"
 #include "user/clock.h"
 #include "user/control.h"
+#include "user/farewell.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/pending.h"
+#include "user/pool.h"
 #include "user/sandboxes.h"
 #include "user/scheduler.h"
 #include "user/setup.h"
@@ -341,6 +343,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = wc_stack_start(node, fault);
 	if (!error)
+		error = wc_farewell_open(node->options.core_count * WC_INSTANCES_PER_CORE, fault);
+	if (!error)
 		error = wc_agents_start(node, fault);
 	if (!error)
 		error = wc_scheduler_start(node, fault);
@@ -459,6 +463,7 @@ void wc_node_stop(struct wc_node *node)
 	}
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
+	wc_farewell_close();
 	wc_zygotes_stop(node->launcher.zygotes);
 	node->launcher.zygotes = NULL;
 	wc_watch_close();

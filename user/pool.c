@@ -173,7 +173,8 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 
 void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance)
 {
-	stop(pool, instance);
+	untag_function(pool, instance->fn->id);
+	wc_instance_kill(instance); /* in whatever state it is, it is not asked */
 	pthread_mutex_lock(&pool->lock);
 	retag(pool);
 	pthread_mutex_unlock(&pool->lock);

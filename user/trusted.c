@@ -52,6 +52,7 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		snprintf(result->text, sizeof(result->text), "warmcore_init failed");
 		goto fail;
 	}
+	snprintf(fn->version_text, sizeof(fn->version_text), "%u", fn->version);
 	/* Last: from here on other agents call it without the lock. */
 	__atomic_store_n(&fn->entry, entry, __ATOMIC_RELEASE);
 	return 0;
@@ -71,6 +72,8 @@ int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffe
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 		.function_name = fn->manifest.name,
+		.function_version = fn->version_text,
+		.memory_mb = fn->manifest.memory_mb,
 	};
 	struct warmcore_response response;
 	int error = 0;

@@ -24,7 +24,9 @@
 
 struct function {
 	warmcore_handle_fn handle;
-	const char *name;
+	warmcore_shutdown_fn shutdown; /* or NULL */
+	const char *name, *version;
+	uint32_t memory_mb;
 	uint32_t flags; /* what responses start with */
 };
 
@@ -113,7 +115,10 @@ static int function_load(struct function *function, struct load_error *error)
 		if (err)
 			return load_failed(error, "Runtime.InitError", "warmcore_init of '%s' returned %d", file, err);
 	}
+	function->shutdown = (warmcore_shutdown_fn)(uintptr_t)dlsym(object, WARMCORE_SHUTDOWN_SYMBOL);
 	function->name = env_or("WARMCORE_FUNCTION", "");
+	function->version = env_or("WARMCORE_VERSION", "$LATEST");
+	function->memory_mb = (uint32_t)strtoul(env_or("WARMCORE_MEMORY_MB", "0"), NULL, 10);
 	function->flags = strcmp(env_or("WARMCORE_EVENT", "json"), "binary") ? 0 : WARMCORE_FLAG_BINARY;
 	return 0;
 }
@@ -134,6 +139,9 @@ static int serve_one(struct wc_client *client, const struct function *function, 
 		.request_id = client->request->request_id,
 		.deadline_ns = client->request->deadline_ns,
 		.function_name = function->name,
+		.function_version = function->version,
+		.memory_mb = function->memory_mb,
+		.core = client->request->flags, /* number + 1 */
 	};
 	char text[128];
 	int result;
@@ -201,7 +209,7 @@ int main(void)
 		wc_client_close(client);
 		return 1;
 	}
-	err = wc_client_ready(client, 0);
+	err = wc_client_ready(client, function.shutdown ? WC_CHANNEL_FLAG_FAREWELL : 0);
 	while (!err) {
 		err = wc_client_next(client);
 		if (err == -EINTR)
@@ -210,6 +218,10 @@ int main(void)
 			err = serve_one(client, &function, &response);
 		else
 			break;
+	}
+	if (!err && function.shutdown) {
+		function.shutdown();
+		fflush(stdout);
 	}
 	wc_client_close(client);
 	if (err && err != -EPIPE) {

@@ -40,6 +40,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -61,6 +62,7 @@ extern "C" {
 	WARMCORE_EXPORT const uint32_t warmcore_abi_version = WARMCORE_ABI_VERSION
 
 #define WARMCORE_INIT_SYMBOL "warmcore_init"
+#define WARMCORE_SHUTDOWN_SYMBOL "warmcore_shutdown"
 #define WARMCORE_HANDLE_SYMBOL "warmcore_handle" /* unless the manifest's handler is "file.so:symbol" */
 
 /* The invocation. Everything is valid until warmcore_handle returns, and read-only. */
@@ -71,6 +73,10 @@ struct warmcore_request {
 	uint64_t request_id;  /* chosen by the client; unique per client, not per node */
 	uint64_t deadline_ns; /* the instance is killed then; 0 = no deadline */
 	const char *function_name; /* as deployed */
+	/* From here on only where `size` covers it: read these through the functions below. */
+	const char *function_version; /* number of the deployment */
+	uint32_t memory_mb;	      /* what an instance may have; 0 = not said */
+	uint32_t core;		      /* number of the core that runs it + 1; 0 = not said */
 };
 
 #define WARMCORE_FLAG_BINARY 1u /* the response is bytes; without it, a JSON value in UTF-8 */
@@ -98,7 +104,14 @@ int warmcore_init(void);
  */
 int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response);
 
+/*
+ * Optional. Once, after the last invocation, when the instance is not needed any more: close what must be closed. It has half a second,
+ * then the process is killed; so it is after a crash or a time-out, without this. Not called for a trusted function.
+ */
+void warmcore_shutdown(void);
+
 typedef int (*warmcore_init_fn)(void);
+typedef void (*warmcore_shutdown_fn)(void);
 typedef int (*warmcore_handle_fn)(const struct warmcore_request *request, struct warmcore_response *response);
 
 /* Time left until the deadline: negative when it has passed, INT64_MAX when there is none. */
@@ -110,6 +123,60 @@ static inline int64_t warmcore_remaining_ns(const struct warmcore_request *reque
 		return INT64_MAX;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)(request->deadline_ns - ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec));
+}
+
+/* Whether the caller's request has this field: it may be older than this header. */
+#define WARMCORE_HAS(request, field)                                                                                   \
+	((request)->size >= offsetof(struct warmcore_request, field) + sizeof((request)->field))
+
+/* The request id as the other runtimes' contexts write it, the form of a UUID; out has room for 37 bytes. Returns out. */
+static inline const char *warmcore_request_id(const struct warmcore_request *request, char *out)
+{
+	unsigned long long id = request->request_id;
+
+	snprintf(out, 37, "00000000-0000-0000-%04llx-%012llx", id >> 48, id & 0xffffffffffffull);
+	return out;
+}
+
+static inline const char *warmcore_function_name(const struct warmcore_request *request)
+{
+	return request->function_name;
+}
+
+static inline const char *warmcore_function_version(const struct warmcore_request *request)
+{
+	return WARMCORE_HAS(request, function_version) && request->function_version ? request->function_version :
+										      "$LATEST";
+}
+
+/* MB, 0 when it is not known. */
+static inline uint32_t warmcore_memory_limit_mb(const struct warmcore_request *request)
+{
+	return WARMCORE_HAS(request, memory_mb) ? request->memory_mb : 0;
+}
+
+/* Number of the core that runs the invocation, -1 when it is not known. */
+static inline int warmcore_core(const struct warmcore_request *request)
+{
+	return WARMCORE_HAS(request, core) ? (int)request->core - 1 : -1;
+}
+
+/* A line of the function's log, at most 1,023 bytes; the line break is added. What is too long is cut. */
+__attribute__((format(printf, 1, 2))) static inline void warmcore_log(const char *format, ...)
+{
+	char line[1024];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (n < 0)
+		return;
+	n = n < (int)sizeof(line) ? n : (int)sizeof(line) - 1;
+	line[n] = '\n'; /* in one go: lines of several threads do not mix */
+	if (write(2, line, (size_t)n + 1) < 0)
+		return;
 }
 
 /* Append formatted text to the response. 0, also when it no longer fits: length then says so to the caller. */

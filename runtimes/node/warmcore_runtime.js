@@ -16,7 +16,7 @@ const fs = require('fs');
 const path = require('path');
 
 const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6;
-const FLAG_BINARY = 1;
+const FLAG_BINARY = 1, FLAG_FAREWELL = 2;
 const CAPACITY = 61440;
 const HEADER_SIZE = 64; // struct wc_message: sequence, kind, length, flags (32 bits), request_id, deadline_ns (64 bits)
 const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6; // indices of 32-bit words
@@ -163,7 +163,7 @@ class Context {
     this.#idHigh = head[REQUEST_ID + 1];
     this.#deadlineMs = (head[DEADLINE + 1] * 2 ** 32 + head[DEADLINE]) / 1e6;
     if (head[FLAGS]) this.core = head[FLAGS] - 1; // an instance may have moved since it was started
-    this.callbackWaitsForEmptyEventLoop = false; // accepted and ignored: the callback answers at once
+    this.callbackWaitsForEmptyEventLoop = false; // AWS's default is true; here a callback answers at once unless it is set
   }
 
   get requestId() {
@@ -187,7 +187,7 @@ class Context {
 }
 Object.assign(Context.prototype, {
   functionName,
-  functionVersion: '$LATEST',
+  functionVersion: process.env.WARMCORE_VERSION || '$LATEST',
   invokedFunctionArn: `arn:aws:lambda:local:000000000000:function:${functionName}`,
   memoryLimitInMB: process.env.WARMCORE_MEMORY_MB || '128',
   logGroupName: `/warmcore/${functionName}`,
@@ -361,7 +361,7 @@ function main() {
   const binary = process.env.WARMCORE_EVENT === 'binary';
   let channel, handler;
   let current = null; // the invocation that is running: an object of its own, so that a late answer is recognised
-  let loading = true;
+  let loading = true, leaving = false;
   let sinceTurn = 0;
 
   try {
@@ -416,16 +416,37 @@ function main() {
     }
   }
 
+  /*
+   * Not needed any more. Listeners for SIGTERM are called as if it had come, and the event loop runs until it is empty or one of them exits;
+   * listeners for exit are called by process.exit().
+   */
+  function sayFarewell() {
+    leaving = true;
+    if (!process.listenerCount('SIGTERM')) process.exit(0);
+    process.emit('SIGTERM', 'SIGTERM', 15);
+  }
+
+  function wantsFarewell() {
+    return process.listenerCount('SIGTERM') > 0 || process.listenerCount('exit') > 0;
+  }
+
   function serveNext() {
     const length = channel.next();
-    if (length < 0) process.exit(0);
+    if (length < 0) {
+      sayFarewell();
+      return;
+    }
     const invocation = {};
     current = invocation;
     let result;
     try {
-      result = handler(parse(length), new Context(channel.head), (error, value) => {
-        if (error !== undefined && error !== null) fail(invocation, error);
-        else succeed(invocation, value);
+      const context = new Context(channel.head);
+      result = handler(parse(length), context, (error, value) => {
+        if (current !== invocation || invocation.answer) return;
+        const answer = error !== undefined && error !== null ? () => fail(invocation, error) :
+          () => succeed(invocation, value);
+        if (context.callbackWaitsForEmptyEventLoop === true) invocation.answer = answer; // when the event loop is empty
+        else answer();
       });
     } catch (error) {
       fail(invocation, error);
@@ -454,6 +475,7 @@ function main() {
 
   /* The event loop is empty and nobody has answered: nothing is left that ever could. */
   process.on('beforeExit', () => {
+    if (leaving) process.exit(0);
     if (loading) {
       answerError(channel, INIT_ERROR, new RuntimeError('Runtime.NodeJsExit',
         'The module never finished loading: its top-level await cannot settle'));
@@ -461,7 +483,8 @@ function main() {
     }
     if (current) {
       sinceTurn = TURN_EVERY; // only setImmediate keeps an empty loop from ending the process
-      fail(current, new RuntimeError('Runtime.NodeJsExit',
+      if (current.answer) current.answer();
+      else fail(current, new RuntimeError('Runtime.NodeJsExit',
         'The handler neither settled its promise nor called its callback, and nothing is left that could'));
     }
   });
@@ -469,7 +492,7 @@ function main() {
   loadHandler(process.env.WARMCORE_CODE || '.', process.env.WARMCORE_HANDLER || '').then((found) => {
     handler = found;
     loading = false;
-    channel.answer(READY, 0, 0);
+    channel.answer(READY, wantsFarewell() ? FLAG_FAREWELL : 0, 0);
     setImmediate(serveNext);
   }, (error) => {
     answerError(channel, INIT_ERROR, error);

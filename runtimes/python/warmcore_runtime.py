@@ -7,6 +7,7 @@ author's view of it.
 Python 3.9 or later; nothing but the standard library.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -17,7 +18,7 @@ import time
 
 READY, INIT_ERROR, REPLY, ERROR = 3, 4, 5, 6
 INVOKE, SHUTDOWN = 1, 2
-FLAG_BINARY = 1
+FLAG_BINARY, FLAG_FAREWELL = 1, 2
 CAPACITY = 61440
 HEADER = struct.Struct("=IIIIQQ32x")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns
 HEADER_SIZE = 64
@@ -229,6 +230,7 @@ class Context:
     @classmethod
     def configure(cls, environment):
         cls.function_name = environment.get("WARMCORE_FUNCTION", "")
+        cls.function_version = environment.get("WARMCORE_VERSION", "$LATEST")
         cls.invoked_function_arn = "arn:aws:lambda:local:000000000000:function:" + cls.function_name
         cls.memory_limit_in_mb = environment.get("WARMCORE_MEMORY_MB", "128")
         cls.core = int(environment.get("WARMCORE_CORE", "-1"))
@@ -365,6 +367,9 @@ def load_handler(code, handler):
         stack = stack_of(user_frames(error.__traceback__))
         raise RuntimeFailure(type(error).__name__, text_of(error), stack) from None
     function = getattr(module, function_name, None)
+    load_handler.shutdown = getattr(module, "shutdown", None)
+    if not callable(load_handler.shutdown) or load_handler.shutdown is function:
+        load_handler.shutdown = None
     if not callable(function):
         message = "Handler '%s' missing on module '%s'" % (function_name, module_name)
         raise RuntimeFailure("Runtime.HandlerNotFound", message)
@@ -507,6 +512,21 @@ def be_zygote(fd):
     return True
 
 
+def count_exit_handlers():
+    """How many atexit has; 0 where this Python does not tell."""
+    return getattr(atexit, "_ncallbacks", int)()
+
+
+def say_farewell(shutdown):
+    """The instance is not needed any more. What atexit has runs after this, when the interpreter ends."""
+    try:
+        if shutdown is not None:
+            shutdown()
+    except Exception as error:
+        log_error(type(error).__name__, text_of(error), stack_of(user_frames(error.__traceback__)))
+    flush_logs()
+
+
 def prepare():
     """What an instance needs before it has a function, and a zygote can have done for it."""
     # One core an invocation: thread pools of numerical libraries would only take turns on it.
@@ -533,6 +553,7 @@ def main():
         return 2
     environment = os.environ
     Context.configure(environment)
+    exit_handlers = count_exit_handlers()
     try:
         handler = load_handler(environment.get("WARMCORE_CODE", "."), environment.get("WARMCORE_HANDLER", ""))
     except RuntimeFailure as error:
@@ -544,8 +565,10 @@ def main():
     # What is loaded stays loaded: keep the collector from walking it for ever, and its pages shared after a fork.
     gc.collect()
     gc.freeze()
-    channel.ready(0)
+    shutdown = load_handler.shutdown
+    channel.ready(FLAG_FAREWELL if shutdown or count_exit_handlers() > exit_handlers else 0)
     serve(channel, handler, environment.get("WARMCORE_EVENT") == "binary")
+    say_farewell(shutdown)
     return 0
 
 

@@ -263,6 +263,18 @@ HANDLER(context)
 	return warmcore_printf(response, "{\"id\":\"%llx\",\"name\":\"%s\",\"left\":%d}",
 			       (unsigned long long)request->request_id, request->function_name, (int)(warmcore_remaining_ns(request) / 1000000));
 }
+HANDLER(everything)
+{
+	char id[37];
+
+	warmcore_log("core %d", warmcore_core(request));
+	return warmcore_printf(response, "[\"%s\",\"%s\",\"%s\",%u]", warmcore_request_id(request, id), warmcore_function_name(request),
+			       warmcore_function_version(request), warmcore_memory_limit_mb(request));
+}
+static int inits;
+WARMCORE_EXPORT int warmcore_init(void);
+int warmcore_init(void) { inits++; return 0; }
+HANDLER(init_count) { (void)request; return warmcore_printf(response, "%d", inits); }
 HANDLER(fails) { UNUSED; return warmcore_error(response, "My\"Error", "line\n\x01 %d \xff \xc3\xa9", 42); }
 HANDLER(fails_silently) { UNUSED; return 7; }
 HANDLER(prints) { UNUSED; printf("a partial line"); return warmcore_printf(response, "null"); }
@@ -277,6 +289,18 @@ HANDLER(largest)
 	return 0;
 }
 HANDLER(sleeps) { UNUSED; sleep(100); return 0; }
+"""
+
+NATIVE_FAREWELL = r"""
+#include "warmcore.h"
+WARMCORE_FUNCTION_ABI;
+static int calls;
+WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response)
+{
+	(void)request;
+	return warmcore_printf(response, "%d", ++calls);
+}
+WARMCORE_EXPORT void warmcore_shutdown(void) { printf("bye after %d", calls); }
 """
 
 PYTHON_SOURCE = r"""
@@ -747,6 +771,28 @@ class NativeFutex(RuntimeTest, unittest.TestCase):
             self.init_error(handler, "Runtime.MalformedHandlerName")
 
 
+    def test_context_functions(self):
+        instance = self.start("everything", WARMCORE_VERSION="12")
+        context = instance.call(request_id=0xFEDCBA9876543210).json
+        self.assertEqual(context, ["00000000-0000-0000-fedc-ba9876543210", "probe", "12", 256])
+        self.assertEqual(instance.log(), "core -1\n")  # this agent does not say it
+
+    def test_init_runs_once(self):
+        instance = self.start("init_count")
+        self.assertEqual([instance.call().json for _ in range(5)], [1] * 5)
+
+    def test_farewell(self):
+        if self.code and not os.path.exists(os.path.join(self.code, "bye.so")):
+            compile_shared_object(write(self.code, "bye.c", NATIVE_FAREWELL), os.path.join(self.code, "bye.so"))
+        instance = Instance(self.command, self.transport, self.code, "bye.so")
+        self.addCleanup(instance.close)
+        self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+        instance.call()
+        instance.send(kind=SHUTDOWN)
+        self.assertEqual(instance.wait(), 0)
+        self.assertEqual(instance.log(), "bye after 1")
+
+
 class NativeFutexAlwaysWake(NativeFutex):
     transport = "futex-always-wake"
 
@@ -797,6 +843,28 @@ class PythonSocket(ScriptTest, unittest.TestCase):
         self.addCleanup(instance.close)
         self.assertEqual(instance.receive().kind, READY)
         self.assertEqual(instance.call().json, "inner")
+
+    def test_farewell(self):
+        write(self.code, "bye.py", "calls = 0\ndef handler(event, context):\n    global calls\n    calls += 1\n"
+              "def shutdown():\n    print('bye after', calls)\n")  # fmt: skip
+        write(self.code, "atexits.py", "import atexit\natexit.register(print, 'bye')\ndef handler(event, context): pass\n")
+        write(self.code, "raises_last.py", "def handler(event, context): pass\ndef shutdown(): raise ValueError('late')\n")
+        for handler, log in (("bye", "bye after 1\n"), ("atexits", "bye\n"), ("raises_last", "ValueError: late")):
+            instance = Instance(self.command, self.transport, self.code, handler + ".handler", environment=self.environment)
+            self.addCleanup(instance.close)
+            self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+            instance.call()
+            instance.send(kind=SHUTDOWN)
+            self.assertEqual(instance.wait(), 0)
+            self.assertIn(log, instance.log())
+
+    def test_version(self):
+        write(self.code, "tells.py", "def handler(event, context): return context.function_version\n")
+        for environment, version in (({}, "$LATEST"), ({"WARMCORE_VERSION": "12"}, "12")):
+            instance = Instance(self.command, self.transport, self.code, "tells.handler", environment={**self.environment, **environment})
+            self.addCleanup(instance.close)
+            instance.receive()
+            self.assertEqual(instance.call().json, version)
 
     def test_exit_while_loading(self):
         write(self.code, "leaves.py", "import sys\nsys.exit(4)\n")
@@ -867,6 +935,29 @@ class NodeSocket(ScriptTest, unittest.TestCase):
         for _ in range(100):
             behind = instance.call().json
         self.assertGreaterEqual(behind, 80)
+
+    def test_farewell(self):
+        later = "process.on('SIGTERM', () => setTimeout(() => { console.log('bye'); }, 20));\n"
+        write(self.code, "term.js", later + "exports.handler = async () => 1;\n")
+        write(self.code, "exit.js", "process.on('exit', () => console.log('bye'));\nexports.handler = async () => 1;\n")
+        for handler in ("term", "exit"):
+            instance = Instance(self.command, self.transport, self.code, handler + ".handler")
+            self.addCleanup(instance.close)
+            self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+            instance.call()
+            instance.send(kind=SHUTDOWN)
+            self.assertEqual(instance.wait(), 0)
+            self.assertEqual(instance.log(), "bye\n")
+
+    def test_callback_that_waits_for_the_event_loop(self):
+        write(self.code, "waiting.js", "let after = 0;\nexports.handler = (event, context, callback) => {\n"
+              "  context.callbackWaitsForEmptyEventLoop = event;\n  setTimeout(() => after++, 20);\n"
+              "  const result = { get after() { return after; } };\n  callback(null, result);\n};\n")  # fmt: skip
+        instance = Instance(self.command, self.transport, self.code, "waiting.handler")
+        self.addCleanup(instance.close)
+        instance.receive()
+        self.assertEqual([instance.call(b"true").json["after"] for _ in range(3)], [1, 2, 3])
+        self.assertEqual(instance.call(b"false").json["after"], 3)
 
     def test_multibyte_sizes(self):
         self.assertEqual(len(self.start("multibyte").call().payload), CAPACITY)
