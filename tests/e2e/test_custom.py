@@ -202,5 +202,19 @@ class Custom(harness.NodeTest):
         self.after()
 
 
+class WithoutSandbox(harness.NodeTest):
+    """The instances of a node share a loopback device then."""
+
+    TAG = "custo"
+    OPTIONS = ("--sandbox", "off")
+
+    def test_two_at_once(self):
+        client = self.node.client()
+        self.addCleanup(client.close)
+        functions = [self.node.deploy("echo%d" % n, "custom", "echo", {"bootstrap": BOOTSTRAP}) for n in range(3)]
+        for n in range(30):
+            self.assert_reply(client.invoke(functions[n % 3], b"%d" % n), n)
+
+
 if __name__ == "__main__":
     harness.main()
