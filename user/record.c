@@ -208,7 +208,7 @@ static int read_version(const char *dir, json_t *object, const struct wc_version
 {
 	json_int_t number = 0, deployed_at = 0, code = 0, bytes = 0, files = 0;
 	json_t *sha256 = json_incref(json_object_get(object, "code_sha256"));
-	bool good = take_number(object, "version", 1, UINT32_MAX, &number) &
+	bool good = take_number(object, "version", 1, UINT32_MAX, &number) &&
 		    take_number(object, "deployed_at", INT64_MIN, INT64_MAX, &deployed_at);
 	int error;
 
