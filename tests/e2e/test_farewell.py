@@ -30,8 +30,8 @@ class Farewell(harness.NodeTest):
         cls.client = cls.node.client()
         cls.addClassCleanup(cls.client.close)
 
-    def start(self, name, **environment):
-        function = self.node.deploy(name, "python", "bye.handler", {"bye.py": BYE}, environment=environment)
+    def start(self, name, code=BYE, **environment):
+        function = self.node.deploy(name, "python", "bye.handler", {"bye.py": code}, environment=environment)
         for _ in range(20):
             self.assert_reply(self.client.invoke(function, b"{}"))
         return function
@@ -55,7 +55,7 @@ class Farewell(harness.NodeTest):
     def test_deployment(self):
         self.start("replaced")
         loaded = self.node.runs("replaced-loaded")
-        self.start("replaced")
+        self.start("replaced", BYE + b"# another version\n")
         self.node.json("evict", "replaced")
         self.wait_for("replaced-ended", loaded + 1)
 
