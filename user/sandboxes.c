@@ -101,7 +101,7 @@ static int receive(int socket, void *message, size_t size, int timeout_ms)
 /* A report that all is well. */
 static int receive_report(int socket, int timeout_ms, const char *whose, struct wc_fault *fault)
 {
-	struct wc_sandbox_report report;
+	struct wc_sandbox_report report = { 0 };
 	int error = receive(socket, &report, sizeof(report), timeout_ms);
 
 	if (error == -EPIPE)
@@ -134,7 +134,7 @@ static int spawn_maker(struct wc_sandboxes *sandboxes, int socket, int output, s
 
 	snprintf(path, sizeof(path), "%s/sandbox/warmcore-sandbox", launcher->runtimes);
 	snprintf(numbers[0], sizeof(numbers[0]), "%u", sandboxes->first_uid);
-	snprintf(numbers[1], sizeof(numbers[1]), "%u", WC_FUNCTIONS_MAX);
+	snprintf(numbers[1], sizeof(numbers[1]), "%d", WC_FUNCTIONS_MAX);
 	snprintf(numbers[2], sizeof(numbers[2]), "%u", sandboxes->tmp_mb);
 	snprintf(runtimes, sizeof(runtimes), "ro:%s", launcher->runtimes);
 	/* Node.js may be anywhere, and brings its modules along: the folder above its bin. */

@@ -3,9 +3,9 @@
 #
 # e2e.sh KERNEL PART - the end-to-end tests in a VM, where the daemon has sched_ext: does the verifier take both programs, do native XDP,
 # AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
-# virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for two things that do not
-# touch what differs here, and would take ten minutes more: test_runtimes.py, which has no node, and the copies of tests for
-# the user datapath (test_user_datapath.py is there). E2E_ALL=1 runs those as well.
+# virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for things that do not touch what differs here, and
+# would take half an hour more: ELSEWHERE, and the copies of tests for the user datapath (test_user_datapath.py is
+# there). E2E_ALL=1 runs those as well.
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
@@ -18,8 +18,11 @@ declare -A PARTS=(
 	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
 	[policies]="test_policies.py test_user_datapath.py test_changes.py"
 	[life]="test_kill9.py test_faults.py"
-	[sandbox]="test_isolation.py test_churn.py test_zygotes.py"
+	[sandbox]="test_isolation.py test_churn.py test_zygotes.py test_spares.py"
 )
+
+# Runtimes without a node, and what happens between files, the control socket and one instance.
+ELSEWHERE="test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py test_cli_errors.sh test_install.py"
 
 part() {
 	local file
@@ -28,7 +31,7 @@ part() {
 		return
 	fi
 	for file in tests/e2e/test_*; do
-		[ -n "$ALL" ] || [ "${file##*/}" != test_runtimes.py ] || continue
+		[ -n "$ALL" ] || [[ " $ELSEWHERE " != *" ${file##*/} "* ]] || continue
 		[[ " ${PARTS[*]} " == *" ${file##*/} "* ]] || echo "${file##*/}"
 	done
 }

@@ -101,6 +101,7 @@ done
 
 # When QEMU itself fails, all is done again, three times at most. The first guest waits for it; the second finds a mark.
 mkdir "$SCRATCH/again"
+# shellcheck disable=SC2016 # the guest's shell expands it
 TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 300 --write "$SCRATCH/again" -- sh -c '
 	[ ! -e "$1/first" ] || { echo up; exit 5; }
 	touch "$1/first"
