@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * trace.h - calls of thousands of functions: synthetic ones, as far as the papers about Azure Functions say how they look, or those of
+ * the data set of 2019. The same options and seed give the same calls. Times are in ms.
+ */
+#ifndef WC_BENCH_TRACE_H
+#define WC_BENCH_TRACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TRACE_MINUTE 60000ull
+#define TRACE_DAYS_MAX 60
+
+struct trace_options {
+	uint64_t functions, days, seed;
+	uint64_t periodic; /* percent of the functions that are called by a timer */
+	uint64_t cap;	   /* calls an hour of the most popular ones */
+	const char *csv[TRACE_DAYS_MAX];
+	unsigned csv_count;
+};
+
+struct trace_function;
+
+struct trace {
+	uint32_t functions;
+	uint64_t length; /* ms */
+	uint64_t seed;
+	struct trace_function *function;
+};
+
+/* 0, or negative after saying why. */
+int trace_make(struct trace *trace, const struct trace_options *options);
+void trace_free(struct trace *trace);
+double trace_memory_mb(const struct trace *trace, uint32_t number);
+
+/* The calls of one function, in order. */
+struct trace_calls {
+	const struct trace *trace;
+	const struct trace_function *function;
+	uint64_t random, at, index, sent;
+};
+
+void trace_open(const struct trace *trace, uint32_t number, struct trace_calls *calls);
+/* When, and how long it takes. False: that was all. */
+bool trace_next(struct trace_calls *calls, uint64_t *ret_at, uint64_t *ret_takes);
+
+#endif
