@@ -14,7 +14,7 @@ static const struct option_spec set_specs[] = { KNOB_SPECS(struct set_options, k
 static int run_set(struct cli *cli, int argc, char **argv)
 {
 	json_t *knobs = knobs_json(&set_options.knobs), *answer;
-	const json_t *policy;
+	const json_t *policy, *warmth;
 	int ret;
 
 	(void)argc;
@@ -27,12 +27,19 @@ static int run_set(struct cli *cli, int argc, char **argv)
 	if (ret)
 		return ret;
 	policy = json_object_get(answer, "policy");
-	if (cli->json)
+	warmth = json_object_get(answer, "warmth");
+	if (cli->json) {
 		cli_print_json(policy);
-	else
+	} else {
 		printf("policy %s (%s binding), order %s, prefer %s\n", cli_json_text(policy, "policy", "?"),
 		       cli_json_text(policy, "binding", "?"), cli_json_text(policy, "order", "?"),
 		       cli_json_text(policy, "prefer", "?"));
+		printf("keep-alive %s, %lld ms, bins of %lld ms, prewarm %s, memory %lld MB, starts %s\n",
+		       cli_json_text(warmth, "keep_alive", "?"), cli_json_integer(warmth, "keep_alive_ms"),
+		       cli_json_integer(warmth, "keep_alive_bin_ms"),
+		       json_is_true(json_object_get(warmth, "prewarm")) ? "on" : "off",
+		       cli_json_integer(warmth, "instances_memory_mb"), cli_json_text(warmth, "starts", "?"));
+	}
 	json_decref(answer);
 	return CLI_OK;
 }
@@ -56,8 +63,8 @@ const struct command cmd_set = {
 };
 
 static struct limit_options {
-	long long concurrency, reserved, queue, priority;
-} limit_options = { -1, -1, -1, -1 };
+	long long concurrency, reserved, queue, priority, provisioned;
+} limit_options = { -1, -1, -1, -1, -1 };
 
 #define AT(member) .offset = offsetof(struct limit_options, member)
 
@@ -90,6 +97,13 @@ static const struct option_spec limit_specs[] = {
 	  .min = 0,
 	  .max = 7,
 	  .help = "Higher ones leave the pending queue first; 3 is normal." },
+	{ .name = "provisioned",
+	  .type = OPTION_INTEGER,
+	  AT(provisioned),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 1024,
+	  .help = "Instances that are kept ready, whether anybody calls or not. 0: none." },
 	{ 0 },
 };
 
@@ -110,6 +124,7 @@ static int run_limit(struct cli *cli, int argc, char **argv)
 	put(request, "reserved", limit_options.reserved);
 	put(request, "queue", limit_options.queue);
 	put(request, "priority", limit_options.priority);
+	put(request, "provisioned", limit_options.provisioned);
 	if (json_object_size(request) < 3) {
 		json_decref(request);
 		return cli_usage(cli, "no limit to set; give at least one option");
@@ -121,10 +136,10 @@ static int run_limit(struct cli *cli, int argc, char **argv)
 	if (cli->json)
 		cli_print_json(answer);
 	else
-		printf("%s: concurrency %lld, reserved %lld, queue %lld, priority %lld\n",
+		printf("%s: concurrency %lld, reserved %lld, queue %lld, priority %lld, provisioned %lld\n",
 		       cli_json_text(function, "name", "?"), cli_json_integer(function, "concurrency"),
 		       cli_json_integer(function, "reserved"), cli_json_integer(function, "queue"),
-		       cli_json_integer(function, "priority"));
+		       cli_json_integer(function, "priority"), cli_json_integer(function, "provisioned"));
 	json_decref(answer);
 	return CLI_OK;
 }
@@ -136,12 +151,13 @@ const struct command cmd_limit = {
 	.positional_min = 1,
 	.positional_max = 1,
 	.help = {
-		.summary = "limit a deployed function, or reserve cores for it",
+		.summary = "limit a function, reserve cores or keep instances ready for it",
 		.synopsis = "NAME [OPTIONS]",
 		.description = "Changes what is given and keeps the rest; lasts until the function is deployed again, whose "
 			       "function.json then says what holds. What runs is finished.",
 		.examples = "  warmcore limit thumbnail --concurrency 2 --queue 100\n"
-			    "  warmcore limit checkout --reserved 1 --priority 6",
+			    "  warmcore limit checkout --reserved 1 --priority 6\n"
+			    "  warmcore limit checkout --provisioned 2",
 		.options = limit_specs,
 	},
 };

@@ -105,6 +105,20 @@ static void print_policy(const json_t *status)
 		printf("  parked     %lld cores are given back to the host\n", parked);
 }
 
+static void print_warmth(const json_t *status)
+{
+	const json_t *warmth = json_object_get(status, "warmth");
+	long long limit = cli_json_integer(warmth, "instances_memory_mb");
+
+	printf("  warmth     keep-alive %s, %lld ms, prewarm %s, starts %s; %lld instances take %.1f MB",
+	       cli_json_text(warmth, "keep_alive", "?"), cli_json_integer(warmth, "keep_alive_ms"),
+	       json_is_true(json_object_get(warmth, "prewarm")) ? "on" : "off", cli_json_text(warmth, "starts", "?"),
+	       cli_json_integer(status, "instances"), (double)cli_json_integer(warmth, "memory_kib") / 1024);
+	if (limit)
+		printf(" of at most %lld", limit);
+	printf("\n");
+}
+
 /* Who stole from whom, if anybody did. */
 static void print_steals(const json_t *shards)
 {
@@ -206,6 +220,7 @@ void status_print(const struct cli *cli, const json_t *status)
 	print_placement(cli, status);
 	print_sandboxes(status);
 	print_policy(status);
+	print_warmth(status);
 	print_steals(shards);
 	printf("\n");
 	print_cores(json_object_get(status, "cores"));

@@ -13,7 +13,7 @@
 #include "tools/knobs.h"
 #include "tools/start.h"
 
-#define ARGUMENTS_MAX 64
+#define ARGUMENTS_MAX 96
 
 static struct up_options {
 	const char *dev;
@@ -208,7 +208,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[16][24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[24][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;

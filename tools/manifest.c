@@ -44,6 +44,7 @@ static const struct key {
 	{ "reserved", KEY_INTEGER, 0, 4095, { 0 } },
 	{ "queue", KEY_INTEGER, 0, 1000000, { 0 } },
 	{ "priority", KEY_INTEGER, 0, 7, { 0 } },
+	{ "provisioned", KEY_INTEGER, 0, 1024, { 0 } },
 	{ "libraries", KEY_LIBRARIES, 0, 0, { 0 } },
 	{ "example", KEY_IGNORED, 0, 0, { 0 } }, /* how the project's own tests invoke it; means nothing to a node */
 };

@@ -260,6 +260,8 @@ static void serve(struct wc_agent *agent, struct wc_job *job)
 
 	if (job->payload && wc_lanes_wanted(agent) && wc_lanes_give(agent, job))
 		return;
+	if (job->prewarm)
+		wc_worker_prewarm(worker, job);
 	if (job->payload)
 		wc_worker_run(worker, job);
 	wc_worker_account(worker, job);
@@ -379,7 +381,7 @@ static int open_agent(struct wc_node *node, uint32_t core)
 	agent->core = core;
 	agent->cpu = node->options.cpus[core];
 	agent->entry = &node->tables.wc_cores[core];
-	wc_pool_open(&agent->pool, &node->tables, core);
+	wc_pool_open(&agent->pool, &node->tables, node->warmth, core);
 	pthread_mutex_init(&agent->sending, NULL);
 	pthread_mutex_init(&agent->inbox_lock, NULL);
 	agent->inbox_end = &agent->inbox;

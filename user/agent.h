@@ -27,8 +27,9 @@ struct wc_job {
 	bool timed;   /* the client asked for the time of arrival (WC_FLAG_TIMED) */
 	uint32_t payload_len;
 	const uint8_t *payload;
-	struct wc_frame frame; /* data is NULL when the job came from the stack */
-	bool owned_elsewhere;  /* not to be freed: an agent's own */
+	struct wc_frame frame;	/* data is NULL when the job came from the stack */
+	bool owned_elsewhere;	/* not to be freed: an agent's own */
+	enum wc_origin prewarm; /* no invocation: an instance is to be started, and nobody answered. Without payload */
 	struct wc_job *next;
 };
 

@@ -69,6 +69,8 @@ void wc_worker_enter(struct wc_worker *worker, const char *kind);
 
 /* run.c: run a job and answer it. The answer is staged: it leaves with wc_worker_flush(). */
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job);
+/* run.c: start an instance that nobody waits for, on this core, and leave it idle. */
+void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job);
 /* run.c: the job is no longer under way: take it out of all counts. Before the answer leaves. */
 void wc_worker_account(struct wc_worker *worker, const struct wc_job *job);
 /* run.c: give frame and memory back. */

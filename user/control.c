@@ -10,6 +10,7 @@
 #include "user/scheduler.h"
 #include "user/status.h"
 #include "user/version.h"
+#include "user/warmth.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
 
@@ -205,6 +206,9 @@ static const struct {
 	{ "cores_min", 0, WC_CORES_MAX, offsetof(struct wc_options, cores_min) },
 	{ "idle_ms", 1, 3600000, offsetof(struct wc_options, idle_ms) },
 	{ "quantum_us", 0, 1000000, offsetof(struct wc_options, quantum_us) },
+	{ "keep_alive_ms", 1, WC_KEEP_ALIVE_MS_MAX, offsetof(struct wc_options, keep_alive_ms) },
+	{ "keep_alive_bin_ms", 1, WC_KEEP_ALIVE_BIN_MS_MAX, offsetof(struct wc_options, keep_alive_bin_ms) },
+	{ "instances_memory_mb", 0, WC_INSTANCES_MEMORY_MB_MAX, offsetof(struct wc_options, instances_memory_mb) },
 };
 
 /* Check one knob of a `set` request and put its value into *options. NULL, or what is wrong. */
@@ -233,6 +237,12 @@ static const char *set_one(struct wc_options *options, const char *key, json_t *
 		options->lend = found;
 	else if (!strcmp(key, "move") && (found = choice(switches, text)) >= 0)
 		options->move_instances = found;
+	else if (!strcmp(key, "prewarm") && (found = choice(switches, text)) >= 0)
+		options->prewarm = found;
+	else if (!strcmp(key, "keep_alive") && (found = choice(wc_keepalive_rule_names, text)) >= 0)
+		options->keep_alive = (uint32_t)found;
+	else if (!strcmp(key, "starts") && (found = choice(wc_starts_names, text)) >= 0)
+		options->starts = (uint32_t)found;
 	else
 		return "there is no such knob, or it has no such value; see `warmcore help set`";
 	return NULL;
@@ -285,6 +295,7 @@ static json_t *do_set(struct wc_node *node, json_t *request)
 	WC_WRITE(config->pack_slots, wanted.pack_slots);
 	WC_WRITE(config->policy, wanted.policy);
 	wc_node_apply_quantum(node);
+	wc_warmth_changed(node->warmth);
 	wc_functions_grant(node->functions);
 	wc_scheduler_wake(node);
 	wc_info("knobs set: policy %s, order %s, prefer %s", wc_policy_names[wanted.policy],
@@ -303,6 +314,7 @@ static json_t *do_limit(struct wc_node *node, const char *name, json_t *request)
 		return fail_fault(error, &fault);
 	answer = json_pack("{s:b, s:o}", "ok", 1, "function", wc_fn_json(fn));
 	wc_fn_put(fn);
+	wc_warmth_changed(node->warmth); /* fewer may be provisioned */
 	wc_scheduler_wake(node);
 	wc_pending_changed(node); /* more may be allowed to run now */
 	sweep_all(node);
@@ -333,6 +345,18 @@ static json_t *do_evict(struct wc_node *node, const char *name)
 	count = wc_agents_evict(node, fn);
 	wc_fn_put(fn);
 	return json_pack("{s:b, s:i}", "ok", 1, "stopped", (int)count);
+}
+
+/* Without a name: of all functions. */
+static json_t *do_warmth(struct wc_node *node, const char *name)
+{
+	struct wc_fn *fn = name ? wc_functions_find(node->functions, name) : NULL;
+
+	if (name && !fn)
+		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	wc_fn_put(fn);
+	return json_pack("{s:b, s:o, s:o}", "ok", 1, "node", wc_warmth_json(node->warmth), "functions",
+			 wc_warmth_list(node->warmth, name));
 }
 
 /* The last lines of a file, at most LOG_TEXT_MAX bytes, as valid UTF-8. */
@@ -422,6 +446,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	}
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name);
+	if (!strcmp(op, "warmth"))
+		return do_warmth(node, name);
 	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0 &&
 	    strcmp(op, "limit") != 0 && strcmp(op, "versions") != 0 && strcmp(op, "rollback") != 0)
 		return fail("bad-request", "unknown \"op\"");

@@ -5,6 +5,7 @@
 #include "bpf/policies.h"
 
 #include "user/log.h"
+#include "user/pool.h"
 #include "user/record.h"
 #include "user/tags.h"
 
@@ -26,6 +27,7 @@ struct wc_functions {
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
 	uint32_t reserved[WC_RESERVES_MAX];   /* cores wanted by each reserve */
+	atomic_uint provisioned;	      /* functions with provisioned instances */
 	uint32_t generation;		      /* last one given out; kept in STATE/functions/.generation */
 	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
 };
@@ -171,13 +173,53 @@ static int reserve(struct wc_functions *functions, struct wc_fn *fn, const struc
 	return wc_fail(fault, ENOSPC, "\"reserved\": %d functions have reserved cores already", WC_RESERVES_MAX - 1);
 }
 
+/* Is there room for so many provisioned instances? Half of what idles on the cores may be. The caller holds `change`. */
+static int provision(struct wc_functions *functions, const struct wc_fn *fn, const struct wc_fn *old,
+		     struct wc_fault *fault)
+{
+	uint64_t room = (uint64_t)functions->tables->wc_cores_max * WC_INSTANCES_PER_CORE / 2;
+	uint64_t total = fn->manifest.limits.provisioned;
+
+	if (!total)
+		return 0;
+	if (fn->manifest.trusted)
+		return wc_fail(fault, EINVAL, "\"provisioned\": a trusted function has no instances");
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && functions->slot[i] != old)
+			total += functions->slot[i]->manifest.limits.provisioned;
+	if (total > room)
+		return wc_fail(fault, ENOSPC,
+			       "\"provisioned\": %llu instances would be kept ready in all; %u cores can keep %llu",
+			       (unsigned long long)total, functions->tables->wc_cores_max, (unsigned long long)room);
+	return 0;
+}
+
+void wc_functions_provisioned(struct wc_functions *functions, void (*callback)(void *context, const struct wc_fn *fn),
+			      void *context)
+{
+	if (!atomic_load(&functions->provisioned))
+		return;
+	pthread_mutex_lock(&functions->lock);
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && functions->slot[i]->manifest.limits.provisioned)
+			callback(context, functions->slot[i]);
+	pthread_mutex_unlock(&functions->lock);
+}
+
 /* After a change: what the central scheduler is to grant. Under `lock`. */
 static void note_reserved(struct wc_functions *functions)
 {
+	uint32_t provisioned = 0;
+
 	memset(functions->reserved, 0, sizeof(functions->reserved));
-	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
-		if (functions->slot[i] && functions->slot[i]->reserve)
-			functions->reserved[functions->slot[i]->reserve] = functions->slot[i]->manifest.limits.reserved;
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
+		const struct wc_fn *fn = functions->slot[i];
+
+		if (fn && fn->reserve)
+			functions->reserved[fn->reserve] = fn->manifest.limits.reserved;
+		provisioned += fn && fn->manifest.limits.provisioned;
+	}
+	atomic_store(&functions->provisioned, provisioned);
 }
 
 void wc_functions_grant(struct wc_functions *functions)
@@ -294,6 +336,10 @@ static int load_one(struct wc_functions *functions, const char *name, struct wc_
 	wc_store_clean(dir, keep_code, fn);
 	if (reserve(functions, fn, NULL, fault)) {
 		fn->reserve = 0; /* fewer cores than before, or a policy without reservations: served without one */
+	}
+	if (provision(functions, fn, NULL, fault)) {
+		wc_warning("function %s is served without provisioned instances: %s", fn->manifest.name, fault->text);
+		fn->manifest.limits.provisioned = 0;
 	}
 	enter(functions, fn);
 	note_reserved(functions);
@@ -441,6 +487,8 @@ static int install(struct wc_functions *functions, struct wc_version *version, s
 		error = new_id(functions, &fn->id, fault);
 	if (!error)
 		error = reserve(functions, fn, old, fault);
+	if (!error)
+		error = provision(functions, fn, old, fault);
 	if (!error)
 		error = record(functions, fn, fault);
 	if (error) {
@@ -605,6 +653,7 @@ int wc_functions_remove(struct wc_functions *functions, const char *name, struct
 	leave(functions, WC_FUNCTION_SLOT(fn->id));
 	note_reserved(functions);
 	pthread_mutex_unlock(&functions->lock);
+	atomic_store(&fn->removed, true);
 	atomic_store(&fn->stale, true);
 	atomic_store(&fn->stored->retired, true); /* an instance that is starting has its code still to load */
 	former = fn->former;			  /* nobody finds the function any more */
@@ -636,6 +685,8 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, json_t 
 	error = wc_limits_parse(&fn->manifest.limits, object, fault);
 	if (!error)
 		error = reserve(functions, fn, fn, fault);
+	if (!error)
+		error = provision(functions, fn, fn, fault);
 	if (!error && fn->manifest.limits.reserved && reserve_before)
 		fn->reserve = reserve_before;
 	if (!error)

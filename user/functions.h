@@ -26,6 +26,7 @@
 #define WC_MEMORY_MB_MAX 10240
 #define WC_QUEUE_LIMIT_MAX 1000000
 #define WC_LIBRARIES_MAX 16
+#define WC_PROVISIONED_MAX 1024
 #define WC_LIBRARY_NAME_MAX 32
 #define WC_VERSIONS_MAX 16    /* of a function that are kept, the current one included */
 #define WC_VERSIONS_DEFAULT 3 /* unless the daemon was told otherwise */
@@ -45,6 +46,7 @@ struct wc_limits {
 	uint32_t reserved;    /* cores that only this function may use */
 	uint32_t queue;	      /* invocations that may wait, 0 = no limit of its own */
 	uint32_t priority;    /* 0..WC_PRIORITY_MAX, higher ones leave the pending queue first */
+	uint32_t provisioned; /* instances that are kept ready */
 };
 
 /* The settings of a function: what deploy says and function.json keeps. */
@@ -78,6 +80,7 @@ struct wc_fn {
 	uint16_t tag_libs, tag_runtime; /* numbers of its warm tags, see tags.h */
 	uint16_t reserve;		/* number of its reserve, 1..WC_RESERVES_MAX - 1; 0 = none */
 	atomic_bool stale;		/* replaced or removed: its instances are to be stopped */
+	atomic_bool removed;		/* stale because it was removed */
 	atomic_ullong invocations, errors, cold_starts;
 	atomic_int instances;
 };
@@ -104,7 +107,7 @@ void wc_manifest_release(struct wc_manifest *manifest);
 json_t *wc_manifest_json(const struct wc_manifest *manifest);
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b);
 
-/* Check limits from a JSON object with some of concurrency, reserved, queue, priority; others are kept. */
+/* Check limits from a JSON object with some of concurrency, reserved, queue, priority, provisioned; others are kept. */
 int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *fault);
 
 enum wc_deployed {
@@ -142,6 +145,9 @@ void wc_functions_grant(struct wc_functions *functions);
 /* Cores wanted by each reserve: index 1..WC_RESERVES_MAX - 1, whose queue is WC_SHARDS_MAX + index. */
 void wc_functions_reserved(struct wc_functions *functions, uint32_t wanted[WC_RESERVES_MAX]);
 
+/* Call back for each function with provisioned instances, under a lock that every invocation takes: be quick. */
+void wc_functions_provisioned(struct wc_functions *functions, void (*callback)(void *context, const struct wc_fn *fn),
+			      void *context);
 /* Call back for each deployed function, under a lock that every invocation takes: be quick. */
 void wc_functions_each(struct wc_functions *functions,
 		       void (*callback)(void *context, const struct wc_manifest *manifest), void *context);

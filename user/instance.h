@@ -36,6 +36,13 @@ struct wc_launcher {
 	int filter; /* of system calls, filter.h */
 };
 
+/* For what an instance was started. */
+enum wc_origin {
+	WC_ORIGIN_INVOCATION, /* it has run one, or is about to */
+	WC_ORIGIN_PREDICTED,
+	WC_ORIGIN_PROVISIONED,
+};
+
 struct wc_watch; /* the main loop's side of an instance, see watch.h */
 
 struct wc_instance {
@@ -53,6 +60,9 @@ struct wc_instance {
 	bool farewell;		    /* it cleans up before it ends */
 	uint64_t killed_at;	    /* while it does: until when */
 	struct wc_instance *next;   /* of the same agent, most recently used first */
+	enum wc_origin origin;	    /* until its first invocation: why it was started */
+	uint64_t idle_since;	    /* in a pool: since when */
+	uint64_t worth;		    /* in a pool: keepalive.h */
 };
 
 /* Why no answer came. */

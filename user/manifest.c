@@ -14,8 +14,8 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 };
 
 static const char *const known_keys[] = {
-	"name", "runtime", "handler", "event",	     "timeout_ms", "memory_mb", "environment", "trusted",
-	"op",	"source",  "example", "concurrency", "reserved",   "queue",	"priority",    "libraries",
+	"name",	  "runtime", "handler",	    "event",	"timeout_ms", "memory_mb", "environment", "trusted",	 "op",
+	"source", "example", "concurrency", "reserved", "queue",      "priority",  "libraries",	  "provisioned",
 };
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
@@ -91,6 +91,8 @@ int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *f
 		error = get_number(object, "queue", 0, WC_QUEUE_LIMIT_MAX, &parsed.queue, fault);
 	if (!error)
 		error = get_number(object, "priority", 0, WC_PRIORITY_MAX, &parsed.priority, fault);
+	if (!error)
+		error = get_number(object, "provisioned", 0, WC_PROVISIONED_MAX, &parsed.provisioned, fault);
 	if (error)
 		return error;
 	if (parsed.concurrency && parsed.reserved > parsed.concurrency)
@@ -199,6 +201,8 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 	manifest->trusted = json_is_true(trusted);
 	if (manifest->trusted && manifest->runtime != WC_RUNTIME_NATIVE)
 		return wc_fail(fault, EINVAL, "\"trusted\" is for the native runtime only");
+	if (manifest->trusted && manifest->limits.provisioned)
+		return wc_fail(fault, EINVAL, "\"provisioned\": a trusted function has no instances");
 	return 0;
 }
 
@@ -247,13 +251,14 @@ static json_t *libraries_json(const struct wc_manifest *manifest)
 
 json_t *wc_manifest_json(const struct wc_manifest *manifest)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name", manifest->name,
-			 "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler, "event",
-			 manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name",
+			 manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
+			 "event", manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
 			 (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
 			 (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
-			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "libraries",
-			 libraries_json(manifest), "environment", manifest->environment);
+			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "provisioned",
+			 (int)manifest->limits.provisioned, "libraries", libraries_json(manifest), "environment",
+			 manifest->environment);
 }
 
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)

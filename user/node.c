@@ -18,6 +18,7 @@
 #include "user/scheduler.h"
 #include "user/setup.h"
 #include "user/stack.h"
+#include "user/warmth.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
 
@@ -329,6 +330,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		wc_functions_keep(node->functions, node->options.keep_versions);
 	if (!error && !(node->replies = wc_replies_new()))
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
+	if (!error && !(node->warmth = wc_warmth_new(node)))
+		error = wc_fail(fault, ENOMEM, "out of memory for what is known of functions");
 	if (!error && kernel)
 		error = open_kernel_datapath(node, fault);
 	if (!error)
@@ -478,6 +481,7 @@ void wc_node_stop(struct wc_node *node)
 	wc_pending_close(node);
 	wc_umem_free(node->umem);
 	wc_functions_free(node->functions);
+	wc_warmth_free(node->warmth);
 	wc_replies_free(node->replies);
 	wc_launcher_close(&node->launcher);
 	if (node->xdp)

@@ -47,6 +47,7 @@ struct wc_agent;
 struct wc_pending;
 struct wc_scheduler;
 struct wc_stack;
+struct wc_warmth;
 
 struct wc_node {
 	struct wc_options options;
@@ -69,6 +70,7 @@ struct wc_node {
 	struct wc_functions *functions;
 	struct wc_launcher launcher;
 	struct wc_replies *replies;
+	struct wc_warmth *warmth;
 	struct wc_stack *stack;
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;

@@ -8,12 +8,14 @@
 #include "user/sched.h"
 #include "user/umem.h"
 #include "user/version.h"
+#include "user/warmth.h"
 
 #include <ctype.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define DEFAULT_NAME "default"
 
@@ -88,6 +90,21 @@ static const struct wc_option option_table[] = {
 	  "give idle cores back to the host, but keep N; 0 keeps all (default 0)" },
 	{ "idle-ms", OPTION_NUMBER, FIELD(idle_ms), 1, 3600000, NULL, "N",
 	  "how long a core idles before it is given back (default 1000)" },
+	{ "keep-alive", OPTION_CHOICE, FIELD(keep_alive), 0, 0, wc_keepalive_rule_names, "hybrid|percentile|fixed|off",
+	  "how long idle instances are kept: learned for each function, up to where it pays (hybrid) or as the paper has it "
+	  "(percentile), a fixed time, or for ever (default hybrid)" },
+	{ "keep-alive-ms", OPTION_NUMBER, FIELD(keep_alive_ms), 1, WC_KEEP_ALIVE_MS_MAX, NULL, "N",
+	  "the fixed time, also for functions of which nothing is known; and for how long an instance may idle to save a start "
+	  "(default 600000)" },
+	{ "keep-alive-bin-ms", OPTION_NUMBER, FIELD(keep_alive_bin_ms), 1, WC_KEEP_ALIVE_BIN_MS_MAX, NULL, "N",
+	  "unit in which idle times are learned; 240 of them are the longest (default 60000)" },
+	{ "prewarm", OPTION_CHOICE, FIELD(prewarm), 0, 0, switches, "on|off",
+	  "stop instances that are not needed before the predicted call, and start one ahead of it (default on)" },
+	{ "instances-memory-mb", OPTION_NUMBER, FIELD(instances_memory_mb), 0, WC_INSTANCES_MEMORY_MB_MAX, NULL, "N",
+	  "idle instances are stopped while all take more memory than this, those that are worth least first; 0: no limit "
+	  "(default half of the host's)" },
+	{ "starts", OPTION_CHOICE, FIELD(starts), 0, 0, wc_starts_names, "needed|all",
+	  "a burst of one function starts as many instances as its backlog needs, or one for each invocation (default needed)" },
 	{ "sched", OPTION_CHOICE, FIELD(sched), 0, 0, wc_sched_mode_names, "auto|full|partial|off",
 	  "threads are put on their core by sched_ext: full takes all threads of the host, partial the node's only, off "
 	  "leaves it to CPU affinity; auto is full where the kernel can, else off (default auto)" },
@@ -204,6 +221,14 @@ static int default_cpus(struct wc_options *options, struct wc_fault *fault)
 		if (CPU_ISSET(cpu, &allowed))
 			options->cpus[options->core_count++] = (uint16_t)cpu;
 	return 0;
+}
+
+/* In MB, and not 0, which is no limit. */
+static uint32_t half_of_memory(void)
+{
+	uint64_t mb = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE) >> 21;
+
+	return mb < 1 ? 1 : mb > WC_INSTANCES_MEMORY_MB_MAX ? WC_INSTANCES_MEMORY_MB_MAX : (uint32_t)mb;
 }
 
 static int fail_choice(const struct wc_option *option, const char *value, struct wc_fault *fault)
@@ -344,6 +369,10 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->idle_ms = 1000;
 	options->sched = WC_SCHED_AUTO;
 	options->quantum_us = WC_QUANTUM_AUTO;
+	options->keep_alive_ms = 600000;
+	options->keep_alive_bin_ms = 60000;
+	options->instances_memory_mb = half_of_memory();
+	options->prewarm = true;
 	options->move_instances = true;
 	options->tmp_mb = 64;
 	options->keep_versions = WC_VERSIONS_DEFAULT;

@@ -13,6 +13,9 @@
 #define WC_POLL_AUTO UINT32_MAX
 
 #define WC_QUANTUM_AUTO UINT32_MAX
+#define WC_INSTANCES_MEMORY_MB_MAX (16u << 20)
+#define WC_KEEP_ALIVE_MS_MAX (7u * 24 * 3600 * 1000)
+#define WC_KEEP_ALIVE_BIN_MS_MAX (24u * 3600 * 1000)
 
 #define WC_SHARES_MAX 8
 #define WC_SHARE_PATH_MAX 200
@@ -34,6 +37,12 @@ enum wc_xdp_mode {
 	WC_XDP_GENERIC,
 };
 
+/* How many instances a burst of one function starts. */
+enum wc_starts {
+	WC_STARTS_NEEDED, /* what the backlog needs */
+	WC_STARTS_ALL,	  /* one for each invocation that finds none */
+};
+
 struct wc_options {
 	char name[WC_NODE_NAME_MAX];
 	char dev[16]; /* empty: the node makes its own namespace and veth pair */
@@ -42,22 +51,28 @@ struct wc_options {
 	uint16_t cpus[WC_CORES_MAX]; /* worker core i runs on CPU cpus[i]; a CPU may appear more than once */
 	uint32_t core_count;
 	uint16_t port;
-	uint32_t pending_max;	/* invocations a shard's pending queue holds */
-	uint32_t poll_us;	/* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
-	uint32_t policy;	/* enum wc_policy */
-	uint32_t order;		/* enum wc_order */
-	uint32_t prefer;	/* enum wc_prefer */
-	uint32_t core_queue;	/* early binding: invocations bound to one core */
-	uint32_t pack_slots;	/* policy pack */
-	uint32_t fair_at;	/* more than this many waiting: functions take turns */
-	uint32_t cores_min;	/* cores that are never given back to the host; 0 = all */
-	uint32_t idle_ms;	/* a core that idled this long is given back */
-	uint32_t sched;		/* enum wc_sched_mode */
-	uint32_t quantum_us;	/* invocations that share a core change places after this long; 0: never */
-	bool isolate;		/* keep everybody else off the worker CPUs */
-	bool lend;		/* a core serves others while its invocation sleeps */
-	bool move_instances;	/* an idle instance may move to another core */
-	uint32_t keep_versions; /* of each function, the current one included */
+	uint32_t pending_max; /* invocations a shard's pending queue holds */
+	uint32_t poll_us;     /* an idle agent polls this long before it blocks; WC_POLL_AUTO adapts */
+	uint32_t policy;      /* enum wc_policy */
+	uint32_t order;	      /* enum wc_order */
+	uint32_t prefer;      /* enum wc_prefer */
+	uint32_t core_queue;  /* early binding: invocations bound to one core */
+	uint32_t pack_slots;  /* policy pack */
+	uint32_t fair_at;     /* more than this many waiting: functions take turns */
+	uint32_t cores_min;   /* cores that are never given back to the host; 0 = all */
+	uint32_t idle_ms;     /* a core that idled this long is given back */
+	uint32_t keep_alive;  /* enum wc_keepalive_rule */
+	uint32_t keep_alive_ms;
+	uint32_t keep_alive_bin_ms;   /* width of a bin of a function's histogram of idle times */
+	uint32_t instances_memory_mb; /* idle ones are stopped when all take more; 0: no limit */
+	uint32_t starts;	      /* enum wc_starts */
+	bool prewarm;		      /* start instances before the predicted call */
+	uint32_t sched;		      /* enum wc_sched_mode */
+	uint32_t quantum_us;	      /* invocations that share a core change places after this long; 0: never */
+	bool isolate;		      /* keep everybody else off the worker CPUs */
+	bool lend;		      /* a core serves others while its invocation sleeps */
+	bool move_instances;	      /* an idle instance may move to another core */
+	uint32_t keep_versions;	      /* of each function, the current one included */
 	bool allow_trusted;
 	uint32_t sandbox;			       /* enum wc_sandbox_mode */
 	uint32_t tmp_mb;			       /* of each sandbox */

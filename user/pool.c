@@ -6,11 +6,12 @@
 
 #include <string.h>
 
-void wc_pool_open(struct wc_pool *pool, struct wc_tables *tables, uint32_t core)
+void wc_pool_open(struct wc_pool *pool, struct wc_tables *tables, struct wc_warmth *warmth, uint32_t core)
 {
 	memset(pool, 0, sizeof(*pool));
 	pthread_mutex_init(&pool->lock, NULL);
 	pool->tables = tables;
+	pool->warmth = warmth;
 	pool->core = core;
 }
 
@@ -120,10 +121,24 @@ static void unlink_instance(struct wc_pool *pool, struct wc_instance *instance)
 }
 
 /* An instance that is no longer in the list. */
-static void stop(struct wc_pool *pool, struct wc_instance *instance)
+static void stop(struct wc_pool *pool, struct wc_instance *instance, enum wc_stop reason)
 {
 	untag_function(pool, instance->fn->id);
+	wc_warmth_stopped(pool->warmth, instance, reason);
 	wc_instance_stop(instance);
+}
+
+/* The one to stop when there are too many: not of a function that has instances provisioned, if there is another. */
+static struct wc_instance *least_recent(struct wc_pool *pool)
+{
+	struct wc_instance *last = NULL, *any = pool->idle;
+
+	for (struct wc_instance *instance = pool->idle; instance; instance = instance->next) {
+		any = instance;
+		if (!instance->fn->manifest.limits.provisioned)
+			last = instance;
+	}
+	return last ? last : any;
 }
 
 struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn)
@@ -135,7 +150,7 @@ struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn)
 		next = instance->next;
 		if (wc_instance_dead(instance)) {
 			unlink_instance(pool, instance);
-			stop(pool, instance);
+			stop(pool, instance, WC_STOP_died);
 			retag(pool);
 		} else if (instance->fn == fn) {
 			unlink_instance(pool, instance);
@@ -151,16 +166,15 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 	struct wc_core *entry = wc_cores_at(pool->tables, pool->core);
 
 	pthread_mutex_lock(&pool->lock);
+	wc_warmth_idles(pool->warmth, instance);
 	instance->next = pool->idle;
 	pool->idle = instance;
 	pool->count++;
 	while (pool->count > WC_INSTANCES_PER_CORE) {
-		struct wc_instance *last = pool->idle;
+		struct wc_instance *last = least_recent(pool);
 
-		while (last->next)
-			last = last->next;
 		unlink_instance(pool, last);
-		stop(pool, last);
+		stop(pool, last, WC_STOP_full);
 		pool->evictions++;
 		retag(pool);
 	}
@@ -171,9 +185,10 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 	tag_function(pool, instance->fn->id);
 }
 
-void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance)
+void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance, enum wc_stop reason)
 {
 	untag_function(pool, instance->fn->id);
+	wc_warmth_stopped(pool->warmth, instance, reason);
 	wc_instance_kill(instance); /* in whatever state it is, it is not asked */
 	pthread_mutex_lock(&pool->lock);
 	retag(pool);
@@ -183,8 +198,16 @@ void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance)
 enum sweep {
 	USELESS, /* of functions that were replaced or removed, and dead ones */
 	NAMED,
-	ALL,
+	EVERYONE,
+	ALL, /* and the node stops */
 };
+
+static enum wc_stop useless_why(const struct wc_instance *instance)
+{
+	if (!atomic_load(&instance->fn->stale))
+		return WC_STOP_died;
+	return atomic_load(&instance->fn->removed) ? WC_STOP_removed : WC_STOP_replaced;
+}
 
 static uint32_t sweep(struct wc_pool *pool, enum sweep which, uint32_t function_id)
 {
@@ -196,10 +219,13 @@ static uint32_t sweep(struct wc_pool *pool, enum sweep which, uint32_t function_
 		bool useless = atomic_load(&instance->fn->stale) || wc_instance_dead(instance);
 
 		next = instance->next;
-		if (which != ALL && !(which == NAMED ? instance->fn->id == function_id : useless))
+		if (which < EVERYONE && !(which == NAMED ? instance->fn->id == function_id : useless))
 			continue;
 		unlink_instance(pool, instance);
-		stop(pool, instance);
+		stop(pool, instance,
+		     which == ALL     ? WC_STOP_shutdown :
+		     which == USELESS ? useless_why(instance) :
+					WC_STOP_evicted);
 		count++;
 	}
 	if (count)
@@ -215,7 +241,53 @@ void wc_pool_sweep(struct wc_pool *pool, bool all)
 
 uint32_t wc_pool_evict(struct wc_pool *pool, const struct wc_fn *fn)
 {
-	return sweep(pool, fn ? NAMED : ALL, fn ? fn->id : 0);
+	return sweep(pool, fn ? NAMED : EVERYONE, fn ? fn->id : 0);
+}
+
+uint32_t wc_pool_look(struct wc_pool *pool, struct wc_pool_view *ret_views, uint32_t max)
+{
+	uint32_t count = 0;
+
+	if (!WC_READ(pool->count))
+		return 0;
+	pthread_mutex_lock(&pool->lock);
+	for (struct wc_instance *instance = pool->idle; instance && count < max; instance = instance->next)
+		ret_views[count++] = (struct wc_pool_view){
+			.instance = instance,
+			.core = pool->core,
+			.function_id = instance->fn->id,
+			.provisioned = atomic_load(&instance->fn->stale) ? 0 :
+									   instance->fn->manifest.limits.provisioned,
+			.pid = instance->pid,
+			.origin = instance->origin,
+			.dead = wc_instance_dead(instance),
+			.idle_since = instance->idle_since,
+			.worth = instance->worth,
+		};
+	pthread_mutex_unlock(&pool->lock);
+	return count;
+}
+
+/* The process is ended without the lock: it may take a while to let go of its memory, and nobody shall wait for that. */
+bool wc_pool_stop(struct wc_pool *pool, const struct wc_pool_view *view, enum wc_stop reason)
+{
+	struct wc_instance *instance;
+
+	pthread_mutex_lock(&pool->lock);
+	for (instance = pool->idle; instance; instance = instance->next)
+		if (instance == view->instance && instance->idle_since == view->idle_since)
+			break;
+	if (instance) {
+		unlink_instance(pool, instance);
+		untag_function(pool, instance->fn->id);
+		retag(pool);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (!instance)
+		return false;
+	wc_warmth_stopped(pool->warmth, instance, reason);
+	wc_instance_stop(instance);
+	return true;
 }
 
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)

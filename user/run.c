@@ -3,6 +3,7 @@
 #include "user/agent_internal.h"
 
 #include "user/clock.h"
+#include "user/log.h"
 #include "user/pending.h"
 
 #include <stdlib.h>
@@ -132,32 +133,60 @@ static void run_trusted(struct wc_worker *worker, const struct wc_job *job, stru
 	wc_pool_tag(&worker->agent->pool, fn);
 }
 
-/*
- * An instance for the job: an idle one of this core, else one that idles on another core and moves here (microseconds, where a
- * cold start takes milliseconds), else a new one. NULL: then the job was answered.
- */
-static struct wc_instance *get_instance(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn,
-					bool *ret_warm)
+/* An instance that idles: of this core, else one that idles on another core and moves here in microseconds. */
+static struct wc_instance *find_idle(struct wc_worker *worker, struct wc_fn *fn, const struct wc_warmth_call *call)
 {
 	struct wc_instance *instance = wc_pool_take(&worker->agent->pool, fn);
-	struct wc_result result;
+	enum wc_hit how = WC_HIT_here;
 
-	*ret_warm = true;
-	if (instance)
-		return instance;
-	if (worker->node->options.move_instances)
+	if (!instance && worker->node->options.move_instances) {
 		instance = wc_agents_rob(worker->node, fn, worker->core);
-	if (instance) {
+		how = WC_HIT_moved;
+	}
+	if (!instance)
+		return NULL;
+	wc_warmth_hit(worker->node->warmth, instance, call->waited ? WC_HIT_waited : how);
+	if (how == WC_HIT_moved) {
 		wc_instance_move(instance, worker->core, worker->agent->cpu);
 		worker->counters.moves++;
-		return instance;
 	}
+	return instance;
+}
+
+/* Invocations of the function that wait in the pending queue. */
+static uint32_t count_waiting(const struct wc_worker *worker, const struct wc_fn *fn)
+{
+	const struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
+
+	return entry ? WC_READ(entry->waiting) : 0;
+}
+
+/*
+ * An instance for the job: one that idles, else one that will before a new one could have been started, else a new one. NULL: then the
+ * job was answered.
+ */
+static struct wc_instance *get_instance(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn,
+					struct wc_warmth_call *call, bool *ret_warm)
+{
+	struct wc_warmth *warmth = worker->node->warmth;
+	struct wc_instance *instance;
+	struct wc_result result;
+	uint64_t begun;
+
+	*ret_warm = true;
+	do {
+		instance = find_idle(worker, fn, call);
+		if (instance)
+			return instance;
+	} while (wc_warmth_wait(warmth, fn, call, count_waiting(worker, fn)));
 	*ret_warm = false;
+	begun = wc_now();
 	worker->counters.cold_starts++;
 	atomic_fetch_add(&fn->cold_starts, 1);
 	instance = wc_instance_start(&worker->node->launcher, fn,
 				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot },
 				     worker->buffer, &result);
+	wc_warmth_started(warmth, fn, instance, wc_now() - begun);
 	if (instance)
 		return instance;
 	atomic_fetch_add(&fn->errors, 1);
@@ -194,17 +223,21 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		.length = job->payload_len,
 		.request_id = job->id.request_id,
 	};
+	struct wc_warmth *warmth = worker->node->warmth;
+	struct wc_warmth_call hope = { 0 };
 	uint64_t start, end, cpu_ns, wait_ns;
 	bool warm;
 
+	wc_warmth_begin(warmth, fn, &hope);
 	for (;;) {
-		instance = get_instance(worker, job, fn, &warm);
+		instance = get_instance(worker, job, fn, &hope, &warm);
 		if (!instance)
 			return;
 		worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
-		if (!warm &&
-		    refuse(worker, job, fn, start)) { /* the start took too long; the instance is good for others */
+		/* The start, or the wait, took too long; the instance is good for others. */
+		if ((!warm || hope.waited) && refuse(worker, job, fn, start)) {
+			wc_warmth_end(warmth, fn, 0);
 			wc_pool_put(pool, instance);
 			return;
 		}
@@ -216,7 +249,8 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		if (!warm || !result.untouched)
 			break;
 		/* It was killed while idle, a moment before: the function has not run. */
-		wc_pool_discard(pool, instance);
+		wc_pool_discard(pool, instance, WC_STOP_died);
+		wc_warmth_again(warmth, fn, &hope);
 	}
 	end = wc_now();
 	note_times(worker->run, instance, cpu_ns, wait_ns);
@@ -224,10 +258,32 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		atomic_fetch_add(&fn->errors, 1);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
+	wc_warmth_end(warmth, fn, end - start);
 	if (result.failure != WC_FAILURE_NONE)
-		wc_pool_discard(pool, instance);
+		wc_pool_discard(pool, instance, wc_warmth_failure(result.failure));
 	else
 		wc_pool_put(pool, instance);
+}
+
+void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
+{
+	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
+	struct wc_instance *instance = NULL;
+	struct wc_result result;
+	uint64_t begun = wc_now(), took = 0;
+
+	if (fn && !atomic_load(&worker->node->stopping)) {
+		instance = wc_instance_start(&worker->node->launcher, fn,
+					     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot },
+					     worker->buffer, &result);
+		took = wc_now() - begun;
+	}
+	wc_warmth_prewarmed(worker->node->warmth, job->function_id, instance, job->prewarm, took);
+	if (instance)
+		wc_pool_put(&worker->agent->pool, instance);
+	else if (took)
+		wc_info("function %s could not be started ahead; its log may say why", fn->manifest.name);
+	wc_fn_put(fn);
 }
 
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)

@@ -11,6 +11,7 @@
 #include "user/pending.h"
 #include "user/stack.h"
 #include "user/topology.h"
+#include "user/warmth.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -359,6 +360,7 @@ static void tick(struct wc_scheduler *scheduler)
 	wc_pending_mend(node);
 	wc_sched_watch(node->sched);
 	apply_reservations(scheduler);
+	wc_warmth_provide(node->warmth, now);
 	grow(scheduler);
 	shrink(scheduler, now);
 	if (now - scheduler->homes_at >= HOMES_NS && node->shard_count > 1) {
@@ -384,7 +386,7 @@ static void *scheduler_main(void *argument)
 	wc_sched_enrol_self(node->sched, WC_NONE);
 	prctl(PR_SET_TIMERSLACK, 1000000UL); /* a tick may be a millisecond late: fewer wake-ups of an idle host */
 	while (!atomic_load(&scheduler->stopping)) {
-		uint64_t now = wc_now();
+		uint64_t now = wc_now(), due = wc_warmth_due(node->warmth), until = due < next ? due : next;
 		uint32_t count = 0;
 
 		fds[count++] = (struct pollfd){ .fd = scheduler->wake, .events = POLLIN };
@@ -392,12 +394,14 @@ static void *scheduler_main(void *argument)
 		for (uint32_t s = 0; node->umem && s < node->shard_count && atomic_load(&scheduler->parked); s++)
 			fds[count++] =
 				(struct pollfd){ .fd = wc_umem_queue(node->umem, s)->pending->fd, .events = POLLIN };
-		if (now < next && poll(fds, count, (int)((next - now + WC_MS - 1) / WC_MS)) > 0) {
+		if (now < until && poll(fds, count, (int)((until - now + WC_MS - 1) / WC_MS)) > 0) {
 			if (fds[0].revents && read(scheduler->wake, &drained, sizeof(drained)) < 0)
 				errno = 0;
 			grow(scheduler);
 		}
 		now = wc_now();
+		if (now >= wc_warmth_due(node->warmth))
+			wc_warmth_tick(node->warmth, now);
 		if (now >= next || fds[0].revents) {
 			tick(scheduler);
 			next = now + (scheduler->busy || atomic_load(&scheduler->parked) ? TICK_BUSY_NS : TICK_NS);

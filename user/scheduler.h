@@ -6,6 +6,7 @@
  *   - which cores are reserved for a function
  *   - how many cores work: idle ones are given back to the host (parked), and taken again on a burst
  *   - which shards are near each other, from the host's topology
+ *   - which idle instances are stopped, and which are started ahead (warmth.h)
  *   - the hint in BUSY, from the rate at which the pending queue empties
  * and it watches: claims whose packet never came, invocations whose deadline passes while they wait, tags that are stale.
  */

@@ -10,6 +10,7 @@
 #include "user/scheduler.h"
 #include "user/stack.h"
 #include "user/version.h"
+#include "user/warmth.h"
 #include "user/watch.h"
 #include "user/sandboxes.h"
 #include "user/zygotes.h"
@@ -220,6 +221,7 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "scheduler", scheduler_json(node));
 	json_object_set_new(object, "placement", wc_placement_json(node));
 	json_object_set_new(object, "tags", tags_json(node));
+	json_object_set_new(object, "warmth", wc_warmth_json(node->warmth));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes",

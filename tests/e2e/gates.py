@@ -18,7 +18,9 @@ import harness
 import wcproto
 
 DEFAULTS = {"policy": "central", "order": "local", "prefer": "warm", "move": "on", "core-queue": "128", "pack-slots": "4",
-            "cores-min": "0", "idle-ms": "1000", "quantum-us": "0", "lend": "off"}  # fmt: skip
+            "cores-min": "0", "idle-ms": "1000", "quantum-us": "0", "lend": "off", "keep-alive": "hybrid",
+            "keep-alive-ms": "600000", "keep-alive-bin-ms": "60000", "prewarm": "on", "instances-memory-mb": "0",
+            "starts": "needed"}  # fmt: skip
 
 
 def cores(times):

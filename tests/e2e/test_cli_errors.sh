@@ -333,7 +333,7 @@ done
 expect 0 '"policy": ?"jsq2"' '' -- --json set --policy jsq2
 expect 1 '' 'functions have reserved cores' -- set --policy rss
 expect 1 '"code": ?"bad-request"' '' -- --json set --policy rss
-expect 0 '^echo: concurrency 2, reserved 1, queue 5, priority 3$' '' -- limit echo --queue 5
+expect 0 '^echo: concurrency 2, reserved 1, queue 5, priority 3, provisioned 0$' '' -- limit echo --queue 5
 asked '{"name": "echo", "op": "limit", "queue": 5}'
 expect 0 '"reserved": ?1' '' -- --json limit echo --concurrency 2 --reserved 1 --queue 0 --priority 7
 asked '{"concurrency": 2, "name": "echo", "op": "limit", "priority": 7, "queue": 0, "reserved": 1}'

@@ -91,7 +91,7 @@ _warmcore() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
 		;;
-	remove | evict)
+	remove | evict | warmth)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		;;
 	deploy)
