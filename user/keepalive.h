@@ -107,13 +107,13 @@ struct wc_keepalive_plan {
 };
 
 /* The instance that is needed when `level` run idled for so long; 1 is the first. */
-void wc_keepalive_note(struct wc_keepalive *history, const struct wc_keepalive_knobs *knobs, uint32_t level,
+void wc_keepalive_note(struct wc_keepalive *known, const struct wc_keepalive_knobs *knobs, uint32_t level,
 		       uint64_t idle);
 /*
  * What to do after an execution. Walks the bins up to the tail: one for a function that is called all the time, all 240 for one that
  * is called every few hours.
  */
-struct wc_keepalive_plan wc_keepalive_plan(const struct wc_keepalive *history, const struct wc_keepalive_knobs *knobs);
+struct wc_keepalive_plan wc_keepalive_plan(const struct wc_keepalive *known, const struct wc_keepalive_knobs *knobs);
 
 /*
  * What an idle instance is worth, when memory is short: Greedy-Dual-Size-Frequency, as Fuerst and Sharma use it in "FaasCache: Keeping
