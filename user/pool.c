@@ -164,9 +164,11 @@ struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn)
 void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 {
 	struct wc_core *entry = wc_cores_at(pool->tables, pool->core);
+	uint32_t function_id = instance->fn->id; /* another thread may take and stop it as soon as it is in */
+	uint64_t look_at;
 
 	pthread_mutex_lock(&pool->lock);
-	wc_warmth_idles(pool->warmth, instance);
+	look_at = wc_warmth_idles(pool->warmth, instance);
 	instance->next = pool->idle;
 	pool->idle = instance;
 	pool->count++;
@@ -182,7 +184,8 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 		tag_core(pool);
 	tag_kinds(pool, instance->fn->id);
 	pthread_mutex_unlock(&pool->lock);
-	tag_function(pool, instance->fn->id);
+	tag_function(pool, function_id);
+	wc_warmth_placed(pool->warmth, function_id, look_at);
 }
 
 void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance, enum wc_stop reason)

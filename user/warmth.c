@@ -80,10 +80,16 @@ static bool mine(const struct wc_known *warm, const struct wc_fn *fn)
 	return warm->id == fn->id;
 }
 
+/*
+ * No instance is forgotten: it is in its pool (or prewarm_at is written) before `due` is read here, and the scheduler sets `due` to never
+ * before it looks (wc_warmth_tick()). Either it finds the instance, or this finds "never" and sets the time again.
+ */
 void wc_warmth_do_at(struct wc_warmth *warmth, uint64_t at)
 {
-	unsigned long long due = atomic_load(&warmth->due);
+	unsigned long long due;
 
+	atomic_thread_fence(memory_order_seq_cst);
+	due = atomic_load(&warmth->due);
 	while (at < due)
 		if (atomic_compare_exchange_weak(&warmth->due, &due, at)) {
 			wc_scheduler_wake(warmth->node);
@@ -268,10 +274,6 @@ void wc_warmth_end(struct wc_warmth *warmth, const struct wc_fn *fn, uint64_t se
 		if (level == 1 && warm->plan.prewarm) {
 			warm->prewarm_at = now + warm->plan.prewarm;
 			at = now;
-		} else if (level == 1 && warm->plan.end != WC_KEEPALIVE_NEVER) {
-			at = now + warm->plan.end;
-		} else if (level > 1 && warm->plan.more != WC_KEEPALIVE_NEVER) {
-			at = now + warm->plan.more;
 		}
 	}
 	pthread_mutex_unlock(&warm->lock);
@@ -326,13 +328,23 @@ bool wc_warmth_short(const struct wc_warmth *warmth)
 	return mb && atomic_load(&warmth->memory_kib) > (long long)mb * 1024;
 }
 
-void wc_warmth_idles(struct wc_warmth *warmth, struct wc_instance *instance)
+/* When the scheduler has to look at an instance that idles from now on. It may be too early. Under the lock. */
+static uint64_t look_at(const struct wc_warmth *warmth, const struct wc_known *warm, const struct wc_instance *instance)
+{
+	uint64_t keep = warm->plan.end < warm->plan.more ? warm->plan.end : warm->plan.more;
+
+	if (!warm->memory_kib || instance->origin != WC_ORIGIN_INVOCATION || warm->prewarm_at ||
+	    wc_warmth_short(warmth))
+		return instance->idle_since;
+	return keep == WC_KEEPALIVE_NEVER ? keep : instance->idle_since + keep;
+}
+
+uint64_t wc_warmth_idles(struct wc_warmth *warmth, struct wc_instance *instance)
 {
 	struct wc_known *warm = wc_known_lock(warmth, instance->fn);
-	uint64_t now = wc_now();
-	bool measured = true;
+	uint64_t at = WC_KEEPALIVE_NEVER;
 
-	instance->idle_since = now;
+	instance->idle_since = wc_now();
 	if (mine(warm, instance->fn)) {
 		instance->worth = wc_keepalive_worth(&(struct wc_keepalive_cost){
 			.clock = atomic_load(&warmth->clock),
@@ -340,16 +352,23 @@ void wc_warmth_idles(struct wc_warmth *warmth, struct wc_instance *instance)
 			.start_us = warm->start_ns / WC_US,
 			.memory_kib = wc_known_memory(warm),
 		});
-		warm->became_idle++;
 		warm->core = instance->core;
-		measured = warm->memory_kib;
-		if (warm->waiters)
-			pthread_cond_signal(&warm->freed);
+		at = look_at(warmth, warm, instance);
 	}
 	pthread_mutex_unlock(&warm->lock);
-	/* Of one that was started ahead no end of an execution says when it goes. */
-	if (!measured || instance->origin != WC_ORIGIN_INVOCATION || wc_warmth_short(warmth))
-		wc_warmth_do_at(warmth, now);
+	return at;
+}
+
+void wc_warmth_placed(struct wc_warmth *warmth, uint32_t function_id, uint64_t at)
+{
+	struct wc_known *warm = wc_known_at(warmth, function_id);
+
+	pthread_mutex_lock(&warm->lock);
+	warm->became_idle++;
+	if (warm->waiters)
+		pthread_cond_signal(&warm->freed);
+	pthread_mutex_unlock(&warm->lock);
+	wc_warmth_do_at(warmth, at);
 }
 
 void wc_warmth_stopped(struct wc_warmth *warmth, const struct wc_instance *instance, enum wc_stop reason)

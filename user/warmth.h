@@ -137,8 +137,13 @@ enum wc_stop wc_warmth_failure(enum wc_failure failure);
 void wc_warmth_prewarmed(struct wc_warmth *warmth, uint32_t function_id, struct wc_instance *instance,
 			 enum wc_origin origin, uint64_t ns);
 
-/* From the pool, under its lock. */
-void wc_warmth_idles(struct wc_warmth *warmth, struct wc_instance *instance);
+/*
+ * From the pool, under its lock: this one is about to be put in. Returns when the scheduler has to look at it, which is to be said
+ * with wc_warmth_placed() once the pool has it and is unlocked: not before, or it would look in vain, and not again.
+ */
+uint64_t wc_warmth_idles(struct wc_warmth *warmth, struct wc_instance *instance);
+void wc_warmth_placed(struct wc_warmth *warmth, uint32_t function_id, uint64_t at);
+/* Under the pool's lock, or without. */
 void wc_warmth_stopped(struct wc_warmth *warmth, const struct wc_instance *instance, enum wc_stop reason);
 
 /* --- the central scheduler --- */

@@ -83,6 +83,17 @@ class Warmness(gates.Test):
         self.node.set("--keep-alive", "fixed", "--keep-alive-ms", "1")
         self.wait_warmth(name, lambda known: known["ready"] == 0, "a knob holds for what idles already")
 
+    def test_none_is_forgotten(self):
+        """Whenever the scheduler looks: an instance that is put back at that very moment is stopped at its time, too."""
+        functions = dict(self.native() for _ in range(4))
+        self.node.set("--keep-alive", "fixed", "--keep-alive-ms", "1")
+        for _ in range(25):
+            for function in functions.values():
+                self.call(function)
+            harness.wait_until(lambda: self.node.status()["instances"] == 0, "all are stopped")
+        for name in functions:
+            self.check_sums(name)
+
     def test_prewarm(self):
         """Calls at equal distances: nothing is loaded in between, one is started ahead, and hit, or wasted when nobody comes."""
         name, function = self.native()
@@ -204,6 +215,7 @@ class Warmness(gates.Test):
         self.node.native(name)
         self.call(function)
         self.assertEqual(cold(), {"first": 1, "evicted": 1, "replaced": 1})
+        self.wait_warmth(name, lambda known: known["stops"]["replaced"] == 1, "the old one is gone, and not the one that is killed")
         self.kill_one(name)
         harness.wait_until(lambda: self.node.status()["instances"] == 0, "its end is known")
         self.call(function)

@@ -306,20 +306,22 @@ static void test_limits(void **state)
 		struct wc_limits after;
 		const char *why;
 	} rows[] = {
-		{ "{}", { 4, 2, 9, 5 }, NULL },
-		{ "{\"op\":\"limit\",\"name\":\"x\"}", { 4, 2, 9, 5 }, NULL },
-		{ "{\"queue\":1}", { 4, 2, 1, 5 }, NULL },
-		{ "{\"priority\":0}", { 4, 2, 9, 0 }, NULL },
-		{ "{\"concurrency\":2}", { 2, 2, 9, 5 }, NULL },
-		{ "{\"concurrency\":0,\"reserved\":5}", { 0, 5, 9, 5 }, NULL },
-		{ "{\"concurrency\":1}", { 4, 2, 9, 5 }, "\"reserved\" 2 is more than \"concurrency\" 1" },
-		{ "{\"reserved\":5}", { 4, 2, 9, 5 }, "\"reserved\" 5 is more than \"concurrency\" 4" },
-		{ "{\"concurrency\":8,\"queue\":1,\"priority\":9}", { 4, 2, 9, 5 }, "from 0 to 7" },
+		{ "{}", { 4, 2, 9, 5, 0 }, NULL },
+		{ "{\"op\":\"limit\",\"name\":\"x\"}", { 4, 2, 9, 5, 0 }, NULL },
+		{ "{\"queue\":1}", { 4, 2, 1, 5, 0 }, NULL },
+		{ "{\"provisioned\":1024}", { 4, 2, 9, 5, 1024 }, NULL },
+		{ "{\"provisioned\":1025}", { 4, 2, 9, 5, 0 }, "from 0 to 1024" },
+		{ "{\"priority\":0}", { 4, 2, 9, 0, 0 }, NULL },
+		{ "{\"concurrency\":2}", { 2, 2, 9, 5, 0 }, NULL },
+		{ "{\"concurrency\":0,\"reserved\":5}", { 0, 5, 9, 5, 0 }, NULL },
+		{ "{\"concurrency\":1}", { 4, 2, 9, 5, 0 }, "\"reserved\" 2 is more than \"concurrency\" 1" },
+		{ "{\"reserved\":5}", { 4, 2, 9, 5, 0 }, "\"reserved\" 5 is more than \"concurrency\" 4" },
+		{ "{\"concurrency\":8,\"queue\":1,\"priority\":9}", { 4, 2, 9, 5, 0 }, "from 0 to 7" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct wc_limits limits = { 4, 2, 9, 5 };
+		struct wc_limits limits = { 4, 2, 9, 5, 0 };
 		json_t *change = json_loads(rows[i].change, 0, NULL);
 
 		assert_non_null(change);
