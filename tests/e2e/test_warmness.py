@@ -130,7 +130,7 @@ class Warmness(gates.Test):
         self.wait_warmth(name, lambda known: known["ready"] == 2 and known["prewarms"]["provisioned"] >= 4, "two after evict")
         self.kill_one(name)
         self.wait_warmth(name, lambda known: known["ready"] == 2 and known["stops"]["died"] == 1, "two after one died")
-        self.assertEqual(self.node.native(name, provisioned=2), function)
+        self.assertEqual(self.node.native(name, provisioned=2, memory_mb=129), function)
         self.wait_warmth(name, lambda known: known["ready"] == 2 and known["stops"]["replaced"] == 2, "two of the new version")
         self.node.limit(name, provisioned=3)
         self.wait_warmth(name, lambda known: known["ready"] == 3, "three")
@@ -212,7 +212,7 @@ class Warmness(gates.Test):
         self.node.cli("evict", name)
         self.call(function)
         self.assertEqual(cold(), {"first": 1, "evicted": 1})
-        self.node.native(name)
+        self.node.native(name, memory_mb=129)  # with the same settings nothing would change
         self.call(function)
         self.assertEqual(cold(), {"first": 1, "evicted": 1, "replaced": 1})
         self.wait_warmth(name, lambda known: known["stops"]["replaced"] == 1, "the old one is gone, and not the one that is killed")
