@@ -152,16 +152,27 @@ int wc_cgroup_limit_memory(int group, uint32_t memory_mb)
 	return write_at(group, "memory.max", text);
 }
 
-bool wc_cgroup_out_of_memory(int group)
+/* The number after a key in a file with lines of "key number". */
+static uint64_t read_key(int group, const char *file, const char *key)
 {
-	int fd = openat(group, "memory.events", O_RDONLY | O_CLOEXEC);
-	char text[512] = "", *kills;
+	int fd = openat(group, file, O_RDONLY | O_CLOEXEC);
+	char text[1024] = "", *found;
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
 	if (fd >= 0)
 		close(fd);
-	kills = n > 0 ? strstr(text, "oom_kill ") : NULL;
-	return kills && strtoul(kills + strlen("oom_kill "), NULL, 10) > 0;
+	found = n > 0 ? strstr(text, key) : NULL;
+	return found ? strtoull(found + strlen(key), NULL, 10) : 0;
+}
+
+bool wc_cgroup_out_of_memory(int group)
+{
+	return read_key(group, "memory.events", "oom_kill ") > 0;
+}
+
+uint64_t wc_cgroup_cpu_ns(int group)
+{
+	return read_key(group, "cpu.stat", "usage_usec ") * 1000;
 }
 
 int wc_cgroup_remove(const struct wc_cgroups *cgroups, uint32_t number)

@@ -39,6 +39,8 @@ int wc_cgroup_make(const struct wc_cgroups *cgroups, uint32_t number, uint32_t p
 int wc_cgroup_limit_memory(int group, uint32_t memory_mb);
 /* Has the kernel killed it because of that? */
 bool wc_cgroup_out_of_memory(int group);
+/* CPU time of all that is or was in there; 0 when it cannot be read. */
+uint64_t wc_cgroup_cpu_ns(int group);
 /* 0, or a negative errno; -EBUSY: something still lives in there. */
 int wc_cgroup_remove(const struct wc_cgroups *cgroups, uint32_t number);
 

@@ -3,6 +3,7 @@
 #include "user/instance.h"
 
 #include "runtimes/abi/channel_futex.h"
+#include "user/cgroups.h"
 #include "user/clock.h"
 #include "user/farewell.h"
 #include "user/launch.h"
@@ -281,6 +282,18 @@ void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)
 	wc_sched_set_core(instance->sched, instance->slot, core);
 	wc_sched_order(instance->sched, instance->slot, (uint32_t)cpu);
 	wc_launch_pin(instance->pid, cpu);
+}
+
+uint64_t wc_instance_cpu_ns(const struct wc_instance *instance)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (instance->sandbox && instance->sandbox->cgroup >= 0)
+		return wc_cgroup_cpu_ns(instance->sandbox->cgroup);
+	if (clock_getcpuclockid(instance->pid, &clock) || clock_gettime(clock, &used))
+		return 0;
+	return (uint64_t)used.tv_sec * WC_SECOND + (uint64_t)used.tv_nsec;
 }
 
 void wc_instance_stop(struct wc_instance *instance)

@@ -63,6 +63,7 @@ struct wc_instance {
 	enum wc_origin origin;	    /* until its first invocation: why it was started */
 	uint64_t idle_since;	    /* in a pool: since when */
 	uint64_t worth;		    /* in a pool: keepalive.h */
+	uint64_t cpu_ns, cpu_since; /* CPU time that it had used when it was last seen, and since when it idled then */
 };
 
 /* Why no answer came. */
@@ -118,6 +119,8 @@ void wc_instance_stop(struct wc_instance *instance);
 void wc_instance_kill(struct wc_instance *instance);
 /* Send SHUTDOWN. There is no answer. */
 void wc_instance_shutdown(struct wc_instance *instance);
+/* CPU time of all its processes, where its sandbox has a control group, else of its first; ns, 0 when it is gone. */
+uint64_t wc_instance_cpu_ns(const struct wc_instance *instance);
 /* True when the process is gone although nobody asked it to go. */
 bool wc_instance_dead(const struct wc_instance *instance);
 

@@ -3,6 +3,7 @@
 #include "user/pool.h"
 
 #include "bpf/shim.h"
+#include "user/log.h"
 
 #include <string.h>
 
@@ -291,6 +292,42 @@ bool wc_pool_stop(struct wc_pool *pool, const struct wc_pool_view *view, enum wc
 	wc_warmth_stopped(pool->warmth, instance, reason);
 	wc_instance_stop(instance);
 	return true;
+}
+
+uint32_t wc_pool_stop_restless(struct wc_pool *pool)
+{
+	struct wc_instance *instance, *next, *restless = NULL;
+	uint32_t count = 0;
+
+	if (!WC_READ(pool->count))
+		return 0;
+	pthread_mutex_lock(&pool->lock);
+	for (instance = pool->idle; instance; instance = next) {
+		uint64_t used = wc_instance_cpu_ns(instance);
+
+		next = instance->next;
+		if (instance->cpu_since != instance->idle_since || used <= instance->cpu_ns + WC_RESTLESS_NS) {
+			instance->cpu_since = instance->idle_since;
+			instance->cpu_ns = used;
+		} else {
+			unlink_instance(pool, instance);
+			untag_function(pool, instance->fn->id);
+			instance->next = restless;
+			restless = instance;
+			count++;
+		}
+	}
+	if (count)
+		retag(pool);
+	pthread_mutex_unlock(&pool->lock);
+	for (instance = restless; instance; instance = next) {
+		next = instance->next;
+		wc_warning("function %s goes on running after its reply: its instance is stopped",
+			   instance->fn->manifest.name);
+		wc_warmth_stopped(pool->warmth, instance, WC_STOP_restless);
+		wc_instance_kill(instance);
+	}
+	return count;
 }
 
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)

@@ -15,7 +15,8 @@
 
 #include <pthread.h>
 
-#define WC_INSTANCES_PER_CORE 256 /* idle ones beyond this are stopped, least recently used first */
+#define WC_RESTLESS_NS 100000000ull /* a runtime that collects garbage and the like needs less */
+#define WC_INSTANCES_PER_CORE 256   /* idle ones beyond this are stopped, least recently used first */
 
 struct wc_pool {
 	pthread_mutex_t lock;
@@ -48,6 +49,11 @@ void wc_pool_discard(struct wc_pool *pool, struct wc_instance *instance, enum wc
 uint32_t wc_pool_look(struct wc_pool *pool, struct wc_pool_view *ret_views, uint32_t max);
 /* Stop an instance that still idles as it did when it was looked at. Any thread. */
 bool wc_pool_stop(struct wc_pool *pool, const struct wc_pool_view *view, enum wc_stop reason);
+/*
+ * Stop idle instances that go on running: since the last call they used more than WC_RESTLESS_NS of CPU time, and had no
+ * invocation. Any thread, every second or so. Returns how many.
+ */
+uint32_t wc_pool_stop_restless(struct wc_pool *pool);
 /* Stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */
 void wc_pool_sweep(struct wc_pool *pool, bool all);
 /* Stop the idle instances of this function's name, of whatever version; NULL: of all. Any thread. Returns how many. */

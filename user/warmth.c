@@ -156,8 +156,9 @@ static enum wc_cold cold_why(const struct wc_known *warm, const struct wc_fn *fn
 		[WC_STOP_budget] = WC_COLD_budget,     [WC_STOP_full] = WC_COLD_full,
 		[WC_STOP_replaced] = WC_COLD_replaced, [WC_STOP_removed] = WC_COLD_first,
 		[WC_STOP_evicted] = WC_COLD_evicted,   [WC_STOP_died] = WC_COLD_died,
-		[WC_STOP_crashed] = WC_COLD_died,      [WC_STOP_timeout] = WC_COLD_died,
-		[WC_STOP_protocol] = WC_COLD_died,     [WC_STOP_shutdown] = WC_COLD_first,
+		[WC_STOP_restless] = WC_COLD_died,     [WC_STOP_crashed] = WC_COLD_died,
+		[WC_STOP_timeout] = WC_COLD_died,      [WC_STOP_protocol] = WC_COLD_died,
+		[WC_STOP_shutdown] = WC_COLD_first,
 	};
 
 	if (warm->version && warm->version != fn->version)

@@ -51,6 +51,7 @@ struct wc_warmth;
 	X(removed, "the function was removed")                                                 \
 	X(evicted, "`warmcore evict`")                                                         \
 	X(died, "its process ended while it idled")                                            \
+	X(restless, "it went on running after its reply")                                      \
 	X(crashed, "its process crashed or exited in an invocation")                           \
 	X(timeout, "an invocation took too long")                                              \
 	X(protocol, "it wrote nonsense")                                                       \
