@@ -26,6 +26,7 @@ static struct deploy_options {
 	struct option_list environment;
 	struct option_list libraries;
 	bool trusted;
+	const char *network;
 } options = { .timeout_ms = -1, .memory_mb = -1 };
 
 #define AT(member) .offset = offsetof(struct deploy_options, member)
@@ -82,6 +83,13 @@ static const struct option_spec specs[] = {
 	  AT(libraries),
 	  .metavar = "NAME",
 	  .help = "A library that the function uses, such as numpy: cores that are warm for the same set come first." },
+	{ .name = "network",
+	  .type = OPTION_CHOICE,
+	  AT(network),
+	  .metavar = "none|host",
+	  .choices = "none|host",
+	  .help = "The network that the function has: none, unless given, or that of the host. For host the node must have been "
+		  "started with --allow-network." },
 	{ .name = "trusted",
 	  .type = OPTION_FLAG,
 	  AT(trusted),
@@ -113,6 +121,8 @@ static int apply_options(const struct cli *cli, json_t *manifest)
 		json_object_set_new(manifest, "timeout_ms", json_integer(options.timeout_ms));
 	if (options.memory_mb >= 0)
 		json_object_set_new(manifest, "memory_mb", json_integer(options.memory_mb));
+	if (options.network)
+		json_object_set_new(manifest, "network", json_string(options.network));
 	if (options.trusted)
 		json_object_set_new(manifest, "trusted", json_true());
 	if (options.libraries.count) {

@@ -26,7 +26,7 @@ static struct up_options {
 	long long tmp_mb;
 	long long pending;
 	const char *poll_us;
-	bool allow_trusted;
+	bool allow_trusted, allow_network;
 	long long keep_versions;
 	const char *state_dir;
 	const char *listen;
@@ -175,6 +175,11 @@ static const struct option_spec specs[] = {
 	  AT(allow_trusted),
 	  .help = "Let functions that are deployed as trusted run inside the daemon, without a process of their own. A "
 		  "fault in one is a fault of the node." },
+	{ .name = "allow-network",
+	  .type = OPTION_FLAG,
+	  AT(allow_network),
+	  .help = "Let functions that are deployed with --network host use the network of the host: all of it, as any process "
+		  "there does." },
 	{ .name = "state-dir",
 	  .type = OPTION_STRING,
 	  AT(state_dir),
@@ -285,6 +290,8 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add_number(line, "--keep-versions", line->keep_versions, sizeof(line->keep_versions), options.keep_versions);
 	if (options.allow_trusted)
 		line->argv[line->argc++] = "--allow-trusted";
+	if (options.allow_network)
+		line->argv[line->argc++] = "--allow-network";
 	add(line, "--state-dir", line->state_dir);
 	add(line, "--listen", options.listen);
 	if (!options.foreground)

@@ -3,11 +3,13 @@
 #include "user/control.h"
 
 #include "user/agent.h"
+#include "user/launch.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/pending.h"
 #include "user/placement.h"
 #include "user/scheduler.h"
+#include "user/secrets.h"
 #include "user/status.h"
 #include "user/version.h"
 #include "user/warmth.h"
@@ -97,6 +99,8 @@ static void sweep_all(struct wc_node *node)
 }
 
 /* What its author may not expect of a function that is good: array of sentences. */
+static pthread_mutex_t secrets_lock = PTHREAD_MUTEX_INITIALIZER; /* a secret is of a function that is there */
+
 static json_t *warnings_of(const struct wc_manifest *manifest)
 {
 	const char *variable = wc_order_import_variable(manifest);
@@ -135,6 +139,11 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	error = wc_manifest_parse(&manifest, request, &fault);
 	if (error)
 		return fail_fault(error, &fault);
+	if (manifest.host_network && !node->options.allow_network) {
+		wc_manifest_release(&manifest);
+		return fail("bad-request",
+			    "this node lets no function use the host's network; start it with --allow-network");
+	}
 	if (manifest.trusted && !node->options.allow_trusted) {
 		wc_manifest_release(&manifest);
 		return fail("bad-request", "this node runs no trusted functions; start it with --allow-trusted");
@@ -330,8 +339,40 @@ static json_t *do_remove(struct wc_node *node, const char *name)
 		return fail_fault(error, &fault);
 	wc_zygotes_changed(node->launcher.zygotes);
 	sweep_all(node);
+	wc_secrets_remove_all(node->options.state_dir, name);
 	wc_info("function %s removed", name);
 	return json_pack("{s:b, s:s}", "ok", 1, "removed", name);
+}
+
+static json_t *do_secret(struct wc_node *node, const char *name, json_t *request)
+{
+	const char *state = node->options.state_dir, *key = json_string_value(json_object_get(request, "key"));
+	const char *action = json_string_value(json_object_get(request, "action")) ?: "";
+	json_t *value = json_object_get(request, "value"), *answer = NULL;
+	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	struct wc_fault fault;
+	int error = 0;
+
+	if (!fn)
+		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	if (!strcmp(action, "list"))
+		answer = json_pack("{s:b, s:o}", "ok", 1, "keys", wc_secrets_list(state, name));
+	else if (!strcmp(action, "set") && key && json_is_string(value))
+		error = wc_secret_set(state, name, wc_uid_base(node->options.name) + WC_FUNCTION_SLOT(fn->id), key,
+				      json_string_value(value), json_string_length(value), &fault);
+	else if (!strcmp(action, "remove") && key)
+		error = wc_secret_remove(state, name, key, &fault);
+	else
+		answer = fail("bad-request",
+			      "\"action\" must be list, set (with \"key\" and \"value\") or remove (with \"key\")");
+	if (error)
+		answer = fail_fault(error, &fault);
+	if (!answer) {
+		wc_agents_evict(node, fn); /* an instance that began without any does not see the first one */
+		answer = json_pack("{s:b, s:s}", "ok", 1, "key", key);
+	}
+	wc_fn_put(fn);
+	return answer;
 }
 
 /* Instances that idle only: what runs is not touched. Without a name, those of all functions. */
@@ -449,14 +490,25 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	if (!strcmp(op, "warmth"))
 		return do_warmth(node, name);
 	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0 &&
-	    strcmp(op, "limit") != 0 && strcmp(op, "versions") != 0 && strcmp(op, "rollback") != 0)
+	    strcmp(op, "limit") != 0 && strcmp(op, "secret") != 0 && strcmp(op, "versions") != 0 &&
+	    strcmp(op, "rollback") != 0)
 		return fail("bad-request", "unknown \"op\"");
 	if (!name)
 		return fail("bad-request", "the request has no \"name\"");
 	if (!strcmp(op, "resolve"))
 		return do_resolve(node, name);
-	if (!strcmp(op, "remove"))
-		return do_remove(node, name);
+	if (!strcmp(op, "remove")) {
+		pthread_mutex_lock(&secrets_lock);
+		answer = do_remove(node, name);
+		pthread_mutex_unlock(&secrets_lock);
+		return answer;
+	}
+	if (!strcmp(op, "secret")) {
+		pthread_mutex_lock(&secrets_lock);
+		answer = do_secret(node, name, request);
+		pthread_mutex_unlock(&secrets_lock);
+		return answer;
+	}
 	if (!strcmp(op, "versions"))
 		return do_versions(node, name);
 	if (!strcmp(op, "rollback"))

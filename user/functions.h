@@ -56,6 +56,7 @@ struct wc_manifest {
 	char handler[128];
 	bool binary; /* events are bytes, not JSON */
 	bool trusted;
+	bool host_network; /* it has the host's network, instead of none */
 	uint32_t timeout_ms;
 	uint32_t memory_mb;
 	struct wc_limits limits;

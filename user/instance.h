@@ -24,9 +24,11 @@ struct wc_zygotes;
 
 /* What all instances of a node share. */
 struct wc_launcher {
-	char runtimes[256]; /* folder with native/, python/ and node/ */
-	char name[32];	    /* of the node; marks its processes (WARMCORE_NODE) */
-	char node[256];	    /* path of Node.js, empty if there is none */
+	char runtimes[256];    /* folder with native/, python/ and node/ */
+	char name[32];	       /* of the node; marks its processes (WARMCORE_NODE) */
+	const char *state_dir; /* functions' secrets are in there */
+	int host_net;	       /* the network namespace that the node was started in, or -1 */
+	char node[256];	       /* path of Node.js, empty if there is none */
 	char python[64];
 	struct wc_sched *sched; /* NULL: none */
 	struct wc_zygotes *zygotes;

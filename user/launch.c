@@ -3,10 +3,12 @@
 #include "user/launch.h"
 
 #include "runtimes/abi/channel_futex.h"
+#include "runtimes/abi/sandbox.h"
 #include "user/filter.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/sandboxes.h"
+#include "user/secrets.h"
 #include "user/spawn.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
@@ -62,14 +64,15 @@ static void *make_namespace(void *result)
 	return NULL;
 }
 
-int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault)
+int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, const char *state_dir,
+		     struct wc_fault *fault)
 {
 	pthread_t thread;
 	int error;
 
 	memset(launcher, 0, sizeof(*launcher));
-	launcher->netns = -1;
-	launcher->sandboxes = NULL;
+	launcher->netns = launcher->host_net = -1;
+	launcher->state_dir = state_dir;
 	launcher->filter = wc_spawn_move_up(wc_filter_make(fault));
 	if (launcher->filter < 0)
 		return launcher->filter;
@@ -157,13 +160,47 @@ struct files {
 	int fd[WC_ZYGOTE_FDS];
 };
 
-/* Fill in what belongs to the sandbox, and say so in the order. `code` is the caller's to close. */
-static void add_sandbox(struct files *files, struct wc_start_order *order, const struct wc_sandbox *sandbox, int code)
+/* The mounts that a function's sandbox gets. */
+struct mounts {
+	int code, secrets; /* -1: none */
+};
+
+static void close_mounts(const struct mounts *mounts)
+{
+	if (mounts->code >= 0)
+		close(mounts->code);
+	if (mounts->secrets >= 0)
+		close(mounts->secrets);
+}
+
+static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *fn, struct mounts *mounts,
+		       struct wc_fault *fault)
+{
+	char path[500];
+
+	mounts->secrets = -1;
+	mounts->code = wc_sandbox_mount(fn->code, fault);
+	if (mounts->code < 0)
+		return mounts->code;
+	wc_secrets_path(launcher->state_dir, fn->manifest.name, path, sizeof(path));
+	if (access(path, F_OK))
+		return 0;
+	mounts->secrets = wc_sandbox_mount(path, fault);
+	if (mounts->secrets >= 0)
+		return 0;
+	close(mounts->code);
+	return mounts->secrets;
+}
+
+/* Fill in what belongs to the sandbox, and say so in the order. The mounts are the caller's to close. `net`: -1, or a namespace. */
+static void add_sandbox(struct files *files, struct wc_start_order *order, const struct wc_sandbox *sandbox,
+			const struct mounts *mounts, int net)
 {
 	files->fd[WC_ZYGOTE_FD_SANDBOX] = sandbox ? sandbox->watch->pidfd : -1;
 	files->fd[WC_ZYGOTE_FD_CGROUP] = sandbox ? sandbox->cgroup : -1;
-	files->fd[WC_ZYGOTE_FD_CODE] = code;
-	files->fd[WC_ZYGOTE_FD_NET] = -1;
+	files->fd[WC_ZYGOTE_FD_CODE] = mounts->code;
+	files->fd[WC_ZYGOTE_FD_SECRETS] = mounts->secrets;
+	files->fd[WC_ZYGOTE_FD_NET] = net;
 	for (int i = WC_ZYGOTE_FD_SANDBOX; i < WC_ZYGOTE_FDS; i++) {
 		uint32_t flag = 1u << (8 + i);
 
@@ -227,14 +264,15 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 			 struct wc_start_order *order, bool socket, struct wc_fault *fault)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
-	int output[2] = { -1, -1 }, channel = -1, code = -1, error;
+	int output[2] = { -1, -1 }, channel = -1, error;
+	struct mounts mounts = { -1, -1 };
 	struct wc_zygote *zygote;
 	struct files files;
 
 	if (instance->sandbox) {
-		code = wc_sandbox_code(instance->fn->code, fault);
-		if (code < 0)
-			return code;
+		error = take_mounts(launcher, instance->fn, &mounts, fault);
+		if (error)
+			return error;
 	}
 	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
 	if (error) {
@@ -248,7 +286,7 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	fcntl(output[1], F_SETFL, 0); /* the function may block on a full pipe, the main loop may not */
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
-	add_sandbox(&files, order, instance->sandbox, code);
+	add_sandbox(&files, order, instance->sandbox, &mounts, manifest->host_network ? launcher->host_net : -1);
 	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
 				 wc_order_needs_program(manifest), fault);
 	error = zygote ? fork_from(zygote, instance, place, order, &files, output[0]) : -EAGAIN;
@@ -260,8 +298,7 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 out:
 	if (channel >= 0)
 		close(channel);
-	if (code >= 0)
-		close(code);
+	close_mounts(&mounts);
 	if (output[1] >= 0)
 		close(output[1]);
 	if (error && output[0] >= 0)
@@ -335,7 +372,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
-	add_sandbox(&files, order, spare->sandbox, -1);
+	add_sandbox(&files, order, spare->sandbox, &(struct mounts){ -1, -1 }, -1);
 	wc_watch_begin_launch();
 	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
 	wc_zygote_give(zygote);
@@ -388,18 +425,22 @@ void wc_launch_pin(pid_t pid, int cpu)
 		closedir(tasks);
 }
 
-/* The code of the function, into the sandbox in which the spare is. */
-static int put_code(const struct wc_spare *spare, const struct wc_fn *fn, struct wc_fault *fault)
+/* The function's code and secrets, into the sandbox in which the spare is. */
+static int put_mounts(const struct wc_launcher *launcher, const struct wc_spare *spare, const struct wc_fn *fn,
+		      struct wc_fault *fault)
 {
-	int code, error;
+	struct mounts mounts;
+	int error;
 
 	if (!spare->sandbox)
 		return 0;
-	code = wc_sandbox_code(fn->code, fault);
-	if (code < 0)
-		return code;
-	error = wc_sandbox_put_code(spare->sandbox, code, fault);
-	close(code);
+	error = take_mounts(launcher, fn, &mounts, fault);
+	if (error)
+		return error;
+	error = wc_sandbox_put(spare->sandbox, WC_SANDBOX_PUT_CODE, mounts.code, fault);
+	if (!error && mounts.secrets >= 0)
+		error = wc_sandbox_put(spare->sandbox, WC_SANDBOX_PUT_SECRETS, mounts.secrets, fault);
+	close_mounts(&mounts);
 	return error;
 }
 
@@ -441,7 +482,7 @@ int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, 
 	if (!order)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	if (wc_zygotes_spare(launcher->zygotes, &fn->manifest, &spare)) {
-		error = put_code(&spare, fn, fault);
+		error = put_mounts(launcher, &spare, fn, fault);
 		instance->sandbox = spare.sandbox;
 		if (!error)
 			error = wc_order_instance(order, launcher, instance, false, fault);

@@ -24,7 +24,8 @@ _Static_assert(WC_UID_BASE + (uint64_t)WC_UID_NODES * WC_FUNCTIONS_MAX <= 0x8000
 uint32_t wc_uid_base(const char *node);
 
 /* Find the runtimes and make the network namespace of zygotes. `runtimes`: folder that holds them. */
-int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, struct wc_fault *fault);
+int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char *runtimes, const char *state_dir,
+		     struct wc_fault *fault);
 void wc_launcher_close(struct wc_launcher *launcher);
 
 struct wc_spare;

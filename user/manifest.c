@@ -14,8 +14,9 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 };
 
 static const char *const known_keys[] = {
-	"name",	  "runtime", "handler",	    "event",	"timeout_ms", "memory_mb", "environment", "trusted",	 "op",
-	"source", "example", "concurrency", "reserved", "queue",      "priority",  "libraries",	  "provisioned",
+	"name",	       "runtime", "handler",  "event",	   "timeout_ms",  "memory_mb",
+	"environment", "trusted", "op",	      "source",	   "example",	  "concurrency",
+	"reserved",    "queue",	  "priority", "libraries", "provisioned", "network",
 };
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
@@ -156,6 +157,7 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 {
 	char runtime[32] = "", event[16] = "json";
 	json_t *trusted = json_object_get(object, "trusted");
+	const char *network = json_string_value(json_object_get(object, "network"));
 	int error;
 
 	error = get_text(object, "name", manifest->name, sizeof(manifest->name), true, fault);
@@ -196,6 +198,11 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 	if (manifest->handler[0] == '/' || strstr(manifest->handler, ".."))
 		return wc_fail(fault, EINVAL, "\"handler\" %s: must stay inside the function's folder",
 			       manifest->handler);
+	if (network && strcmp(network, "none") != 0 && strcmp(network, "host") != 0)
+		return wc_fail(fault, EINVAL, "\"network\" %.32s: expected none or host", network);
+	if (!network && json_object_get(object, "network"))
+		return wc_fail(fault, EINVAL, "\"network\" must be \"none\" or \"host\"");
+	manifest->host_network = network && !strcmp(network, "host");
 	if (trusted && !json_is_boolean(trusted))
 		return wc_fail(fault, EINVAL, "\"trusted\" must be true or false");
 	manifest->trusted = json_is_true(trusted);
@@ -251,9 +258,10 @@ static json_t *libraries_json(const struct wc_manifest *manifest)
 
 json_t *wc_manifest_json(const struct wc_manifest *manifest)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name",
 			 manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
-			 "event", manifest->binary ? "binary" : "json", "trusted", manifest->trusted, "timeout_ms",
+			 "event", manifest->binary ? "binary" : "json", "network",
+			 manifest->host_network ? "host" : "none", "trusted", manifest->trusted, "timeout_ms",
 			 (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
 			 (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
 			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "provisioned",

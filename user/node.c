@@ -322,7 +322,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	fill_tables(node, legacy);
 	error = wc_setup_runtimes(node, runtimes, sizeof(runtimes), fault);
 	if (!error)
-		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, fault);
+		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, node->options.state_dir, fault);
+	node->launcher.host_net = node->host_net;
 	if (!error)
 		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables,
 					  wc_uid_base(node->options.name), fault);
@@ -386,11 +387,12 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	node->options = *options;
 	node->started = wc_now();
 	node->xdp_mode = node->af_xdp = "none";
-	node->launcher.netns = node->launcher.filter = -1;
+	node->launcher.netns = node->launcher.filter = node->host_net = -1;
 	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
 	error = take_lock(node, fault);
 	if (error)
 		return error;
+	node->host_net = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	wc_legacy_read(&legacy, options->name);
 	left = wc_setup_remove_leftovers(options->name);
 	if (left)
@@ -491,6 +493,7 @@ void wc_node_stop(struct wc_node *node)
 	wc_setup_remove_device(node);
 	wc_setup_remove_runtimes(node->options.name);
 	wc_isolate_end(&node->isolation);
+	close_fd(&node->host_net);
 	close_fd(&loop.timer);
 	close_fd(&loop.signals);
 	close_fd(&loop.epoll);

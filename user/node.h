@@ -54,6 +54,7 @@ struct wc_node {
 	char run_dir[128];
 	struct wc_embedded embedded; /* netns is empty when there is a --dev */
 	char dev[16];
+	int host_net; /* the network namespace that it was started in */
 	uint32_t shard_count;
 	uint32_t mtu;
 	char address4[16], address6[46]; /* for people and clients; empty if there is none */

@@ -127,6 +127,8 @@ static const struct wc_option option_table[] = {
 	  "versions of each function that are kept for `warmcore rollback`, the current one included (default 3)" },
 	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
 	  "let native functions that are deployed as trusted run inside the agent thread" },
+	{ "allow-network", OPTION_FLAG, FIELD(allow_network), 0, 0, NULL, NULL,
+	  "let functions that are deployed with \"network\": \"host\" use the network of the host" },
 	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
 	  "deployed functions and their logs (default /var/lib/warmcore/NAME)" },
 	{ "listen", OPTION_TEXT, FIELD(listen), 0, 0, NULL, "ADDR",

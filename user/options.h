@@ -74,6 +74,7 @@ struct wc_options {
 	bool move_instances;	      /* an idle instance may move to another core */
 	uint32_t keep_versions;	      /* of each function, the current one included */
 	bool allow_trusted;
+	bool allow_network;			       /* functions may ask for the host's */
 	uint32_t sandbox;			       /* enum wc_sandbox_mode */
 	uint32_t tmp_mb;			       /* of each sandbox */
 	char shares[WC_SHARES_MAX][WC_SHARE_PATH_MAX]; /* folders of the host that all functions see */

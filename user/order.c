@@ -4,6 +4,7 @@
 
 #include "runtimes/abi/sandbox.h"
 #include "user/launch.h"
+#include "user/secrets.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -66,8 +67,8 @@ static void add_default(struct wc_start_order *order, const struct wc_manifest *
 		add_variable(order, "%s=%s", name, value);
 }
 
-static void fill_environment(struct wc_start_order *order, const char *node, const struct wc_instance *instance,
-			     bool socket)
+static void fill_environment(struct wc_start_order *order, const struct wc_launcher *launcher,
+			     const struct wc_instance *instance, bool socket)
 {
 	const struct wc_fn *fn = instance->fn;
 	const char *key;
@@ -81,10 +82,18 @@ static void fill_environment(struct wc_start_order *order, const char *node, con
 	add_default(order, &fn->manifest, "OPENBLAS_NUM_THREADS", "1");
 	add_default(order, &fn->manifest, "OMP_NUM_THREADS", "1");
 	add_variable(order, "WARMCORE_CHANNEL=%s:%d", socket ? "socket" : "futex", WC_CHANNEL_FD);
-	add_variable(order, "WARMCORE_NODE=%s", node);
+	add_variable(order, "WARMCORE_NODE=%s", launcher->name);
 	add_variable(order, "WARMCORE_FUNCTION=%s", fn->manifest.name);
 	add_variable(order, "WARMCORE_HANDLER=%s", fn->manifest.handler);
 	add_variable(order, "WARMCORE_CODE=%s", instance->sandbox ? WC_SANDBOX_CODE : fn->code);
+	if (instance->sandbox) {
+		add_variable(order, "WARMCORE_SECRETS=%s", WC_SANDBOX_SECRETS);
+	} else {
+		char secrets[500];
+
+		wc_secrets_path(launcher->state_dir, fn->manifest.name, secrets, sizeof(secrets));
+		add_variable(order, "WARMCORE_SECRETS=%s", secrets);
+	}
 	add_variable(order, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
 	add_variable(order, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
 	add_variable(order, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
@@ -176,7 +185,7 @@ int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *la
 	order->head.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id);
 	fill_arguments(order, launcher, fn->manifest.runtime, fn->manifest.memory_mb);
 	order->environment = order->length;
-	fill_environment(order, launcher->name, instance, socket);
+	fill_environment(order, launcher, instance, socket);
 	order->environment_end = order->length;
 	add(order, "%s", instance->sandbox ? WC_SANDBOX_CODE : fn->code);
 	if (order->failed || order->head.argc + order->head.envc > WC_ZYGOTE_STRINGS_MAX)

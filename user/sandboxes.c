@@ -59,9 +59,9 @@ struct wc_sandboxes {
 
 /* --- messages --- */
 
-static int send_fds(int socket, const int *fds, int count)
+static int send_fds(int socket, char request, const int *fds, int count)
 {
-	char byte = WC_SANDBOX_REQUEST, control[CMSG_SPACE(2 * sizeof(int))] = { 0 };
+	char byte = request, control[CMSG_SPACE(2 * sizeof(int))] = { 0 };
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
 	struct msghdr header = { .msg_iov = &part,
 				 .msg_iovlen = 1,
@@ -230,7 +230,7 @@ static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox,
 	int error;
 
 	wc_watch_begin_launch();
-	error = send_fds(sandboxes->maker, fds, sandbox->cgroup >= 0 ? 2 : 1);
+	error = send_fds(sandboxes->maker, WC_SANDBOX_REQUEST, fds, sandbox->cgroup >= 0 ? 2 : 1);
 	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), INIT_TIMEOUT_MS);
 	if (!error && reply.pid > 0)
 		sandbox->watch = wc_watch_add_helper(reply.pid, -1, "init of a sandbox");
@@ -523,7 +523,7 @@ void wc_sandbox_end(struct wc_sandbox *sandbox)
 	call_keeper(sandboxes, false);
 }
 
-int wc_sandbox_code(const char *folder, struct wc_fault *fault)
+int wc_sandbox_mount(const char *folder, struct wc_fault *fault)
 {
 	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
 	int tree = open_tree(AT_FDCWD, folder, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC), error;
@@ -538,9 +538,9 @@ int wc_sandbox_code(const char *folder, struct wc_fault *fault)
 	return tree;
 }
 
-int wc_sandbox_put_code(struct wc_sandbox *sandbox, int code, struct wc_fault *fault)
+int wc_sandbox_put(struct wc_sandbox *sandbox, char request, int tree, struct wc_fault *fault)
 {
-	int error = send_fds(sandbox->life, &code, 1);
+	int error = send_fds(sandbox->life, request, &tree, 1);
 
 	if (error)
 		return wc_fail(fault, -error, "the sandbox is gone: %s", strerror(-error));

@@ -52,10 +52,13 @@ struct wc_sandbox *wc_sandboxes_take(struct wc_sandboxes *sandboxes, uint32_t me
 /* Kill all that is in there and give it back. Any thread; returns at once. Accepts NULL. */
 void wc_sandbox_end(struct wc_sandbox *sandbox);
 
-/* A mount of a function's code, read-only, to be put into a sandbox. A descriptor, or a negative errno. */
-int wc_sandbox_code(const char *folder, struct wc_fault *fault);
-/* Have the init of the sandbox put it in place: for a process that runs in there already. 0 or a negative errno. */
-int wc_sandbox_put_code(struct wc_sandbox *sandbox, int code, struct wc_fault *fault);
+/* A mount of a folder, read-only, to be put into a sandbox. A descriptor, or a negative errno. */
+int wc_sandbox_mount(const char *folder, struct wc_fault *fault);
+/*
+ * Have the init of the sandbox put it in place: for a process that runs in there already. WC_SANDBOX_PUT_CODE or _SECRETS. 0 or a
+ * negative errno.
+ */
+int wc_sandbox_put(struct wc_sandbox *sandbox, char request, int tree, struct wc_fault *fault);
 /* Has the kernel killed it for want of memory? Accepts NULL. */
 bool wc_sandbox_out_of_memory(const struct wc_sandbox *sandbox);
 

@@ -44,7 +44,7 @@ struct wc_spares {
 
 bool wc_spares_suit(const struct wc_manifest *manifest)
 {
-	return manifest->runtime == WC_RUNTIME_NODE && !wc_order_needs_start(manifest);
+	return manifest->runtime == WC_RUNTIME_NODE && !wc_order_needs_start(manifest) && !manifest->host_network;
 }
 
 void wc_spare_end(struct wc_spare *spare)

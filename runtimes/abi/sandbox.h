@@ -15,7 +15,7 @@
  *     request, with life socket, cgroup    -->
  *                                          <--  wc_sandbox_reply { pid }
  *                                          <-----------------------------  report: ready, on the life socket
- *     request, with a mount                ----------------------------->  puts it on WC_SANDBOX_CODE
+ *     request, with a mount                ----------------------------->  puts it in its place
  *                                          <-----------------------------  report
  *
  * The life socket is the sandbox's life: at its end-of-file the init exits, and the kernel kills all that is in the pid namespace. So a sandbox
@@ -30,10 +30,13 @@
 
 #define WC_SANDBOX_FD 3
 #define WC_SANDBOX_CODE "/var/task" /* where the function's code is; the name that Lambda has for it */
-#define WC_SANDBOX_FOLDERS_MAX 64   /* ro: and rw: together */
+#define WC_SANDBOX_SECRETS "/run/secrets"
+#define WC_SANDBOX_FOLDERS_MAX 64 /* ro: and rw: together */
 
-/* One byte, WC_SANDBOX_REQUEST, with descriptors: to the maker one or two, to an init one. */
+/* One byte with descriptors: to the maker one or two, to an init one, the mount. */
 #define WC_SANDBOX_REQUEST 'S'
+#define WC_SANDBOX_PUT_CODE 'C'
+#define WC_SANDBOX_PUT_SECRETS 'K'
 
 struct wc_sandbox_reply {
 	int32_t pid; /* or a negative errno */

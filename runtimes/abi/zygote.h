@@ -42,6 +42,7 @@ enum wc_zygote_flags {
 	WC_ZYGOTE_HAS_CODE = 1 << (8 + 3),
 	WC_ZYGOTE_HAS_CGROUP = 1 << (8 + 4),
 	WC_ZYGOTE_HAS_NET = 1 << (8 + 5),
+	WC_ZYGOTE_HAS_SECRETS = 1 << (8 + 6),
 };
 
 /* Then argc + envc strings, each with its 0: argv, environment ("KEY=value"), and the working folder. */
@@ -64,6 +65,7 @@ enum wc_zygote_fds {
 	WC_ZYGOTE_FD_CODE,    /* mount that the instance puts on WC_SANDBOX_CODE */
 	WC_ZYGOTE_FD_CGROUP,  /* folder of a cgroup (version 2) in which the instance begins */
 	WC_ZYGOTE_FD_NET,     /* network namespace, instead of that of the sandbox or the zygote */
+	WC_ZYGOTE_FD_SECRETS, /* mount that the instance puts on WC_SANDBOX_SECRETS */
 	WC_ZYGOTE_FDS,
 };
 

@@ -226,6 +226,11 @@ static int narrow_filter(void)
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
 }
 
+static int put_mount(int tree, const char *place)
+{
+	return tree < 0 ? 0 : move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
 /* The network first: to join the node's takes rights outside of the sandbox. NULL, or the step that failed. */
 static const char *enter_sandbox(const struct order *o)
 {
@@ -237,9 +242,10 @@ static const char *enter_sandbox(const struct order *o)
 		return NULL;
 	if (setns(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
 		return "namespaces";
-	if (o->fds[WC_ZYGOTE_FD_CODE] >= 0 &&
-	    move_mount(o->fds[WC_ZYGOTE_FD_CODE], "", AT_FDCWD, WC_SANDBOX_CODE, MOVE_MOUNT_F_EMPTY_PATH))
+	if (put_mount(o->fds[WC_ZYGOTE_FD_CODE], WC_SANDBOX_CODE))
 		return "mount of the code";
+	if (put_mount(o->fds[WC_ZYGOTE_FD_SECRETS], WC_SANDBOX_SECRETS))
+		return "mount of the secrets";
 	return NULL;
 }
 

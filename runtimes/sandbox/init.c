@@ -22,7 +22,7 @@
 
 #define HOST_NAME "sandbox"
 
-int wc_sandbox_receive(int fd, int *fds, int most)
+int wc_sandbox_receive(int fd, char *ret_request, int *fds, int most)
 {
 	char byte = 0, control[CMSG_SPACE(2 * sizeof(int))];
 	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
@@ -39,13 +39,13 @@ int wc_sandbox_receive(int fd, int *fds, int most)
 	if (n <= 0)
 		return n < 0 && errno != ECONNRESET ? -1 : 0;
 	files = CMSG_FIRSTHDR(&header);
-	if (byte != WC_SANDBOX_REQUEST || !files || files->cmsg_type != SCM_RIGHTS ||
-	    (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if (!files || files->cmsg_type != SCM_RIGHTS || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return -1;
 	count = (int)((files->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 	if (count < 1 || count > most)
 		return -1;
 	memcpy(fds, CMSG_DATA(files), (size_t)count * sizeof(int));
+	*ret_request = byte;
 	return count;
 }
 
@@ -145,19 +145,22 @@ static const char *set_up(const struct wc_sandbox_plan *plan)
 	return loopback_up() ? "to bring the loopback device up" : NULL;
 }
 
-static void put_code(int life, int tree)
+static void put(int life, char request, int tree)
 {
-	int error = move_mount(tree, "", AT_FDCWD, WC_SANDBOX_CODE, MOVE_MOUNT_F_EMPTY_PATH) ? -errno : 0;
+	const char *place = request == WC_SANDBOX_PUT_CODE    ? WC_SANDBOX_CODE :
+			    request == WC_SANDBOX_PUT_SECRETS ? WC_SANDBOX_SECRETS :
+								NULL;
+	int error = !place ? -EPROTO : move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) ? -errno : 0;
 
 	close(tree);
-	report(life, error, "move_mount(" WC_SANDBOX_CODE ")");
+	report(life, error, place ? place : "an unknown request");
 }
 
 void wc_sandbox_init(int life, int go, const struct wc_sandbox_plan *plan)
 {
 	const struct sigaction no_zombies = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
 	const char *failed;
-	char byte;
+	char byte, request;
 	int tree;
 
 	if (read(go, &byte, 1) != 1)
@@ -174,7 +177,7 @@ void wc_sandbox_init(int life, int go, const struct wc_sandbox_plan *plan)
 	syscall(SYS_close_range, 0, WC_SANDBOX_FD - 1, 0);
 	syscall(SYS_close_range, WC_SANDBOX_FD + 1, ~0U, 0);
 	report(WC_SANDBOX_FD, 0, "ready");
-	while (wc_sandbox_receive(WC_SANDBOX_FD, &tree, 1) > 0)
-		put_code(WC_SANDBOX_FD, tree);
+	while (wc_sandbox_receive(WC_SANDBOX_FD, &request, &tree, 1) > 0)
+		put(WC_SANDBOX_FD, request, tree);
 	_exit(0);
 }

@@ -14,7 +14,7 @@ struct wc_sandbox_plan {
 /* Be the init: `life` is its life socket; from `go` comes a byte when its user ids are mapped. */
 __attribute__((noreturn)) void wc_sandbox_init(int life, int go, const struct wc_sandbox_plan *plan);
 
-/* A request with 1 to `most` descriptors: how many. 0: end-of-file; -1: something else. */
-int wc_sandbox_receive(int fd, int *fds, int most);
+/* A request with 1 to `most` descriptors: how many, and its byte. 0: end-of-file; -1: something else. */
+int wc_sandbox_receive(int fd, char *ret_request, int *fds, int most);
 
 #endif

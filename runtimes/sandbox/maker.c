@@ -153,7 +153,7 @@ static void build(char **argv)
 {
 	const uint64_t read_only = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 	struct mount_attr root = { .attr_set = read_only };
-	static const char *const empty[] = { "proc", "tmp", "run", "dev", "var", "var/task" };
+	static const char *const empty[] = { "proc", "tmp", "run", "run/secrets", "dev", "var", "var/task" };
 
 	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		die("a mount namespace");
@@ -257,6 +257,7 @@ int main(int argc, char **argv)
 	struct wc_sandbox_plan plan = { .below_tmp = below_tmp };
 	struct wc_sandbox_reply reply;
 	int fds[2], count;
+	char request;
 
 	if (argc < 4 || argc > 4 + WC_SANDBOX_FOLDERS_MAX) {
 		fprintf(stderr, "warmcore-sandbox is started by warmcored\n");
@@ -271,8 +272,8 @@ int main(int argc, char **argv)
 		if (!strncmp(*at + 3, "/tmp/", 5))
 			*next++ = *at + 3;
 	report(WC_SANDBOX_FD, 0, "ready");
-	while ((count = wc_sandbox_receive(WC_SANDBOX_FD, fds, 2)) > 0) {
-		reply.pid = make(fds, count, &plan);
+	while ((count = wc_sandbox_receive(WC_SANDBOX_FD, &request, fds, 2)) > 0) {
+		reply.pid = request == WC_SANDBOX_REQUEST ? make(fds, count, &plan) : -EPROTO;
 		for (int i = 0; i < count; i++)
 			close(fds[i]);
 		if (send(WC_SANDBOX_FD, &reply, sizeof(reply), MSG_NOSIGNAL) < 0)

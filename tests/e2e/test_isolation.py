@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import sys
 import unittest
 
@@ -98,6 +99,10 @@ def handler(event, context):
         return subprocess.run(event["command"], capture_output=True).stdout.decode()
     if do == "pid":
         return os.getpid()
+    if do == "environment":
+        return os.environ[event["name"]]
+    if do == "read":
+        return open(event["path"]).read()
     if do == "fill":
         written = 0
         try:
@@ -298,7 +303,7 @@ class Isolation(harness.NodeTest):
         self.assertEqual(mine["interfaces"], ["lo"])
         self.assertEqual(mine["processes"], [1, mine["pid"]])
         self.assertEqual([name for name in mine["root"] if name in ("home", "root", "srv", "mnt", "boot", "media")], [])
-        self.assertEqual(mine["run"], ["warmcore"])  # the runtimes
+        self.assertEqual(sorted(mine["run"]), ["secrets", "warmcore"])  # the runtimes
         self.assertEqual(mine["tmp"], [os.path.basename(self.node.root)])  # on the way to what is shared
         writable = {line.split()[1] for line in mine["mounts"].splitlines() if line.split()[3].startswith("rw")}
         devices = {"/dev/" + name for name in ("null", "zero", "full", "random", "urandom")}
@@ -337,6 +342,75 @@ class Isolation(harness.NodeTest):
         self.assertGreaterEqual(len(self.pids("attacker")), 4)
         self.node.cli("evict", "attacker")
         harness.wait_until(lambda: not self.pids("attacker"), "all of it is gone")
+
+    # --- what is given on purpose ---
+
+    def test_secrets(self):
+        """Files that this function can read, changed ones at once, and nobody else; nothing shows a value."""
+        value = "s3cret-%s\n" % self.id()
+        self.addCleanup(self.node.cli, "secret", "attacker", "key", "--remove", check=False)
+        self.node.cli("secret", "attacker", "key", stdin=value.encode())
+        where = self.ask("environment", name="WARMCORE_SECRETS")
+        self.assertEqual(where == "/run/secrets", self.SANDBOX)
+        self.assertEqual(self.ask("read", path=where + "/key"), value)
+        self.node.cli("secret", "attacker", "key", stdin=b"other")
+        self.assertEqual(self.ask("read", path=where + "/key"), "other")
+        self.node.cli("secret", "attacker", "key", stdin=value.encode())
+        self.assertEqual(self.node.cli("secret", "attacker").stdout, "key\n")
+        for command in (("list",), ("--json", "list"), ("status",), ("logs", "attacker"), ("--json", "secret", "attacker"), ("versions", "attacker")):
+            self.assertNotIn(value.strip(), self.node.cli(*command).stdout)
+        with open(os.path.join(self.node.state, "daemon.log")) as log:
+            self.assertNotIn(value.strip(), log.read())
+        kept = os.path.join(self.node.state, "secrets", "attacker", "key")
+        self.assertEqual((os.stat(kept).st_mode & 0o777, os.stat(kept).st_uid), (0o440, 0))
+        for path in (kept, where + "/key"):
+            answer = json.loads(self.assert_reply(self.call({"do": "open", "paths": [path]}, self.victim)).payload)
+            self.assertIn(answer[path], ("EACCES", "ENOENT"))
+        self.assertIn(self.ask("write", paths=[where + "/key"])[where + "/key"], ("EACCES", "EROFS"))
+        for key, bad in (("../x", b"1"), (".x", b"1"), ("a b", b"1"), ("x" * 65, b"1"), ("big", b"x" * 65537), ("latin", b"\xff")):
+            done = self.node.cli("secret", "attacker", key, stdin=bad, check=False)
+            self.assertEqual(done.returncode, 1, (key, done.stderr))
+        self.assertEqual(self.node.cli("secret", "nobody", "key", stdin=b"1", check=False).returncode, 1)
+        self.node.cli("secret", "attacker", "key", "--remove")
+        self.assertEqual(self.ask("open", paths=[where + "/key"])[where + "/key"], "ENOENT")
+        self.assertEqual(self.node.cli("secret", "attacker", "key", "--remove", check=False).returncode, 1)
+
+    def test_secrets_go_with_the_function(self):
+        self.node.deploy("brief", "python", "attack.handler", {"attack.py": ATTACKER})
+        self.node.cli("secret", "brief", "key", stdin=b"1")
+        self.node.deploy("brief", "python", "attack.handler", {"attack.py": ATTACKER + b"#"})
+        self.assertEqual(self.node.cli("secret", "brief").stdout, "key\n")
+        self.node.cli("remove", "brief")
+        self.assertFalse(os.path.exists(os.path.join(self.node.state, "secrets", "brief")))
+
+    def test_network(self):
+        """Only who asks for it, on a node that allows it: see Network."""
+        with self.assertRaisesRegex(AssertionError, "--allow-network"):
+            self.node.deploy("net", "python", "attack.handler", {"attack.py": ATTACKER}, network="host")
+
+
+class Network(harness.NodeTest):
+    """The host's network for those that ask for it; it is that of this test."""
+
+    TAG = "net"
+    OPTIONS = ("--allow-network",)
+
+    def test_network(self):
+        function = self.node.deploy("net", "python", "attack.handler", {"attack.py": ATTACKER}, network="host")
+        other = self.node.deploy("none", "python", "attack.handler", {"attack.py": ATTACKER})
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, self.node.client() as client:
+            here.bind(("127.0.0.1", 0))
+            here.settimeout(60)
+            event = json.dumps({"do": "send", "addresses": ["127.0.0.1"], "port": here.getsockname()[1]}).encode()
+            self.assertEqual(json.loads(self.assert_reply(client.invoke(other, event)).payload), ["ok"])  # to itself, if at all
+            self.assertEqual(json.loads(self.assert_reply(client.invoke(function, event)).payload), ["ok"])
+            self.assertEqual(here.recv(10), b"x")
+            here.settimeout(0.2)
+            self.assertRaises(socket.timeout, here.recv, 10)
+            seen = json.loads(self.assert_reply(client.invoke(function, b'{"do":"see"}')).payload)
+            self.assertEqual(seen["ns"]["net"], os.readlink("/proc/self/ns/net"))
+            self.assertNotEqual(seen["ns"]["pid"], os.readlink("/proc/self/ns/pid"))
+        self.assertEqual(self.node.problems(), [])
 
 
 class WithoutSandbox(Isolation):

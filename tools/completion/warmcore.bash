@@ -86,7 +86,7 @@ _warmcore() {
 	"" | help)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_commands "$program")" -- "$word")
 		;;
-	invoke | logs | versions | rollback)
+	invoke | logs | versions | rollback | secret)
 		if [ $positional = 0 ]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
