@@ -13,7 +13,7 @@
 #include "tools/knobs.h"
 #include "tools/start.h"
 
-#define ARGUMENTS_MAX 96
+#define ARGUMENTS_MAX 112
 
 static struct up_options {
 	const char *dev;
@@ -29,11 +29,21 @@ static struct up_options {
 	bool allow_trusted, allow_network;
 	long long keep_versions;
 	const char *state_dir;
+	long long log_file_kib, log_files, log_total_mib, log_rate_kib;
+	const char *log_report;
 	const char *listen;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
-} options = { .port = -1, .pending = -1, .tmp_mb = -1, .keep_versions = -1, .knobs = KNOBS_NONE };
+} options = { .port = -1,
+	      .pending = -1,
+	      .tmp_mb = -1,
+	      .keep_versions = -1,
+	      .log_file_kib = -1,
+	      .log_files = -1,
+	      .log_total_mib = -1,
+	      .log_rate_kib = -1,
+	      .knobs = KNOBS_NONE };
 
 static const char *check_cores(const char *value)
 {
@@ -186,6 +196,42 @@ static const struct option_spec specs[] = {
 	  .metavar = "DIR",
 	  .check = check_path,
 	  .help = "Where deployed functions and logs are kept; /var/lib/warmcore/NODE unless given." },
+	{ .name = "log-file-kib",
+	  .type = OPTION_INTEGER,
+	  AT(log_file_kib),
+	  .metavar = "N",
+	  .min = 64,
+	  .max = 1048576,
+	  .help = "A function's log begins a new file when it has N KiB; 4096 unless given." },
+	{ .name = "log-files",
+	  .type = OPTION_INTEGER,
+	  AT(log_files),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 100,
+	  .help = "Files that are kept of one function's log, the newest among them; 4 unless given." },
+	{ .name = "log-total-mib",
+	  .type = OPTION_INTEGER,
+	  AT(log_total_mib),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 1048576,
+	  .help = "The logs of all functions together; beyond it the oldest files are removed. 1024 unless given." },
+	{ .name = "log-rate-kib",
+	  .type = OPTION_INTEGER,
+	  AT(log_rate_kib),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 1048576,
+	  .help = "A function that prints more than N KiB a second for long loses the rest, and its log says how much. 0: no "
+		  "limit; 1024 unless given." },
+	{ .name = "log-report",
+	  .type = OPTION_CHOICE,
+	  AT(log_report),
+	  .metavar = "on|off",
+	  .choices = "on|off",
+	  .fallback = "off",
+	  .help = "Write START, END and REPORT lines for each invocation to its function's log." },
 	{ .name = "listen",
 	  .type = OPTION_STRING,
 	  AT(listen),
@@ -213,7 +259,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[24][24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[24][24], logs[4][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -293,6 +339,11 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	if (options.allow_network)
 		line->argv[line->argc++] = "--allow-network";
 	add(line, "--state-dir", line->state_dir);
+	add_number(line, "--log-file-kib", line->logs[0], sizeof(line->logs[0]), options.log_file_kib);
+	add_number(line, "--log-files", line->logs[1], sizeof(line->logs[1]), options.log_files);
+	add_number(line, "--log-total-mib", line->logs[2], sizeof(line->logs[2]), options.log_total_mib);
+	add_number(line, "--log-rate-kib", line->logs[3], sizeof(line->logs[3]), options.log_rate_kib);
+	add(line, "--log-report", options.log_report);
 	add(line, "--listen", options.listen);
 	if (!options.foreground)
 		add(line, "--log", line->log);

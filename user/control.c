@@ -16,6 +16,7 @@
 #include "user/watch.h"
 #include "user/zygotes.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -439,19 +440,57 @@ static json_t *tail_of(const char *path, json_int_t lines)
 	return value;
 }
 
+/* Also of a function that was removed, as long as its log is there. Without a name: where the daemon's own log is. */
 static json_t *do_logs(struct wc_node *node, const char *name, json_t *request)
 {
 	json_t *lines = json_object_get(request, "lines");
-	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	struct wc_fn *fn = name ? wc_functions_find(node->functions, name) : NULL;
 	char path[512];
+
+	if (!name)
+		return json_pack("{s:b, s:s}", "ok", 1, "path", node->options.log);
+	if (!wc_logs_path(name, path, sizeof(path)) && !fn) {
+		wc_fn_put(fn);
+		return fail("not-found",
+			    "no function of this name is deployed, nor is there a log of one that was; see "
+			    "`warmcore list`");
+	}
+	wc_fn_put(fn);
+	wc_watch_drain(name);
+	wc_logs_flush(name);
+	return json_pack("{s:b, s:s, s:o}", "ok", 1, "path", path, "text",
+			 tail_of(path, json_is_integer(lines) ? json_integer_value(lines) : 100));
+}
+
+/* The end of what one invocation printed, as the function printed it, as far as JSON can hold it. */
+static json_t *do_tail(struct wc_node *node, const char *name, json_t *request)
+{
+	const char *id = json_string_value(json_object_get(request, "request"));
+	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	char tail[WC_LOG_TAIL_MAX], text[4 * WC_LOG_TAIL_MAX];
+	size_t length = 0, at = 0;
+	uint64_t number;
+	char *end;
 
 	if (!fn)
 		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	number = id ? strtoull(id, &end, 16) : 0;
+	if (!id || !isxdigit((unsigned char)id[0]) || *end || strlen(id) > 16) {
+		wc_fn_put(fn);
+		return fail("bad-request", "\"request\" must be the id of a request, up to 16 hexadecimal digits");
+	}
+	length = wc_log_tail(fn->id, number, tail);
 	wc_fn_put(fn);
-	wc_watch_drain(name);
-	wc_watch_log_path(name, path, sizeof(path));
-	return json_pack("{s:b, s:s, s:o}", "ok", 1, "path", path, "text",
-			 tail_of(path, json_is_integer(lines) ? json_integer_value(lines) : 100));
+	for (size_t i = 0; i < length;) { /* line by line, because the newlines stay */
+		const char *newline = memchr(tail + i, '\n', length - i);
+		size_t line = newline ? (size_t)(newline - tail) - i : length - i;
+
+		at += wc_log_escape(text + at, tail + i, line);
+		i += line;
+		if (newline)
+			text[at++] = tail[i++];
+	}
+	return json_pack("{s:b, s:o}", "ok", 1, "text", json_stringn(text, at));
 }
 
 json_t *wc_control_answer(struct wc_node *node, json_t *request)
@@ -489,7 +528,9 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return do_evict(node, name);
 	if (!strcmp(op, "warmth"))
 		return do_warmth(node, name);
-	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "logs") != 0 &&
+	if (!strcmp(op, "logs"))
+		return do_logs(node, name, request);
+	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "tail") != 0 &&
 	    strcmp(op, "limit") != 0 && strcmp(op, "secret") != 0 && strcmp(op, "versions") != 0 &&
 	    strcmp(op, "rollback") != 0)
 		return fail("bad-request", "unknown \"op\"");
@@ -519,7 +560,7 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		pthread_mutex_unlock(&knobs_lock);
 		return answer;
 	}
-	return do_logs(node, name, request);
+	return do_tail(node, name, request);
 }
 
 /* --- connections --- */

@@ -207,6 +207,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 		result->payload = buffer;
 	}
 	*ret_again = instance->sequence && result->untouched;
+	wc_watch_take_output(instance->watch); /* it says more than the answer, which may leave now */
 	wc_instance_kill(instance);
 	return NULL;
 }
@@ -269,9 +270,15 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 	};
-	uint32_t sequence = post(instance, &message, call->payload);
+	uint32_t sequence;
 
+	wc_watch_begin(instance->watch, call->request_id);
+	sequence = post(instance, &message, call->payload);
 	await(instance, sequence, call->deadline_ns, buffer, result);
+	if (result->failure == WC_FAILURE_NONE)
+		wc_watch_end(instance->watch);
+	else
+		wc_watch_take_output(instance->watch); /* until it is killed it goes on with this request */
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
 }

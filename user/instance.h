@@ -97,8 +97,9 @@ struct wc_call {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; when the function is stopped */
 };
 
-/* Where an instance starts. */
+/* Where an instance starts, and for whom. */
 struct wc_place {
+	uint64_t request_id;
 	uint32_t core;
 	int cpu;
 	uint32_t slot; /* of the thread that starts it, with the thread scheduler; WC_NONE: none */

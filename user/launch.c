@@ -221,6 +221,13 @@ static int take_sandbox(const struct wc_launcher *launcher, enum wc_runtime runt
 
 /* --- the process --- */
 
+static struct wc_watch_purpose purpose_of(const struct wc_instance *instance, const struct wc_place *place)
+{
+	const struct wc_fn *fn = instance->fn;
+
+	return (struct wc_watch_purpose){ fn->manifest.name, fn->id, fn->version, place->request_id };
+}
+
 /*
  * Have it forked by this zygote and hand it over to the main loop, which takes no unknown child for an orphan meanwhile. 0, or a
  * negative errno; -EPIPE: the zygote is dead.
@@ -229,6 +236,7 @@ static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, con
 		     struct wc_start_order *order, const struct files *files, int output)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
+	const struct wc_watch_purpose purpose = purpose_of(instance, place);
 	uint32_t own = wc_zygote_slot(zygote);
 	bool program = wc_zygote_runtime(zygote) != manifest->runtime || wc_order_needs_program(manifest);
 
@@ -245,7 +253,7 @@ static int fork_from(struct wc_zygote *zygote, struct wc_instance *instance, con
 	wc_sched_set_core(instance->sched, instance->slot, place->core);
 	instance->pid = wc_zygote_fork(zygote, place->cpu, order->bytes, order->length, files->fd);
 	wc_sched_end_launch(instance->sched, own, instance->slot, instance->pid);
-	instance->watch = instance->pid < 0 ? NULL : wc_watch_add(instance->pid, output, manifest->name);
+	instance->watch = instance->pid < 0 ? NULL : wc_watch_add(instance->pid, output, &purpose);
 	if (instance->watch)
 		instance->watch->contained = instance->sandbox != NULL;
 	wc_watch_end_launch();
@@ -450,12 +458,13 @@ static void adopt(struct wc_instance *instance, const struct wc_place *place, co
 {
 	struct wc_message *message = &spare->channel->request;
 	uint32_t length = (uint32_t)(order->environment_end - order->environment);
+	const struct wc_watch_purpose purpose = purpose_of(instance, place);
 
 	instance->pid = spare->pid;
 	instance->pidfd = spare->pidfd;
 	instance->watch = spare->watch;
 	instance->channel = spare->channel;
-	wc_watch_adopt(spare->watch, instance->fn->manifest.name);
+	wc_watch_adopt(spare->watch, &purpose);
 	instance->slot = wc_sched_adopt(instance->sched, spare->pid, (uint32_t)place->cpu, instance->fn->id);
 	wc_sched_set_core(instance->sched, instance->slot, place->core);
 	wc_launch_pin(spare->pid, place->cpu);

@@ -139,6 +139,12 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 {
 	const struct itimerspec tick = { .it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS };
 	struct epoll_event event = { .events = EPOLLIN };
+	const struct wc_log_limits limits = {
+		.file_bytes = (uint64_t)node->options.log_file_kib << 10,
+		.files = node->options.log_files,
+		.total_bytes = (uint64_t)node->options.log_total_mib << 20,
+		.rate = (uint64_t)node->options.log_rate_kib << 10,
+	};
 	char logs[300];
 	sigset_t set;
 
@@ -160,7 +166,7 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 	if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.timer, &event))
 		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
 	snprintf(logs, sizeof(logs), "%s/logs", node->options.state_dir);
-	return wc_watch_open(logs, loop.epoll, fault);
+	return wc_logs_open(logs, &limits, fault) ?: wc_watch_open(loop.epoll, fault);
 }
 
 static bool holder_is_dying(int lock)
@@ -472,6 +478,7 @@ void wc_node_stop(struct wc_node *node)
 	wc_zygotes_stop(node->launcher.zygotes);
 	node->launcher.zygotes = NULL;
 	wc_watch_close();
+	wc_logs_close();
 	wc_sandboxes_free(node->launcher.sandboxes);
 	node->launcher.sandboxes = NULL;
 	wc_sched_free(node->sched);

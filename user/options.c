@@ -134,6 +134,17 @@ static const struct wc_option option_table[] = {
 	{ "listen", OPTION_TEXT, FIELD(listen), 0, 0, NULL, "ADDR",
 	  "user datapath: address to bind (default 127.0.0.1)" },
 	{ "log", OPTION_TEXT, FIELD(log), 0, 0, NULL, "FILE", "append the daemon's log to FILE instead of stderr" },
+	{ "log-file-kib", OPTION_NUMBER, FIELD(log_file_kib), 64, 1048576, NULL, "N",
+	  "a function's log begins a new file when it has N KiB (default 4096)" },
+	{ "log-files", OPTION_NUMBER, FIELD(log_files), 1, 100, NULL, "N",
+	  "files that are kept of one function's log, the newest among them (default 4)" },
+	{ "log-total-mib", OPTION_NUMBER, FIELD(log_total_mib), 1, 1048576, NULL, "N",
+	  "the logs of all functions together; beyond it the oldest files are removed (default 1024)" },
+	{ "log-rate-kib", OPTION_NUMBER, FIELD(log_rate_kib), 0, 1048576, NULL, "N",
+	  "a function that prints more than N KiB a second for long loses the rest, and its log says how much; 0: no limit "
+	  "(default 1024)" },
+	{ "log-report", OPTION_CHOICE, FIELD(log_report), 0, 0, switches, "on|off",
+	  "write START, END and REPORT lines for each invocation to its function's log (default off)" },
 	{ "clean", OPTION_FLAG, FIELD(clean), 0, 0, NULL, NULL,
 	  "remove what a killed daemon of this name left behind, then exit" },
 };
@@ -378,6 +389,10 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->move_instances = true;
 	options->tmp_mb = 64;
 	options->keep_versions = WC_VERSIONS_DEFAULT;
+	options->log_file_kib = 4096;
+	options->log_files = 4;
+	options->log_total_mib = 1024;
+	options->log_rate_kib = 1024;
 
 	for (int i = 1; i < argc; i++) {
 		const struct wc_option *option = NULL;
@@ -432,6 +447,9 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 		snprintf(options->state_dir, sizeof(options->state_dir), "/var/lib/warmcore/%s", options->name);
 	if (options->state_dir[0] != '/')
 		return wc_fail(fault, EINVAL, "--state-dir %s: expected an absolute path", options->state_dir);
+	if ((uint64_t)options->log_file_kib * 2 > (uint64_t)options->log_total_mib << 10)
+		return wc_fail(fault, EINVAL, "--log-total-mib %u: has no room for two files of --log-file-kib %u",
+			       options->log_total_mib, options->log_file_kib);
 	if (options->datapath == WC_DATAPATH_USER && options->dev[0])
 		return wc_fail(fault, EINVAL, "--dev needs --datapath kernel; the user datapath takes --listen");
 	return 0;

@@ -83,6 +83,12 @@ struct wc_options {
 	char state_dir[256];
 	char listen[64]; /* user datapath: address to bind */
 	char log[256];	 /* file for the log instead of stderr */
+	/* Logs of functions. */
+	uint32_t log_file_kib;	/* a file that is full is kept as an older part */
+	uint32_t log_files;	/* of one function */
+	uint32_t log_total_mib; /* of all functions */
+	uint32_t log_rate_kib;	/* a second, of one function; 0: no limit */
+	bool log_report;	/* lines about each invocation */
 };
 
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */

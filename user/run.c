@@ -5,6 +5,8 @@
 #include "user/clock.h"
 #include "user/log.h"
 #include "user/pending.h"
+#include "user/report.h"
+#include "user/watch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -184,7 +186,8 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	worker->counters.cold_starts++;
 	atomic_fetch_add(&fn->cold_starts, 1);
 	instance = wc_instance_start(&worker->node->launcher, fn,
-				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot },
+				     &(struct wc_place){ job->id.request_id, worker->core, worker->agent->cpu,
+							 worker->slot },
 				     worker->buffer, &result);
 	wc_warmth_started(warmth, fn, instance, wc_now() - begun);
 	if (instance)
@@ -225,11 +228,12 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 	};
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_warmth_call hope = { 0 };
-	uint64_t start, end, cpu_ns, wait_ns;
-	bool warm;
+	uint64_t begun, start, end, cpu_ns, wait_ns;
+	bool report = worker->node->options.log_report, warm;
 
 	wc_warmth_begin(warmth, fn, &hope);
 	for (;;) {
+		begun = report ? wc_now() : 0;
 		instance = get_instance(worker, job, fn, &hope, &warm);
 		if (!instance)
 			return;
@@ -238,9 +242,12 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		/* The start, or the wait, took too long; the instance is good for others. */
 		if ((!warm || hope.waited) && refuse(worker, job, fn, start)) {
 			wc_warmth_end(warmth, fn, 0);
+			wc_watch_end(instance->watch);
 			wc_pool_put(pool, instance);
 			return;
 		}
+		if (report)
+			wc_report_start(instance, call.request_id);
 		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
 		read_times(instance, &cpu_ns, &wait_ns);
 		atomic_store(&worker->serving, instance->slot + 1); /* WC_NONE + 1 is 0 */
@@ -253,6 +260,8 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		wc_warmth_again(warmth, fn, &hope);
 	}
 	end = wc_now();
+	if (report)
+		wc_report_end(instance, call.request_id, &result, end - start, warm ? 0 : start - begun);
 	note_times(worker->run, instance, cpu_ns, wait_ns);
 	if (result.failure || result.kind == WC_CHANNEL_ERROR)
 		atomic_fetch_add(&fn->errors, 1);
@@ -274,7 +283,7 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
 
 	if (fn && !atomic_load(&worker->node->stopping)) {
 		instance = wc_instance_start(&worker->node->launcher, fn,
-					     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot },
+					     &(struct wc_place){ 0, worker->core, worker->agent->cpu, worker->slot },
 					     worker->buffer, &result);
 		took = wc_now() - begun;
 	}

@@ -210,7 +210,7 @@ json_t *wc_status(struct wc_node *node)
 {
 	json_t *object = json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "node", node_json(node), "cores", cores_json(node),
 				   "shards", shards_json(node));
-	uint64_t here, left, fair;
+	uint64_t here, left, fair, logged, lost;
 
 	wc_pending_counts(node, &here, &left, &fair);
 	json_object_set_new(object, "pending",
@@ -222,6 +222,9 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "placement", wc_placement_json(node));
 	json_object_set_new(object, "tags", tags_json(node));
 	json_object_set_new(object, "warmth", wc_warmth_json(node->warmth));
+	wc_logs_counters(&logged, &lost);
+	json_object_set_new(object, "logs",
+			    json_pack("{s:I, s:I}", "bytes", (json_int_t)logged, "lost", (json_int_t)lost));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes",

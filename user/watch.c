@@ -25,31 +25,25 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOG_BYTES_MAX (4 << 20)
 #define DRAIN_READS 64
-#define OUTPUT_TAG 1UL /* in the pointer of an epoll event: this is about the output, not the pidfd */
+#define HELPER_LINE_MAX 256 /* bytes of a helper's line in one line of the daemon's log */
+#define OUTPUT_TAG 1UL	    /* in the pointer of an epoll event: this is about the output, not the pidfd */
 
 static struct {
 	pthread_rwlock_t launch; /* readers start processes, the writer looks for orphans */
-	pthread_mutex_t output;	 /* held while reading a pipe and writing what came: keeps the order of the log */
 	pthread_mutex_t lock;
 	struct wc_watch *first;
 	int count;
 	int epoll;
-	char dir[400];
 } watches = {
 	.launch =
 		PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP, /* or a burst of launches keeps the main loop out */
-	.output = PTHREAD_MUTEX_INITIALIZER,
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
 };
 
-int wc_watch_open(const char *log_dir, int epoll, struct wc_fault *fault)
+int wc_watch_open(int epoll, struct wc_fault *fault)
 {
-	if (mkdir(log_dir, 0700) && errno != EEXIST)
-		return wc_fail(fault, errno, "cannot create %s: %s", log_dir, strerror(errno));
-	snprintf(watches.dir, sizeof(watches.dir), "%s", log_dir);
 	watches.epoll = epoll;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 		return wc_fail(fault, errno, "cannot become the subreaper of functions' processes: %s",
@@ -63,11 +57,6 @@ void wc_watch_close(void)
 	watches.epoll = -1;
 }
 
-void wc_watch_log_path(const char *function, char *out, size_t size)
-{
-	snprintf(out, size, "%s/%.63s.log", watches.dir, function);
-}
-
 static int subscribe(int fd, void *pointer)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = pointer };
@@ -75,7 +64,18 @@ static int subscribe(int fd, void *pointer)
 	return epoll_ctl(watches.epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
 
-static struct wc_watch *add(pid_t pid, int output, const char *function, bool helper)
+/* Under the lock of its output, or before anybody else has it. */
+static void set_purpose(struct wc_watch *watch, const struct wc_watch_purpose *purpose)
+{
+	snprintf(watch->source.function, sizeof(watch->source.function), "%s", purpose->function);
+	watch->source.function_id = purpose->function_id;
+	watch->source.version = purpose->version;
+	watch->source.pid = watch->pid;
+	wc_watch_begin(watch, purpose->request_id);
+}
+
+/* An instance, or without a purpose a helper with this name. */
+static struct wc_watch *add(pid_t pid, int output, const struct wc_watch_purpose *purpose, const char *name)
 {
 	struct wc_watch *watch = calloc(1, sizeof(*watch));
 	int pidfd = watch ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
@@ -90,8 +90,12 @@ static struct wc_watch *add(pid_t pid, int output, const char *function, bool he
 	watch->pidfd = pidfd;
 	watch->output = output;
 	watch->socket = -1;
-	snprintf(watch->function, sizeof(watch->function), "%s", function);
-	watch->helper = helper;
+	pthread_mutex_init(&watch->output_lock, NULL);
+	watch->helper = !purpose;
+	if (purpose)
+		set_purpose(watch, purpose);
+	else
+		snprintf(watch->name, sizeof(watch->name), "%s", name);
 	atomic_init(&watch->references, 2);
 	pthread_mutex_lock(&watches.lock);
 	watch->next = watches.first;
@@ -99,27 +103,27 @@ static struct wc_watch *add(pid_t pid, int output, const char *function, bool he
 	watches.count++;
 	pthread_mutex_unlock(&watches.lock);
 	if (output >= 0 && subscribe(output, (void *)((uintptr_t)watch | OUTPUT_TAG)))
-		wc_warning("the output of %s is not read", function);
+		wc_warning("the output of process %d is not read", pid);
 	return watch;
 }
 
-struct wc_watch *wc_watch_add(pid_t pid, int output, const char *function)
+struct wc_watch *wc_watch_add(pid_t pid, int output, const struct wc_watch_purpose *purpose)
 {
-	return add(pid, output, function, false);
+	return add(pid, output, purpose, NULL);
 }
 
 struct wc_watch *wc_watch_add_helper(pid_t pid, int output, const char *name)
 {
-	return add(pid, output, name, true);
+	return add(pid, output, NULL, name);
 }
 
-void wc_watch_adopt(struct wc_watch *watch, const char *function)
+void wc_watch_adopt(struct wc_watch *watch, const struct wc_watch_purpose *purpose)
 {
 	pthread_mutex_lock(&watches.lock);
-	pthread_mutex_lock(&watches.output);
-	snprintf(watch->function, sizeof(watch->function), "%s", function);
+	pthread_mutex_lock(&watch->output_lock);
+	set_purpose(watch, purpose);
 	watch->helper = false;
-	pthread_mutex_unlock(&watches.output);
+	pthread_mutex_unlock(&watch->output_lock);
 	pthread_mutex_unlock(&watches.lock);
 }
 
@@ -132,6 +136,8 @@ void wc_watch_put(struct wc_watch *watch)
 	if (watch->socket >= 0)
 		close(watch->socket);
 	close(watch->pidfd);
+	pthread_mutex_destroy(&watch->output_lock);
+	wc_log_lines_free(&watch->lines);
 	free(watch);
 }
 
@@ -140,87 +146,102 @@ int wc_watch_arm(struct wc_watch *watch)
 	return subscribe(watch->pidfd, watch);
 }
 
+/* --- output --- */
+
 static void log_of_helper(const struct wc_watch *watch, const char *text, size_t len)
 {
+	char escaped[4 * HELPER_LINE_MAX];
+
 	while (len) {
 		const char *end = memchr(text, '\n', len);
-		size_t line = end ? (size_t)(end - text) : len;
+		size_t line = end ? (size_t)(end - text) : len, some = line;
 
-		wc_info("%s: %.*s", watch->function, (int)line, text);
-		if (line < len)
+		if (some > HELPER_LINE_MAX) {
+			some = HELPER_LINE_MAX;
+			line = some;
+		}
+		wc_info("%s: %.*s", watch->name, (int)wc_log_escape(escaped, text, some), escaped);
+		if (end == text + line)
 			line++;
 		text += line;
 		len -= line;
 	}
 }
 
-/* Append whole lines, each with time and pid; rotate when the file is full. */
-static void write_log(const struct wc_watch *watch, const char *text, size_t len)
-{
-	char path[512], older[520], stamp[40];
-	struct stat status;
-	struct timespec now;
-	struct tm utc;
-	FILE *file;
-
-	wc_watch_log_path(watch->function, path, sizeof(path));
-	if (!stat(path, &status) && status.st_size > LOG_BYTES_MAX) {
-		snprintf(older, sizeof(older), "%s.1", path);
-		rename(path, older);
-	}
-	file = fopen(path, "ae");
-	if (!file)
-		return;
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-	while (len) {
-		const char *end = memchr(text, '\n', len);
-		size_t line = end ? (size_t)(end - text) : len;
-
-		fprintf(file, "%s.%03ldZ [%d] ", stamp, now.tv_nsec / 1000000, watch->pid);
-		fwrite(text, 1, line, file); /* a function may print any byte, 0 as well */
-		putc('\n', file);
-		if (line < len)
-			line++;
-		text += line;
-		len -= line;
-	}
-	fclose(file);
-}
-
-static void read_output(struct wc_watch *watch)
+/* Under the lock of its output. False: there was nothing, or it is closed now. */
+static bool read_some(struct wc_watch *watch, size_t most)
 {
 	char text[16384];
 	ssize_t n;
 
-	pthread_mutex_lock(&watches.output);
-	n = read(watch->output, text, sizeof(text));
+	if (watch->output < 0)
+		return false;
+	n = read(watch->output, text, most < sizeof(text) ? most : sizeof(text));
 	if (n > 0 && watch->helper) {
 		log_of_helper(watch, text, (size_t)n);
 	} else if (n > 0) {
-		write_log(watch, text, (size_t)n);
-	} else if (watch->output >= 0 && (n == 0 || (errno != EAGAIN && errno != EINTR))) {
+		wc_log_lines_add(&watch->lines, &watch->source, atomic_load(&watch->has_request),
+				 atomic_load(&watch->request_id), text, (size_t)n);
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		close(watch->output); /* also leaves the epoll */
 		watch->output = -1;
 	}
-	pthread_mutex_unlock(&watches.output);
+	return n > 0;
 }
 
-/* Write what has been printed until now; not more than a pipe holds, because it may go on. */
+static void read_output(struct wc_watch *watch)
+{
+	pthread_mutex_lock(&watch->output_lock);
+	read_some(watch, SIZE_MAX);
+	pthread_mutex_unlock(&watch->output_lock);
+}
+
+/* Under the lock of its output: what is in the pipe at this moment, and no more of it, because the process may go on. */
+static void drain_locked(struct wc_watch *watch)
+{
+	int waiting = 0;
+
+	if (watch->output < 0 || ioctl(watch->output, FIONREAD, &waiting))
+		return;
+	for (size_t left = (size_t)waiting; left;) {
+		size_t some = left < 16384 ? left : 16384;
+
+		if (!read_some(watch, some))
+			return;
+		left -= some;
+	}
+}
+
 static void drain(struct wc_watch *watch)
 {
-	int waiting;
+	pthread_mutex_lock(&watch->output_lock);
+	drain_locked(watch);
+	pthread_mutex_unlock(&watch->output_lock);
+}
 
-	for (int i = 0; i < DRAIN_READS; i++) {
-		pthread_mutex_lock(&watches.output);
-		if (watch->output < 0 || ioctl(watch->output, FIONREAD, &waiting))
-			waiting = 0;
-		pthread_mutex_unlock(&watches.output);
-		if (!waiting)
-			return;
-		read_output(watch);
-	}
+void wc_watch_begin(struct wc_watch *watch, uint64_t request_id)
+{
+	atomic_store_explicit(&watch->request_id, request_id, memory_order_relaxed);
+	atomic_store_explicit(&watch->has_request, true, memory_order_release);
+}
+
+void wc_watch_end(struct wc_watch *watch)
+{
+	pthread_mutex_lock(&watch->output_lock);
+	drain_locked(watch);
+	if (watch->lines.length || watch->lines.tail_length)
+		wc_log_lines_end(&watch->lines, &watch->source, true, atomic_load(&watch->request_id));
+	atomic_store_explicit(&watch->has_request, false, memory_order_release);
+	pthread_mutex_unlock(&watch->output_lock);
+}
+
+void wc_watch_take_output(struct wc_watch *watch)
+{
+	pthread_mutex_lock(&watch->output_lock);
+	drain_locked(watch);
+	wc_log_lines_end(&watch->lines, &watch->source, atomic_load(&watch->has_request),
+			 atomic_load(&watch->request_id));
+	pthread_mutex_unlock(&watch->output_lock);
 }
 
 void wc_watch_drain(const char *function)
@@ -231,7 +252,7 @@ void wc_watch_drain(const char *function)
 	pthread_mutex_lock(&watches.lock);
 	found = calloc((size_t)watches.count + 1, sizeof(struct wc_watch *));
 	for (struct wc_watch *at = found ? watches.first : NULL; at; at = at->next) {
-		if (at->helper || strcmp(at->function, function) != 0)
+		if (at->helper || strcmp(at->source.function, function) != 0)
 			continue;
 		atomic_fetch_add(&at->references, 1);
 		found[count++] = at;
@@ -243,6 +264,8 @@ void wc_watch_drain(const char *function)
 	}
 	free(found);
 }
+
+/* --- the end of a process --- */
 
 /* The process is gone: say so to the agent, whatever it waits on. */
 static void wake_agent(struct wc_watch *watch)
@@ -363,20 +386,17 @@ static void reap(struct wc_watch *watch)
 	if (!watch->contained)
 		kill_orphans();
 	epoll_ctl(watches.epoll, EPOLL_CTL_DEL, watch->pidfd, NULL);
-	for (int i = 0; i < 64 && watch->output >= 0;
-	     i++) { /* what it said last; a grandchild may keep the pipe open */
-		struct pollfd waiting = { .fd = watch->output, .events = POLLIN };
-
-		if (poll(&waiting, 1, 0) <= 0)
-			break;
-		read_output(watch);
-	}
-	pthread_mutex_lock(&watches.output); /* a control thread may be at it */
-	if (watch->output >= 0) {
+	/* What it said last; a child that got away may keep the pipe open and go on. */
+	pthread_mutex_lock(&watch->output_lock);
+	for (int i = 0; i < DRAIN_READS && read_some(watch, SIZE_MAX); i++)
+		;
+	if (watch->output >= 0)
 		close(watch->output);
-		watch->output = -1;
-	}
-	pthread_mutex_unlock(&watches.output);
+	watch->output = -1;
+	if (!watch->helper)
+		wc_log_lines_end(&watch->lines, &watch->source, atomic_load(&watch->has_request),
+				 atomic_load(&watch->request_id));
+	pthread_mutex_unlock(&watch->output_lock);
 	wake_agent(watch);
 	wc_watch_put(watch);
 }

@@ -152,7 +152,7 @@ class Changes(harness.NodeTest):
         # What is printed while loading is written at the latest when the runtime flushes.
         harness.wait_until(lambda: "line 299" in self.node.cli("logs", "chatty").stdout, "the whole output is in the log")
         lines = self.node.cli("logs", "chatty", "--lines", "3").stdout.splitlines()
-        self.assertEqual([line.split("] ")[-1] for line in lines], ["line 297", "line 298", "line 299"])
+        self.assertEqual([line.split(" out ")[-1] for line in lines], ["line 297", "line 298", "line 299"])
         self.assertEqual(len(self.node.cli("logs", "chatty", "--lines", "0").stdout), 0)
         self.assertEqual(len(self.node.cli("logs", "chatty", "--lines", "1000").stdout.splitlines()), 300)
         self.assertEqual(self.node.cli("logs", "none-such", check=False).returncode, 1)
@@ -183,9 +183,9 @@ class Changes(harness.NodeTest):
             with self.node.client() as client:
                 self.assert_reply(client.invoke(function, b"1"), None)
             lines = self.node.cli("logs", "bytes").stdout.splitlines()
-            self.assertEqual([line.split("] ")[-1] for line in lines], ["one?two", "three?"])
-            self.assertTrue(follow.stdout.readline().endswith(b"] one\0two\n"))
-            self.assertTrue(follow.stdout.readline().endswith(b"] three\xff\n"))
+            self.assertEqual([line.split(" out ")[-1] for line in lines], ["one\\x00two", "three\\xff"])
+            self.assertTrue(follow.stdout.readline().endswith(b" out one\\x00two\n"))
+            self.assertTrue(follow.stdout.readline().endswith(b" out three\\xff\n"))
         finally:
             follow.kill()
             follow.wait()
@@ -208,7 +208,7 @@ class Changes(harness.NodeTest):
             for number in range(200):
                 event = "tag-%d" % number
                 self.assert_reply(client.invoke(function, json.dumps(event).encode()), event)
-                if not self.ask(op="logs", name="prompt", lines=1)["text"].endswith("] %s\n" % event):
+                if not self.ask(op="logs", name="prompt", lines=1)["text"].endswith(" out %s\n" % event):
                     missing.append(number)
         self.assertEqual(missing, [])
         self.node.json("remove", "prompt")
