@@ -42,7 +42,7 @@ static int read_value(const struct cli *cli, json_t **ret_value)
 
 static int run_secret(struct cli *cli, int argc, char **argv)
 {
-	json_t *request = json_pack("{s:s, s:s}", "op", "secret", "name", argv[0]), *answer, *value, *key;
+	json_t *request = json_pack("{s:s, s:s}", "op", "secret", "name", argv[0]), *answer, *value = NULL, *key;
 	size_t i;
 	int ret;
 

@@ -68,11 +68,10 @@ static int write_value(int folder, uint32_t gid, const char *key, const char *va
 	int fd = openat(folder, UNFINISHED, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0400), error = 0;
 	ssize_t n = fd < 0 ? -1 : write(fd, value, length);
 
-	if (n < 0)
-		error = -errno;
-	else if ((size_t)n != length)
+	if (n >= 0 && (size_t)n != length)
 		error = -ENOSPC;
-	else if (fchown(fd, 0, gid) || fchmod(fd, 0440) || fsync(fd) || renameat(folder, UNFINISHED, folder, key))
+	else if (n < 0 || fchown(fd, 0, gid) || fchmod(fd, 0440) || fsync(fd) ||
+		 renameat(folder, UNFINISHED, folder, key))
 		error = -errno;
 	if (fd >= 0)
 		close(fd);
