@@ -191,19 +191,19 @@ static bool same_file(int a, int b)
 }
 
 /*
- * All parts, the newest first. When the log is rotated meanwhile, the next one is the last one again; nothing is left out.
+ * All parts, the newest first. When the log is rotated meanwhile, the next one may be the last one again, or one is missing for a
+ * moment, because it has been renamed and the one before not yet; nothing is left out.
  */
 static int open_all(const struct log_reader *reader, int fds[FILES_MAX])
 {
-	int count = 0;
+	int count = 0, missing = 0;
 
-	for (int number = 0; count < FILES_MAX; number++) {
+	for (int number = 0; count < FILES_MAX && missing < 2; number++) {
 		int fd = open_part(reader, number);
 
-		if (fd < 0 && number)
-			break;
+		missing = fd < 0 ? missing + 1 : 0;
 		if (fd < 0)
-			continue; /* removed, or just being rotated */
+			continue;
 		if (count && same_file(fd, fds[count - 1])) {
 			close(fd);
 			continue;
@@ -360,6 +360,8 @@ static void go_on(struct log_reader *reader)
 		if (reader->fd >= 0) {
 			print_from(reader, reader->fd, &reader->at); /* nobody writes to it any more */
 			close(reader->fd);
+			if (known == count)
+				fprintf(stderr, "warmcore logs: some lines were gone before they could be shown\n");
 		}
 		reader->length = 0;
 		for (int i = known - 1; i >= 0; i--) {

@@ -526,10 +526,10 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	}
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name);
-	if (!strcmp(op, "warmth"))
-		return do_warmth(node, name);
 	if (!strcmp(op, "logs"))
 		return do_logs(node, name, request);
+	if (!strcmp(op, "warmth"))
+		return do_warmth(node, name);
 	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "tail") != 0 &&
 	    strcmp(op, "limit") != 0 && strcmp(op, "secret") != 0 && strcmp(op, "versions") != 0 &&
 	    strcmp(op, "rollback") != 0)

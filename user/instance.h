@@ -99,10 +99,11 @@ struct wc_call {
 
 /* Where an instance starts, and for whom. */
 struct wc_place {
-	uint64_t request_id;
 	uint32_t core;
 	int cpu;
-	uint32_t slot; /* of the thread that starts it, with the thread scheduler; WC_NONE: none */
+	uint32_t slot;	     /* of the thread that starts it, with the thread scheduler; WC_NONE: none */
+	bool has_request;    /* else it is started ahead */
+	uint64_t request_id; /* the one that needs it */
 };
 
 /*

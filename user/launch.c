@@ -225,7 +225,8 @@ static struct wc_watch_purpose purpose_of(const struct wc_instance *instance, co
 {
 	const struct wc_fn *fn = instance->fn;
 
-	return (struct wc_watch_purpose){ fn->manifest.name, fn->id, fn->version, place->request_id };
+	return (struct wc_watch_purpose){ fn->manifest.name, fn->id, fn->version, place->has_request,
+					  place->request_id };
 }
 
 /*

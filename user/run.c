@@ -186,8 +186,8 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	worker->counters.cold_starts++;
 	atomic_fetch_add(&fn->cold_starts, 1);
 	instance = wc_instance_start(&worker->node->launcher, fn,
-				     &(struct wc_place){ job->id.request_id, worker->core, worker->agent->cpu,
-							 worker->slot },
+				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, true,
+							 job->id.request_id },
 				     worker->buffer, &result);
 	wc_warmth_started(warmth, fn, instance, wc_now() - begun);
 	if (instance)
@@ -283,7 +283,8 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
 
 	if (fn && !atomic_load(&worker->node->stopping)) {
 		instance = wc_instance_start(&worker->node->launcher, fn,
-					     &(struct wc_place){ 0, worker->core, worker->agent->cpu, worker->slot },
+					     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, false,
+								 0 },
 					     worker->buffer, &result);
 		took = wc_now() - begun;
 	}

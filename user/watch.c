@@ -71,7 +71,8 @@ static void set_purpose(struct wc_watch *watch, const struct wc_watch_purpose *p
 	watch->source.function_id = purpose->function_id;
 	watch->source.version = purpose->version;
 	watch->source.pid = watch->pid;
-	wc_watch_begin(watch, purpose->request_id);
+	if (purpose->has_request)
+		wc_watch_begin(watch, purpose->request_id);
 }
 
 /* An instance, or without a purpose a helper with this name. */
@@ -230,7 +231,8 @@ void wc_watch_end(struct wc_watch *watch)
 	pthread_mutex_lock(&watch->output_lock);
 	drain_locked(watch);
 	if (watch->lines.length || watch->lines.tail_length)
-		wc_log_lines_end(&watch->lines, &watch->source, true, atomic_load(&watch->request_id));
+		wc_log_lines_end(&watch->lines, &watch->source, atomic_load(&watch->has_request),
+				 atomic_load(&watch->request_id));
 	atomic_store_explicit(&watch->has_request, false, memory_order_release);
 	pthread_mutex_unlock(&watch->output_lock);
 }

@@ -45,6 +45,7 @@ struct wc_watch {
 struct wc_watch_purpose {
 	const char *function;
 	uint32_t function_id, version;
+	bool has_request;    /* else it is started ahead */
 	uint64_t request_id; /* the one that needs it: what it prints while it starts is this one's, too */
 };
 
