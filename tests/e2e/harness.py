@@ -158,11 +158,7 @@ class Node:
         while self.cli("down", "--force", "--timeout", "20", check=False).returncode and time.monotonic() < end:
             time.sleep(0.1)
         atexit.unregister(self.close)
-        for pid in self.instance_pids():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self.kill_instances()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def status(self):
@@ -218,6 +214,14 @@ class Node:
         """Every process that has the environment of this node's functions, or is one of its helpers."""
         mark, runtime = b"WARMCORE_NODE=%s\0" % self.name.encode(), b"/run/warmcore/%s/" % self.name.encode()
         return [pid for pid, command, environ in processes() if mark in environ or runtime in command]
+
+    def kill_instances(self):
+        """Helpers, too. The init of a sandbox takes what is in there along."""
+        for pid in self.instance_pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
 
     def problems(self):
         return self.json("doctor", "--maps", check=False).get("problems", ["doctor --maps failed"])

@@ -138,8 +138,7 @@ class Changes(harness.NodeTest):
             self.assert_reply(busy.receive(60), 1)
             self.node.wait_idle()
             harness.wait_until(lambda: len(self.versions("reborn")) == 1, "the old code goes when it has ended")
-            for pid in self.node.instance_pids():
-                os.kill(pid, signal.SIGKILL)
+            self.node.kill_instances()
             harness.wait_until(lambda: self.node.status()["instances"] == 0, "all instances are gone")
             self.assert_reply(client.invoke(again, self.event("again")), 2)
         self.node.json("remove", "reborn")

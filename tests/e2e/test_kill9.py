@@ -259,8 +259,7 @@ class Kill9(unittest.TestCase):
     def test_idle_instance_killed(self):
         """Nobody waits for it: the next invocation just gets a new one."""
         self.warm_up()
-        for pid in self.node.instance_pids():
-            os.kill(pid, signal.SIGKILL)
+        self.node.kill_instances()
         harness.wait_until(lambda: self.node.status()["instances"] == 0, "the daemon has noticed")
         self.warm_up()
         self.node.wait_idle()

@@ -300,8 +300,7 @@ class Logs(LogsTest):
                 self.call(function, text="meanwhile %d" % i)
             self.call(function, flood=400)  # 24 MB: more than is kept
             self.call(other, text="served")
-            for pid in self.node.instance_pids():
-                os.kill(pid, signal.SIGKILL)
+            self.node.kill_instances()
             harness.wait_until(lambda: self.node.status()["instances"] == 0, "the main loop reaps")
         finally:
             self.assertEqual(libc.ptrace(17, tid, None, None), 0)  # PTRACE_DETACH
