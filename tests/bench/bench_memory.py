@@ -3,7 +3,7 @@
 """Group `memory`: what 200 idle instances of Python with numpy cost, over as many separate processes that have imported it.
 
 The figure is memory by fair share (PSS of /proc/PID/smaps_rollup: each page divided by the number of processes that map it), with the
-zygote on our side, all of them alive at once, after each has run once. Both sides are measured one after the other on the same machine.
+zygote, the maker and all inits of sandboxes on our side, all of them alive at once, after each has run once. Both sides are measured one after the other on the same machine.
 --instances N measures another number.
 """
 
@@ -40,7 +40,7 @@ def instances(count):
         function = node.deploy("mem", "python", "mem.handler", {"mem.py": SOURCE}, libraries=["numpy"], timeout_ms=600000)
         zygote = harness.wait_until(lambda: next((z for z in node.status()["zygotes"] if z["libraries"] == "numpy" and
                                                   z["state"] == "ready"), None), "the zygote is ready")  # fmt: skip
-        node.cli("set", "--policy", "ll_ps", "--core-queue", "64")  # several at once on each core
+        node.cli("set", "--policy", "ll_ps", "--core-queue", "64", "--starts", "all")  # several at once on each core
         with node.client() as client:
             asked = [client.fresh_id() for _ in range(count)]
             # All of them at once, or one instance would serve two.
@@ -54,7 +54,9 @@ def instances(count):
         pids = [pid for pid, _, environ in harness.processes() if b"WARMCORE_FUNCTION=mem\0" in environ]
         if len(pids) != count:
             raise SystemExit("bench_memory: %d instances instead of %d" % (len(pids), count))
-        return sum(pss_kib(pid) for pid in pids) + pss_kib(zygote["pid"])
+        mark = b"/run/warmcore/%s/runtimes/sandbox/" % node.name.encode()
+        sandboxes = [pid for pid, command, _ in harness.processes() if mark in command]
+        return sum(pss_kib(pid) for pid in pids + sandboxes) + pss_kib(zygote["pid"])
     finally:
         node.close()
 
@@ -95,7 +97,7 @@ def main():
     each, each_floor = ours / options.instances, floor / options.instances
     print("\nMemory by fair share, %d idle processes of Python with numpy, KiB each" % options.instances)
     print("  separate processes (floor)                     %10.0f" % each_floor)
-    print("  instances, their zygote included               %10.0f    ratio %.3f" % (each, ours / floor))
+    print("  instances, zygote and sandboxes included       %10.0f    ratio %.3f" % (each, ours / floor))
     if options.output:
         with open(options.output, "a") as file:
             json.dump({"name": "zygote_pss", "value": round(each, 1), "unit": "KiB", "floor": round(each_floor, 1),
