@@ -18,11 +18,11 @@ declare -A PARTS=(
 	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
 	[policies]="test_policies.py test_user_datapath.py test_changes.py"
 	[life]="test_kill9.py test_faults.py"
-	[sandbox]="test_isolation.py test_churn.py test_zygotes.py test_spares.py"
+	[sandbox]="test_isolation.py test_churn.py"
 )
 
-# Runtimes without a node, and what happens between files, the control socket and one instance.
-ELSEWHERE="test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py test_cli_errors.sh test_install.py"
+# Runtimes without a node, and what happens between files, the control socket, zygotes and instances.
+ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py test_cli_errors.sh test_install.py"
 
 part() {
 	local file
