@@ -124,7 +124,8 @@ int wc_cgroup_make(const struct wc_cgroups *cgroups, uint32_t number, uint32_t p
 	int group, error;
 
 	group_name(number, name);
-	if (mkdirat(cgroups->folder, name, 0755) && errno != EEXIST)
+	unlinkat(cgroups->folder, name, AT_REMOVEDIR); /* what a killed daemon left has counted already */
+	if (mkdirat(cgroups->folder, name, 0755))
 		return -errno;
 	group = openat(cgroups->folder, name, O_DIRECTORY | O_CLOEXEC);
 	error = group < 0 ? -errno : 0;

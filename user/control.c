@@ -368,10 +368,8 @@ static json_t *do_secret(struct wc_node *node, const char *name, json_t *request
 			      "\"action\" must be list, set (with \"key\" and \"value\") or remove (with \"key\")");
 	if (error)
 		answer = fail_fault(error, &fault);
-	if (!answer) {
-		wc_agents_evict(node, fn); /* an instance that began without any does not see the first one */
+	if (!answer)
 		answer = json_pack("{s:b, s:s}", "ok", 1, "key", key);
-	}
 	wc_fn_put(fn);
 	return answer;
 }

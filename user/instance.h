@@ -65,6 +65,7 @@ struct wc_instance {
 	enum wc_origin origin;	    /* until its first invocation: why it was started */
 	uint64_t idle_since;	    /* in a pool: since when */
 	uint64_t worth;		    /* in a pool: keepalive.h */
+	uint32_t restless;	    /* times in a row that it was seen to run while it should idle */
 	uint64_t cpu_ns, cpu_since; /* CPU time that it had used when it was last seen, and since when it idled then */
 };
 

@@ -177,19 +177,23 @@ static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *f
 		       struct wc_fault *fault)
 {
 	char path[500];
+	int error;
 
 	mounts->secrets = -1;
 	mounts->code = wc_sandbox_mount(fn->code, fault);
 	if (mounts->code < 0)
 		return mounts->code;
+	/* Also when there are none: the first one must be seen, too. */
 	wc_secrets_path(launcher->state_dir, fn->manifest.name, path, sizeof(path));
-	if (access(path, F_OK))
-		return 0;
-	mounts->secrets = wc_sandbox_mount(path, fault);
-	if (mounts->secrets >= 0)
-		return 0;
-	close(mounts->code);
-	return mounts->secrets;
+	error = wc_secrets_prepare(launcher->state_dir, fn->manifest.name,
+				   wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id), fault);
+	if (!error) {
+		mounts->secrets = wc_sandbox_mount(path, fault);
+		error = mounts->secrets < 0 ? mounts->secrets : 0;
+	}
+	if (error)
+		close(mounts->code);
+	return error;
 }
 
 /* Fill in what belongs to the sandbox, and say so in the order. The mounts are the caller's to close. `net`: -1, or a namespace. */
@@ -336,7 +340,7 @@ static int start_somewhere(const struct wc_launcher *launcher, struct wc_instanc
 		if (!error)
 			error = start_process(launcher, instance, place, order, socket, fault);
 		if (error && instance->sandbox) {
-			if (atomic_load(&instance->sandbox->watch->exited))
+			if (wc_sandbox_dead(instance->sandbox))
 				error = -EPIPE; /* somebody has killed its init */
 			wc_sandbox_end(instance->sandbox);
 			instance->sandbox = NULL;

@@ -256,23 +256,37 @@ static int fail_choice(const struct wc_option *option, const char *value, struct
 	return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, names);
 }
 
+/* Is `path` the folder `above`, or below it? */
+static bool is_within(const char *path, const char *above)
+{
+	size_t length = strlen(above);
+
+	return !strncmp(path, above, length) && (!path[length] || path[length] == '/');
+}
+
 static int add_share(struct wc_options *options, const char *folder, struct wc_fault *fault)
 {
-	static const char *const own[] = { "/proc", "/tmp", "/dev", "/var/task" };
+	/* What each sandbox has of its own; /tmp may have folders below it. */
+	static const char *const own[] = {
+		"/proc", "/dev", "/sys", "/var/task", "/run/secrets", "/var/tmp", "/var/run"
+	};
+	size_t length = strlen(folder);
 	struct stat status;
 
 	if (options->share_count == WC_SHARES_MAX)
 		return wc_fail(fault, EINVAL, "--share: %u folders at most", WC_SHARES_MAX);
-	if (folder[0] != '/' || !folder[1] || strlen(folder) >= WC_SHARE_PATH_MAX || strstr(folder, "/../") ||
-	    strstr(folder, "//") || strstr(folder, "/./") || folder[strlen(folder) - 1] == '/')
+	if (folder[0] != '/' || !folder[1] || length >= WC_SHARE_PATH_MAX || strstr(folder, "/../") ||
+	    strstr(folder, "//") || strstr(folder, "/./") || folder[length - 1] == '/' ||
+	    (length > 2 && !strcmp(folder + length - 3, "/..")) || !strcmp(folder + length - 2, "/."))
 		return wc_fail(fault, EINVAL,
 			       "--share %.100s: expected a whole path like /srv/models, of %u characters at most",
 			       folder, WC_SHARE_PATH_MAX - 1);
 	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (!strcmp(folder, own[i]))
-			return wc_fail(fault, EINVAL, "--share %s: each sandbox has its own", folder);
+		if (is_within(folder, own[i]) || is_within(own[i], folder) || !strcmp(folder, "/tmp"))
+			return wc_fail(fault, EINVAL, "--share %s: each sandbox has its own %s", folder,
+				       !strcmp(folder, "/tmp") ? "/tmp" : own[i]);
 	if (lstat(folder, &status) || !S_ISDIR(status.st_mode))
-		return wc_fail(fault, ENOTDIR, "--share %s: there is no such folder", folder);
+		return wc_fail(fault, EINVAL, "--share %s: there is no such folder", folder);
 	snprintf(options->shares[options->share_count++], WC_SHARE_PATH_MAX, "%s", folder);
 	return 0;
 }

@@ -306,10 +306,13 @@ uint32_t wc_pool_stop_restless(struct wc_pool *pool)
 		uint64_t used = wc_instance_cpu_ns(instance);
 
 		next = instance->next;
-		if (instance->cpu_since != instance->idle_since || used <= instance->cpu_ns + WC_RESTLESS_NS) {
-			instance->cpu_since = instance->idle_since;
-			instance->cpu_ns = used;
-		} else {
+		if (instance->cpu_since != instance->idle_since || used <= instance->cpu_ns + WC_RESTLESS_NS)
+			instance->restless = 0;
+		else
+			instance->restless++;
+		instance->cpu_since = instance->idle_since;
+		instance->cpu_ns = used;
+		if (instance->restless >= WC_RESTLESS_LOOKS) {
 			unlink_instance(pool, instance);
 			untag_function(pool, instance->fn->id);
 			instance->next = restless;

@@ -15,8 +15,10 @@
 
 #include <pthread.h>
 
-#define WC_RESTLESS_NS 100000000ull /* a runtime that collects garbage and the like needs less */
-#define WC_INSTANCES_PER_CORE 256   /* idle ones beyond this are stopped, least recently used first */
+#define WC_RESTLESS_NS                                                                                                 \
+	250000000ull		  /* a runtime that collects garbage, or a program that was just started, needs less, */
+#define WC_RESTLESS_LOOKS 3	  /* or is done by then */
+#define WC_INSTANCES_PER_CORE 256 /* idle ones beyond this are stopped, least recently used first */
 
 struct wc_pool {
 	pthread_mutex_t lock;
@@ -50,8 +52,8 @@ uint32_t wc_pool_look(struct wc_pool *pool, struct wc_pool_view *ret_views, uint
 /* Stop an instance that still idles as it did when it was looked at. Any thread. */
 bool wc_pool_stop(struct wc_pool *pool, const struct wc_pool_view *view, enum wc_stop reason);
 /*
- * Stop idle instances that go on running: since the last call they used more than WC_RESTLESS_NS of CPU time, and had no
- * invocation. Any thread, every second or so. Returns how many.
+ * Stop idle instances that go on running: before each of the last WC_RESTLESS_LOOKS calls they used more than WC_RESTLESS_NS of
+ * CPU time, and had no invocation. Any thread, every second or so. Returns how many.
  */
 uint32_t wc_pool_stop_restless(struct wc_pool *pool);
 /* Stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */

@@ -14,6 +14,7 @@
 #include "user/zygotes.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,6 +30,8 @@
 #define POOL_MAX 32
 #define MAKER_TIMEOUT_MS 30000 /* to build the file tree: milliseconds, but the host may be busy */
 #define INIT_TIMEOUT_MS 10000
+#define FORK_TIMEOUT_MS 2000 /* no instance can be started meanwhile */
+#define REMOVE_TRIES 50	     /* of a control group, a millisecond apart: an init that nobody knows ends by itself */
 #define TAKE_TIMEOUT_S 30
 #define RETRY_FIRST_NS (100 * WC_MS)
 #define RETRY_LAST_NS (10 * WC_SECOND)
@@ -121,7 +124,7 @@ static int spawn_maker(struct wc_sandboxes *sandboxes, int socket, int output, s
 {
 	const struct wc_launcher *launcher = sandboxes->launcher;
 	char path[400], numbers[3][16], runtimes[300], node[300], shares[WC_SHARES_MAX][WC_SHARE_PATH_MAX + 4];
-	char *argv[8 + WC_SHARES_MAX] = { path, numbers[0], numbers[1], numbers[2], runtimes }, *last;
+	char real[PATH_MAX + 4], *argv[8 + WC_SHARES_MAX] = { path, numbers[0], numbers[1], numbers[2], runtimes };
 	char *environment[] = { "PATH=/usr/bin:/bin", NULL };
 	struct wc_spawn plan = { .path = path,
 				 .argv = argv,
@@ -137,15 +140,13 @@ static int spawn_maker(struct wc_sandboxes *sandboxes, int socket, int output, s
 	snprintf(numbers[1], sizeof(numbers[1]), "%d", WC_FUNCTIONS_MAX);
 	snprintf(numbers[2], sizeof(numbers[2]), "%u", sandboxes->tmp_mb);
 	snprintf(runtimes, sizeof(runtimes), "ro:%s", launcher->runtimes);
-	/* Node.js may be anywhere, and brings its modules along: the folder above its bin. */
+	/* Node.js may be anywhere: the program, and if that is a link, what it leads to. */
 	if (launcher->node[0] && strncmp(launcher->node, "/usr/", 5) != 0) {
 		snprintf(node, sizeof(node), "ro:%s", launcher->node);
-		for (int i = 0; i < 2; i++) {
-			last = strrchr(node, '/');
-			if (last && last > node + 4)
-				*last = 0;
-		}
 		argv[count++] = node;
+		if (realpath(launcher->node, real + 3) && strcmp(real + 3, launcher->node) != 0 &&
+		    strncmp(real + 3, "/usr/", 5) != 0)
+			argv[count++] = memcpy(real, "ro:", 3);
 	}
 	for (uint32_t i = 0; i < sandboxes->share_count; i++) {
 		snprintf(shares[i], sizeof(shares[i]), "rw:%s", sandboxes->shares[i]);
@@ -210,7 +211,9 @@ static void bury(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox)
 		close(sandbox->life);
 	if (sandbox->cgroup >= 0) {
 		close(sandbox->cgroup);
-		wc_cgroup_remove(&sandboxes->cgroups, sandbox->number);
+		for (int i = 0; i < REMOVE_TRIES && wc_cgroup_remove(&sandboxes->cgroups, sandbox->number) == -EBUSY;
+		     i++)
+			usleep(1000);
 	}
 	wc_watch_put(sandbox->watch);
 	free(sandbox);
@@ -231,7 +234,7 @@ static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox,
 
 	wc_watch_begin_launch();
 	error = send_fds(sandboxes->maker, WC_SANDBOX_REQUEST, fds, sandbox->cgroup >= 0 ? 2 : 1);
-	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), INIT_TIMEOUT_MS);
+	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), FORK_TIMEOUT_MS);
 	if (!error && reply.pid > 0)
 		sandbox->watch = wc_watch_add_helper(reply.pid, -1, "init of a sandbox");
 	wc_watch_end_launch();
@@ -332,6 +335,11 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 				       start_maker(sandboxes, fault);
 	if (!error)
 		error = make(sandboxes, fault);
+	if (error && sandboxes->cgroups.folder >= 0 && sandboxes->maker >= 0) {
+		snprintf(sandboxes->cgroups.why, sizeof(sandboxes->cgroups.why), "%.159s", fault->text);
+		wc_cgroups_close(&sandboxes->cgroups);
+		error = make(sandboxes, fault);
+	}
 	if (error) {
 		wc_sandboxes_stop(sandboxes);
 		wc_sandboxes_free(sandboxes);
@@ -458,6 +466,14 @@ void wc_sandboxes_free(struct wc_sandboxes *sandboxes)
 
 /* --- using one --- */
 
+/* Whether or not the main loop has reaped it. */
+bool wc_sandbox_dead(const struct wc_sandbox *sandbox)
+{
+	struct pollfd gone = { .fd = sandbox->watch->pidfd, .events = POLLIN };
+
+	return poll(&gone, 1, 0) > 0;
+}
+
 /* The newest: its memory is still in the caches. */
 static struct wc_sandbox *pop(struct wc_sandboxes *sandboxes)
 {
@@ -466,7 +482,7 @@ static struct wc_sandbox *pop(struct wc_sandboxes *sandboxes)
 	while ((sandbox = sandboxes->ready)) {
 		sandboxes->ready = sandbox->next;
 		sandboxes->ready_count--;
-		if (!atomic_load(&sandbox->watch->exited))
+		if (!wc_sandbox_dead(sandbox))
 			return sandbox;
 		sandbox->next = sandboxes->over;
 		sandboxes->over = sandbox;

@@ -49,6 +49,8 @@ void wc_sandboxes_free(struct wc_sandboxes *sandboxes);
  */
 struct wc_sandbox *wc_sandboxes_take(struct wc_sandboxes *sandboxes, uint32_t memory_mb, bool wait,
 				     struct wc_fault *fault);
+/* Has its init ended? */
+bool wc_sandbox_dead(const struct wc_sandbox *sandbox);
 /* Kill all that is in there and give it back. Any thread; returns at once. Accepts NULL. */
 void wc_sandbox_end(struct wc_sandbox *sandbox);
 

@@ -63,6 +63,15 @@ static int open_folder(const char *state_dir, const char *function, uint32_t gid
 	return folder;
 }
 
+int wc_secrets_prepare(const char *state_dir, const char *function, uint32_t gid, struct wc_fault *fault)
+{
+	int folder = open_folder(state_dir, function, gid, fault);
+
+	if (folder >= 0)
+		close(folder);
+	return folder < 0 ? folder : 0;
+}
+
 static int write_value(int folder, uint32_t gid, const char *key, const char *value, size_t length)
 {
 	int fd = openat(folder, UNFINISHED, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0400), error = 0;

@@ -21,6 +21,8 @@
 /* The folder of a function's secrets; whether it is there is another matter. */
 void wc_secrets_path(const char *state_dir, const char *function, char *out, size_t size);
 
+/* Make the folder, if it is not there, for the function's group. 0 or a negative errno. */
+int wc_secrets_prepare(const char *state_dir, const char *function, uint32_t gid, struct wc_fault *fault);
 /* Set one, for the group that may read it. A crash leaves the old value or the new one. Running instances see it at once. */
 int wc_secret_set(const char *state_dir, const char *function, uint32_t gid, const char *key, const char *value,
 		  size_t length, struct wc_fault *fault);

@@ -355,14 +355,17 @@ static void kill_orphans(void)
 
 void wc_watch_reap_stray(void)
 {
-	siginfo_t info = { 0 };
+	bool again = true;
 
-	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
-		return;
-	pthread_rwlock_wrlock(&watches.launch);
-	if (!is_watched(info.si_pid))
-		waitpid(info.si_pid, NULL, WNOHANG);
-	pthread_rwlock_unlock(&watches.launch);
+	while (again) {
+		siginfo_t info = { 0 };
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || !info.si_pid)
+			return;
+		pthread_rwlock_wrlock(&watches.launch);
+		again = !is_watched(info.si_pid) && waitpid(info.si_pid, NULL, WNOHANG) > 0;
+		pthread_rwlock_unlock(&watches.launch);
+	}
 }
 
 static void reap(struct wc_watch *watch)
@@ -425,7 +428,11 @@ void wc_watch_kill_all(void)
 		if (!watch)
 			return;
 		kill(watch->pid, SIGKILL); /* not reaped yet, so the number is its own */
-		reap(watch);		   /* waits */
+		/* The child of a zygote that answered too late is in a sandbox, too, and nobody knows it. */
+		for (struct pollfd gone = { .fd = watch->pidfd, .events = POLLIN };
+		     watch->contained && poll(&gone, 1, 10) == 0;)
+			wc_watch_reap_stray();
+		reap(watch); /* waits */
 	}
 }
 

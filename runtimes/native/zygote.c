@@ -207,16 +207,21 @@ static int set_capabilities(uint32_t few)
 }
 
 /*
- * What the zygote's filter lets through for these few steps, and an instance has no use for. The kernel would refuse all of it
- * to a process without capabilities; but what cannot be called cannot have a bug.
+ * What the zygote's filter lets through for these few steps, and an instance has no use for. The kernel would refuse most of it
+ * to a process without capabilities; but what cannot be called cannot have a bug. CLONE_PARENT would make a child of the daemon's, which
+ * does not know it, and without its reaping the sandbox would not end.
  */
 static int narrow_filter(void)
 {
 	static struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setns, 3, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_mount, 2, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setns, 6, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_mount, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 2),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args[0])), /* little-endian: its low half */
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_PARENT, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS), /* glibc falls back to clone() */
@@ -254,10 +259,13 @@ static const char *put_off_rights(const struct order *o, pid_t daemon)
 	const struct wc_zygote_request *request = &o->message.request;
 	const struct rlimit core = { 0, 0 }, files = { request->files, request->files },
 			    processes = { request->processes, request->processes },
-			    data = { (rlim_t)request->data_mb << 20, (rlim_t)request->data_mb << 20 };
+			    data = { (rlim_t)request->data_mb << 20, (rlim_t)request->data_mb << 20 },
+			    /* These count for the host's root, too, who made the user namespace. */
+		signals = { 1024, 1024 }, queues = { 65536, 65536 };
 	bool spare = request->flags & WC_ZYGOTE_SPARE, sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX] >= 0;
 
 	if (setrlimit(RLIMIT_CORE, &core) || setrlimit(RLIMIT_NOFILE, &files) || setrlimit(RLIMIT_NPROC, &processes) ||
+	    setrlimit(RLIMIT_SIGPENDING, &signals) || setrlimit(RLIMIT_MSGQUEUE, &queues) ||
 	    (request->data_mb && setrlimit(RLIMIT_DATA, &data)))
 		return "setrlimit";
 	if ((!spare || sandbox) &&

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -149,6 +150,15 @@ static void put(struct piece *piece)
 	close(piece->tree);
 }
 
+/* Where systemd-resolved or another has /etc/resolv.conf, outside of /etc. */
+static void take_resolver(uint64_t attributes)
+{
+	char path[PATH_MAX];
+
+	if (realpath("/etc/resolv.conf", path) && !strncmp(path, "/run/", 5))
+		take(path, attributes, false);
+}
+
 static void build(char **argv)
 {
 	const uint64_t read_only = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
@@ -161,6 +171,7 @@ static void build(char **argv)
 		take(folders[i], read_only, false);
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
 		take(devices[i], MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, true);
+	take_resolver(read_only);
 	/* As it is: the kernel lets only those mount a /proc of their own who see a whole one already. */
 	take("/proc", 0, true);
 	for (; *argv; argv++) {
@@ -179,11 +190,12 @@ static void build(char **argv)
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		if (symlink(links[i].target, links[i].path))
 			die("symlink(%s)", links[i].path);
-	for (size_t i = 0; i < piece_count; i++)
-		put(&pieces[i]);
 	/* The old root is put over the new one, and taken off: pivot_root(2), "pivot_root(".", ".")". */
 	if (syscall(SYS_pivot_root, ".", ".") || umount2(".", MNT_DETACH) || chdir("/"))
 		die("pivot_root");
+	/* Only now: links in there would have led into the host's tree. */
+	for (size_t i = 0; i < piece_count; i++)
+		put(&pieces[i]);
 	if (mount_setattr(AT_FDCWD, "/", 0, &root, sizeof(root)))
 		die("mount_setattr(/)");
 }

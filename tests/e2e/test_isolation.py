@@ -99,6 +99,12 @@ def handler(event, context):
         return subprocess.run(event["command"], capture_output=True).stdout.decode()
     if do == "pid":
         return os.getpid()
+    if do == "clone-parent":
+        flags = 0x00008000 | event["flags"]  # CLONE_PARENT: a child of the daemon's
+        result = LIBC.syscall(ctypes.c_long(event["number"]), ctypes.c_long(flags), 0, 0, 0, 0)
+        if result == 0:
+            os._exit(0)
+        return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
     if do == "environment":
         return os.environ[event["name"]]
     if do == "read":
@@ -146,7 +152,7 @@ CALLS = {
                "keyctl": 250, "add_key": 248, "perf_event_open": 298, "io_uring_setup": 425, "process_vm_readv": 310, "init_module": 175,
                "finit_module": 313, "kexec_load": 246, "reboot": 169, "swapon": 167, "settimeofday": 164, "sethostname": 170,
                "sched_setaffinity": 203, "sched_setscheduler": 144, "userfaultfd": 323, "open_by_handle_at": 304, "pidfd_getfd": 438,
-               "open_tree": 428, "move_mount": 429, "fsopen": 430, "mount_setattr": 442, "personality": 135, "kcmp": 312},
+               "open_tree": 428, "inotify_init1": 294, "io_setup": 206, "move_mount": 429, "fsopen": 430, "mount_setattr": 442, "personality": 135, "kcmp": 312},
     "aarch64": {"bpf": 280, "ptrace": 117, "mount": 40, "unshare": 97, "setns": 268, "keyctl": 219, "perf_event_open": 241},
 }.get(platform.machine(), {})  # fmt: skip
 CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
@@ -196,6 +202,12 @@ class Isolation(harness.NodeTest):
                 status = file.read()
             self.assertIn("Seccomp:\t2\n", status)
             self.assertIn("NoNewPrivs:\t1\n", status)
+
+    @unittest.skipUnless(CLONE, "no numbers of system calls for this machine")
+    def test_no_child_of_the_daemon(self):
+        """It would not know it, and the sandbox would not end before it was reaped."""
+        self.assertEqual(self.ask("clone-parent", number=CLONE, flags=0), "EPERM")
+        self.assertEqual(self.ask("clone-parent", number=CLONE, flags=signal.SIGCHLD), "EPERM")
 
     @unittest.skipUnless(platform.machine() == "x86_64", "x86-64 only")
     def test_other_architecture(self):
