@@ -162,6 +162,13 @@ struct wc_instance *wc_pool_take(struct wc_pool *pool, const struct wc_fn *fn)
 	return found;
 }
 
+static enum wc_stop useless_why(const struct wc_instance *instance)
+{
+	if (!atomic_load(&instance->fn->stale))
+		return WC_STOP_died;
+	return atomic_load(&instance->fn->removed) ? WC_STOP_removed : WC_STOP_replaced;
+}
+
 void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 {
 	struct wc_core *entry = wc_cores_at(pool->tables, pool->core);
@@ -169,6 +176,12 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 	uint64_t look_at;
 
 	pthread_mutex_lock(&pool->lock);
+	/* Replaced or removed while it ran: the sweep that followed has not seen it. One that follows now will. */
+	if (atomic_load(&instance->fn->stale)) {
+		pthread_mutex_unlock(&pool->lock);
+		stop(pool, instance, useless_why(instance));
+		return;
+	}
 	look_at = wc_warmth_idles(pool->warmth, instance);
 	instance->next = pool->idle;
 	pool->idle = instance;
@@ -205,13 +218,6 @@ enum sweep {
 	EVERYONE,
 	ALL, /* and the node stops */
 };
-
-static enum wc_stop useless_why(const struct wc_instance *instance)
-{
-	if (!atomic_load(&instance->fn->stale))
-		return WC_STOP_died;
-	return atomic_load(&instance->fn->removed) ? WC_STOP_removed : WC_STOP_replaced;
-}
 
 static uint32_t sweep(struct wc_pool *pool, enum sweep which, uint32_t function_id)
 {

@@ -39,8 +39,10 @@ class Changes(harness.NodeTest):
         return len(self.node.status()["cores"])
 
     def folders(self, name):
-        path = os.path.join(self.node.state, "functions", name)
-        return os.listdir(path) if os.path.isdir(path) else []
+        try:
+            return os.listdir(os.path.join(self.node.state, "functions", name))
+        except FileNotFoundError:
+            return []
 
     def versions(self, name):
         return [entry for entry in self.folders(name) if entry.startswith("v")]
