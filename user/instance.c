@@ -315,7 +315,7 @@ void wc_instance_kill(struct wc_instance *instance)
 
 	/* The whole group, while the main loop has not reaped the leader: `exited` is set after that. */
 	if (!wc_instance_dead(instance))
-		syscall(SYS_pidfd_send_signal, instance->pidfd, SIGKILL, NULL, 0);
+		wc_watch_kill(instance->watch);
 	/* The core must be free of it before the next invocation gets the core; a killed process needs microseconds. */
 	while (poll(&gone, 1, 1000) < 0 && errno == EINTR)
 		;

@@ -6,10 +6,10 @@
 #include "runtimes/abi/zygote.h"
 #include "user/cgroups.h"
 #include "user/clock.h"
+#include "user/helper.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/order.h"
-#include "user/spawn.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
 
@@ -62,27 +62,6 @@ struct wc_sandboxes {
 
 /* --- messages --- */
 
-static int send_fds(int socket, char request, const int *fds, int count)
-{
-	char byte = request, control[CMSG_SPACE(2 * sizeof(int))] = { 0 };
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr header = { .msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = control,
-				 .msg_controllen = CMSG_SPACE((size_t)count * sizeof(int)) };
-	struct cmsghdr *files = CMSG_FIRSTHDR(&header);
-	ssize_t n;
-
-	files->cmsg_level = SOL_SOCKET;
-	files->cmsg_type = SCM_RIGHTS;
-	files->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-	memcpy(CMSG_DATA(files), fds, (size_t)count * sizeof(int));
-	do
-		n = sendmsg(socket, &header, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
-
 /* A message of exactly this size. 0 or a negative errno; -EPIPE: the other side has gone. */
 static int receive(int socket, void *message, size_t size, int timeout_ms)
 {
@@ -120,19 +99,13 @@ static int receive_report(int socket, int timeout_ms, const char *whose, struct 
 
 /* --- the maker --- */
 
-static int spawn_maker(struct wc_sandboxes *sandboxes, int socket, int output, struct wc_fault *fault)
+static int spawn_maker(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 {
 	const struct wc_launcher *launcher = sandboxes->launcher;
 	char path[400], numbers[3][16], runtimes[300], node[300], shares[WC_SHARES_MAX][WC_SHARE_PATH_MAX + 4];
 	char real[PATH_MAX + 4], *argv[8 + WC_SHARES_MAX] = { path, numbers[0], numbers[1], numbers[2], runtimes };
 	char *environment[] = { "PATH=/usr/bin:/bin", NULL };
-	struct wc_spawn plan = { .path = path,
-				 .argv = argv,
-				 .environment = environment,
-				 .socket = socket,
-				 .output = output,
-				 .filter = -1,
-				 .netns = -1 };
+	struct wc_spawn plan = { .path = path, .argv = argv, .environment = environment, .filter = -1, .netns = -1 };
 	size_t count = 5;
 
 	snprintf(path, sizeof(path), "%s/sandbox/warmcore-sandbox", launcher->runtimes);
@@ -153,7 +126,7 @@ static int spawn_maker(struct wc_sandboxes *sandboxes, int socket, int output, s
 		argv[count++] = shares[i];
 	}
 	argv[count] = NULL;
-	return wc_spawn(&plan, fault);
+	return wc_helper_start(&plan, "maker of sandboxes", &sandboxes->maker, &sandboxes->maker_watch, fault);
 }
 
 static void end_maker(struct wc_sandboxes *sandboxes)
@@ -162,41 +135,17 @@ static void end_maker(struct wc_sandboxes *sandboxes)
 		close(sandboxes->maker);
 	sandboxes->maker = -1;
 	if (sandboxes->maker_watch)
-		syscall(SYS_pidfd_send_signal, sandboxes->maker_watch->pidfd, SIGKILL, NULL, 0);
+		wc_watch_kill(sandboxes->maker_watch);
 	wc_watch_put(sandboxes->maker_watch);
 	sandboxes->maker_watch = NULL;
 }
 
 static int start_maker(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 {
-	int sockets[2], output[2], error;
-	pid_t pid;
+	int error = spawn_maker(sandboxes, fault);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
-		return wc_fail(fault, errno, "cannot make a socket: %s", strerror(errno));
-	if (pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
-		error = wc_fail(fault, errno, "cannot make a pipe: %s", strerror(errno));
-		close(sockets[0]);
-		close(sockets[1]);
-		return error;
-	}
-	sandboxes->maker = sockets[0];
-	sockets[1] = wc_spawn_move_up(sockets[1]);
-	output[1] = wc_spawn_move_up(output[1]);
-	wc_watch_begin_launch();
-	pid = spawn_maker(sandboxes, sockets[1], output[1], fault);
-	sandboxes->maker_watch = pid < 0 ? NULL : wc_watch_add_helper(pid, output[0], "maker of sandboxes");
-	wc_watch_end_launch();
-	close(sockets[1]);
-	close(output[1]);
-	if (!sandboxes->maker_watch) {
-		close(output[0]);
-		error = pid < 0 ? (int)pid : wc_fail(fault, ENOMEM, "cannot watch the maker of sandboxes");
-	} else {
-		error = wc_watch_arm(sandboxes->maker_watch);
-		error = error ? wc_fail(fault, -error, "cannot watch the maker of sandboxes") :
-				receive_report(sandboxes->maker, MAKER_TIMEOUT_MS, "the maker of sandboxes", fault);
-	}
+	if (!error)
+		error = receive_report(sandboxes->maker, MAKER_TIMEOUT_MS, "the maker of sandboxes", fault);
 	if (error)
 		end_maker(sandboxes);
 	return error;
@@ -222,18 +171,19 @@ static void bury(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox)
 static void kill_init(const struct wc_sandbox *sandbox)
 {
 	if (sandbox->watch)
-		syscall(SYS_pidfd_send_signal, sandbox->watch->pidfd, SIGKILL, NULL, 0);
+		wc_watch_kill(sandbox->watch);
 }
 
 /* Its process, watched. -EPIPE: the maker is gone. */
 static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox, int life, struct wc_fault *fault)
 {
 	const int fds[2] = { life, sandbox->cgroup };
+	const char request = WC_SANDBOX_REQUEST;
 	struct wc_sandbox_reply reply = { 0 };
 	int error;
 
 	wc_watch_begin_launch();
-	error = send_fds(sandboxes->maker, WC_SANDBOX_REQUEST, fds, sandbox->cgroup >= 0 ? 2 : 1);
+	error = wc_helper_send(sandboxes->maker, &request, 1, fds, sandbox->cgroup >= 0 ? 2 : 1);
 	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), FORK_TIMEOUT_MS);
 	if (!error && reply.pid > 0)
 		sandbox->watch = wc_watch_add_helper(reply.pid, -1, "init of a sandbox");
@@ -245,7 +195,6 @@ static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox,
 			       strerror(reply.pid ? -reply.pid : EPROTO));
 	if (!sandbox->watch)
 		return wc_fail(fault, ENOMEM, "cannot watch the init of a sandbox");
-	sandbox->pid = reply.pid;
 	sandbox->watch->contained = true;
 	error = wc_watch_arm(sandbox->watch);
 	return error ? wc_fail(fault, -error, "cannot watch the init of a sandbox") : 0;
@@ -556,7 +505,7 @@ int wc_sandbox_mount(const char *folder, struct wc_fault *fault)
 
 int wc_sandbox_put(struct wc_sandbox *sandbox, char request, int tree, struct wc_fault *fault)
 {
-	int error = send_fds(sandbox->life, request, &tree, 1);
+	int error = wc_helper_send(sandbox->life, &request, 1, &tree, 1);
 
 	if (error)
 		return wc_fail(fault, -error, "the sandbox is gone: %s", strerror(-error));

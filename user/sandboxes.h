@@ -23,7 +23,6 @@ struct wc_watch;
 
 struct wc_sandbox {
 	struct wc_sandboxes *sandboxes;
-	pid_t pid;  /* of its init */
 	int life;   /* runtimes/abi/sandbox.h */
 	int cgroup; /* folder of its group, or -1 */
 	uint32_t number;

@@ -49,7 +49,7 @@ bool wc_spares_suit(const struct wc_manifest *manifest)
 
 void wc_spare_end(struct wc_spare *spare)
 {
-	syscall(SYS_pidfd_send_signal, spare->pidfd, SIGKILL, NULL, 0);
+	wc_watch_kill(spare->watch);
 	wc_sandbox_end(spare->sandbox);
 	wc_watch_put(spare->watch);
 }

@@ -142,6 +142,11 @@ void wc_watch_put(struct wc_watch *watch)
 	free(watch);
 }
 
+void wc_watch_kill(const struct wc_watch *watch)
+{
+	syscall(SYS_pidfd_send_signal, watch->pidfd, SIGKILL, NULL, 0);
+}
+
 int wc_watch_arm(struct wc_watch *watch)
 {
 	return subscribe(watch->pidfd, watch);

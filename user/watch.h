@@ -77,6 +77,8 @@ void wc_watch_adopt(struct wc_watch *watch, const struct wc_watch_purpose *purpo
 /* Begin to wait for its end, once channel or socket are filled in. 0 or a negative errno. */
 int wc_watch_arm(struct wc_watch *watch);
 void wc_watch_put(struct wc_watch *watch);
+/* SIGKILL, unless it is gone; never another process. */
+void wc_watch_kill(const struct wc_watch *watch);
 
 /* Main loop only: an event of the epoll with this pointer. Take one event at a time: this one may free the next one's. */
 void wc_watch_event(void *pointer);

@@ -3,10 +3,10 @@
 #include "user/zygotes.h"
 
 #include "user/clock.h"
+#include "user/helper.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/sandboxes.h"
-#include "user/spawn.h"
 #include "user/watch.h"
 
 #include <fcntl.h>
@@ -167,25 +167,16 @@ uint32_t wc_zygote_slot(const struct wc_zygote *zygote)
 pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, size_t length,
 		     const int fds[WC_ZYGOTE_FDS])
 {
+	_Static_assert(WC_ZYGOTE_FDS <= WC_HELPER_FDS_MAX, "they go with one message");
 	int sent[WC_ZYGOTE_FDS];
 	size_t count = 0;
-	char control[CMSG_SPACE(WC_ZYGOTE_FDS * sizeof(int))] = { 0 };
-	struct iovec part = { .iov_base = (void *)(uintptr_t)request, .iov_len = length };
-	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control };
 	struct wc_zygote_reply reply;
-	struct cmsghdr *files;
 	cpu_set_t cpus;
 	ssize_t n;
 
 	for (int i = 0; i < WC_ZYGOTE_FDS; i++)
 		if (fds[i] >= 0)
 			sent[count++] = fds[i];
-	header.msg_controllen = CMSG_SPACE(count * sizeof(int));
-	files = CMSG_FIRSTHDR(&header);
-	files->cmsg_level = SOL_SOCKET;
-	files->cmsg_type = SCM_RIGHTS;
-	files->cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(files), sent, count * sizeof(int));
 	/* The child begins where its parent is: nothing has to move, and nobody on another CPU has to be woken. */
 	CPU_ZERO(&cpus);
 	for (int i = 0; i < CPU_SETSIZE; i++)
@@ -193,10 +184,7 @@ pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, siz
 			CPU_SET((size_t)i, &cpus);
 	if (atomic_load(&zygote->watch->exited) || sched_setaffinity(zygote->pid, sizeof(cpus), &cpus))
 		goto dead;
-	do
-		n = sendmsg(zygote->socket, &header, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
+	if (wc_helper_send(zygote->socket, request, length, sent, count))
 		goto dead;
 	do
 		n = recv(zygote->socket, &reply, sizeof(reply), 0);
@@ -207,7 +195,7 @@ pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, siz
 	}
 dead: /* or hanging, or mad */
 	atomic_store(&zygote->dead, true);
-	syscall(SYS_pidfd_send_signal, zygote->watch->pidfd, SIGKILL, NULL, 0);
+	wc_watch_kill(zygote->watch);
 	return -EPIPE;
 }
 
@@ -269,8 +257,8 @@ static int spawn(struct wc_zygotes *zygotes, struct wc_zygote *zygote, struct wc
 				 .environment = environment,
 				 .filter = launcher->filter,
 				 .netns = launcher->netns };
-	int sockets[2], output[2];
 	char name[160];
+	int error;
 
 	wc_order_script(launcher, zygote->runtime, script, sizeof(script));
 	if (zygote->runtime == WC_RUNTIME_PYTHON) {
@@ -282,34 +270,17 @@ static int spawn(struct wc_zygotes *zygotes, struct wc_zygote *zygote, struct wc
 	memcpy(room, WC_ZYGOTE_ROOM "=", strlen(WC_ZYGOTE_ROOM "="));
 	room[sizeof(room) - 1] = 0;
 	snprintf(mark, sizeof(mark), "WARMCORE_NODE=%s", launcher->name);
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets))
-		return wc_fail(fault, errno, "cannot make a socket: %s", strerror(errno));
-	zygote->socket = sockets[0];
+	error = wc_helper_start(&plan, describe(zygote, name, sizeof(name)), &zygote->socket, &zygote->watch, fault);
+	if (error)
+		return error;
+	zygote->pid = zygote->watch->pid;
 	setsockopt(zygote->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	plan.socket = wc_spawn_move_up(sockets[1]);
-	if (pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
-		close(plan.socket);
-		return wc_fail(fault, errno, "cannot make a pipe: %s", strerror(errno));
-	}
-	fcntl(output[1], F_SETFL, 0);
-	plan.output = wc_spawn_move_up(output[1]);
-	wc_watch_begin_launch();
-	zygote->pid = wc_spawn(&plan, fault);
-	close(plan.socket);
-	close(plan.output);
-	zygote->watch = zygote->pid < 0 ?
-				NULL :
-				wc_watch_add_helper(zygote->pid, output[0], describe(zygote, name, sizeof(name)));
-	wc_watch_end_launch();
-	if (zygote->watch)
-		return wc_watch_arm(zygote->watch);
-	close(output[0]);
-	return zygote->pid < 0 ? zygote->pid : wc_fail(fault, ENOMEM, "cannot watch it");
+	return 0;
 }
 
 static void start(struct wc_zygotes *zygotes, struct wc_zygote *zygote)
 {
-	struct wc_fault fault = { .text = "cannot watch it" };
+	struct wc_fault fault;
 
 	zygote->started_at = wc_now();
 	zygote->slot = WC_NONE;
@@ -409,7 +380,7 @@ static void look_at(struct wc_zygotes *zygotes, struct wc_zygote *zygote, short 
 		else
 			failed(zygotes, zygote, "it ended before it was ready");
 	} else if (zygote->state == STARTING && wc_now() - zygote->started_at > START_NS) {
-		syscall(SYS_pidfd_send_signal, zygote->watch->pidfd, SIGKILL, NULL, 0);
+		wc_watch_kill(zygote->watch);
 		failed(zygotes, zygote, "it was not ready within a minute");
 	} else if (zygote->state == READY && events & (POLLHUP | POLLERR)) {
 		failed(zygotes, zygote, "it has died");
