@@ -15,7 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-static int write_at(int folder, const char *file, const char *text)
+int wc_cgroup_write(int folder, const char *file, const char *text)
 {
 	int fd = openat(folder, file, O_WRONLY | O_CLOEXEC), error = 0;
 
@@ -60,7 +60,7 @@ void wc_cgroups_open(struct wc_cgroups *cgroups, const char *node)
 		return;
 	}
 	root = open(WC_CGROUP_ROOT, O_DIRECTORY | O_CLOEXEC);
-	error = root < 0 ? -errno : write_at(root, "cgroup.subtree_control", "+memory +pids");
+	error = root < 0 ? -errno : wc_cgroup_write(root, "cgroup.subtree_control", "+memory +pids");
 	if (root >= 0)
 		close(root);
 	if (!error) {
@@ -70,8 +70,9 @@ void wc_cgroups_open(struct wc_cgroups *cgroups, const char *node)
 	}
 	if (!error) {
 		cgroups->folder = open(cgroups->path, O_DIRECTORY | O_CLOEXEC);
-		error = cgroups->folder < 0 ? -errno :
-					      write_at(cgroups->folder, "cgroup.subtree_control", "+memory +pids");
+		error = cgroups->folder < 0 ?
+				-errno :
+				wc_cgroup_write(cgroups->folder, "cgroup.subtree_control", "+memory +pids");
 	}
 	if (!error)
 		return;
@@ -131,10 +132,10 @@ int wc_cgroup_make(const struct wc_cgroups *cgroups, uint32_t number, uint32_t p
 	error = group < 0 ? -errno : 0;
 	snprintf(text, sizeof(text), "%u", processes);
 	if (!error)
-		error = write_at(group, "pids.max", text);
+		error = wc_cgroup_write(group, "pids.max", text);
 	/* All of it or nothing: half a function is of no use. */
 	if (!error)
-		error = write_at(group, "memory.oom.group", "1");
+		error = wc_cgroup_write(group, "memory.oom.group", "1");
 	if (!error)
 		return group;
 	if (group >= 0)
@@ -148,9 +149,9 @@ int wc_cgroup_limit_memory(int group, uint32_t memory_mb)
 	char text[32];
 
 	/* A kernel without swap has no such file. */
-	write_at(group, "memory.swap.max", "0");
+	wc_cgroup_write(group, "memory.swap.max", "0");
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)memory_mb << 20);
-	return write_at(group, "memory.max", text);
+	return wc_cgroup_write(group, "memory.max", text);
 }
 
 /* The number after a key in a file with lines of "key number". */

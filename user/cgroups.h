@@ -23,6 +23,8 @@ struct wc_cgroups {
 	char why[160]; /* there is none */
 };
 
+/* Write to a file of a group: a folder's descriptor and a name, or AT_FDCWD and a path. 0 or a negative errno. */
+int wc_cgroup_write(int folder, const char *file, const char *text);
 /* Make the node's group. Without one *cgroups says why; that is no error. */
 void wc_cgroups_open(struct wc_cgroups *cgroups, const char *node);
 void wc_cgroups_close(struct wc_cgroups *cgroups);

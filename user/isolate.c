@@ -22,16 +22,9 @@
 static int write_text(const char *folder, const char *file, const char *text)
 {
 	char path[400];
-	int fd, error = 0;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = -errno;
-	close(fd);
-	return error;
+	return wc_cgroup_write(AT_FDCWD, path, text);
 }
 
 static void read_text(const char *folder, const char *file, char *text, size_t size)
