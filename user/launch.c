@@ -183,10 +183,11 @@ static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *f
 	mounts->code = wc_sandbox_mount(fn->code, fault);
 	if (mounts->code < 0)
 		return mounts->code;
-	/* Also when there are none: the first one must be seen, too. */
+	/* Also when there are none: the first one must be seen, too. The folder is made by the function's first start. */
 	wc_secrets_path(launcher->state_dir, fn->manifest.name, path, sizeof(path));
-	error = wc_secrets_prepare(launcher->state_dir, fn->manifest.name,
-				   wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id), fault);
+	error = !access(path, F_OK) ? 0 :
+				      wc_secrets_prepare(launcher->state_dir, fn->manifest.name,
+							 wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id), fault);
 	if (!error) {
 		mounts->secrets = wc_sandbox_mount(path, fault);
 		error = mounts->secrets < 0 ? mounts->secrets : 0;
