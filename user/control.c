@@ -78,11 +78,12 @@ static json_t *fail_fault(int error, const struct wc_fault *fault)
 		    fault->text);
 }
 
-static json_t *do_resolve(struct wc_node *node, const char *name)
+static json_t *do_resolve(struct wc_node *node, const char *name, json_t *request)
 {
 	struct wc_fn *fn = wc_functions_find(node->functions, name);
 	json_t *answer;
 
+	(void)request;
 	if (!fn)
 		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
 	answer = json_pack("{s:b, s:o, s:s, s:s, s:i, s:i}", "ok", 1, "function", wc_fn_json(fn), "address4",
@@ -164,12 +165,13 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	return answer;
 }
 
-static json_t *do_versions(struct wc_node *node, const char *name)
+static json_t *do_versions(struct wc_node *node, const char *name, json_t *request)
 {
 	struct wc_fault fault;
 	json_t *versions;
 	int error = wc_functions_versions(node->functions, name, &versions, &fault);
 
+	(void)request;
 	return error ? fail_fault(error, &fault) : json_pack("{s:b, s:o}", "ok", 1, "versions", versions);
 }
 
@@ -331,11 +333,12 @@ static json_t *do_limit(struct wc_node *node, const char *name, json_t *request)
 	return answer;
 }
 
-static json_t *do_remove(struct wc_node *node, const char *name)
+static json_t *do_remove(struct wc_node *node, const char *name, json_t *request)
 {
 	struct wc_fault fault;
 	int error = wc_functions_remove(node->functions, name, &fault);
 
+	(void)request;
 	if (error)
 		return fail_fault(error, &fault);
 	wc_zygotes_changed(node->launcher.zygotes);
@@ -491,6 +494,21 @@ static json_t *do_tail(struct wc_node *node, const char *name, json_t *request)
 	return json_pack("{s:b, s:o}", "ok", 1, "text", json_stringn(text, at));
 }
 
+/* What is asked of one function, by name. */
+static const struct {
+	const char *op;
+	json_t *(*run)(struct wc_node *node, const char *name, json_t *request);
+	pthread_mutex_t *lock; /* or NULL */
+} of_functions[] = {
+	{ "resolve", do_resolve, NULL },
+	{ "remove", do_remove, &secrets_lock },
+	{ "secret", do_secret, &secrets_lock },
+	{ "versions", do_versions, NULL },
+	{ "rollback", do_rollback, NULL },
+	{ "limit", do_limit, &knobs_lock },
+	{ "tail", do_tail, NULL },
+};
+
 json_t *wc_control_answer(struct wc_node *node, json_t *request)
 {
 	const char *op = json_string_value(json_object_get(request, "op"));
@@ -528,37 +546,19 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return do_logs(node, name, request);
 	if (!strcmp(op, "warmth"))
 		return do_warmth(node, name);
-	if (strcmp(op, "resolve") != 0 && strcmp(op, "remove") != 0 && strcmp(op, "tail") != 0 &&
-	    strcmp(op, "limit") != 0 && strcmp(op, "secret") != 0 && strcmp(op, "versions") != 0 &&
-	    strcmp(op, "rollback") != 0)
-		return fail("bad-request", "unknown \"op\"");
-	if (!name)
-		return fail("bad-request", "the request has no \"name\"");
-	if (!strcmp(op, "resolve"))
-		return do_resolve(node, name);
-	if (!strcmp(op, "remove")) {
-		pthread_mutex_lock(&secrets_lock);
-		answer = do_remove(node, name);
-		pthread_mutex_unlock(&secrets_lock);
+	for (size_t i = 0; i < sizeof(of_functions) / sizeof(of_functions[0]); i++) {
+		if (strcmp(op, of_functions[i].op) != 0)
+			continue;
+		if (!name)
+			return fail("bad-request", "the request has no \"name\"");
+		if (of_functions[i].lock)
+			pthread_mutex_lock(of_functions[i].lock);
+		answer = of_functions[i].run(node, name, request);
+		if (of_functions[i].lock)
+			pthread_mutex_unlock(of_functions[i].lock);
 		return answer;
 	}
-	if (!strcmp(op, "secret")) {
-		pthread_mutex_lock(&secrets_lock);
-		answer = do_secret(node, name, request);
-		pthread_mutex_unlock(&secrets_lock);
-		return answer;
-	}
-	if (!strcmp(op, "versions"))
-		return do_versions(node, name);
-	if (!strcmp(op, "rollback"))
-		return do_rollback(node, name, request);
-	if (!strcmp(op, "limit")) {
-		pthread_mutex_lock(&knobs_lock);
-		answer = do_limit(node, name, request);
-		pthread_mutex_unlock(&knobs_lock);
-		return answer;
-	}
-	return do_tail(node, name, request);
+	return fail("bad-request", "unknown \"op\"");
 }
 
 /* --- connections --- */
