@@ -10,51 +10,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/scratch.h"
-#include "tests/unit/tables_fixture.h"
-#include "user/functions.h"
-
-#define CORES 8
-
-static struct wc_tables tables;
-static struct wc_function *entries;
-static struct wc_functions *functions;
-static struct wc_fault fault;
-
-/* With the tables of a node that has just started. */
-static void open_registry(void)
-{
-	tables_close(&tables);
-	tables_open(&tables, CORES, 1);
-	entries = tables.wc_functions;
-	if (wc_functions_open(&functions, path_of("state"), &tables, 0, &fault))
-		fail_msg("%s", fault.text);
-}
-
-static void reopen(void)
-{
-	wc_functions_free(functions);
-	open_registry();
-}
-
-static int setup(void **state)
-{
-	if (scratch_setup(state))
-		return -1;
-	umask(022);
-	make_folder("source");
-	make_file("source/main.py", "print(1)", 0644);
-	open_registry();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	wc_functions_free(functions);
-	tables_close(&tables);
-	memset(&tables, 0, sizeof(tables));
-	return scratch_teardown(state);
-}
+#include "tests/unit/registry.h"
 
 /* `more` are further keys, or NULL. */
 static struct wc_manifest manifest_with(const char *name, const char *more)
@@ -128,7 +84,7 @@ static int limit(const char *name, const char *change)
 
 static struct wc_function *entry_of(uint32_t id)
 {
-	return &entries[WC_FUNCTION_SLOT(id)];
+	return &tables.wc_functions[WC_FUNCTION_SLOT(id)];
 }
 
 static uint32_t id_of(const char *name)
@@ -148,7 +104,7 @@ static uint32_t generation(uint32_t id)
 static void test_deploy(void **state)
 {
 	uint32_t id = deploy("hello");
-	struct wc_function *entry = &entries[WC_FUNCTION_SLOT(id)];
+	struct wc_function *entry = &tables.wc_functions[WC_FUNCTION_SLOT(id)];
 	struct wc_fn *fn = wc_functions_get(functions, id), *found = wc_functions_find(functions, "hello");
 	json_t *list = wc_functions_list(functions);
 
@@ -182,15 +138,15 @@ static void test_replace(void **state)
 
 	(void)state;
 	wc_functions_keep(functions, 1);
-	entries[WC_FUNCTION_SLOT(id)].warm[0] = 5;
+	tables.wc_functions[WC_FUNCTION_SLOT(id)].warm[0] = 5;
 	make_file("source/main.py", "print(2)", 0644);
 	assert_int_equal(deploy_from("hello", "source", &replaced), id);
 	assert_true(replaced);
 	now = wc_functions_get(functions, id);
 	assert_ptr_not_equal(old, now);
 	assert_int_equal(now->version, 2);
-	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].warm[0], 0);  /* warm for the old code */
-	expect_text("state/functions/hello/v1/main.py", "print(1)"); /* still in use */
+	assert_int_equal(tables.wc_functions[WC_FUNCTION_SLOT(id)].warm[0], 0); /* warm for the old code */
+	expect_text("state/functions/hello/v1/main.py", "print(1)");		/* still in use */
 	expect_text("state/functions/hello/v2/main.py", "print(2)");
 	wc_fn_put(old);
 	assert_false(exists("state/functions/hello/v1"));
@@ -209,8 +165,8 @@ static void test_remove(void **state)
 	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
 	assert_int_equal(wc_functions_remove(functions, "hello", &fault), -ENOENT);
 	assert_null(wc_functions_get(functions, id));
-	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].id, 0);
-	assert_int_equal(entries[WC_FUNCTION_SLOT(id)].name[0], 0);
+	assert_int_equal(tables.wc_functions[WC_FUNCTION_SLOT(id)].id, 0);
+	assert_int_equal(tables.wc_functions[WC_FUNCTION_SLOT(id)].name[0], 0);
 	assert_int_equal(id_of("other"), other);
 	assert_string_equal(held->manifest.name, "hello"); /* a reference outlives it, and keeps its code */
 	assert_true(held->stale);
@@ -288,7 +244,7 @@ static void test_persistence(void **state)
 	reopen();
 	assert_int_equal(id_of("hello"), hello);
 	assert_int_equal(id_of("other"), other);
-	assert_int_equal(entries[WC_FUNCTION_SLOT(hello)].id, hello);
+	assert_int_equal(tables.wc_functions[WC_FUNCTION_SLOT(hello)].id, hello);
 	fn = wc_functions_find(functions, "hello");
 	assert_int_equal(fn->version, 3);
 	assert_int_equal(fn->manifest.timeout_ms, 1234);
@@ -354,7 +310,7 @@ static void test_failed_deploy(void **state)
 	static const char *const bad[] = { "nowhere", "hostile", "fifo" };
 	uint32_t id = deploy("hello");
 	unsigned long before;
-	struct wc_function entry = entries[WC_FUNCTION_SLOT(id)];
+	struct wc_function entry = tables.wc_functions[WC_FUNCTION_SLOT(id)];
 
 	(void)state;
 	make_folder("hostile");
@@ -373,7 +329,7 @@ static void test_failed_deploy(void **state)
 		assert_int_equal(scratch_state(), before);
 		assert_int_equal(id_of("fresh"), 0);
 		assert_int_equal(id_of("hello"), id);
-		assert_memory_equal(&entries[WC_FUNCTION_SLOT(id)], &entry, sizeof(entry));
+		assert_memory_equal(&tables.wc_functions[WC_FUNCTION_SLOT(id)], &entry, sizeof(entry));
 	}
 	reopen();
 	assert_int_equal(id_of("hello"), id);
@@ -704,7 +660,6 @@ static void test_reserved_persistence(void **state)
 	wc_functions_free(functions);
 	tables_close(&tables);
 	tables_open(&tables, 4, 1); /* room for b's or for none */
-	entries = tables.wc_functions;
 	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, 0, &fault), 0);
 	assert_int_equal(id_of("a"), a);
 	assert_int_equal(entry_of(a)->reserve, 0);
@@ -713,7 +668,7 @@ static void test_reserved_persistence(void **state)
 	expect_reserved(a, 4);
 	wc_functions_free(functions);
 	tables.wc_config->policy = WC_POLICY_random;
-	memset(entries, 0, WC_FUNCTIONS_MAX * sizeof(*entries));
+	memset(tables.wc_functions, 0, WC_FUNCTIONS_MAX * sizeof(*tables.wc_functions));
 	assert_int_equal(wc_functions_open(&functions, path_of("state"), &tables, 0, &fault), 0);
 	assert_int_equal(entry_of(a)->id, a);
 	assert_int_equal(entry_of(a)->reserve, 0);

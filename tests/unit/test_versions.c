@@ -10,46 +10,8 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/scratch.h"
-#include "tests/unit/tables_fixture.h"
+#include "tests/unit/registry.h"
 #include "tests/unit/zip_builder.h"
-#include "user/functions.h"
-
-static struct wc_tables tables;
-static struct wc_functions *functions;
-static struct wc_fault fault;
-
-static void open_registry(void)
-{
-	tables_close(&tables);
-	tables_open(&tables, 8, 1);
-	if (wc_functions_open(&functions, path_of("state"), &tables, 0, &fault))
-		fail_msg("%s", fault.text);
-}
-
-static void reopen(void)
-{
-	wc_functions_free(functions);
-	open_registry();
-}
-
-static int setup(void **state)
-{
-	if (scratch_setup(state))
-		return -1;
-	umask(022);
-	make_folder("source");
-	open_registry();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	wc_functions_free(functions);
-	tables_close(&tables);
-	memset(&tables, 0, sizeof(tables));
-	return scratch_teardown(state);
-}
 
 /* Deploy this text as main.py of "hello". Returns what happened, or the negative error. */
 static int deploy_with(const char *text, const char *more)
