@@ -31,7 +31,7 @@ usage() {
 	Usage: scripts/vm-kit.sh [--kernel VERSION] [--mirror URL] [DIR]
 	  --kernel VERSION  the newest kernel whose version begins so, of those for cloud machines in trixie-backports; when
 	                    there is none, the newest with the same first number (default $KERNEL)
-	  --mirror URL      Debian mirror (default: \$DEBIAN_MIRROR, the one in this machine's apt sources, deb.debian.org)
+	  --mirror URL      Debian mirror (default: \$DEBIAN_MIRROR, else the one in this machine's apt sources)
 	  DIR               default: \$WARMCORE_VM_KIT, else /var/cache/warmcore/vm (not root: ~/.cache/warmcore/vm)
 	Prints the kit's folder. About 100 MB to fetch and 250 MB on disk for the first kernel, 130 MB for another.
 	END
@@ -85,7 +85,7 @@ done
 if [ -z "$MIRROR" ]; then
 	MIRROR=$(grep -rhoE '[a-z]+://[^ ]*/debian/?( |$)' /etc/apt/sources.list /etc/apt/sources.list.d 2>/dev/null |
 		head -n 1 | tr -d ' ' || true)
-	MIRROR=${MIRROR:-http://deb.debian.org/debian}
+	[ -n "$MIRROR" ] || skip "no Debian mirror in this machine's apt sources: set DEBIAN_MIRROR, or give --mirror"
 fi
 mkdir -p "$DIR" 2>/dev/null || die "cannot make $DIR: give a folder as argument or in WARMCORE_VM_KIT"
 
