@@ -98,7 +98,7 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 /* --- running --- */
 
 /* Before the id is marked as started, cold start included: whatever moment the daemon dies, the client can be told. */
-static void mark_running(struct wc_worker *worker, const struct wc_job *job)
+static void mark_running(struct wc_worker *worker, const struct wc_job *job, uint64_t now)
 {
 	struct wc_run *run = worker->run;
 
@@ -106,7 +106,7 @@ static void mark_running(struct wc_worker *worker, const struct wc_job *job)
 	run->request_id = job->id.request_id;
 	memcpy(run->client, job->id.client, sizeof(run->client));
 	run->client_port = job->id.client_port;
-	run->started_ns = wc_now();
+	run->started_ns = now;
 	WC_WRITE(run->function_id, job->function_id);
 }
 
@@ -303,11 +303,13 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
-		if (refuse(worker, job, fn, wc_now())) {
+		uint64_t now = wc_now();
+
+		if (refuse(worker, job, fn, now)) {
 			wc_fn_put(fn);
 			return;
 		}
-		mark_running(worker, job);
+		mark_running(worker, job, now);
 		seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
 	}
 	if (seen == WC_SEEN_NEW) {

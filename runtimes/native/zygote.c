@@ -49,7 +49,8 @@ struct order {
 	char *strings[WC_ZYGOTE_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
 	char **argv, **environment;
 	const char *folder;
-	const char *end;	/* of the environment's strings */
+	const char *end; /* of the environment's strings */
+	size_t used;	 /* bytes of message */
 	int fds[WC_ZYGOTE_FDS]; /* -1: not there */
 };
 
@@ -150,6 +151,7 @@ static int receive(int fd, struct order *o)
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 && errno != ECONNRESET ? -errno : 0;
+	o->used = (size_t)n + 1;
 	files = CMSG_FIRSTHDR(&header);
 	if (!files || files->cmsg_type != SCM_RIGHTS || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return -EPROTO;
@@ -478,8 +480,11 @@ int wc_zygote_serve(int fd, const struct wc_zygote_hooks *hooks)
 			return 1;
 		}
 		call(hooks->after_parent);
-		/* The next instance is somebody else's: it must not find this one's environment in its memory. */
-		explicit_bzero(&order.message, sizeof(order.message));
+		/*
+		 * The next instance is somebody else's: it must not find this one's environment in its memory. No more than what was
+		 * used: after a fork each page of it is copied first, which the instance waits for on its CPU.
+		 */
+		explicit_bzero(&order.message, order.used);
 		close_fds(&order);
 	}
 	return error == -EPIPE ? 0 : error;
