@@ -11,7 +11,7 @@
 
 #include "user/error.h"
 
-/* A sealed memfd with the filter as struct sock_filter[], or a negative errno. */
+/* A sealed memfd as WC_ZYGOTE_FILTER wants it (runtimes/abi/zygote.h), with a key that nobody else has; or a negative errno. */
 int wc_filter_make(struct wc_fault *fault);
 
 #endif

@@ -56,6 +56,7 @@ struct order {
 
 static struct order order;
 static int own_pid_namespace = -1;
+static volatile uint64_t key; /* of WC_ZYGOTE_FILTER; 0: there is no filter */
 
 /* Where /proc/PID/environ looks. */
 static struct {
@@ -208,34 +209,34 @@ static int set_capabilities(uint32_t few)
 	return (int)syscall(SYS_capset, &header, data);
 }
 
-/*
- * What the zygote's filter lets through for these few steps, and an instance has no use for. The kernel would refuse most of it
- * to a process without capabilities; but what cannot be called cannot have a bug. CLONE_PARENT would make a child of the daemon's, which
- * does not know it, and without its reaping the sandbox would not end.
- */
-static int narrow_filter(void)
-{
-	static struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setns, 6, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_move_mount, 5, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 5, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 2),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, args[0])), /* little-endian: its low half */
-		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_PARENT, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS), /* glibc falls back to clone() */
-	};
-	const struct sock_fprog filter = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+/* --- calls that the filter lets through for who has the key --- */
 
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
+/* Not inlined: no copy of the key outlives it but below the stack pointer, and in a register that the next call takes. */
+__attribute__((noinline)) static long with_key(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d,
+					       uintptr_t e)
+{
+	return syscall(number, a, b, c, d, e, key);
+}
+
+/* An instance must not have it: the kernel would refuse it most of these calls, but what cannot be called cannot have a bug. */
+__attribute__((noinline)) static void forget_key(void)
+{
+	char below[4096];
+
+	explicit_bzero(below, sizeof(below));
+	explicit_bzero((void *)(uintptr_t)&key, sizeof(key));
+}
+
+static int join(int fd, int types)
+{
+	return (int)with_key(SYS_setns, (uintptr_t)fd, (uintptr_t)types, 0, 0, 0);
 }
 
 static int put_mount(int tree, const char *place)
 {
-	return tree < 0 ? 0 : move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+	return tree < 0 ? 0 :
+			  (int)with_key(SYS_move_mount, (uintptr_t)tree, (uintptr_t)"", (uintptr_t)AT_FDCWD,
+					(uintptr_t)place, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
 /* The network first: to join the node's takes rights outside of the sandbox. NULL, or the step that failed. */
@@ -243,11 +244,11 @@ static const char *enter_sandbox(const struct order *o)
 {
 	int sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX], net = o->fds[WC_ZYGOTE_FD_NET];
 
-	if (net >= 0 && setns(net, CLONE_NEWNET))
+	if (net >= 0 && join(net, CLONE_NEWNET))
 		return "network namespace";
 	if (sandbox < 0)
 		return NULL;
-	if (setns(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
+	if (join(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
 		return "namespaces";
 	if (put_mount(o->fds[WC_ZYGOTE_FD_CODE], WC_SANDBOX_CODE))
 		return "mount of the code";
@@ -278,8 +279,7 @@ static const char *put_off_rights(const struct order *o, pid_t daemon)
 		return "capset";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return "no_new_privs";
-	if (narrow_filter())
-		return "seccomp";
+	forget_key();
 	/* After the change of user, which resets both. Undumpable, it could not open its own /dev/stdout. */
 	if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
 		return "dumpable";
@@ -333,8 +333,8 @@ static pid_t fork_for_daemon(int cgroup)
 	struct clone_args args = { .flags = CLONE_PARENT | CLONE_INTO_CGROUP, .cgroup = (uint64_t)cgroup };
 
 	if (cgroup >= 0)
-		return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-	return (pid_t)syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
+		return (pid_t)with_key(SYS_clone3, (uintptr_t)&args, sizeof(args), 0, 0, 0);
+	return (pid_t)with_key(SYS_clone, CLONE_PARENT, 0, 0, 0, 0);
 }
 
 /* The same, into the sandbox: only a child can be in another pid namespace. The pid, or a negative errno. */
@@ -343,13 +343,13 @@ static pid_t fork_instance(const struct order *o)
 	int sandbox = o->fds[WC_ZYGOTE_FD_SANDBOX];
 	pid_t pid;
 
-	if (sandbox >= 0 && setns(sandbox, CLONE_NEWPID))
+	if (sandbox >= 0 && join(sandbox, CLONE_NEWPID))
 		return -errno;
 	pid = fork_for_daemon(o->fds[WC_ZYGOTE_FD_CGROUP]);
 	if (pid == 0)
 		return 0;
 	pid = pid < 0 ? -errno : pid;
-	if (sandbox >= 0 && setns(own_pid_namespace, CLONE_NEWPID))
+	if (sandbox >= 0 && join(own_pid_namespace, CLONE_NEWPID))
 		_exit(1); /* its next children would be in somebody's sandbox */
 	return pid;
 }
@@ -365,7 +365,11 @@ static int take_filter(void)
 
 	if (fd < 0)
 		return 0;
-	n = pread(fd, code, sizeof(code), 0);
+	n = pread(fd, (void *)(uintptr_t)&key, sizeof(key), 0);
+	if (n == sizeof(key))
+		n = pread(fd, code, sizeof(code), sizeof(key));
+	else
+		n = -1;
 	close(fd);
 	if (n <= 0 || (size_t)n == sizeof(code) || (size_t)n % sizeof(code[0]))
 		return -EPROTO;

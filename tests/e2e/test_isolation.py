@@ -209,6 +209,31 @@ class Isolation(harness.NodeTest):
         self.assertEqual(self.ask("clone-parent", number=CLONE, flags=0), "EPERM")
         self.assertEqual(self.ask("clone-parent", number=CLONE, flags=signal.SIGCHLD), "EPERM")
 
+    def test_key_is_forgotten(self):
+        """What lets a zygote put an instance into its sandbox is nowhere in the memory of an instance."""
+        native = self.node.deploy_native("native", event="binary")
+        self.assert_reply(self.client.invoke(native, b"eok", seconds=60), b"ok")
+        self.assert_reply(self.call({"do": "pid"}))
+        folder = "/proc/%d/fd" % self.node.pid
+        filters = [path for path in (os.path.join(folder, name) for name in os.listdir(folder)) if "warmcore-filter" in os.readlink(path)]
+        self.assertEqual(len(filters), 1)
+        with open(filters[0], "rb") as file:
+            key = os.pread(file.fileno(), 8, 0)
+        zygotes = [z["pid"] for z in self.node.status()["zygotes"] if z["pid"]]
+        self.assertTrue(zygotes and all(self.memory_has(pid, key) for pid in zygotes))  # else this looks in the wrong places
+        for pid in (*self.pids("attacker"), *self.pids("native")):
+            self.assertFalse(self.memory_has(pid, key), pid)
+        self.node.cli("remove", "native")
+
+    @staticmethod
+    def memory_has(pid, key):
+        with open("/proc/%d/maps" % pid) as maps, open("/proc/%d/mem" % pid, "rb", 0) as memory:
+            for line in maps:
+                begin, end = (int(text, 16) for text in line.split()[0].split("-"))
+                if "w" in line.split()[1] and key in os.pread(memory.fileno(), end - begin, begin):
+                    return True
+        return False
+
     @unittest.skipUnless(platform.machine() == "x86_64", "x86-64 only")
     def test_other_architecture(self):
         """The x32 numbers are no way around the filter."""
