@@ -4,6 +4,7 @@
 
 #include "runtimes/abi/channel_futex.h"
 #include "runtimes/abi/sandbox.h"
+#include "user/ends.h"
 #include "user/filter.h"
 #include "user/log.h"
 #include "user/order.h"
@@ -102,34 +103,6 @@ void wc_launcher_close(struct wc_launcher *launcher)
 
 /* --- the channel --- */
 
-static int open_channel(struct wc_channel **ret_channel, int *ret_child)
-{
-	struct wc_channel *channel;
-	int error, fd = memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	/* Sealed: an instance that shrank it would kill the agent with SIGBUS. */
-	if (ftruncate(fd, sizeof(*channel)) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		error = -errno;
-		close(fd);
-		return error;
-	}
-	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (channel == MAP_FAILED) {
-		error = -errno;
-		close(fd);
-		return error;
-	}
-	channel->magic = WC_CHANNEL_MAGIC;
-	channel->capacity = WC_CHANNEL_CAPACITY;
-	channel->features = WC_CHANNEL_FEATURE_WAITING;
-	channel->answer.sequence = WC_CHANNEL_NOT_READY;
-	*ret_channel = channel;
-	*ret_child = fd;
-	return 0;
-}
-
 static int open_socket(struct wc_instance *instance, int *ret_child)
 {
 	int ends[2], size = SOCKET_BUFFER;
@@ -143,14 +116,25 @@ static int open_socket(struct wc_instance *instance, int *ret_child)
 	return 0;
 }
 
-static void drop_channel(struct wc_instance *instance)
+/* Those that were made with its sandbox, or new ones. `socket`: no channel in memory, and the instance's end of the socket instead. */
+static int take_ends(struct wc_instance *instance, bool socket, struct wc_ends *ends)
 {
-	if (instance->channel)
-		munmap(instance->channel, sizeof(*instance->channel));
-	if (instance->socket >= 0)
-		close(instance->socket);
-	instance->channel = NULL;
-	instance->socket = -1;
+	int error;
+
+	*ends = WC_ENDS_NONE;
+	if (socket) {
+		error = wc_ends_pipe(ends);
+		if (!error)
+			error = open_socket(instance, &ends->child);
+		if (error)
+			wc_ends_close(ends);
+		return error;
+	}
+	if (!instance->sandbox || !instance->sandbox->ends.channel)
+		return wc_ends_make(ends);
+	*ends = instance->sandbox->ends;
+	instance->sandbox->ends = WC_ENDS_NONE;
+	return 0;
 }
 
 /* --- the sandbox --- */
@@ -278,47 +262,42 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 			 struct wc_start_order *order, bool socket, struct wc_fault *fault)
 {
 	const struct wc_manifest *manifest = &instance->fn->manifest;
-	int output[2] = { -1, -1 }, channel = -1, error;
 	struct mounts mounts = { -1, -1 };
 	struct wc_zygote *zygote;
+	struct wc_ends ends;
 	struct files files;
+	int error;
 
+	error = take_ends(instance, socket, &ends);
+	if (error)
+		return wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
 	if (instance->sandbox) {
 		error = take_mounts(launcher, instance->fn, &mounts, fault);
 		if (error)
-			return error;
+			goto out;
 	}
-	error = socket ? open_socket(instance, &channel) : open_channel(&instance->channel, &channel);
-	if (error) {
-		wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
-		goto out;
-	}
-	if (pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
-		error = wc_fail(fault, errno, "cannot make a pipe for the function's output: %s", strerror(errno));
-		goto out;
-	}
-	fcntl(output[1], F_SETFL, 0); /* the function may block on a full pipe, the main loop may not */
-	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
-	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
+	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
+	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
 	add_sandbox(&files, order, instance->sandbox, &mounts, manifest->host_network ? launcher->host_net : -1);
 	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
 				 wc_order_needs_program(manifest), fault);
-	error = zygote ? fork_from(zygote, instance, place, order, &files, output[0]) : -EAGAIN;
+	error = zygote ? fork_from(zygote, instance, place, order, &files, ends.output[0]) : -EAGAIN;
 	if (zygote) {
 		wc_zygote_give(zygote);
 		if (error)
 			wc_fail(fault, -error, "cannot fork the function's process: %s", strerror(-error));
 	}
 out:
-	if (channel >= 0)
-		close(channel);
 	close_mounts(&mounts);
-	if (output[1] >= 0)
-		close(output[1]);
-	if (error && output[0] >= 0)
-		close(output[0]);
-	if (error)
-		drop_channel(instance);
+	if (!error) {
+		instance->channel = ends.channel;
+		ends.channel = NULL;
+		ends.output[0] = -1; /* the watch has it */
+	} else if (instance->socket >= 0) {
+		close(instance->socket);
+		instance->socket = -1;
+	}
+	wc_ends_close(&ends);
 	return error;
 }
 
@@ -362,9 +341,10 @@ static int start_somewhere(const struct wc_launcher *launcher, struct wc_instanc
 int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault)
 {
 	struct wc_start_order *order = malloc(sizeof(*order));
-	int output[2] = { -1, -1 }, channel = -1, error;
 	struct wc_zygote *zygote;
+	struct wc_ends ends = WC_ENDS_NONE;
 	struct files files;
+	int error;
 
 	if (!order)
 		return wc_fail(fault, ENOMEM, "out of memory");
@@ -372,25 +352,23 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	error = take_sandbox(launcher, WC_RUNTIME_NODE, spare->memory_mb, false, &spare->sandbox, fault);
 	if (error)
 		goto out;
-	error = open_channel(&spare->channel, &channel);
-	if (error || pipe2(output, O_CLOEXEC | O_NONBLOCK)) {
-		error = wc_fail(fault, error ? -error : errno, "cannot make its channel: %s",
-				strerror(error ? -error : errno));
+	error = wc_ends_make(&ends); /* a sandbox's are for who cannot wait */
+	if (error) {
+		wc_fail(fault, -error, "cannot make its channel: %s", strerror(-error));
 		goto out;
 	}
-	fcntl(output[1], F_SETFL, 0);
 	zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
 	if (!zygote) {
 		error = -EAGAIN;
 		goto out;
 	}
-	files.fd[WC_ZYGOTE_FD_CHANNEL] = channel;
-	files.fd[WC_ZYGOTE_FD_OUTPUT] = output[1];
+	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
+	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
 	add_sandbox(&files, order, spare->sandbox, &(struct mounts){ -1, -1 }, -1);
 	wc_watch_begin_launch();
 	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
 	wc_zygote_give(zygote);
-	spare->watch = spare->pid < 0 ? NULL : wc_watch_add_helper(spare->pid, output[0], "spare Node.js");
+	spare->watch = spare->pid < 0 ? NULL : wc_watch_add_helper(spare->pid, ends.output[0], "spare Node.js");
 	if (spare->watch)
 		spare->watch->contained = spare->sandbox != NULL;
 	wc_watch_end_launch();
@@ -399,20 +377,15 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 		goto out;
 	}
 	spare->pidfd = spare->watch->pidfd;
-	output[0] = -1;
-	spare->watch->channel = spare->channel; /* lives as long as the watch */
+	spare->channel = spare->watch->channel = ends.channel; /* lives as long as the watch */
+	ends.channel = NULL;
+	ends.output[0] = -1;
 	if (wc_watch_arm(spare->watch))
 		wc_warning("the end of process %d will be noticed late", spare->pid);
 out:
-	if (error && spare->channel && !spare->watch)
-		munmap(spare->channel, sizeof(*spare->channel));
 	if (error)
 		wc_sandbox_end(spare->sandbox);
-	for (int i = 0; i < 2; i++)
-		if (output[i] >= 0)
-			close(output[i]);
-	if (channel >= 0)
-		close(channel);
+	wc_ends_close(&ends);
 	free(order);
 	return error;
 }

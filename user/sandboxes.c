@@ -156,6 +156,7 @@ static int start_maker(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 /* What is left of it: its init, if there is one, is dead or dies now. */
 static void bury(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox)
 {
+	wc_ends_close(&sandbox->ends);
 	if (sandbox->life >= 0)
 		close(sandbox->life);
 	if (sandbox->cgroup >= 0) {
@@ -209,6 +210,7 @@ static int make(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	sandbox->sandboxes = sandboxes;
 	sandbox->life = sandbox->cgroup = -1;
+	sandbox->ends = WC_ENDS_NONE;
 	sandbox->number = ++sandboxes->number;
 	if (sandboxes->cgroups.folder >= 0) {
 		/* And its init. */
@@ -230,6 +232,7 @@ static int make(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 		error = receive_report(sandbox->life, INIT_TIMEOUT_MS, "the sandbox", fault);
 	if (error)
 		goto failed;
+	wc_ends_make(&sandbox->ends); /* when it fails the start tries again, and says why */
 	pthread_mutex_lock(&sandboxes->lock);
 	sandbox->next = sandboxes->ready;
 	sandboxes->ready = sandbox;

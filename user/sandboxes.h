@@ -9,6 +9,7 @@
 #ifndef WC_SANDBOXES_H
 #define WC_SANDBOXES_H
 
+#include "user/ends.h"
 #include "user/error.h"
 #include "user/options.h"
 
@@ -27,6 +28,7 @@ struct wc_sandbox {
 	int cgroup; /* folder of its group, or -1 */
 	uint32_t number;
 	struct wc_watch *watch; /* of its init */
+	struct wc_ends ends;	/* for its instance; none: somebody took them */
 	struct wc_sandbox *next;
 };
 
