@@ -449,11 +449,8 @@ static int fill_entering(scmp_filter_ctx filter, uint64_t key)
  */
 static int fill_clone(scmp_filter_ctx filter, uint64_t key)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, 0)) ?:
-		       seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 2,
-					SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT),
-					SCMP_A5(SCMP_CMP_EQ, key)) ?:
+	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, 0)) ?:
+		       seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 2, SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT), SCMP_A5(SCMP_CMP_EQ, key)) ?:
 		       seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 2,
 					SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT),
 					SCMP_A5(SCMP_CMP_NE, key));

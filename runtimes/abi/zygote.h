@@ -27,16 +27,16 @@
 #define WC_ZYGOTE_LIBRARIES "WARMCORE_LIBRARIES" /* names to load first, with commas between them */
 #define WC_ZYGOTE_ROOM "WARMCORE_ROOM" /* its value is of no interest: instances show their environment there */
 #define WC_ZYGOTE_ROOM_SIZE 8192
-#define WC_ZYGOTE_MAGIC 0x575a4731u	   /* "WZG1" */
-#define WC_ZYGOTE_MESSAGE_MAX 32768	   /* bytes of a request with its strings */
-#define WC_ZYGOTE_STRINGS_MAX 320	   /* in argv and environment together */
+#define WC_ZYGOTE_MAGIC 0x575a4731u /* "WZG1" */
+#define WC_ZYGOTE_MESSAGE_MAX 32768 /* bytes of a request with its strings */
+#define WC_ZYGOTE_STRINGS_MAX 320   /* in argv and environment together */
 /*
  * The number of a file with a seccomp filter for it and its instances: 8 bytes, and struct sock_filter[]. The 8 bytes are the key: the
  * filter lets setns, move_mount, clone3, and clone with CLONE_PARENT through when it is their sixth argument.
  */
 #define WC_ZYGOTE_FILTER "WARMCORE_FILTER"
-#define WC_FILTER_FD 4			   /* that number */
-#define WC_CHANNEL_FD 3			   /* of an instance; 0, 1 and 2 are what one expects */
+#define WC_FILTER_FD 4	/* that number */
+#define WC_CHANNEL_FD 3 /* of an instance; 0, 1 and 2 are what one expects */
 
 enum wc_zygote_flags {
 	WC_ZYGOTE_EXEC = 1, /* run argv[0], instead of going on in the forked process */

@@ -49,8 +49,8 @@ struct order {
 	char *strings[WC_ZYGOTE_STRINGS_MAX + 2]; /* argv, NULL, environment, NULL */
 	char **argv, **environment;
 	const char *folder;
-	const char *end; /* of the environment's strings */
-	size_t used;	 /* bytes of message */
+	const char *end;	/* of the environment's strings */
+	size_t used;		/* bytes of message */
 	int fds[WC_ZYGOTE_FDS]; /* -1: not there */
 };
 
@@ -235,7 +235,7 @@ static int join(int fd, int types)
 static int put_mount(int tree, const char *place)
 {
 	return tree < 0 ? 0 :
-			  (int)with_key(SYS_move_mount, (uintptr_t)tree, (uintptr_t)"", (uintptr_t)AT_FDCWD,
+			  (int)with_key(SYS_move_mount, (uintptr_t)tree, (uintptr_t) "", (uintptr_t)AT_FDCWD,
 					(uintptr_t)place, MOVE_MOUNT_F_EMPTY_PATH);
 }
 

@@ -4,10 +4,15 @@
  *
  * The echo is the least that a userspace answer to a datagram costs: one thread, one blocking socket, recvfrom and sendto
  * of the same bytes. It sits behind a veth pair made by the same code that makes a node's, with the same MTU and offloads.
+ *
+ * One that hands over is the least that an answer by an isolated process costs: the process that owns the socket wakes another one by the
+ * futex channel of the runtimes, and waits for its answer. No filter, no namespaces, no scheduling, nothing kept.
  */
 #include "tests/bench/nodes.h"
 
 #include "bpf/proto.h"
+#include "runtimes/abi/channel_futex.h"
+#include "runtimes/abi/slice.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -19,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -107,8 +113,54 @@ int bench_client_block(struct bench_subject *subject, unsigned count, uint64_t *
 
 /* --- the floor --- */
 
-static void __attribute__((noreturn)) serve(int fd, int cpu)
+/* The second process: answers each request with its own bytes. */
+static void __attribute__((noreturn)) answer_requests(struct wc_channel *channel)
 {
+	uint32_t sequence = 0;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	wc_short_slice(); /* as instances have it */
+	for (;;) {
+		if (wc_channel_wait(&channel->request, sequence, NULL))
+			_exit(1);
+		sequence = __atomic_load_n(&channel->request.sequence, __ATOMIC_ACQUIRE);
+		channel->answer.length = channel->request.length;
+		memcpy(channel->answer_payload, channel->request_payload, channel->request.length);
+		wc_channel_post(channel, &channel->answer, sequence);
+	}
+}
+
+/* NULL: it cannot be started. */
+static struct wc_channel *start_second(void)
+{
+	struct wc_channel *channel =
+		mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t second;
+
+	if (channel == MAP_FAILED)
+		return NULL;
+	channel->features = WC_CHANNEL_FEATURE_WAITING;
+	second = fork();
+	if (!second)
+		answer_requests(channel);
+	return second < 0 ? NULL : channel;
+}
+
+static void hand_over(struct wc_channel *channel, uint8_t *datagram, size_t n)
+{
+	uint32_t sequence = channel->request.sequence;
+
+	channel->request.length = (uint32_t)n;
+	memcpy(channel->request_payload, datagram, n);
+	wc_channel_post(channel, &channel->request, sequence + 1);
+	if (wc_channel_wait(&channel->answer, sequence, NULL))
+		_exit(1);
+	memcpy(datagram, channel->answer_payload, n);
+}
+
+static void __attribute__((noreturn)) serve(int fd, int cpu, bool hands_over)
+{
+	struct wc_channel *channel = NULL;
 	uint8_t datagram[2048];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -116,11 +168,18 @@ static void __attribute__((noreturn)) serve(int fd, int cpu)
 	signal(SIGTERM, SIG_DFL);
 	if (bench_pin(cpu))
 		_exit(1);
+	if (hands_over) {
+		channel = start_second();
+		if (!channel)
+			_exit(1);
+	}
 	for (;;) {
 		struct sockaddr_in from;
 		socklen_t len = sizeof(from);
 		ssize_t n = recvfrom(fd, datagram, sizeof(datagram), 0, (struct sockaddr *)&from, &len);
 
+		if (n >= 0 && channel)
+			hand_over(channel, datagram, (size_t)n);
 		if (n >= 0 && sendto(fd, datagram, (size_t)n, 0, (const struct sockaddr *)&from, len) < 0)
 			errno = 0;
 	}
@@ -170,7 +229,7 @@ int bench_echo_start(struct bench_echo *echo, const char *name)
 	for (unsigned i = 0; i < echo->count && !error; i++) {
 		echo->servers[i] = fork();
 		if (!echo->servers[i])
-			serve(sockets[i], echo->cpus[i]);
+			serve(sockets[i], echo->cpus[i], echo->last_hands_over && i == echo->count - 1);
 		if (echo->servers[i] < 0)
 			error = -errno;
 	}

@@ -68,6 +68,7 @@ struct bench_echo {
 	int cpus[2];
 	pid_t servers[2]; /* on port and port + 1, each pinned to its CPU */
 	unsigned count;
+	bool last_hands_over; /* the last server has a second process answer: see echo.c */
 };
 
 /* Make namespace and veth pair, and start `count` servers. Without a name: on the loopback device, no rights needed. */
