@@ -132,10 +132,12 @@ EXAMPLES := $(EXAMPLE_OBJECTS) $(foreach f,$(EXAMPLE_FILES),$(BUILD)/examples/$(
 ARCHIVE := $(if $(USER_SOURCES),$(BUILD)/libwarmcore.a)
 PROGRAMS := $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
+# Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
+FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,gate.so probe.so)
 BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS)) $(BUILD)/tests/bench/exit
 TESTS := $(UNIT_TESTS:%.c=$(BUILD)/%) $(UNIT_TESTS:%.c=$(BUILD)/san/%) \
 	 $(patsubst %.c,$(BUILD)/tsan/%,$(filter %_mt.c,$(UNIT_TESTS))) \
-	 $(BPF_TESTS:%.c=$(BUILD)/%) $(FUZZ_TESTS:tests/fuzz/%.c=$(BUILD)/fuzz/%) $(HELPERS)
+	 $(BPF_TESTS:%.c=$(BUILD)/%) $(FUZZ_TESTS:tests/fuzz/%.c=$(BUILD)/fuzz/%) $(HELPERS) $(FUNCTIONS)
 
 all: $(BPF_OBJECTS) $(SKELETONS) $(ARCHIVE) $(PROGRAMS) $(RUNTIMES) $(EXAMPLES)
 
@@ -286,14 +288,18 @@ endef
 $(BUILD)/tests/vm/turns: $(call objects,obj,tests/bench/icount.c)
 $(foreach s,$(HELPER_SOURCES),$(eval $(call HELPER_PROGRAM,$(s),$(patsubst runtimes/bench/%.c,bench/%,$(s:tests/%.c=%)))))
 
+$(BUILD)/tests/e2e/functions/%.so: tests/e2e/functions/%.c $(wildcard runtimes/native/*.h runtimes/abi/*.h) $(FLAGS)
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -g -shared -fPIC -fvisibility=hidden -Iruntimes/native -o $@ $<
+
 $(BUILD)/tests/bench/exit: tests/bench/functions/exit.c $(FLAGS)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(CC) $(WARNINGS) -O2 -static -o $@ $<
 
 .PHONY: test-programs vm-programs bench-programs
 test-programs: all $(TESTS)
-vm-programs: all $(BPF_TESTS:%.c=$(BUILD)/%) $(HELPERS)
-bench-programs: all $(BENCHES)
+vm-programs: all $(BPF_TESTS:%.c=$(BUILD)/%) $(HELPERS) $(FUNCTIONS)
+bench-programs: all $(BENCHES) $(FUNCTIONS)
 
 test: ## install what is missing, build and run all tests; T='unit fuzz_parse' runs those that match
 	$(Q)scripts/install-deps.sh --group test

@@ -22,12 +22,13 @@
 #include <unistd.h>
 
 #define TICK_NS (50 * WC_MS)
-#define TICK_BUSY_NS (10 * WC_MS) /* while something waits, or cores are parked */
-#define STUCK_NS (150 * WC_MS)	  /* claimed this long without its agent noticing: let it look */
-#define HOMES_NS (100 * WC_MS)	  /* between two looks at who steals from whom */
-#define AGE_NS (1 * WC_SECOND)	  /* between two looks at the tags of all cores */
-#define STEALS_MIN 8		  /* in HOMES_NS: fewer are noise */
-#define RETRY_MIN_NS (1 * WC_MS)  /* the hint in BUSY */
+#define TICK_BUSY_NS (10 * WC_MS)     /* while something waits, or cores are parked */
+#define STUCK_NS (150 * WC_MS)	      /* claimed this long without its agent noticing: let it look */
+#define HOMES_NS (100 * WC_MS)	      /* between two looks at who steals from whom */
+#define HOMES_MAX_NS (10 * WC_SECOND) /* a slow node is given so long, until enough was stolen to judge */
+#define AGE_NS (1 * WC_SECOND)	      /* between two looks at the tags of all cores */
+#define STEALS_MIN 8		      /* since the last look: fewer are noise */
+#define RETRY_MIN_NS (1 * WC_MS)      /* the hint in BUSY */
 #define RETRY_MAX_NS (1 * WC_SECOND)
 
 /* What the scheduler remembers of a core. */
@@ -164,6 +165,19 @@ static void move_one(struct wc_scheduler *scheduler, uint32_t from, uint32_t to)
 			return;
 		}
 	}
+}
+
+/* Whether somebody has stolen enough since the last look to say more than that it happens. */
+static bool stolen_enough(const struct wc_scheduler *scheduler)
+{
+	struct wc_node *node = scheduler->node;
+
+	for (uint32_t thief = 0; thief < node->shard_count; thief++)
+		for (uint32_t from = 0; from < node->shard_count; from++)
+			if (WC_READ(node->tables.wc_steals[thief].from[from]) - scheduler->steals[thief][from] >
+			    STEALS_MIN)
+				return true;
+	return false;
 }
 
 /* A shard that steals needs more cores, and the one that it steals most from can spare one; one a look, so that it settles. */
@@ -363,7 +377,9 @@ static void tick(struct wc_scheduler *scheduler)
 	wc_warmth_provide(node->warmth, now);
 	grow(scheduler);
 	shrink(scheduler, now);
-	if (now - scheduler->homes_at >= HOMES_NS && node->shard_count > 1) {
+	/* Not every HOMES_NS: where that is time for a few invocations only, nothing would ever be enough. */
+	if (node->shard_count > 1 && now - scheduler->homes_at >= HOMES_NS &&
+	    (stolen_enough(scheduler) || now - scheduler->homes_at >= HOMES_MAX_NS)) {
 		balance_homes(scheduler);
 		scheduler->homes_at = now;
 	}

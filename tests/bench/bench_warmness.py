@@ -64,9 +64,7 @@ def on_node(rule, fixed_minutes, calls, minute_ms, functions):
         with open(os.path.join(node.shared, "spans"), "w") as file:
             os.fchmod(file.fileno(), 0o666)
         node.up()
-        import gates
-
-        gate = gates.native_gate(node.root)
+        gate = harness.native_function("gate")
         ids = {f: node.deploy("f%d" % f, "native", "gate.so", {"gate.so": gate}, event="binary", timeout_ms=60000)
                for f in sorted(functions)}  # fmt: skip
         late = replay(node, ids, calls, minute_ms / 1000)

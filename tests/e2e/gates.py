@@ -9,8 +9,6 @@ import collections
 import json
 import os
 import select
-import shutil
-import subprocess
 import time
 import unittest
 
@@ -30,19 +28,6 @@ def cores(times):
     return text, cpus * times
 
 
-def native_gate(folder):
-    """functions/gate.c as a shared object in `folder`."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    target = os.path.join(folder, "gate.so")
-    if not compiler:
-        raise unittest.SkipTest("no C compiler")
-    if not os.path.exists(target):
-        include = os.path.join(harness.ROOT, "runtimes", "native")
-        subprocess.run([compiler, "-O2", "-g", "-shared", "-fPIC", "-fvisibility=hidden", "-I" + include, "-o", target,
-                        os.path.join(harness.PROBES, "gate.c")], check=True)  # fmt: skip
-    return target
-
-
 class Node(harness.Node):
     """A node whose functions are gates."""
 
@@ -54,7 +39,7 @@ class Node(harness.Node):
 
     def native(self, name, **manifest):
         manifest.setdefault("timeout_ms", 120000)
-        return self.deploy(name, "native", "gate.so", {"gate.so": native_gate(self.root)}, event="binary", **manifest)
+        return self.deploy(name, "native", "gate.so", {"gate.so": harness.native_function("gate")}, event="binary", **manifest)
 
     def python(self, name, **manifest):
         manifest.setdefault("timeout_ms", 120000)
@@ -156,7 +141,7 @@ class Crowd:
                 answer = self.by_fd[fd].receive(0.0001)
         return count
 
-    def gather(self, left=0, quiet=30):
+    def gather(self, left=0, quiet=harness.PATIENCE_S):
         """Wait until only `left` are not answered. Fails when nothing comes for a long time."""
         end = time.monotonic() + quiet
         while self.under_way() > left:

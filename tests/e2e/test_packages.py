@@ -137,7 +137,7 @@ class Archives(PackagesTest):
         self.remove("others")
 
     def test_native(self):
-        with open(harness.native_probe(self.node.root), "rb") as file:
+        with open(harness.native_function("probe"), "rb") as file:
             probe = file.read()
         manifest = b'{"runtime": "native", "handler": "lib/probe.so", "event": "binary"}'
         self.node.cli("deploy", self.write("nat.zip", archive(("function.json", manifest), ("lib/probe.so", probe))))
