@@ -19,7 +19,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define INIT_TIMEOUT_NS (30 * WC_SECOND) /* to load a function: imports of large libraries take seconds when cold */
+/*
+ * To load a function, at least: imports of large libraries take seconds when cold. A function that may run for longer may also load for
+ * so long: who made it expects that, and on a slow host with many starts at once 30 s are not much.
+ */
+#define INIT_TIMEOUT_NS (30 * WC_SECOND)
 
 bool wc_instance_dead(const struct wc_instance *instance)
 {
@@ -173,6 +177,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 				      bool *ret_again)
 {
 	struct wc_instance *instance = calloc(1, sizeof(*instance));
+	uint64_t patience = fn->manifest.timeout_ms * WC_MS;
 	struct wc_fault fault;
 
 	*ret_again = false;
@@ -193,9 +198,16 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	}
 	atomic_fetch_add(&fn->references, 1);
 	atomic_fetch_add(&fn->instances, 1);
-	await(instance, instance->sequence, wc_now() + INIT_TIMEOUT_NS, buffer, result);
-	if (result->failure == WC_FAILURE_TIMEOUT)
-		fail_with(result, WC_FAILURE_TIMEOUT, "the function did not finish loading within 30 seconds");
+	if (patience < INIT_TIMEOUT_NS)
+		patience = INIT_TIMEOUT_NS;
+	await(instance, instance->sequence, wc_now() + patience, buffer, result);
+	if (result->failure == WC_FAILURE_TIMEOUT) {
+		char text[sizeof(result->text)];
+
+		snprintf(text, sizeof(text), "the function did not finish loading within %llu seconds",
+			 (unsigned long long)(patience / WC_SECOND));
+		fail_with(result, WC_FAILURE_TIMEOUT, text);
+	}
 	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY) {
 		instance->farewell = result->flags & WC_CHANNEL_FLAG_FAREWELL;
 		return instance;

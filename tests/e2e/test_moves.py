@@ -172,6 +172,9 @@ class Moves(gates.Test):
         """Many at once, with instances that change cores all the time, and functions that are replaced meanwhile."""
         self.node.defaults(policy="random", move="on")
         function = self.node.python("load")
+        # On a slow machine eight that start at once without it take longer than any function may to load.
+        harness.wait_until(lambda: all(z["state"] == "ready" for z in self.node.status()["zygotes"] if z["runtime"] == "python"),
+                           "the zygote is ready")  # fmt: skip
         crowd = self.crowd(8)
         for number in range(600):
             while crowd.under_way() >= 24:

@@ -3,6 +3,7 @@
 """At most once: an id that is sent again gets the same reply or none, never a second run; not even after kill -9."""
 
 import json
+import os
 import sys
 import threading
 
@@ -104,30 +105,33 @@ class Once(harness.NodeTest):
 
     def test_busy_may_be_retried(self):
         cores = len(self.node.status()["cores"])
+        gate = os.path.join(self.node.shared, "busy-was-seen")
+        self.addCleanup(lambda: open(gate, "w").close())
         with self.node.client() as filler, self.node.client() as client:
             fill = [filler.fresh_id() for _ in range(cores + 16)]
             for number in fill[:cores]:
-                filler.send(number, self.python, b'{"do":"sleep","ms":2000}')
+                filler.send(number, self.python, b'{"do":"wait","file":"busy-was-seen"}')
             harness.wait_until(lambda: all(c["state"] != "free" for c in self.node.status()["cores"]), "all cores are taken")
             for number in fill[cores:]:
                 filler.send(number, self.python, b'{"do":"sleep","ms":1}')
             harness.wait_until(lambda: self.node.status()["pending"]["now"] == 16, "the pending queue is full")
             number = client.fresh_id()
-            answer = client.invoke(self.python, self.count("busy"), request_id=number, wait_busy=False, seconds=5)
+            answer = client.invoke(self.python, self.count("busy"), request_id=number, wait_busy=False, seconds=60)
             self.assertIsNotNone(answer, "no BUSY came")
             self.assertEqual((answer.kind, answer.code), (wcproto.BUSY, wcproto.PENDING_FULL))
             self.assertGreater(answer.tail[0], 0)
             self.assertEqual(self.node.runs("busy"), 0)
+            open(gate, "w").close()
             self.assert_reply(client.invoke(self.python, self.count("busy"), request_id=number), "busy")
             self.assertEqual(self.node.runs("busy"), 1)
-            for _ in fill:
-                self.assert_reply(filler.receive(60), "slept")
+            words = [json.loads(self.assert_reply(filler.receive(60)).payload) for _ in fill]
+            self.assertEqual(sorted(words), ["slept"] * 16 + ["waited"] * cores)
 
     def test_errors_in_the_kernel_are_forgotten(self):
         with self.node.client() as client:
             number = client.fresh_id()
             for _ in range(3):
-                answer = client.invoke(self.python + 4096 * 999, b"1", request_id=number, seconds=5)
+                answer = client.invoke(self.python + 4096 * 999, b"1", request_id=number, seconds=60)
                 self.assert_error(answer, wcproto.UNKNOWN_FUNCTION)
             self.assert_reply(client.invoke(self.python, self.count("forgotten"), request_id=number), "forgotten")
 

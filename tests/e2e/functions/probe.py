@@ -36,6 +36,10 @@ def handler(event, context):
     if do == "sleep":
         time.sleep(event["ms"] / 1000)
         return "slept"
+    if do == "wait":
+        while not os.path.exists(os.path.join(os.environ["SHARED"], event["file"])):
+            time.sleep(0.01)
+        return "waited"
     if do == "raise":
         inner()
     if do == "unserializable":
