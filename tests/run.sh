@@ -91,9 +91,9 @@ parallel_safe() {
 	[[ $1 != e2e/* ]] || grep -q '^# parallel-safe$' "tests/$1"
 }
 
-# Whether it runs only when a pattern asks for it (make test-vm does).
+# Whether it runs only when a pattern asks for it (make test-vm does): everywhere, or on the kernel that the line names.
 only_when_asked() {
-	[[ ${#PATTERNS[@]} = 0 && $1 == vm/* ]] && grep -q '^# only-when-asked$' "tests/${1%@*}"
+	[[ ${#PATTERNS[@]} = 0 && $1 == vm/* ]] && grep -qxE "# only-when-asked(@${1#*@})?" "tests/${1%@*}"
 }
 
 shopt -s nullglob

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
 # test_sched_loads.sh KERNEL [COUNT] - load and unload the thread scheduler so often, with threads that never sleep. A load takes
-# some four seconds of a CPU in virtual time, so by default it is 10; 200 want a quarter of an hour: TEST_TIMEOUT=2000.
+# some four seconds of a CPU in virtual time, so by default it is 10, and 20 before counting begins; test_sched_loads_200.sh makes 200.
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
