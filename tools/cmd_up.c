@@ -27,7 +27,7 @@ static struct up_options {
 	long long pending;
 	const char *poll_us;
 	bool allow_trusted, allow_network;
-	long long keep_versions;
+	long long keep_versions, keep_alive_save_s;
 	const char *state_dir;
 	long long log_file_kib, log_files, log_total_mib, log_rate_kib;
 	const char *log_report;
@@ -39,6 +39,7 @@ static struct up_options {
 	      .pending = -1,
 	      .tmp_mb = -1,
 	      .keep_versions = -1,
+	      .keep_alive_save_s = -1,
 	      .log_file_kib = -1,
 	      .log_files = -1,
 	      .log_total_mib = -1,
@@ -173,6 +174,14 @@ static const struct option_spec specs[] = {
 	  .max = 65536,
 	  .help = "How much a function can write to the /tmp of its sandbox, in MiB; 64 unless given." },
 	KNOB_SPECS(struct up_options, knobs),
+	{ .name = "keep-alive-save-s",
+	  .type = OPTION_INTEGER,
+	  AT(keep_alive_save_s),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 86400,
+	  .help = "What is learned of idle times is written to the state folder every N seconds, and when the node stops; 0: only "
+		  "then. 120 unless given." },
 	{ .name = "keep-versions",
 	  .type = OPTION_INTEGER,
 	  AT(keep_versions),
@@ -259,7 +268,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], tmp_mb[24], keep_versions[24], knobs[24][24], logs[4][24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -333,6 +342,7 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add_number(line, "--pending", line->pending, sizeof(line->pending), options.pending);
 	add(line, "--poll-us", options.poll_us);
 	knobs_each(&options.knobs, add_knob, line);
+	add_number(line, "--keep-alive-save-s", line->save_s, sizeof(line->save_s), options.keep_alive_save_s);
 	add_number(line, "--keep-versions", line->keep_versions, sizeof(line->keep_versions), options.keep_versions);
 	if (options.allow_trusted)
 		line->argv[line->argc++] = "--allow-trusted";

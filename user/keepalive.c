@@ -188,6 +188,8 @@ bool wc_keepalive_start(const struct wc_keepalive_burst *burst)
 {
 	uint64_t have = (uint64_t)burst->running + burst->starting, each;
 
+	if (burst->wanting <= burst->starting)
+		return false;
 	/* Nobody to wait for; or nobody knows for how long; or those that run take longer than a start. */
 	if (!have || !burst->execution_ns || !burst->start_ns || burst->execution_ns >= burst->start_ns)
 		return true;

@@ -135,7 +135,8 @@ uint64_t wc_keepalive_worth(const struct wc_keepalive_cost *cost);
 /*
  * May one more instance be started for a function of which `wanting` invocations have none? Not while those that there are will have
  * served them all before a new one could begin: one instance does S / E invocations during a start of S when an execution takes E, so
- * ceil(wanting x E / S) instances are enough. When an execution takes longer than a start nobody waits: each invocation gets one.
+ * ceil(wanting x E / S) instances are enough. When an execution takes longer than a start nobody waits: each invocation gets one. But
+ * when as many are being started as are wanted, one was begun ahead of this invocation, and is ready sooner than any other could be.
  */
 struct wc_keepalive_burst {
 	uint64_t wanting;      /* invocations without an instance: queued, waiting for one, the caller's */

@@ -339,6 +339,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
 	if (!error && !(node->warmth = wc_warmth_new(node)))
 		error = wc_fail(fault, ENOMEM, "out of memory for what is known of functions");
+	if (!error)
+		wc_warmth_load(node->warmth);
 	if (!error && kernel)
 		error = open_kernel_datapath(node, fault);
 	if (!error)
@@ -358,6 +360,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		error = wc_agents_start(node, fault);
 	if (!error)
 		error = wc_scheduler_start(node, fault);
+	if (!error)
+		error = wc_warmth_keep(node->warmth, fault);
 	if (!error && kernel)
 		error = wc_xdp_pin(node->xdp, node->options.name, fault);
 	if (!error && kernel && node->sched)
@@ -474,6 +478,7 @@ void wc_node_stop(struct wc_node *node)
 	}
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
+	wc_warmth_kept(node->warmth);
 	wc_farewell_close();
 	wc_zygotes_stop(node->launcher.zygotes);
 	node->launcher.zygotes = NULL;

@@ -98,6 +98,8 @@ static const struct wc_option option_table[] = {
 	  "(default 600000)" },
 	{ "keep-alive-bin-ms", OPTION_NUMBER, FIELD(keep_alive_bin_ms), 1, WC_KEEP_ALIVE_BIN_MS_MAX, NULL, "N",
 	  "unit in which idle times are learned; 240 of them are the longest (default 60000)" },
+	{ "keep-alive-save-s", OPTION_NUMBER, FIELD(keep_alive_save_s), 0, WC_KEEP_ALIVE_SAVE_S_MAX, NULL, "N",
+	  "what is learned is written to the state folder every N seconds, and when the node stops; 0: only then (default 120)" },
 	{ "prewarm", OPTION_CHOICE, FIELD(prewarm), 0, 0, switches, "on|off",
 	  "stop instances that are not needed before the predicted call, and start one ahead of it (default on)" },
 	{ "instances-memory-mb", OPTION_NUMBER, FIELD(instances_memory_mb), 0, WC_INSTANCES_MEMORY_MB_MAX, NULL, "N",
@@ -398,6 +400,7 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->quantum_us = WC_QUANTUM_AUTO;
 	options->keep_alive_ms = 600000;
 	options->keep_alive_bin_ms = 60000;
+	options->keep_alive_save_s = 120;
 	options->instances_memory_mb = half_of_memory();
 	options->prewarm = true;
 	options->move_instances = true;

@@ -15,6 +15,7 @@
 #define WC_QUANTUM_AUTO UINT32_MAX
 #define WC_INSTANCES_MEMORY_MB_MAX (16u << 20)
 #define WC_KEEP_ALIVE_MS_MAX (7u * 24 * 3600 * 1000)
+#define WC_KEEP_ALIVE_SAVE_S_MAX (24u * 3600)
 #define WC_KEEP_ALIVE_BIN_MS_MAX (24u * 3600 * 1000)
 
 #define WC_SHARES_MAX 8
@@ -63,6 +64,7 @@ struct wc_options {
 	uint32_t idle_ms;     /* a core that idled this long is given back */
 	uint32_t keep_alive;  /* enum wc_keepalive_rule */
 	uint32_t keep_alive_ms;
+	uint32_t keep_alive_save_s;   /* between two writes of them; 0: only when the node stops */
 	uint32_t keep_alive_bin_ms;   /* width of a bin of a function's histogram of idle times */
 	uint32_t instances_memory_mb; /* idle ones are stopped when all take more; 0: no limit */
 	uint32_t starts;	      /* enum wc_starts */

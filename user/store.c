@@ -56,15 +56,20 @@ int wc_store_check_reachable(const char *dir, struct wc_fault *fault)
 
 int wc_store_write(const char *path, const char *text, struct wc_fault *fault)
 {
+	return wc_store_write_bytes(path, text, strlen(text), fault);
+}
+
+int wc_store_write_bytes(const char *path, const void *bytes, size_t size, struct wc_fault *fault)
+{
 	char fresh[600];
-	size_t len = strlen(text);
 	int fd, error = 0;
 
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return wc_fail(fault, errno, "cannot create %s: %s", fresh, strerror(errno));
-	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
+	errno = 0; /* a short write sets none */
+	if (write(fd, bytes, size) != (ssize_t)size || fsync(fd))
 		error = wc_fail(fault, errno ? errno : ENOSPC, "cannot write %s: %s", fresh,
 				strerror(errno ? errno : ENOSPC));
 	close(fd);

@@ -60,6 +60,7 @@ void wc_store_clean(const char *dir, bool (*keep)(const void *context, uint32_t 
 
 /* Write a small file so that a crash leaves the old or the new content. */
 int wc_store_write(const char *path, const char *text, struct wc_fault *fault);
+int wc_store_write_bytes(const char *path, const void *bytes, size_t size, struct wc_fault *fault);
 
 /* Make a folder and those above it. */
 int wc_store_make_dirs(const char *path, struct wc_fault *fault);

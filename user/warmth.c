@@ -177,14 +177,13 @@ static bool waits(const struct wc_warmth *warmth, const struct wc_known *warm, c
 	const struct wc_options *options = &warmth->node->options;
 	struct wc_keepalive_burst burst = {
 		.wanting = (uint64_t)warm->wanting + waiting,
-		.execution_ns = warm->execution_ns,
+		.execution_ns = WC_READ(options->starts) == WC_STARTS_NEEDED ? warm->execution_ns : 0,
 		.start_ns = warm->start_ns,
 		.running = warm->running,
 		.starting = warm->starting,
 	};
 
-	return WC_READ(options->starts) == WC_STARTS_NEEDED && WC_READ(options->move_instances) &&
-	       !atomic_load(&warmth->node->stopping) && (!call->until || wc_now() < call->until) &&
+	return WC_READ(options->move_instances) && !atomic_load(&warmth->node->stopping) && (!call->until || wc_now() < call->until) &&
 	       !wc_keepalive_start(&burst);
 }
 

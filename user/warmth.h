@@ -157,6 +157,18 @@ void wc_warmth_provide(struct wc_warmth *warmth, uint64_t now);
 /* A knob has changed: all plans are made anew. */
 void wc_warmth_changed(struct wc_warmth *warmth);
 
+/* --- over a restart: warmth_keep.c --- */
+
+/*
+ * Take what an earlier daemon had learned of the functions that are deployed. A file that is damaged, or not one of this daemon's, is
+ * put aside and said so. Before any worker starts.
+ */
+void wc_warmth_load(struct wc_warmth *warmth);
+/* From now on it is written, every --keep-alive-save-s. */
+int wc_warmth_keep(struct wc_warmth *warmth, struct wc_fault *fault);
+/* For the last time, once no worker is left. NULL, or one that is not kept: nothing. */
+void wc_warmth_kept(struct wc_warmth *warmth);
+
 /* --- people --- */
 
 /* Array of what is known of each function, or of the one with this name. */

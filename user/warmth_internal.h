@@ -47,6 +47,7 @@ struct wc_known {
 };
 
 struct wc_pool_view;
+struct wc_warmth_keeper;
 
 struct wc_warmth {
 	struct wc_node *node;
@@ -59,6 +60,7 @@ struct wc_warmth {
 	struct wc_pool_view *views; /* the scheduler's own */
 	uint32_t views_max;
 	uint64_t looked_at;
+	struct wc_warmth_keeper *keeper; /* NULL: it is not written */
 	struct wc_known functions[WC_FUNCTIONS_MAX];
 };
 

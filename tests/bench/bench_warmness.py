@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Group `warmness`: cold starts at the same memory-time. First the simulation (bench_warmness.c), then a small trace on a real node.
+"""Group `warmness`: cold starts at the same memory-time. First the simulation (bench_warmness.c), then a smaller trace on a real node.
 
-The node runs the simulation's calls with a minute of --minute-ms, once for each keep-alive rule, and its counters are put beside what the
-simulation says about the same calls. Whatever is not known here goes to the simulation: --functions, --days, --seed, --csv ...
+The node runs the calls of a trace with a minute of --minute-ms: under a fixed 10 minutes, and under the hybrid rule with three fallbacks
+around that with which its instances idle, in the simulation of these very calls, for as long as under the fixed rule. Between these
+its cold starts are taken, on a straight line, at the idle time that the node measured under the fixed rule. Beside each figure is
+the simulation's for the same calls, with the same rule. The instances are alike, so memory-time is idle time.
+
+So that both are of the same thing: the node starts an instance for each call that finds none (--starts all) and has no memory
+limit; the simulation has a start take as long as the node's did in its first run; and when the trace is over, what idles is stopped, and
+counted until then. Whatever is not known here goes to the first simulation: --functions, --days, --seed ...; --csv goes to both.
 """
 
 import argparse
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,88 +28,180 @@ import wcproto  # noqa: E402
 
 SKIP = 77
 PROGRAM = os.path.join(harness.BUILD, "tests", "bench", "bench_warmness")
+REASONS = ("first", "expired", "early", "burst")
+FIXED = 10  # minutes
+AROUND = (0.8, 1, 1.25)  # fallbacks of the hybrid rule, of that of the simulation
+MINUTE = 60000  # of the trace, in ms
 
 
-def read_trace(arguments, days_of_minutes):
+def read_trace(arguments):
     """(minute, function, minutes that it takes) in the order of time."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "trace")
         subprocess.run([PROGRAM, *arguments, "--trace", path], check=True)
         with open(path) as file:
             calls = [tuple(map(int, line.split())) for line in file]
-    calls = [(at / 60000, function, takes / 60000) for at, function, takes in calls if at < days_of_minutes * 60000]
-    return sorted(calls)
+    return sorted((at / MINUTE, function, takes / MINUTE) for at, function, takes in calls)
 
 
-def replay(node, ids, calls, minute_s):
-    """Every call at its time. Returns how late the latest one was, in minutes of the trace."""
-    late, under_way = 0, 0
-    with node.client() as client:
-        begin = time.monotonic()
-        for minute, function, takes in calls:
-            while True:
-                left = begin + minute * minute_s - time.monotonic()
-                if left <= 0:
-                    break
-                if client.receive(left) is not None:
-                    under_way -= 1
-            late = max(late, -left / minute_s)
-            client.send(client.fresh_id(), ids[function], b"t =%d" % int(takes * minute_s * 1000))
-            under_way += 1
-        while under_way:
-            answer = client.receive(60)
-            if answer is None or answer.kind != wcproto.REPLY:
-                raise SystemExit("bench_warmness: not answered, or wrongly: %s" % (answer,))
-            under_way -= 1
-    return late
+def simulate(arguments, start_ms, *rules):
+    done = subprocess.run([PROGRAM, *arguments, "--start-ms", str(round(start_ms)),
+                           *(part for rule in rules for part in ("--rule", rule))], stdout=subprocess.PIPE, check=True)  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def on_node(rule, fixed_minutes, calls, minute_ms, functions):
-    text = "0-1*16" if len(os.sched_getaffinity(0)) > 1 else "0*32"
-    node = harness.Node("wrm", "--cores", text, "--keep-alive", rule, "--keep-alive-ms", str(round(fixed_minutes * minute_ms)),
-                        "--keep-alive-bin-ms", str(minute_ms), "--instances-memory-mb", "0")  # fmt: skip
-    try:
-        with open(os.path.join(node.shared, "spans"), "w") as file:
-            os.fchmod(file.fileno(), 0o666)
-        node.up()
-        gate = harness.native_function("gate")
-        ids = {f: node.deploy("f%d" % f, "native", "gate.so", {"gate.so": gate}, event="binary", timeout_ms=60000)
-               for f in sorted(functions)}  # fmt: skip
-        late = replay(node, ids, calls, minute_ms / 1000)
-        time.sleep(fixed_minutes * minute_ms / 1000)
-        found = node.status()["warmth"]
-        found["late"] = late
-        hits, cold = sum(found["hits"].values()), sum(found["cold_starts"].values())
-        if hits + cold != len(calls):
-            raise SystemExit("bench_warmness: %d hits and %d cold starts of %d calls" % (hits, cold, len(calls)))
-        return found
-    finally:
-        node.close()
+class Node(harness.Node):
+    """One whose functions sleep for as long as a call says, and that can begin anew with them, knowing nothing."""
+
+    def __init__(self, options, functions):
+        text = "0-1*16" if len(os.sched_getaffinity(0)) > 1 else "0*32"
+        super().__init__("wrm", "--cores", text, "--instances-memory-mb", "0", "--starts", "all",
+                         "--keep-alive-bin-ms", str(options.minute_ms))  # fmt: skip
+        self.minute_s = options.minute_ms / 1000
+        self.end_minute = options.minutes
+        self.up()
+        nap = self.native_nap()
+        self.ids = {f: self.deploy("f%d" % f, "native", "nap.so", {"nap.so": nap}, event="binary", timeout_ms=120000)
+                    for f in sorted(functions)}  # fmt: skip
+
+    def native_nap(self):
+        target = os.path.join(self.root, "nap.so")
+        source = os.path.join(harness.ROOT, "tests", "bench", "functions", "nap.c")
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-I" +
+                        os.path.join(harness.ROOT, "runtimes", "native"), "-o", target, source], check=True)  # fmt: skip
+        return target
+
+    def run(self, rule, fixed, calls):
+        """What the node counts for these calls: as the simulation says it, and more."""
+        self.down()
+        for name in os.listdir(self.state):  # what was learned before
+            if name.startswith("idle-times"):
+                os.unlink(os.path.join(self.state, name))
+        self.up("--keep-alive", rule, "--keep-alive-ms", str(round(fixed * self.minute_s * 1000)))
+        late = self.replay(calls)
+        found = self.status()["warmth"]
+        known = self.json("warmth")["functions"]
+        self.cli("set", "--keep-alive", "fixed", "--keep-alive-ms", "1")  # stops all that idle, which counts their time
+        harness.wait_until(lambda: self.status()["instances"] == 0, "all instances are stopped")
+        cold, hits = found["cold_starts"], sum(found["hits"].values())
+        if hits + sum(cold.values()) != len(calls):
+            raise SystemExit("bench_warmness: %d hits and %d cold starts of %d calls" % (hits, sum(cold.values()), len(calls)))
+        result = {reason: cold[reason] for reason in REASONS}
+        result.update(rule=rule, fixed_minutes=fixed, calls=len(calls), cold=sum(cold.values()),
+                      idle_minutes=self.status()["warmth"]["idle_ms"] / 1000 / self.minute_s,
+                      prewarms=found["prewarms"]["predicted"], wasted=found["prewarms"]["wasted"],
+                      skipped=found["prewarms"]["skipped"], waited=found["hits"]["waited"],
+                      start_ms=statistics.median(f["start_us"] for f in known if f["start_us"]) / 1000,
+                      late_p99_ms=late[len(late) * 99 // 100] * 1000, late_max_ms=late[-1] * 1000)  # fmt: skip
+        other = result["cold"] - sum(result[reason] for reason in REASONS)
+        if other:
+            raise SystemExit("bench_warmness: %d cold starts for other reasons: %s" % (other, cold))
+        return result
+
+    def replay(self, calls):
+        """Every call at its time. How late each was, in seconds, sorted."""
+        late, under_way = [], 0
+        with self.client() as client:
+            begin = time.monotonic()
+            for minute, function, takes in calls:
+                while True:
+                    left = begin + minute * self.minute_s - time.monotonic()
+                    if left <= 0:
+                        break
+                    if client.receive(left) is not None:
+                        under_way -= 1
+                late.append(-left)
+                client.send(client.fresh_id(), self.ids[function], b"%d" % int(takes * self.minute_s * 1e6))
+                under_way += 1
+            while under_way:
+                answer = client.receive(60)
+                if answer is None or answer.kind != wcproto.REPLY:
+                    raise SystemExit("bench_warmness: not answered, or wrongly: %s" % (answer,))
+                under_way -= 1
+            time.sleep(max(0, begin + self.end_minute * self.minute_s - time.monotonic()))
+        return sorted(late)
+
+
+def between(points, wanted):
+    """The value at `wanted` of a line through points (at, value), and whether it is between two of them."""
+    points = sorted(points)
+    low, high = next((pair for pair in zip(points, points[1:]) if wanted <= pair[1][0]), points[-2:])
+    share = (wanted - low[0]) / (high[0] - low[0])
+    return low[1] + share * (high[1] - low[1]), points[0][0] <= wanted <= points[-1][0]
+
+
+def show(result, node, sim):
+    print("  %-20s" % result + "".join("%7d %7d" % (node[key], sim[key]) for key in ("cold", *REASONS, "prewarms", "wasted", "idle_minutes")) +
+          "%8.1f%% %6.1f%%" % (100 * (node["cold"] / sim["cold"] - 1), 100 * (node["idle_minutes"] / sim["idle_minutes"] - 1)) +
+          "%8.1f %7.1f" % (node["late_p99_ms"], node["late_max_ms"]))  # fmt: skip
+    sys.stdout.flush()
+
+
+def write(output, name, node, sim, base):
+    if not output:
+        return
+    line = {"name": "warmness_node_" + name, "value": node["cold"], "unit": "cold starts", "floor": base["cold"],
+            "ratio": round(node["cold"] / base["cold"], 4), "runs": 1, "memory_ratio": round(node["idle_minutes"] / base["idle_minutes"], 4)}  # fmt: skip
+    for key, value in node.items():
+        if key not in ("rule", "cold"):
+            line[key] = round(value, 3) if isinstance(value, float) else value
+    line.update({"sim_" + key: sim[key] for key in ("cold", *REASONS, "prewarms", "wasted", "idle_minutes")})
+    with open(output, "a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def confirm(options):
-    arguments = ["--functions", str(options.node_functions), "--days", "1", "--seed", str(options.node_seed), "--cap", "30"]
-    calls = read_trace(arguments, options.minutes)
+    arguments = ["--functions", str(options.node_functions), "--days", "60", "--minutes", str(options.minutes),
+                 "--seed", str(options.node_seed), "--cap", str(options.node_cap)]  # fmt: skip
+    for path in options.csv:
+        arguments += ["--csv", path]
+    calls = read_trace(arguments)
     functions = {function for _, function, _ in calls}
-    print("\nOn a node: %d calls of %d functions in %d minutes of %d ms; idle time in minutes of the trace" %
-          (len(calls), len(functions), options.minutes, options.minute_ms))  # fmt: skip
-    print("  %-24s %8s %8s %8s %8s %8s %10s %10s %8s" % ("", "cold", "first", "expired", "early", "burst", "prewarms", "idle min", "late"))
-    base = None
-    for rule, fixed in (("fixed", 10), ("hybrid", 10), ("hybrid", 20), ("percentile", 10)):
-        found = on_node(rule, fixed, calls, options.minute_ms, functions)
-        cold, idle = found["cold_starts"], found["idle_ms"] / options.minute_ms
-        total = sum(cold.values())
-        base = base or (total, idle)
-        print("  %-24s %8d %8d %8d %8d %8d %10d %10.0f %8.2f" %
-              ("%s, %d min" % (rule, fixed), total, cold["first"], cold["expired"], cold["early"], cold["burst"],
-               found["prewarms"]["predicted"], idle, found["late"]))  # fmt: skip
-        if options.output:
-            with open(options.output, "a") as file:
-                json.dump({"name": "warmness_node_%s_%dmin" % (rule, fixed), "value": total, "unit": "cold starts", "floor": base[0],
-                           "ratio": round(total / base[0], 4), "runs": 1, "calls": len(calls), "idle_minutes": round(idle, 1),
-                           "memory_ratio": round(idle / base[1], 4), "late_minutes": round(found["late"], 3),
-                           "cold_starts": cold, "prewarms": found["prewarms"]}, file)  # fmt: skip
-                file.write("\n")
+    if not calls or len(functions) > 4000:
+        raise SystemExit("bench_warmness: a node can run from 1 to 4000 functions, these calls are of %d" % len(functions))
+    print("\nOn a node: %d calls of %d functions in %d minutes of %d ms, seed %d; of each pair the node's figure, then that of the "
+          "simulation\n" % (len(calls), len(functions), options.minutes, options.minute_ms, options.node_seed))  # fmt: skip
+    print("  %-20s" % "" + "".join("%15s" % text for text in ("cold starts", *REASONS, "prewarms", "wasted", "idle minutes")) +
+          "%9s %7s%16s" % ("cold", "idle", "late p99, max ms"))  # fmt: skip
+    node = Node(options, functions)
+    try:
+        base = node.run("fixed", FIXED, calls)
+        start_ms = base["start_ms"] / options.minute_ms * MINUTE
+        fixed = "fixed:%d" % FIXED
+        sim_base, same = simulate(arguments, start_ms, fixed, "hybrid:same")
+        show("fixed %d min" % FIXED, base, sim_base)
+        write(options.output, "fixed_%dmin" % FIXED, base, sim_base, base)
+        points = []
+        for share in AROUND:
+            minutes = round(same["fixed_minutes"] * share * options.minute_ms) / options.minute_ms
+            sim, = simulate(arguments, start_ms, "hybrid:%.3f" % minutes)
+            found = node.run("hybrid", minutes, calls)
+            show("hybrid %.2f min" % minutes, found, sim)
+            write(options.output, "hybrid_%d" % round(100 * share), found, sim, base)
+            points.append((found, minutes))
+    finally:
+        node.close()
+    conclude(options, base, sim_base, same, points)
+
+
+def conclude(options, base, sim_base, same, points):
+    cold, inside = between([(found["idle_minutes"], found["cold"]) for found, _ in points], base["idle_minutes"])
+    fallback, _ = between([(found["idle_minutes"], minutes) for found, minutes in points], base["idle_minutes"])
+    print("\n  A start took %.2f ms (median), %.1f s of the trace" % (base["start_ms"], base["start_ms"] / options.minute_ms * 60))
+    if not inside:
+        raise SystemExit("bench_warmness: the idle time of the fixed rule is not between those of the hybrid: nothing is confirmed")
+    ratio, sim_ratio = cold / base["cold"], same["cold"] / sim_base["cold"]
+    print("  At the idle time of a fixed %d min the hybrid has, between its runs, %.0f cold starts on the node with a fallback of %.1f min: "
+          "%.1f %% fewer\n  In the simulation %d, with %.1f min: %.1f %% fewer" %
+          (FIXED, cold, fallback, 100 - 100 * ratio, same["cold"], same["fixed_minutes"], 100 - 100 * sim_ratio))  # fmt: skip
+    if options.output:
+        with open(options.output, "a") as file:
+            line = {"name": "warmness_node_hybrid_same_memory", "value": round(cold, 1), "unit": "cold starts", "floor": base["cold"],
+                    "ratio": round(ratio, 4), "runs": len(points), "memory_ratio": 1, "fixed_minutes": round(fallback, 3),
+                    "sim_cold": same["cold"], "sim_floor": sim_base["cold"], "sim_ratio": round(sim_ratio, 4),
+                    "sim_fixed_minutes": same["fixed_minutes"], "seed": options.node_seed, "minute_ms": options.minute_ms,
+                    "start_ms": round(base["start_ms"], 3)}  # fmt: skip
+            file.write(json.dumps(line) + "\n")
 
 
 def main():
@@ -109,14 +209,23 @@ def main():
     parser.add_argument("output", nargs="?", help="JSON lines go there")
     parser.add_argument("--node-functions", type=int, default=100)
     parser.add_argument("--node-seed", type=int, default=3)
+    parser.add_argument("--node-cap", type=int, default=30, help="calls an hour of the most popular ones")
     parser.add_argument("--minutes", type=int, default=720, help="of the trace that the node runs")
-    parser.add_argument("--minute-ms", type=int, default=40)
+    parser.add_argument("--minute-ms", type=int, default=100)
+    parser.add_argument("--csv", action="append", default=[], help="calls of a day, in the format of the Azure Functions data set of 2019")
     parser.add_argument("--only-node", action="store_true")
     options, rest = parser.parse_known_args()
     if os.geteuid():
         print("bench_warmness: needs root, for network namespaces and BPF", file=sys.stderr)
         return SKIP
+    if not shutil.which(os.environ.get("CC", "cc")):
+        print("bench_warmness: needs a C compiler, for the function that the node runs", file=sys.stderr)
+        return SKIP
+    # What else runs on the machine must not be what is measured: a delay of some ms is minutes of the trace.
+    os.setpriority(os.PRIO_PROCESS, 0, min(os.getpriority(os.PRIO_PROCESS, 0), -10))
     if not options.only_node:
+        for path in options.csv:
+            rest += ["--csv", path]
         subprocess.run([PROGRAM, *([options.output] if options.output else []), *rest], check=True)
     confirm(options)
     return 0

@@ -300,6 +300,10 @@ static void test_burst(void **state)
 	burst.execution_ns = 1;
 	burst.start_ns = 0;
 	assert_true(wc_keepalive_start(&burst));
+	burst.wanting = 5; /* each that is being started is somebody's, but for one */
+	assert_false(wc_keepalive_start(&burst));
+	burst.wanting = 6;
+	assert_true(wc_keepalive_start(&burst));
 }
 
 int main(void)
