@@ -183,8 +183,8 @@ static bool waits(const struct wc_warmth *warmth, const struct wc_known *warm, c
 		.starting = warm->starting,
 	};
 
-	return WC_READ(options->move_instances) && !atomic_load(&warmth->node->stopping) && (!call->until || wc_now() < call->until) &&
-	       !wc_keepalive_start(&burst);
+	return WC_READ(options->move_instances) && !atomic_load(&warmth->node->stopping) &&
+	       (!call->until || wc_now() < call->until) && !wc_keepalive_start(&burst);
 }
 
 bool wc_warmth_wait(struct wc_warmth *warmth, const struct wc_fn *fn, struct wc_warmth_call *call, uint32_t waiting)

@@ -59,8 +59,8 @@ static void refuse(const char *path, const struct wc_fault *why)
 
 	snprintf(aside, sizeof(aside), "%s.refused", path);
 	if (rename(path, aside))
-		wc_warning("idle times of functions are learned anew, %s is not used: %s; it cannot be kept as %s: %s", path,
-			   why->text, aside, strerror(errno));
+		wc_warning("idle times of functions are learned anew, %s is not used: %s; it cannot be kept as %s: %s",
+			   path, why->text, aside, strerror(errno));
 	else
 		wc_warning("idle times of functions are learned anew, %s is not used: %s; it was renamed to %s", path,
 			   why->text, aside);

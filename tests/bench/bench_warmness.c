@@ -4,7 +4,7 @@
  * the decisions of user/keepalive.c, the very lines that a node runs.
  *
  *     bench_warmness [OUTPUT.jsonl] [--functions N] [--days N] [--minutes N] [--seed N] [--periodic PERCENT] [--cap N] [--csv FILE]...
- *                    [--trace FILE] [--start-ms N] [--rule RULE:MINUTES]...
+ *                    [--trace FILE] [--start-ms N] [--call-ms N] [--rule RULE:MINUTES]...
  *
  * The trace is synthetic (what is known of Azure's is in docs/WARMNESS.md, with what was assumed), or from --csv: files in the format
  * of the Azure Functions data set of 2019 (invocations_per_function_md.anon.dNN.csv: HashOwner, HashApp, HashFunction, Trigger, and the
@@ -12,7 +12,7 @@
  *
  * For bench_warmness.py, which has a node run the same calls: --trace writes them, and ends. --rule simulates just these, one JSON
  * object a line to standard output; MINUTES is the fixed time, or `same`: that with which the instances idle for as long as under
- * the first rule. --start-ms is how long a start takes; without it none.
+ * the first rule. --start-ms is how long a start takes, --call-ms what a call takes beyond its time; nothing unless given.
  *
  * Memory-time is memory of the function x time that its instances idle.
  */
@@ -34,6 +34,8 @@
 
 /* --- policies --- */
 
+static const struct overhead none;
+
 static struct wc_keepalive_knobs fixed_for(uint64_t time)
 {
 	struct wc_keepalive_knobs knobs = wc_keepalive_defaults(MINUTE, time);
@@ -54,7 +56,7 @@ static double idle_time(const struct outcome *outcome)
 }
 
 /* The fixed time, of this rule, with which `cost` is at most `wanted`, and near to it. */
-static uint64_t fixed_with(const struct trace *trace, struct wc_keepalive_knobs knobs, uint64_t start,
+static uint64_t fixed_with(const struct trace *trace, struct wc_keepalive_knobs knobs, const struct overhead *overhead,
 			   double (*cost)(const struct outcome *outcome), double wanted)
 {
 	uint64_t low = 0, high = 8ull * 60 * MINUTE;
@@ -63,7 +65,7 @@ static uint64_t fixed_with(const struct trace *trace, struct wc_keepalive_knobs 
 		struct outcome outcome;
 
 		knobs.fixed = (low + high) / 2;
-		outcome = simulate(trace, &knobs, start);
+		outcome = simulate(trace, &knobs, overhead);
 		if (cost(&outcome) <= wanted && cost(&outcome) > wanted * 0.999)
 			return knobs.fixed;
 		if (cost(&outcome) <= wanted)
@@ -92,16 +94,17 @@ static void report(const char *name, const char *text, const struct outcome *out
 			",\"first\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"early\":%" PRIu64 ",\"burst\":%" PRIu64
 			",\"mb_hours\":%.1f,\"memory_ratio\":%.4f,\"prewarms\":%" PRIu64 ",\"prewarms_wasted\":%" PRIu64
 			"}\n",
-			name, outcome_cold(outcome), outcome_cold(base), cold / of, outcome->calls, outcome->cold[COLD_FIRST],
-			outcome->cold[COLD_EXPIRED], outcome->cold[COLD_EARLY], outcome->cold[COLD_BURST],
-			outcome->mb_hours, outcome->mb_hours / base->mb_hours, outcome->prewarms, outcome->wasted);
+			name, outcome_cold(outcome), outcome_cold(base), cold / of, outcome->calls,
+			outcome->cold[COLD_FIRST], outcome->cold[COLD_EXPIRED], outcome->cold[COLD_EARLY],
+			outcome->cold[COLD_BURST], outcome->mb_hours, outcome->mb_hours / base->mb_hours,
+			outcome->prewarms, outcome->wasted);
 }
 
 static void compare(const struct trace *trace)
 {
 	static const unsigned minutes[] = { 5, 20, 60, 240 };
 	struct wc_keepalive_knobs hybrid = wc_keepalive_defaults(MINUTE, 10 * MINUTE), knobs = fixed_for(10 * MINUTE);
-	struct outcome base = simulate(trace, &knobs, 0), outcome, learned;
+	struct outcome base = simulate(trace, &knobs, &none), outcome, learned;
 	char text[64], name[32];
 	uint64_t time;
 
@@ -113,32 +116,32 @@ static void compare(const struct trace *trace)
 	report("fixed_10min", "fixed 10 min", &base, &base);
 	for (size_t i = 0; i < sizeof(minutes) / sizeof(minutes[0]); i++) {
 		knobs = fixed_for(minutes[i] * MINUTE);
-		outcome = simulate(trace, &knobs, 0);
+		outcome = simulate(trace, &knobs, &none);
 		snprintf(name, sizeof(name), "fixed_%umin", minutes[i]);
 		snprintf(text, sizeof(text), "fixed %u min", minutes[i]);
 		report(name, text, &outcome, &base);
 	}
 	knobs = hybrid;
 	knobs.rule = WC_KEEPALIVE_PERCENTILE;
-	outcome = simulate(trace, &knobs, 0);
+	outcome = simulate(trace, &knobs, &none);
 	report("percentile", "percentiles alone, as in the paper", &outcome, &base);
-	learned = simulate(trace, &hybrid, 0);
+	learned = simulate(trace, &hybrid, &none);
 	report("hybrid", "hybrid, as a node has it", &learned, &base);
 
-	time = fixed_with(trace, fixed_for(0), 0, memory_time, learned.mb_hours);
+	time = fixed_with(trace, fixed_for(0), &none, memory_time, learned.mb_hours);
 	knobs = fixed_for(time);
-	outcome = simulate(trace, &knobs, 0);
+	outcome = simulate(trace, &knobs, &none);
 	snprintf(text, sizeof(text), "fixed %.1f min: the hybrid's memory-time", (double)time / MINUTE);
 	report("fixed_same_memory", text, &outcome, &base);
 
 	knobs = hybrid;
-	knobs.fixed = fixed_with(trace, hybrid, 0, memory_time, base.mb_hours);
-	outcome = simulate(trace, &knobs, 0);
+	knobs.fixed = fixed_with(trace, hybrid, &none, memory_time, base.mb_hours);
+	outcome = simulate(trace, &knobs, &none);
 	snprintf(text, sizeof(text), "hybrid %.1f min: memory-time of fixed 10 min", (double)knobs.fixed / MINUTE);
 	report("hybrid_same_memory", text, &outcome, &base);
 
 	knobs.prewarm = false;
-	outcome = simulate(trace, &knobs, 0);
+	outcome = simulate(trace, &knobs, &none);
 	report("hybrid_no_prewarm", "the same without prewarming", &outcome, &base);
 }
 
@@ -151,7 +154,7 @@ struct rule {
 #define SAME UINT64_MAX
 static const char *const rule_names[] = { "hybrid", "percentile", "fixed", "off" };
 
-static void one_rule(const struct trace *trace, const struct rule *rule, uint64_t start, double *idle)
+static void one_rule(const struct trace *trace, const struct rule *rule, const struct overhead *overhead, double *idle)
 {
 	struct wc_keepalive_knobs knobs = wc_keepalive_defaults(MINUTE, rule->fixed);
 	struct outcome outcome;
@@ -160,15 +163,15 @@ static void one_rule(const struct trace *trace, const struct rule *rule, uint64_
 		if (!strcmp(rule_names[i], rule->name))
 			knobs.rule = (enum wc_keepalive_rule)i;
 	if (rule->fixed == SAME)
-		knobs.fixed = fixed_with(trace, knobs, start, idle_time, *idle);
-	outcome = simulate(trace, &knobs, start);
+		knobs.fixed = fixed_with(trace, knobs, overhead, idle_time, *idle);
+	outcome = simulate(trace, &knobs, overhead);
 	*idle = *idle < 0 ? outcome.idle_minutes : *idle;
-	printf("{\"rule\":\"%s\",\"fixed_minutes\":%.3f,\"calls\":%" PRIu64 ",\"cold\":%" PRIu64
-	       ",\"first\":%" PRIu64 ",\"expired\":%" PRIu64 ",\"early\":%" PRIu64 ",\"burst\":%" PRIu64
-	       ",\"prewarms\":%" PRIu64 ",\"wasted\":%" PRIu64 ",\"idle_minutes\":%.1f}\n",
+	printf("{\"rule\":\"%s\",\"fixed_minutes\":%.3f,\"calls\":%" PRIu64 ",\"cold\":%" PRIu64 ",\"first\":%" PRIu64
+	       ",\"expired\":%" PRIu64 ",\"early\":%" PRIu64 ",\"burst\":%" PRIu64 ",\"prewarms\":%" PRIu64
+	       ",\"wasted\":%" PRIu64 ",\"idle_minutes\":%.1f}\n",
 	       rule->name, (double)knobs.fixed / MINUTE, outcome.calls, outcome_cold(&outcome),
-	       outcome.cold[COLD_FIRST], outcome.cold[COLD_EXPIRED], outcome.cold[COLD_EARLY],
-	       outcome.cold[COLD_BURST], outcome.prewarms, outcome.wasted, outcome.idle_minutes);
+	       outcome.cold[COLD_FIRST], outcome.cold[COLD_EXPIRED], outcome.cold[COLD_EARLY], outcome.cold[COLD_BURST],
+	       outcome.prewarms, outcome.wasted, outcome.idle_minutes);
 }
 
 /* RULE:MINUTES, which may have a decimal point, or RULE:same. */
@@ -234,7 +237,7 @@ static int usage(int status)
 	fprintf(status ? stderr : stdout,
 		"Usage: bench_warmness [OUTPUT.jsonl] [--functions 1..100000] [--days 1..60] [--minutes N]\n"
 		"                      [--seed N] [--periodic 0..100] [--cap CALLS-AN-HOUR] [--csv FILE]... [--quick]\n"
-		"                      [--trace FILE] [--start-ms 0..60000]\n"
+		"                      [--trace FILE] [--start-ms 0..60000] [--call-ms 0..60000]\n"
 		"                      [--rule hybrid|percentile|fixed|off:MINUTES|same]...   (the first not with `same`)\n");
 	return status;
 }
@@ -251,6 +254,7 @@ int main(int argc, char **argv)
 		{ "trace", required_argument, NULL, 't' },
 		{ "minutes", required_argument, NULL, 'm' },
 		{ "start-ms", required_argument, NULL, 'S' },
+		{ "call-ms", required_argument, NULL, 'C' },
 		{ "rule", required_argument, NULL, 'r' },
 		{ "quick", no_argument, NULL, 'q' },
 		{ "help", no_argument, NULL, 'h' },
@@ -259,7 +263,8 @@ int main(int argc, char **argv)
 	struct trace_options options = { .functions = 2000, .days = 7, .seed = 1, .periodic = 16, .cap = 240 };
 	const char *trace_file = NULL;
 	struct rule rules[RULES_MAX];
-	uint64_t minutes = 0, start = 0;
+	struct overhead overhead = { 0 };
+	uint64_t minutes = 0;
 	unsigned rule_count = 0;
 	struct trace trace = { 0 };
 	double idle = -1;
@@ -295,7 +300,10 @@ int main(int argc, char **argv)
 			right = number(optarg, 1, TRACE_DAYS_MAX * 1440, &minutes);
 			break;
 		case 'S':
-			right = number(optarg, 0, MINUTE, &start);
+			right = number(optarg, 0, MINUTE, &overhead.start);
+			break;
+		case 'C':
+			right = number(optarg, 0, MINUTE, &overhead.call);
 			break;
 		case 'r':
 			right = rule_count < RULES_MAX && parse_rule(optarg, &rules[rule_count]) &&
@@ -323,7 +331,7 @@ int main(int argc, char **argv)
 		status = write_trace(&trace, trace_file);
 	} else if (rule_count) {
 		for (unsigned i = 0; i < rule_count && !bench_interrupted(); i++)
-			one_rule(&trace, &rules[i], start, &idle);
+			one_rule(&trace, &rules[i], &overhead, &idle);
 	} else {
 		if (optind < argc && !(output = fopen(argv[optind], "ae"))) {
 			bench_say("cannot write %s: %s", argv[optind], strerror(errno));

@@ -122,7 +122,7 @@ static void finish(struct alive *alive, const struct wc_keepalive_plan *plan, ui
 }
 
 static void one_function(const struct trace *trace, uint32_t number, const struct wc_keepalive_knobs *knobs,
-			 uint64_t start, struct outcome *outcome)
+			 const struct overhead *overhead, struct outcome *outcome)
 {
 	struct trace_calls calls;
 	struct wc_keepalive history = { 0 };
@@ -143,7 +143,7 @@ static void one_function(const struct trace *trace, uint32_t number, const struc
 		if (!called) {
 			outcome->cold[COLD_FIRST]++;
 		} else if (plan.prewarm && !alive.running) {
-			waits = prewarmed(&alive, &plan, at, start, outcome);
+			waits = prewarmed(&alive, &plan, at, overhead->start, outcome);
 		} else {
 			found = most_recent(&alive, at);
 			if (found >= 0)
@@ -157,20 +157,22 @@ static void one_function(const struct trace *trace, uint32_t number, const struc
 			wc_keepalive_note(&history, knobs, alive.running + 1, at - alive.freed[alive.running + 1]);
 		if (found < 0 && alive.count < ALIVE_MAX)
 			found = (int)alive.count++;
-		begin(&alive, found, at + takes + (outcome_cold(outcome) > cold ? start : waits));
+		begin(&alive, found,
+		      at + takes + overhead->call + (outcome_cold(outcome) > cold ? overhead->start : waits));
 	}
 	plan = wc_keepalive_plan(&history, knobs);
 	if (called)
-		finish(&alive, &plan, trace->length, start, outcome);
+		finish(&alive, &plan, trace->length, overhead->start, outcome);
 	outcome->idle_minutes += (double)alive.idle / MINUTE;
 	outcome->mb_hours += (double)alive.idle / (60.0 * MINUTE) * trace_memory_mb(trace, number);
 }
 
-struct outcome simulate(const struct trace *trace, const struct wc_keepalive_knobs *knobs, uint64_t start)
+struct outcome simulate(const struct trace *trace, const struct wc_keepalive_knobs *knobs,
+			const struct overhead *overhead)
 {
 	struct outcome outcome = { 0 };
 
 	for (uint32_t i = 0; i < trace->functions && !bench_interrupted(); i++)
-		one_function(trace, i, knobs, start, &outcome);
+		one_function(trace, i, knobs, overhead, &outcome);
 	return outcome;
 }

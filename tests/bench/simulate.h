@@ -30,9 +30,16 @@ struct outcome {
 uint64_t outcome_cold(const struct outcome *outcome);
 
 /*
- * All functions of the trace. A start takes `start`: a call that finds no instance ends so much later, and an instance that is started
- * ahead is ready so much later. Ends early after a signal (bench_interrupted()).
+ * What a node takes beyond the calls themselves. In a trace that is not scaled it is nothing, and zero; in one that is a thousand times
+ * as fast a start takes seconds of the trace, and calls overlap that would not.
  */
-struct outcome simulate(const struct trace *trace, const struct wc_keepalive_knobs *knobs, uint64_t start);
+struct overhead {
+	uint64_t start; /* a call that finds no instance ends so much later, one that is started ahead is ready so much later */
+	uint64_t call; /* every call ends so much later */
+};
+
+/* All functions of the trace. Ends early after a signal (bench_interrupted()). */
+struct outcome simulate(const struct trace *trace, const struct wc_keepalive_knobs *knobs,
+			const struct overhead *overhead);
 
 #endif

@@ -14,42 +14,16 @@
  * ones of two phases, coefficient 1.5 to 4; a wave has an amplitude of 60 %; single executions vary by a factor of 2. The most popular
  * functions are slowed to a cap: they are warm under every policy, and would only take time to simulate.
  */
-#include "tests/bench/trace.h"
+#include "tests/bench/trace_internal.h"
 
 #include "tests/bench/bench.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define MINUTES_A_DAY 1440
-#define DAY_MS (MINUTES_A_DAY * TRACE_MINUTE)
 #define DURATION_MAX_S 60.0
 #define MEMORY_MAX_MB 4096.0
-
-enum kind {
-	TIMER,
-	ERLANG,
-	BURSTY,
-	GIVEN, /* from a file */
-};
-
-struct trace_function {
-	enum kind kind;
-	double gap; /* mean, ms */
-	double cv;
-	bool wave;
-	double phase, duration_ms, memory_mb;
-	uint32_t stages;
-	/* GIVEN: minute and number of calls */
-	struct minute {
-		uint32_t minute, calls;
-	} * minutes;
-	uint32_t minutes_count, minutes_room;
-	char *name;
-};
 
 /* splitmix64 */
 static uint64_t draw(uint64_t *state)
@@ -96,7 +70,7 @@ static double calls_a_day(double quantile)
 						  (log(points[i + 1].calls) - log(points[i].calls)));
 }
 
-static void make_shape(struct trace_function *function, uint64_t *random)
+void trace_make_shape(struct trace_function *function, uint64_t *random)
 {
 	double duration = exp(-0.38 + 2.36 * normal(random)), u = uniform(random);
 
@@ -118,7 +92,7 @@ static void make_function(struct trace_function *function, const struct trace_op
 	function->cv = 1.5 + 2.5 * uniform(random);
 	function->wave = function->kind != TIMER && draw(random) % 2;
 	function->phase = uniform(random);
-	make_shape(function, random);
+	trace_make_shape(function, random);
 }
 
 /* Two phases with balanced means: short gaps and long ones, so that mean and coefficient of variation are as asked for. */
@@ -207,152 +181,17 @@ double trace_memory_mb(const struct trace *trace, uint32_t number)
 	return trace->function[number].memory_mb;
 }
 
-/* --- the data set of 2019 --- */
-
-/* Functions by name while the files are read: open addressing, at most half full. */
-struct names {
-	uint32_t *slot; /* number + 1 */
-	uint32_t mask;
-};
-
-static uint64_t hash(const char *text)
-{
-	uint64_t value = 0xcbf29ce484222325ull;
-
-	for (; *text; text++)
-		value = (value ^ (unsigned char)*text) * 0x100000001b3ull;
-	return value;
-}
-
-static int grow(struct trace *trace, struct names *names)
-{
-	uint32_t mask = names->mask ? names->mask * 2 + 1 : 1023, *slot = calloc(mask + 1ull, sizeof(*slot));
-	struct trace_function *function = realloc(trace->function, (mask + 1ull) / 2 * sizeof(*function));
-
-	if (function)
-		trace->function = function;
-	if (!slot || !function) {
-		free(slot);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < trace->functions; i++) {
-		uint64_t at = hash(function[i].name);
-
-		while (slot[at & mask])
-			at++;
-		slot[at & mask] = i + 1;
-	}
-	free(names->slot);
-	names->slot = slot;
-	names->mask = mask;
-	return 0;
-}
-
-static struct trace_function *find(struct trace *trace, struct names *names, const char *name)
-{
-	uint64_t at, random;
-
-	if (trace->functions >= names->mask / 2 && grow(trace, names))
-		return NULL;
-	for (at = hash(name); names->slot[at & names->mask]; at++)
-		if (!strcmp(trace->function[names->slot[at & names->mask] - 1].name, name))
-			return &trace->function[names->slot[at & names->mask] - 1];
-	random = hash(name);
-	names->slot[at & names->mask] = trace->functions + 1;
-	trace->function[trace->functions] = (struct trace_function){ .kind = GIVEN, .name = strdup(name) };
-	if (!trace->function[trace->functions].name)
-		return NULL;
-	make_shape(&trace->function[trace->functions], &random);
-	return &trace->function[trace->functions++];
-}
-
-static int add_minute(struct trace_function *function, uint32_t minute, uint32_t calls)
-{
-	if (function->minutes_count == function->minutes_room) {
-		uint32_t room = function->minutes_room ? function->minutes_room * 2 : 8;
-		struct minute *larger = realloc(function->minutes, room * sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		function->minutes = larger;
-		function->minutes_room = room;
-	}
-	function->minutes[function->minutes_count++] = (struct minute){ minute, calls };
-	return 0;
-}
-
-/* Owner, application, function, trigger, 1,440 numbers. */
-static int read_row(struct trace *trace, struct names *names, const struct trace_options *options, unsigned day,
-		    char *line)
-{
-	struct trace_function *function;
-	uint64_t cap = (options->cap + 59) / 60;
-	char *at = line;
-
-	for (int i = 0; i < 3 && at; i++)
-		at = strchr(at + (i > 0), ',');
-	if (!at)
-		return -EINVAL;
-	*at++ = 0;
-	at = strchr(at, ','); /* the trigger */
-	if (!at)
-		return -EINVAL;
-	function = find(trace, names, line);
-	if (!function)
-		return -ENOMEM;
-	for (uint32_t minute = 0; minute < MINUTES_A_DAY; minute++) {
-		char *end;
-		unsigned long calls;
-
-		if (!at || *at != ',')
-			return -EINVAL;
-		calls = strtoul(at + 1, &end, 10);
-		if (end == at + 1)
-			return -EINVAL;
-		at = end;
-		if (calls && add_minute(function, day * MINUTES_A_DAY + minute, (uint32_t)(calls < cap ? calls : cap)))
-			return -ENOMEM;
-	}
-	return *at && *at != '\n' && *at != '\r' ? -EINVAL : 0;
-}
-
-static int read_day(struct trace *trace, struct names *names, const struct trace_options *options, unsigned day)
-{
-	FILE *file = fopen(options->csv[day], "re");
-	char *line = NULL;
-	size_t size = 0;
-	int error = 0;
-	unsigned row;
-
-	if (!file) {
-		bench_say("cannot read %s: %s", options->csv[day], strerror(errno));
-		return -EINVAL;
-	}
-	for (row = 1; !error && getline(&line, &size, file) > 0; row++)
-		if (row > 1 || strncmp(line, "HashOwner", 9) != 0)
-			error = read_row(trace, names, options, day, line);
-	free(line);
-	fclose(file);
-	if (error == -EINVAL)
-		bench_say("%s:%u: expected owner, application, function, trigger and %d numbers of calls",
-			  options->csv[day], row - 1, MINUTES_A_DAY);
-	else if (error)
-		bench_say("out of memory");
-	return error;
-}
+/* --- all of them --- */
 
 int trace_make(struct trace *trace, const struct trace_options *options)
 {
 	uint64_t random = options->seed;
-	struct names names = { NULL, 0 };
-	int error = 0;
 
 	trace->seed = options->seed;
 	trace->length = (options->csv_count ?: options->days) * DAY_MS;
-	for (unsigned day = 0; day < options->csv_count && !error; day++)
-		error = read_day(trace, &names, options, day);
-	free(names.slot);
-	if (error || options->csv_count) {
+	if (options->csv_count) {
+		int error = trace_read_csv(trace, options);
+
 		if (error)
 			trace_free(trace);
 		return error;

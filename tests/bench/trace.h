@@ -11,6 +11,7 @@
 
 #define TRACE_MINUTE 60000ull
 #define TRACE_DAYS_MAX 60
+#define TRACE_FUNCTIONS_MAX 1000000u
 
 struct trace_options {
 	uint64_t functions, days, seed;

@@ -219,7 +219,7 @@ static void test_wrong_content(void **state)
 		{ "a bin that it cannot have", FIRST, 1, { 2 } }, /* it takes the next for one */
 		{ "too many bins or idle times", FIRST, 2, { 241, 0 } },
 		{ "too many bins or idle times", FIRST + 2, 2, { 1, 0x10 } }, /* 4097 */
-		{ "too many idle times", FIRST + 2, 2, { 0, 0x10 } },	       /* 4096, and the one within */
+		{ "too many idle times", FIRST + 2, 2, { 0, 0x10 } },	      /* 4096, and the one within */
 		{ "a bin that it cannot have", FIRST + 6, 1, { 240 } },
 		{ "a bin that it cannot have", FIRST + 7, 2, { 0, 0 } },
 		{ "too many idle times", FIRST + 7, 2, { 255, 255 } },
@@ -286,7 +286,8 @@ static void test_file(void **state)
 	assert_int_equal(mkdir(path_of("folder"), 0755), 0);
 	assert_int_equal(wc_idle_times_read(path_of("folder"), &bytes, &size, &fault), -EINVAL);
 	assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
-	assert_int_equal(wc_idle_times_read(path_of("fifo"), &bytes, &size, &fault), -EINVAL); /* and does not wait for a writer */
+	assert_int_equal(wc_idle_times_read(path_of("fifo"), &bytes, &size, &fault),
+			 -EINVAL); /* and does not wait for a writer */
 	fd = open(path_of("large"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	assert_int_equal(ftruncate(fd, WC_IDLE_TIMES_BYTES_MAX + 1), 0);
 	assert_int_equal(wc_idle_times_read(path_of("large"), &bytes, &size, &fault), -EINVAL);
