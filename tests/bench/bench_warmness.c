@@ -8,7 +8,7 @@
  *
  * The trace is synthetic (what is known of Azure's is in docs/WARMNESS.md, with what was assumed), or from --csv: files in the format
  * of the Azure Functions data set of 2019 (invocations_per_function_md.anon.dNN.csv: HashOwner, HashApp, HashFunction, Trigger, and the
- * number of calls in each of 1,440 minutes), a day each, in their order. --minutes ends the trace sooner.
+ * number of calls in each of 1,440 minutes), a day each, in their order; with --functions only the first so many. --minutes ends the trace sooner.
  *
  * For bench_warmness.py, which has a node run the same calls: --trace writes them, and ends. --rule simulates just these, one JSON
  * object a line to standard output; MINUTES is the fixed time, or `same`: that with which the instances idle for as long as under
@@ -260,7 +260,7 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	struct trace_options options = { .functions = 2000, .days = 7, .seed = 1, .periodic = 16, .cap = 240 };
+	struct trace_options options = { .days = 7, .seed = 1, .periodic = 16, .cap = 240 };
 	const char *trace_file = NULL;
 	struct rule rules[RULES_MAX];
 	struct overhead overhead = { 0 };
@@ -322,6 +322,8 @@ int main(int argc, char **argv)
 	}
 	if (!right || argc - optind > 1)
 		return usage(2);
+	if (!options.functions && !options.csv_count)
+		options.functions = 2000;
 	bench_catch_signals();
 	if (trace_make(&trace, &options))
 		return 1;

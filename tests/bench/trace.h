@@ -14,7 +14,8 @@
 #define TRACE_FUNCTIONS_MAX 1000000u
 
 struct trace_options {
-	uint64_t functions, days, seed;
+	uint64_t functions; /* synthetic ones; of files only the first so many, 0: all */
+	uint64_t days, seed;
 	uint64_t periodic; /* percent of the functions that are called by a timer */
 	uint64_t cap;	   /* calls an hour of the most popular ones */
 	const char *csv[TRACE_DAYS_MAX];

@@ -266,5 +266,9 @@ int trace_read_csv(struct trace *trace, const struct trace_options *options)
 	for (unsigned day = 0; day < options->csv_count && !error; day++)
 		error = read_day(trace, &names, options, day);
 	free(names.slot);
+	for (; options->functions && trace->functions > options->functions; trace->functions--) {
+		free(trace->function[trace->functions - 1].name);
+		free(trace->function[trace->functions - 1].minutes);
+	}
 	return error;
 }

@@ -111,6 +111,12 @@ class TraceCsv(unittest.TestCase):
         path = self.write(HEADER, row(1, one), row(2, other), row(1, two, "timer"))
         self.assertEqual(self.trace(path), [{0: 4, 3: 4, 1439: 2}, {7: 5}])
 
+    def test_first_functions(self):
+        rows = day(3)
+        path = self.write(HEADER, *(row(number, calls) for number, calls in rows.items()))
+        done = self.run_on(path, more=("--functions", "7", "--cap", "36000", "--rule", "fixed:10"))
+        self.assertEqual(json.loads(done.stdout)["calls"], sum(sum(calls) for calls in list(rows.values())[:7]))
+
     def test_line_ends(self):
         calls = [1] + [0] * 1439
         self.assertEqual(self.trace(self.write(HEADER, row(1, calls), end="\r\n")), [{0: 1}])
