@@ -218,6 +218,7 @@ expect 2 '' "for --datapath kernel" -- up --datapath user --dev eth0
 expect 2 '' "an argument is missing" -- invoke
 expect 2 '' "unexpected argument 'b'" -- deploy a b
 expect 2 '' "keep-versions: 17 is out of range, 1 to 16" -- up --keep-versions 17
+expect 2 '' "keep-alive-save-s: 86401 is out of range, 0 to 86400" -- up --keep-alive-save-s 86401
 expect 2 '' "an argument is missing" -- versions
 expect 2 '' "an argument is missing" -- rollback
 for version in 0 -1 +1 1x 4294967296 '' two; do
@@ -300,11 +301,11 @@ FAKE=hang expect 1 '' 'did not serve within 1 s and was stopped' -- up --state-d
 expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
 
 # --- a node
-FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted --keep-versions 5 \
+FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted --keep-versions 5 --keep-alive-save-s 0 \
 	--sched partial --isolate on --lend on --quantum-us 3 --sandbox off --share /srv:/opt --tmp-mb 5 \
 	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 \
 	--log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on
-grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log $tmp/state/daemon.log" \
+grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-alive-save-s 0 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status

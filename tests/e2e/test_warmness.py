@@ -18,6 +18,14 @@ def handler(event, context):
 """
 
 
+SLOW = b"""
+import time
+time.sleep(1)
+def handler(event, context):
+    return 1
+"""
+
+
 class Warmness(gates.Test):
     TAG = "wrm"
 
@@ -191,6 +199,27 @@ class Warmness(gates.Test):
         runs = [tag for tag in self.node.begun(self.prefix) if "-" in tag]
         self.assertEqual(sorted(runs), sorted(crowd.answers))
         self.check_sums("py")
+
+    def test_takes_what_is_started_ahead(self):
+        """Who comes while one is being started that nobody else waits for takes that one, also when each would get one of his own."""
+        self.names.append("slow")
+        function = self.node.deploy("slow", "python", "slow.handler", {"slow.py": SLOW}, timeout_ms=120000)
+        self.node.set("--starts", "all")
+        with self.node.client() as client:
+            self.assertEqual(client.invoke(function).kind, wcproto.REPLY)  # now it is known how long a start takes
+            for number in range(1, 11):
+                self.node.limit("slow", provisioned=0)
+                self.node.cli("evict", "slow")
+                self.wait_warmth("slow", lambda known: not known["ready"] and not known["starting"], "none is left")
+                before = self.warmth("slow")
+                self.node.limit("slow", provisioned=1)
+                self.wait_warmth("slow", lambda known: known["starting"] or known["ready"], "one is being started")
+                self.assertEqual(client.invoke(function).kind, wcproto.REPLY)
+                if self.warmth("slow")["hits"]["waited"]:
+                    break
+                self.assertEqual(sum(self.warmth("slow")["cold_starts"].values()), sum(before["cold_starts"].values()))
+        known = self.check_sums("slow")
+        self.assertEqual((known["hits"]["waited"], sum(known["cold_starts"].values())), (1, 1))
 
     def test_nobody_waits_for_ever(self):
         """Those that run take a thousand times as long as ever before: the others start instances of their own."""

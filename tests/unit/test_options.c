@@ -69,6 +69,7 @@ static void test_defaults(void **state)
 	assert_int_equal(options.cores_min, 0);
 	assert_int_equal(options.idle_ms, 1000);
 	assert_int_equal(options.keep_versions, 3);
+	assert_int_equal(options.keep_alive_save_s, 120);
 	assert_true(options.move_instances);
 	assert_int_equal(options.fair_at, 4 * options.core_count);
 	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
@@ -117,6 +118,10 @@ static void test_everything(void **state)
 	assert_true(options.move_instances);
 	expect_accepted("--keep-versions 1 --keep-versions=16");
 	assert_int_equal(options.keep_versions, 16);
+	expect_accepted("--keep-alive-save-s 0");
+	assert_int_equal(options.keep_alive_save_s, 0);
+	expect_accepted("--keep-alive-save-s=86400");
+	assert_int_equal(options.keep_alive_save_s, 86400);
 	expect_accepted("--name first --name 123456789012345");
 	assert_string_equal(options.name, "123456789012345");
 }
@@ -170,6 +175,8 @@ static void test_refused(void **state)
 		{ "--idle-ms 3600001", "expected a number from 1 to 3600000" },
 		{ "--keep-versions 0", "expected a number from 1 to 16" },
 		{ "--keep-versions 17", "expected a number from 1 to 16" },
+		{ "--keep-alive-save-s -1", "expected a number from 0 to 86400" },
+		{ "--keep-alive-save-s 86401", "expected a number from 0 to 86400" },
 		{ "--clean=1", "--clean takes no value" },
 		{ "--share srv", "expected a whole path" },
 		{ "--share /srv/..", "expected a whole path" },
