@@ -2,8 +2,12 @@
 /* log.c - see log.h. Each line is one write, so that lines of different threads do not mix. */
 #include "user/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,6 +16,65 @@ static enum wc_log_level max_level = WC_LOG_INFO;
 void wc_log_set_level(enum wc_log_level level)
 {
 	max_level = level;
+}
+
+/* The file, if it is one. */
+static struct {
+	pthread_mutex_t lock;
+	char path[256];
+	uint64_t bytes;
+	uint32_t files;
+} file = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int begin_file(void)
+{
+	int fd = open(file.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640), error = 0;
+
+	if (fd < 0)
+		return -errno;
+	/* In one step: who prints meanwhile prints to the one or the other. */
+	if (dup2(fd, STDERR_FILENO) < 0)
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+int wc_log_open(const char *path, uint64_t bytes, uint32_t files)
+{
+	snprintf(file.path, sizeof(file.path), "%s", path);
+	file.bytes = bytes;
+	file.files = files;
+	return begin_file();
+}
+
+static void part_name(uint32_t number, char *name, size_t size)
+{
+	if (number)
+		snprintf(name, size, "%s.%u", file.path, number);
+	else
+		snprintf(name, size, "%s", file.path);
+}
+
+/* Before a line, where the file is full. What cannot be renamed is written on: a log that is too long is better than none. */
+static void rotate(void)
+{
+	char from[300], to[300];
+	struct stat status;
+
+	if (!file.bytes || fstat(STDERR_FILENO, &status) || (uint64_t)status.st_size < file.bytes)
+		return;
+	pthread_mutex_lock(&file.lock);
+	if (!fstat(STDERR_FILENO, &status) && (uint64_t)status.st_size >= file.bytes) {
+		for (uint32_t i = file.files; i-- > 1;) {
+			part_name(i - 1, from, sizeof(from));
+			part_name(i, to, sizeof(to));
+			rename(from, to);
+		}
+		if (file.files == 1)
+			unlink(file.path);
+		begin_file();
+	}
+	pthread_mutex_unlock(&file.lock);
 }
 
 void wc_log(enum wc_log_level level, const char *format, ...)
@@ -26,6 +89,7 @@ void wc_log(enum wc_log_level level, const char *format, ...)
 
 	if (level > max_level)
 		return;
+	rotate();
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);

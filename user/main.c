@@ -3,7 +3,6 @@
 #include "user/log.h"
 #include "user/node.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -48,18 +47,6 @@ static void tell_systemd(const char *state)
 		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
 		wc_debug("systemd was not told: %s", strerror(errno));
 	close(fd);
-}
-
-static int redirect_log(const char *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-
-	if (fd < 0)
-		return -errno;
-	if (dup2(fd, STDERR_FILENO) < 0)
-		return -errno;
-	close(fd);
-	return 0;
 }
 
 /* Locked memory for UMEM and maps (kernels before 5.11 count it), files for the sockets of many cores. */
@@ -114,7 +101,7 @@ int main(int argc, char **argv)
 	if (options.clean)
 		return clean(&options);
 	if (options.log[0]) {
-		error = redirect_log(options.log);
+		error = wc_log_open(options.log, (uint64_t)options.log_file_kib << 10, options.log_files);
 		if (error) {
 			snprintf(line, sizeof(line), "ERROR=cannot open the log %s: %s", options.log, strerror(-error));
 			fprintf(stderr, "warmcored: %s\n", line + 6);
