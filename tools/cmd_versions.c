@@ -103,7 +103,9 @@ const struct command cmd_rollback = {
 		.synopsis = "NAME [VERSION]",
 		.description = "Makes the version current again, with its code and its settings; without VERSION the one that was "
 			       "current before, so that a second rollback undoes the first. What runs is finished with the "
-			       "version that it began with; everything after that gets the other one. Nothing is lost.",
+			       "version that it began with; everything after that gets the other one. Nothing is lost. A "
+			       "version with rights that this node gives nobody (up --allow-trusted, --allow-network) is "
+			       "refused.",
 		.examples = "  warmcore rollback thumbnail\n"
 			    "  warmcore rollback thumbnail 12",
 	},

@@ -141,14 +141,10 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	error = wc_manifest_parse(&manifest, request, &fault);
 	if (error)
 		return fail_fault(error, &fault);
-	if (manifest.host_network && !node->options.allow_network) {
+	error = wc_functions_permitted(node->functions, &manifest, &fault);
+	if (error) {
 		wc_manifest_release(&manifest);
-		return fail("bad-request",
-			    "this node lets no function use the host's network; start it with --allow-network");
-	}
-	if (manifest.trusted && !node->options.allow_trusted) {
-		wc_manifest_release(&manifest);
-		return fail("bad-request", "this node runs no trusted functions; start it with --allow-trusted");
+		return fail_fault(error, &fault);
 	}
 	error = wc_functions_deploy(node->functions, &manifest, &(struct wc_source){ .path = source }, &fn, &what,
 				    &fault);

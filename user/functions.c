@@ -19,11 +19,12 @@
 #define GENERATIONS (1u << (32 - WC_FUNCTION_SLOT_BITS))
 
 struct wc_functions {
-	pthread_mutex_t change; /* held while deploying or removing, copies included */
-	pthread_mutex_t lock;	/* of slot[]; agents take it for every invocation, so it is never held for long */
-	char dir[300];		/* STATE/functions */
-	uint32_t gid_base;	/* of the groups that may read code; 0: everybody */
-	uint32_t keep;		/* versions of a function, the current one included */
+	pthread_mutex_t change;	     /* held while deploying or removing, copies included */
+	pthread_mutex_t lock;	     /* of slot[]; agents take it for every invocation, so it is never held for long */
+	char dir[300];		     /* STATE/functions */
+	uint32_t gid_base;	     /* of the groups that may read code; 0: everybody */
+	uint32_t keep;		     /* versions of a function, the current one included */
+	bool no_trusted, no_network; /* the node lets none have it */
 	struct wc_tables *tables;
 	struct wc_fn *slot[WC_FUNCTIONS_MAX]; /* current version, by slot of its id */
 	uint32_t reserved[WC_RESERVES_MAX];   /* cores wanted by each reserve */
@@ -414,6 +415,41 @@ void wc_functions_keep(struct wc_functions *functions, uint32_t count)
 	functions->keep = count;
 }
 
+int wc_functions_permitted(const struct wc_functions *functions, const struct wc_manifest *manifest,
+			   struct wc_fault *fault)
+{
+	if (manifest->host_network && functions->no_network)
+		return wc_fail(fault, EINVAL,
+			       "this node lets no function use the host's network; start it with --allow-network");
+	if (manifest->trusted && functions->no_trusted)
+		return wc_fail(fault, EINVAL, "this node runs no trusted functions; start it with --allow-trusted");
+	return 0;
+}
+
+void wc_functions_permit(struct wc_functions *functions, bool trusted, bool network)
+{
+	struct wc_fault fault;
+
+	functions->no_trusted = !trusted;
+	functions->no_network = !network;
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && wc_functions_permitted(functions, &functions->slot[i]->manifest, &fault))
+			wc_warning("function %s is served without what it was deployed with: %s",
+				   functions->slot[i]->manifest.name, fault.text);
+}
+
+uint32_t wc_functions_group(struct wc_functions *functions, const char *name)
+{
+	const struct wc_fn *fn;
+	uint32_t gid;
+
+	pthread_mutex_lock(&functions->lock);
+	fn = find_locked(functions, name);
+	gid = fn ? functions->gid_base + WC_FUNCTION_SLOT(fn->id) : 0;
+	pthread_mutex_unlock(&functions->lock);
+	return gid;
+}
+
 void wc_functions_free(struct wc_functions *functions)
 {
 	if (!functions)
@@ -588,6 +624,7 @@ int wc_functions_rollback(struct wc_functions *functions, const char *name, uint
 {
 	const struct wc_version *wanted;
 	struct wc_version copy;
+	struct wc_fault why;
 	struct wc_fn *old;
 	uint32_t from;
 	int error;
@@ -604,6 +641,8 @@ int wc_functions_rollback(struct wc_functions *functions, const char *name, uint
 		error = wc_fail(fault, EINVAL, "version %u of %s is the current one already", version, name);
 	} else if (!wanted) {
 		error = no_version(old, version, fault);
+	} else if (wc_functions_permitted(functions, &wanted->manifest, &why)) {
+		error = wc_fail(fault, EINVAL, "version %u of %s cannot come back: %s", wanted->number, name, why.text);
 	} else {
 		copy = *wanted;
 		json_incref(copy.manifest.environment);

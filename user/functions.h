@@ -134,6 +134,16 @@ int wc_functions_versions(struct wc_functions *functions, const char *name, json
 
 /* How many versions of a function are kept, the current one included: 1 to WC_VERSIONS_MAX. From the next deployment on. */
 void wc_functions_keep(struct wc_functions *functions, uint32_t count);
+/*
+ * What this node lets functions have. Before it serves; everything unless said. Functions that are deployed already go on
+ * without, and the log says so: trusted ones in a process of their own, those with the host's network in an empty one.
+ */
+void wc_functions_permit(struct wc_functions *functions, bool trusted, bool network);
+/* 0; -EINVAL: the manifest asks for what this node lets nobody have. */
+int wc_functions_permitted(const struct wc_functions *functions, const struct wc_manifest *manifest,
+			   struct wc_fault *fault);
+/* The group that may read a function's files; 0: none of this name is deployed. */
+uint32_t wc_functions_group(struct wc_functions *functions, const char *name);
 
 /* Remove a function, with all versions that are kept. */
 int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault);

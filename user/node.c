@@ -16,6 +16,7 @@
 #include "user/pool.h"
 #include "user/sandboxes.h"
 #include "user/scheduler.h"
+#include "user/secrets.h"
 #include "user/setup.h"
 #include "user/stack.h"
 #include "user/warmth.h"
@@ -305,6 +306,19 @@ uint64_t wc_node_quantum_ns(const struct wc_node *node)
 	return us * WC_US;
 }
 
+static uint32_t group_of(void *functions, const char *name)
+{
+	return wc_functions_group(functions, name);
+}
+
+/* What is on disk, under this node's options and name, which may be others than when it was written. */
+static void take_functions(struct wc_node *node)
+{
+	wc_functions_keep(node->functions, node->options.keep_versions);
+	wc_functions_permit(node->functions, node->options.allow_trusted, node->options.allow_network);
+	wc_secrets_tidy(node->options.state_dir, group_of, node->functions);
+}
+
 static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struct wc_fault *fault)
 {
 	bool kernel = node->options.datapath == WC_DATAPATH_KERNEL;
@@ -329,12 +343,13 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	error = wc_setup_runtimes(node, runtimes, sizeof(runtimes), fault);
 	if (!error)
 		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, node->options.state_dir, fault);
-	node->launcher.host_net = node->host_net;
+	/* Also of functions that an earlier start allowed it to. */
+	node->launcher.host_net = node->options.allow_network ? node->host_net : -1;
 	if (!error)
 		error = wc_functions_open(&node->functions, node->options.state_dir, &node->tables,
 					  wc_uid_base(node->options.name), fault);
 	if (!error)
-		wc_functions_keep(node->functions, node->options.keep_versions);
+		take_functions(node);
 	if (!error && !(node->replies = wc_replies_new()))
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
 	if (!error && !(node->warmth = wc_warmth_new(node)))

@@ -2,6 +2,8 @@
 /* secrets.c - see secrets.h. */
 #include "user/secrets.h"
 
+#include "user/launch.h"
+#include "user/log.h"
 #include "user/tree.h"
 
 #include <ctype.h>
@@ -39,16 +41,25 @@ static int check_key(const char *key, struct wc_fault *fault)
 		       WC_SECRET_KEY_MAX);
 }
 
-/* The folder, made if it is not there; a descriptor or a negative errno. */
-static int open_folder(const char *state_dir, const char *function, uint32_t gid, struct wc_fault *fault)
+int wc_secrets_open(const char *state_dir, struct wc_fault *fault)
 {
 	char path[500];
-	int folder;
 
 	/* Those above let the function's group through, but nobody read what there is. */
 	snprintf(path, sizeof(path), "%s/secrets", state_dir);
 	if (mkdir(path, 0711) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s", path, strerror(errno));
+	return 0;
+}
+
+/* The folder, made if it is not there; a descriptor or a negative errno. */
+static int open_folder(const char *state_dir, const char *function, uint32_t gid, struct wc_fault *fault)
+{
+	char path[500];
+	int folder = wc_secrets_open(state_dir, fault);
+
+	if (folder)
+		return folder;
 	wc_secrets_path(state_dir, function, path, sizeof(path));
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create %s: %s", path, strerror(errno));
@@ -139,6 +150,78 @@ void wc_secrets_remove_all(const char *state_dir, const char *function)
 	wc_secrets_path(state_dir, function, path, sizeof(path));
 	if (!access(path, F_OK))
 		wc_tree_remove(path);
+}
+
+/*
+ * Made by a daemon: of root, and of a function's group, which nothing else on the host has. Whoever names a --state-dir that is in use
+ * loses no file of their own.
+ */
+static bool is_ours(const struct stat *status)
+{
+	return !status->st_uid && status->st_gid >= WC_UID_BASE && !(status->st_mode & 0007);
+}
+
+/* One folder: its secrets go, or to this group. Returns how many. Closes the descriptor. */
+static int tidy_one(int folder, uint32_t gid)
+{
+	DIR *list = fdopendir(folder);
+	struct dirent *entry;
+	struct stat status;
+	int count = 0;
+
+	if (!list) {
+		close(folder);
+		return 0;
+	}
+	while ((entry = readdir(list))) {
+		bool unfinished = !strcmp(entry->d_name, UNFINISHED);
+
+		if (fstatat(folder, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) || !S_ISREG(status.st_mode) ||
+		    !(unfinished || (good_key(entry->d_name) && is_ours(&status))))
+			continue;
+		if (!gid || unfinished)
+			count += !unlinkat(folder, entry->d_name, 0);
+		else if (status.st_gid != gid)
+			count += !fchownat(folder, entry->d_name, 0, gid, AT_SYMLINK_NOFOLLOW);
+	}
+	closedir(list);
+	return count;
+}
+
+void wc_secrets_tidy(const char *state_dir, uint32_t (*group)(void *context, const char *function), void *context)
+{
+	struct dirent *entry;
+	struct stat status;
+	char path[500];
+	DIR *functions;
+
+	snprintf(path, sizeof(path), "%s/secrets", state_dir);
+	functions = opendir(path);
+	while (functions && (entry = readdir(functions))) {
+		const char *name = entry->d_name;
+		uint32_t gid = name[0] == '.' ? 0 : group(context, name);
+		int folder, count;
+
+		if (name[0] == '.')
+			continue;
+		folder = openat(dirfd(functions), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (folder < 0 || fstat(folder, &status) || !is_ours(&status)) {
+			if (folder >= 0)
+				close(folder);
+			continue;
+		}
+		if (gid && (fchown(folder, 0, gid) || fchmod(folder, 0750)))
+			wc_warning("function %s may not be able to read its secrets: %s", name, strerror(errno));
+		count = tidy_one(folder, gid);
+		if (count && !gid)
+			wc_info("removed %d secrets of %s, which is not deployed", count, name);
+		else if (count)
+			wc_info("%d secrets of %s now belong to its group on this node", count, name);
+		if (!gid && unlinkat(dirfd(functions), name, AT_REMOVEDIR))
+			wc_warning("%s/%s is left: %s", path, name, strerror(errno));
+	}
+	if (functions)
+		closedir(functions);
 }
 
 static int by_name(const void *a, const void *b)

@@ -5,6 +5,7 @@
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import sys
@@ -448,6 +449,76 @@ class Network(harness.NodeTest):
             self.assertEqual(seen["ns"]["net"], os.readlink("/proc/self/ns/net"))
             self.assertNotEqual(seen["ns"]["pid"], os.readlink("/proc/self/ns/pid"))
         self.assertEqual(self.node.problems(), [])
+
+
+class OtherNode(harness.NodeTest):
+    """A state folder under a node of another name, with other options."""
+
+    TAG = "oth"
+    OPTIONS = ("--allow-network", "--allow-trusted")
+
+    def again(self, *options):
+        """The same state, another node."""
+        self.node.down()
+        other = harness.Node("ano", *options)
+        self.addCleanup(other.close)
+        shutil.rmtree(other.state, ignore_errors=True)
+        shutil.copytree(self.node.state, other.state, symlinks=True)
+        for folder, _, files in os.walk(self.node.state):
+            for name in [folder, *(os.path.join(folder, file) for file in files)]:
+                found, copy = os.lstat(name), other.state + name[len(self.node.state):]
+                os.lchown(copy, found.st_uid, found.st_gid)
+        self.addCleanup(self.node.up)
+        other.up()
+        return other
+
+    def test_secrets_and_network(self):
+        """Secrets go with their function to its new group, those of nobody go; what a node does not allow, nobody has."""
+        self.node.deploy("net", "python", "attack.handler", {"attack.py": ATTACKER}, network="host")
+        self.node.cli("secret", "net", "key", stdin=b"value")
+        self.assertEqual(json.loads(self.node.cli("invoke", "net", '{"do":"see"}').stdout)["ns"]["net"], os.readlink("/proc/self/ns/net"))
+        before = os.stat(os.path.join(self.node.state, "secrets", "net", "key")).st_gid
+        for name in ("gone", "not-ours", "mixed"):
+            os.mkdir(os.path.join(self.node.state, "secrets", name))
+        for name in ("gone/key", "gone/.new", "not-ours/key", "mixed/key", "mixed/readme"):
+            with open(os.path.join(self.node.state, "secrets", name), "w") as file:
+                file.write("x")
+        for name, mode in (("gone", 0o750), ("gone/key", 0o440), ("mixed", 0o750), ("mixed/key", 0o440)):  # as they are made
+            os.chown(os.path.join(self.node.state, "secrets", name), 0, before + 1)
+            os.chmod(os.path.join(self.node.state, "secrets", name), mode)
+        other = self.again()
+        folder = os.path.join(other.state, "secrets")
+        self.assertEqual(sorted(os.listdir(folder)), ["mixed", "net", "not-ours"])
+        self.assertEqual([os.listdir(os.path.join(folder, name)) for name in ("mixed", "not-ours")], [["readme"], ["key"]])
+        found = os.stat(os.path.join(folder, "net", "key"))
+        self.assertEqual((found.st_mode & 0o777, found.st_uid), (0o440, 0))
+        self.assertNotEqual(found.st_gid, before)
+        self.assertEqual(found.st_gid, os.stat(os.path.join(folder, "net")).st_gid)
+        self.assertEqual(json.loads(other.cli("invoke", "net", '{"do":"environment","name":"WARMCORE_SECRETS"}').stdout) == "/run/secrets",
+                         other.sandboxed())
+        path = "/run/secrets/key" if other.sandboxed() else os.path.join(folder, "net", "key")
+        self.assertEqual(json.loads(other.cli("invoke", "net", json.dumps({"do": "read", "path": path})).stdout), "value")
+        seen = json.loads(other.cli("invoke", "net", '{"do":"see"}').stdout)
+        self.assertNotEqual(seen["ns"]["net"], os.readlink("/proc/self/ns/net"))
+        with open(os.path.join(other.state, "daemon.log")) as log:
+            text = log.read()
+        self.assertIn("function net is served without what it was deployed with", text)
+        self.assertIn("removed 2 secrets of gone", text)
+        other.down()
+
+    def test_rollback_to_trusted(self):
+        """A node without --allow-trusted does not get a trusted version by way of rollback."""
+        self.node.deploy_native("deft", trusted=True)
+        self.node.deploy_native("deft")
+        self.node.cli("rollback", "deft")
+        self.node.cli("rollback", "deft")
+        other = self.again()
+        done = other.cli("rollback", "deft", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--allow-trusted", done.stderr)
+        listed = [f for f in other.json("list")["functions"] if f["name"] == "deft"]
+        self.assertEqual([f["trusted"] for f in listed], [False])
+        other.down()
 
 
 class WithoutSandbox(Isolation):
