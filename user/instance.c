@@ -7,6 +7,7 @@
 #include "user/clock.h"
 #include "user/farewell.h"
 #include "user/launch.h"
+#include "user/pin.h"
 #include "user/sandboxes.h"
 #include "user/watch.h"
 
@@ -300,7 +301,7 @@ void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)
 	instance->core = core;
 	wc_sched_set_core(instance->sched, instance->slot, core);
 	wc_sched_order(instance->sched, instance->slot, (uint32_t)cpu);
-	wc_launch_pin(instance->pid, cpu);
+	wc_pin_instance(instance, cpu);
 }
 
 uint64_t wc_instance_cpu_ns(const struct wc_instance *instance)

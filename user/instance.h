@@ -116,7 +116,7 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 /* One invocation. On any failure the instance is of no further use: stop it. */
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result);
-/* It idles, and is to run on another core from now on: all its threads go there. Microseconds. */
+/* It idles, and is to run on another core from now on: all of it goes there. Microseconds. */
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 /* It idles and is not needed any more: let it clean up, if it wants to, while others have the core; else kill it. */
 void wc_instance_stop(struct wc_instance *instance);

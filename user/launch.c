@@ -8,13 +8,13 @@
 #include "user/filter.h"
 #include "user/log.h"
 #include "user/order.h"
+#include "user/pin.h"
 #include "user/sandboxes.h"
 #include "user/secrets.h"
 #include "user/spawn.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <pthread.h>
@@ -390,28 +390,6 @@ out:
 	return error;
 }
 
-void wc_launch_pin(pid_t pid, int cpu)
-{
-	char path[64];
-	struct dirent *entry;
-	cpu_set_t cpus;
-	DIR *tasks;
-
-	CPU_ZERO(&cpus);
-	CPU_SET((size_t)cpu, &cpus);
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	tasks = opendir(path);
-	while (tasks && (entry = readdir(tasks))) {
-		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-
-		/* A thread that ended meanwhile needs no core. */
-		if (tid > 0 && sched_setaffinity(tid, sizeof(cpus), &cpus))
-			errno = 0;
-	}
-	if (tasks)
-		closedir(tasks);
-}
-
 /* The function's code and secrets, into the sandbox in which the spare is. */
 static int put_mounts(const struct wc_launcher *launcher, const struct wc_spare *spare, const struct wc_fn *fn,
 		      struct wc_fault *fault)
@@ -446,7 +424,7 @@ static void adopt(struct wc_instance *instance, const struct wc_place *place, co
 	wc_watch_adopt(spare->watch, &purpose);
 	instance->slot = wc_sched_adopt(instance->sched, spare->pid, (uint32_t)place->cpu, instance->fn->id);
 	wc_sched_set_core(instance->sched, instance->slot, place->core);
-	wc_launch_pin(spare->pid, place->cpu);
+	wc_pin_instance(instance, place->cpu);
 	memcpy(spare->channel->request_payload, order->bytes + order->environment, length);
 	message->kind = WC_CHANNEL_LOAD;
 	message->length = length;

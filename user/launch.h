@@ -32,8 +32,6 @@ struct wc_spare;
 
 /* Start a Node.js process of spare->memory_mb that waits for a function; fills the rest. -EAGAIN: not now. */
 int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault);
-/* All threads of a process go to this CPU. */
-void wc_launch_pin(pid_t pid, int cpu);
 
 /* Start the process for instance->fn; fills pid, pidfd, slot, channel or socket, and watch. */
 int wc_launch(const struct wc_launcher *launcher, struct wc_instance *instance, const struct wc_place *place,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Functions that try to get out: none of it works, and each time the node goes on serving others."""
 
+import glob
 import json
 import os
 import platform
@@ -139,6 +140,13 @@ def handler(event, context):
         return {"root": sorted(os.listdir("/")), "run": os.listdir("/run"), "tmp": os.listdir("/tmp"), "host": os.uname().nodename,
                 "processes": [int(name) for name in os.listdir("/proc") if name.isdigit()], "ns": links, "pid": os.getpid(),
                 "mounts": open("/proc/self/mounts").read(), "interfaces": [name for _, name in socket.if_nameindex()]}
+    if do == "start":
+        for _ in range(3):
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+        globals()["kept"] = [subprocess.Popen(["/bin/sh", "-c", text], stdout=subprocess.DEVNULL) for text in event["programs"]]
+        return context.core
+    if do == "core":
+        return context.core
     if do == "ipc":
         key = event["key"]
         if event["make"]:
@@ -324,6 +332,46 @@ class Isolation(harness.NodeTest):
         os.chmod(target, 0o4755)
         self.assertGreaterEqual(int(self.ask("exec", command=[target, "-u"])), 0x70000000)
 
+
+    # --- one CPU ---
+
+    def where(self):
+        """The CPUs of every thread of the attacker's processes."""
+        found = set()
+        for pid in self.pids("attacker"):
+            for name in glob.glob("/proc/%d/task/*/status" % pid):
+                try:
+                    with open(name) as file:
+                        found.update(line.split()[1] for line in file if line.startswith("Cpus_allowed_list:"))
+                except OSError:
+                    pass
+        return found
+
+    def test_one_cpu(self):
+        """All that it started is where its core is, also when it has moved: it never has more than one CPU's time."""
+        cpus = {core["core"]: str(core["cpu"]) for core in self.node.status()["cores"]}
+        if len(set(cpus.values())) < 2:
+            self.skipTest("one CPU")
+        self.addCleanup(self.node.cli, "evict", "attacker")
+        self.addCleanup(self.node.cli, "set", "--policy", "central", "--order", "local")
+        self.node.cli("evict", "attacker")
+        programs = ["setsid sleep 600 & exec sleep 600"] * 2
+        programs += ["setsid sleep 600 & sleep 600 & exit"] if self.SANDBOX else []  # nobody's children but the init's
+        core = self.ask("start", programs=programs)
+        count = 7 if self.SANDBOX else 5
+        harness.wait_until(lambda: len(self.pids("attacker")) >= count, "they have started")
+        self.assertEqual(self.where(), {cpus[core]})
+        self.node.cli("set", "--policy", "random", "--order", "spread", "--move", "on")
+        before, seen = self.node.status()["agents"], {core}
+        for _ in range(200):
+            core = self.ask("core")
+            self.assertEqual(self.where(), {cpus[core]})
+            seen.add(core)
+            if len(seen) > 1 and self.node.status()["agents"]["moves"] > before["moves"]:
+                break
+        after = self.node.status()["agents"]
+        self.assertEqual((len(seen) > 1, after["cold_starts"] - before["cold_starts"]), (True, 0))
+        self.assertGreaterEqual(len(self.pids("attacker")), count)
 
     # --- what only a sandbox gives ---
 
