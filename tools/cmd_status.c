@@ -6,6 +6,7 @@
 #include "bpf/counters.h"
 #include "tools/cli.h"
 #include "tools/table.h"
+#include "user/landlock.h"
 
 static struct status_options {
 	bool all;
@@ -64,16 +65,22 @@ static void print_sandboxes(const json_t *status)
 {
 	const json_t *sandboxes = json_object_get(status, "sandboxes");
 	const char *why = cli_json_text(sandboxes, "memory_limits_why", "");
+	int landlock = (int)cli_json_integer(sandboxes, "landlock");
 
 	if (!sandboxes)
 		return;
-	if (strcmp(cli_json_text(sandboxes, "mode", "?"), "on") != 0) {
+	if (strcmp(cli_json_text(sandboxes, "mode", "?"), "on") != 0)
 		printf("  sandboxes  off: %s\n", cli_json_text(sandboxes, "why", "?"));
-		return;
-	}
-	printf("  sandboxes  %lld in use, %lld ready; memory is limited by %s%s%s\n",
-	       cli_json_integer(sandboxes, "in_use"), cli_json_integer(sandboxes, "ready"),
-	       cli_json_text(sandboxes, "memory_limits", "?"), *why ? ": " : "", why);
+	else
+		printf("  sandboxes  %lld in use, %lld ready; memory is limited by %s%s%s\n",
+		       cli_json_integer(sandboxes, "in_use"), cli_json_integer(sandboxes, "ready"),
+		       cli_json_text(sandboxes, "memory_limits", "?"), *why ? ": " : "", why);
+	if (!json_is_true(json_object_get(sandboxes, "shared_memory")))
+		printf("             no shared memory but files that are mapped: nothing would count it\n");
+	if (landlock)
+		printf("  Landlock   version %d: %s\n", landlock, wc_landlock_text(landlock));
+	else
+		printf("  Landlock   off: %s\n", cli_json_text(sandboxes, "landlock_why", "?"));
 }
 
 static void print_placement(const struct cli *cli, const json_t *status)

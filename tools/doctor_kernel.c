@@ -219,7 +219,8 @@ static void check_cgroup(struct finding *finding)
 	}
 	finding_set(
 		finding, OUTCOME_INFO,
-		"%s; functions have RLIMIT_DATA (address space, not memory; none for Node.js) and RLIMIT_NPROC instead",
+		"%s; functions have RLIMIT_DATA (address space, not memory; none for Node.js) and RLIMIT_NPROC instead, and no "
+		"shared memory without a file",
 		missing);
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tools/doctor.h"
+#include "user/landlock.h"
 
 /* What the packet memory of a node with many cores takes; see setrlimit(2), RLIMIT_MEMLOCK. */
 #define MEMLOCK_WANTED (256ull << 20)
@@ -125,6 +126,18 @@ static void check_namespaces(struct finding *finding)
 					"CONFIG_NAMESPACES=y and its parts");
 }
 
+/* A second wall around functions, behind mounts and users. */
+static void check_landlock(struct finding *finding)
+{
+	const char *why;
+	int version = wc_landlock_probe(&why);
+
+	if (version)
+		finding_set(finding, OUTCOME_OK, "version %d: %s", version, wc_landlock_text(version));
+	else
+		finding_set(finding, OUTCOME_INFO, "%s; functions do without this second wall", why);
+}
+
 struct link_request {
 	struct nlmsghdr header;
 	struct ifinfomsg info;
@@ -210,7 +223,11 @@ static void check_seccomp(struct finding *finding)
 }
 
 const struct check doctor_rights_checks[] = {
-	{ "capabilities", check_capabilities }, { "locked memory", check_memlock },
-	{ "namespaces", check_namespaces },	{ "veth", check_veth },
-	{ "seccomp", check_seccomp },		{ 0 },
+	{ "capabilities", check_capabilities },
+	{ "locked memory", check_memlock },
+	{ "namespaces", check_namespaces },
+	{ "veth", check_veth },
+	{ "seccomp", check_seccomp },
+	{ "Landlock", check_landlock },
+	{ 0 },
 };

@@ -122,12 +122,10 @@ static const char *const allowed[] = {
 	"brk",
 	"madvise",
 	"membarrier",
-	"memfd_create",
 	"mincore",
 	"mlock",
 	"mlock2",
 	"mlockall",
-	"mmap",
 	"mprotect",
 	"mremap",
 	"msync",
@@ -297,17 +295,14 @@ static const char *const allowed[] = {
 	"mq_timedsend",
 	"mq_unlink",
 	"msgctl",
-	"msgget",
 	"msgrcv",
 	"msgsnd",
 	"semctl",
-	"semget",
 	"semop",
 	"semtimedop",
 	"shmat",
 	"shmctl",
 	"shmdt",
-	"shmget",
 	/* the machine */
 	"getrandom",
 	"sysinfo",
@@ -322,6 +317,14 @@ static const char *const allowed[] = {
 static const char *const entering[] = {
 	"move_mount",
 	"setns",
+};
+
+/* What makes memory, for one process or the system, that no limit of a process counts. */
+static const char *const sharing[] = {
+	"memfd_create",
+	"msgget",
+	"semget",
+	"shmget",
 };
 
 /* Programs ask for these and know what EPERM means; without the rights that an instance has not they would fail anyhow. */
@@ -456,7 +459,32 @@ static int fill_clone(scmp_filter_ctx filter, uint64_t key)
 					SCMP_A5(SCMP_CMP_NE, key));
 }
 
-static int fill(scmp_filter_ctx filter, uint64_t key)
+#define MAP_OF_ITS_OWN 0x08 /* MAP_DROPPABLE (Linux 6.11), which the C library asks for */
+
+/*
+ * Without: mappings of no file must be private. All other values of the masked bits that the kernel takes are listed, because a rule
+ * without a condition would outweigh those with one. EPERM: there is memory, and who reads that looks here, or at docs/SANDBOX.md.
+ */
+static int fill_sharing(scmp_filter_ctx filter, bool shared_memory)
+{
+	static const scmp_datum_t mask = MAP_TYPE | MAP_ANONYMOUS,
+				  kinds[] = { MAP_PRIVATE, MAP_PRIVATE | MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE,
+					      MAP_OF_ITS_OWN | MAP_ANONYMOUS };
+	int error = 0;
+
+	for (size_t i = 0; !error && i < sizeof(sharing) / sizeof(sharing[0]); i++)
+		error = shared_memory ? add(filter, SCMP_ACT_ALLOW, sharing[i]) : 0;
+	if (error || shared_memory)
+		return error ?: add(filter, SCMP_ACT_ALLOW, "mmap");
+	for (size_t i = 0; !error && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+					 SCMP_A3(SCMP_CMP_MASKED_EQ, mask, kinds[i]));
+	return error ?:
+		       seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(mmap), 1,
+					SCMP_A3(SCMP_CMP_MASKED_EQ, mask, MAP_SHARED | MAP_ANONYMOUS));
+}
+
+static int fill(scmp_filter_ctx filter, bool shared_memory, uint64_t key)
 {
 	int error = 0;
 
@@ -467,11 +495,13 @@ static int fill(scmp_filter_ctx filter, uint64_t key)
 	if (!error)
 		error = fill_families(filter);
 	if (!error)
+		error = fill_sharing(filter, shared_memory);
+	if (!error)
 		error = fill_entering(filter, key);
 	return error ?: fill_clone(filter, key);
 }
 
-int wc_filter_make(struct wc_fault *fault)
+int wc_filter_make(bool shared_memory, struct wc_fault *fault)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	int fd = memfd_create("warmcore-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING), error;
@@ -486,7 +516,7 @@ int wc_filter_make(struct wc_fault *fault)
 	if (!error)
 		error = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a chain */
 	if (!error)
-		error = fill(filter, key);
+		error = fill(filter, shared_memory, key);
 	if (!error)
 		error = seccomp_export_bpf(filter, fd);
 	if (!error && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL))

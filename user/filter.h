@@ -11,7 +11,13 @@
 
 #include "user/error.h"
 
-/* A sealed memfd as WC_ZYGOTE_FILTER wants it (runtimes/abi/zygote.h), with a key that nobody else has; or a negative errno. */
-int wc_filter_make(struct wc_fault *fault);
+#include <stdbool.h>
+
+/*
+ * A sealed memfd as WC_ZYGOTE_FILTER wants it (runtimes/abi/zygote.h), with a key that nobody else has; or a negative errno.
+ * `shared_memory`: an instance may have some of its own making: where a control group counts it. RLIMIT_DATA does not, so without one
+ * there are no memfds, no System V objects and no shared anonymous mappings; files in /tmp, which has a size, can be mapped.
+ */
+int wc_filter_make(bool shared_memory, struct wc_fault *fault);
 
 #endif

@@ -34,8 +34,11 @@ struct wc_launcher {
 	struct wc_zygotes *zygotes;
 	struct wc_sandboxes *sandboxes; /* NULL: none, */
 	char sandbox_why[300];		/* because of this */
-	int netns;  /* of zygotes, and of instances without a sandbox: nothing in it; -1 if it could not be made */
-	int filter; /* of system calls, filter.h */
+	int netns;    /* of zygotes, and of instances without a sandbox: nothing in it; -1 if it could not be made */
+	int filter;   /* of system calls, filter.h */
+	int landlock; /* the kernel's version of it, 0: none (runtimes/abi/landlock.h) */
+	const char *landlock_why; /* because of this */
+	int rules;		  /* a ruleset for instances without a sandbox (rules.h), or -1 */
 };
 
 /* For what an instance was started. */

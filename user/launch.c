@@ -6,6 +6,7 @@
 #include "runtimes/abi/sandbox.h"
 #include "user/ends.h"
 #include "user/filter.h"
+#include "user/landlock.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/pin.h"
@@ -72,9 +73,10 @@ int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char 
 	int error;
 
 	memset(launcher, 0, sizeof(*launcher));
-	launcher->netns = launcher->host_net = -1;
+	launcher->netns = launcher->host_net = launcher->rules = -1;
 	launcher->state_dir = state_dir;
-	launcher->filter = wc_spawn_move_up(wc_filter_make(fault));
+	launcher->landlock = wc_landlock_probe(&launcher->landlock_why);
+	launcher->filter = wc_spawn_move_up(wc_filter_make(true, fault));
 	if (launcher->filter < 0)
 		return launcher->filter;
 	snprintf(launcher->name, sizeof(launcher->name), "%s", node);
@@ -98,7 +100,9 @@ void wc_launcher_close(struct wc_launcher *launcher)
 	launcher->netns = -1;
 	if (launcher->filter >= 0)
 		close(launcher->filter);
-	launcher->filter = -1;
+	if (launcher->rules >= 0)
+		close(launcher->rules);
+	launcher->filter = launcher->rules = -1;
 }
 
 /* --- the channel --- */
@@ -181,10 +185,11 @@ static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *f
 	return error;
 }
 
-/* Fill in what belongs to the sandbox, and say so in the order. The mounts are the caller's to close. `net`: -1, or a namespace. */
-static void add_sandbox(struct files *files, struct wc_start_order *order, const struct wc_sandbox *sandbox,
-			const struct mounts *mounts, int net)
+/* Fill in what confines it, and say so in the order. The mounts are the caller's to close. `net`: -1, or a namespace. */
+static void add_sandbox(const struct wc_launcher *launcher, struct files *files, struct wc_start_order *order,
+			const struct wc_sandbox *sandbox, const struct mounts *mounts, int net)
 {
+	files->fd[WC_ZYGOTE_FD_RULES] = sandbox ? sandbox->rules : launcher->rules;
 	files->fd[WC_ZYGOTE_FD_SANDBOX] = sandbox ? sandbox->watch->pidfd : -1;
 	files->fd[WC_ZYGOTE_FD_CGROUP] = sandbox ? sandbox->cgroup : -1;
 	files->fd[WC_ZYGOTE_FD_CODE] = mounts->code;
@@ -278,7 +283,8 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
-	add_sandbox(&files, order, instance->sandbox, &mounts, manifest->host_network ? launcher->host_net : -1);
+	add_sandbox(launcher, &files, order, instance->sandbox, &mounts,
+		    manifest->host_network ? launcher->host_net : -1);
 	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
 				 wc_order_needs_program(manifest), fault);
 	error = zygote ? fork_from(zygote, instance, place, order, &files, ends.output[0]) : -EAGAIN;
@@ -328,6 +334,7 @@ static int start_somewhere(const struct wc_launcher *launcher, struct wc_instanc
 	}
 	if (error)
 		return error;
+	wc_sandbox_entered(instance->sandbox); /* or is about to: it has the descriptor */
 	/* From here on channel or socket live as long as the watch. */
 	instance->watch->channel = instance->channel;
 	instance->watch->socket = instance->socket;
@@ -364,7 +371,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
-	add_sandbox(&files, order, spare->sandbox, &(struct mounts){ -1, -1 }, -1);
+	add_sandbox(launcher, &files, order, spare->sandbox, &(struct mounts){ -1, -1 }, -1);
 	wc_watch_begin_launch();
 	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
 	wc_zygote_give(zygote);
@@ -377,6 +384,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 		goto out;
 	}
 	spare->pidfd = spare->watch->pidfd;
+	wc_sandbox_entered(spare->sandbox);
 	spare->channel = spare->watch->channel = ends.channel; /* lives as long as the watch */
 	ends.channel = NULL;
 	ends.output[0] = -1;

@@ -412,7 +412,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	node->options = *options;
 	node->started = wc_now();
 	node->xdp_mode = node->af_xdp = "none";
-	node->launcher.netns = node->launcher.filter = node->host_net = -1;
+	node->launcher.netns = node->launcher.filter = node->launcher.rules = node->host_net = -1;
 	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
 	error = take_lock(node, fault);
 	if (error)

@@ -62,10 +62,17 @@ struct wc_sandboxes {
 
 /* --- messages --- */
 
-/* A message of exactly this size. 0 or a negative errno; -EPIPE: the other side has gone. */
-static int receive(int socket, void *message, size_t size, int timeout_ms)
+/*
+ * A message of exactly this size. 0 or a negative errno; -EPIPE: the other side has gone. With `ret_fd`: the descriptor that came along,
+ * or -1.
+ */
+static int receive(int socket, void *message, size_t size, int timeout_ms, int *ret_fd)
 {
 	struct pollfd ready = { .fd = socket, .events = POLLIN };
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec part = { .iov_base = message, .iov_len = size };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	const struct cmsghdr *files;
 	ssize_t n;
 	int error;
 
@@ -74,17 +81,25 @@ static int receive(int socket, void *message, size_t size, int timeout_ms)
 	while (error < 0 && errno == EINTR);
 	if (error <= 0)
 		return error ? -errno : -ETIMEDOUT;
-	n = recv(socket, message, size, MSG_DONTWAIT);
+	if (ret_fd) {
+		*ret_fd = -1;
+		header.msg_control = control;
+		header.msg_controllen = sizeof(control);
+	}
+	n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	files = n > 0 && ret_fd ? CMSG_FIRSTHDR(&header) : NULL;
+	if (files && files->cmsg_type == SCM_RIGHTS && files->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(files), sizeof(int));
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return -EPIPE;
 	return n < 0 ? -errno : (size_t)n == size ? 0 : -EPROTO;
 }
 
-/* A report that all is well. */
-static int receive_report(int socket, int timeout_ms, const char *whose, struct wc_fault *fault)
+/* A report that all is well. `ret_fd` as in receive(). */
+static int receive_report(int socket, int timeout_ms, const char *whose, int *ret_fd, struct wc_fault *fault)
 {
 	struct wc_sandbox_report report = { 0 };
-	int error = receive(socket, &report, sizeof(report), timeout_ms);
+	int error = receive(socket, &report, sizeof(report), timeout_ms, ret_fd);
 
 	if (error == -EPIPE)
 		return wc_fail(fault, EPIPE, "%s ended too early; the daemon's log may say why", whose);
@@ -145,7 +160,7 @@ static int start_maker(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 	int error = spawn_maker(sandboxes, fault);
 
 	if (!error)
-		error = receive_report(sandboxes->maker, MAKER_TIMEOUT_MS, "the maker of sandboxes", fault);
+		error = receive_report(sandboxes->maker, MAKER_TIMEOUT_MS, "the maker of sandboxes", NULL, fault);
 	if (error)
 		end_maker(sandboxes);
 	return error;
@@ -159,6 +174,7 @@ static void bury(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox)
 	wc_ends_close(&sandbox->ends);
 	if (sandbox->life >= 0)
 		close(sandbox->life);
+	wc_sandbox_entered(sandbox);
 	if (sandbox->cgroup >= 0) {
 		close(sandbox->cgroup);
 		for (int i = 0; i < REMOVE_TRIES && wc_cgroup_remove(&sandboxes->cgroups, sandbox->number) == -EBUSY;
@@ -185,7 +201,7 @@ static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox,
 
 	wc_watch_begin_launch();
 	error = wc_helper_send(sandboxes->maker, &request, 1, fds, sandbox->cgroup >= 0 ? 2 : 1);
-	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), FORK_TIMEOUT_MS);
+	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), FORK_TIMEOUT_MS, NULL);
 	if (!error && reply.pid > 0)
 		sandbox->watch = wc_watch_add_helper(reply.pid, -1, "init of a sandbox");
 	wc_watch_end_launch();
@@ -209,7 +225,7 @@ static int make(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 	if (!sandbox)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	sandbox->sandboxes = sandboxes;
-	sandbox->life = sandbox->cgroup = -1;
+	sandbox->life = sandbox->cgroup = sandbox->rules = -1;
 	sandbox->ends = WC_ENDS_NONE;
 	sandbox->number = ++sandboxes->number;
 	if (sandboxes->cgroups.folder >= 0) {
@@ -229,7 +245,7 @@ static int make(struct wc_sandboxes *sandboxes, struct wc_fault *fault)
 	error = fork_init(sandboxes, sandbox, sockets[1], fault);
 	close(sockets[1]);
 	if (!error)
-		error = receive_report(sandbox->life, INIT_TIMEOUT_MS, "the sandbox", fault);
+		error = receive_report(sandbox->life, INIT_TIMEOUT_MS, "the sandbox", &sandbox->rules, fault);
 	if (error)
 		goto failed;
 	wc_ends_make(&sandbox->ends); /* when it fails the start tries again, and says why */
@@ -418,6 +434,19 @@ void wc_sandboxes_free(struct wc_sandboxes *sandboxes)
 
 /* --- using one --- */
 
+void wc_sandbox_entered(struct wc_sandbox *sandbox)
+{
+	if (sandbox && sandbox->rules >= 0) {
+		close(sandbox->rules);
+		sandbox->rules = -1;
+	}
+}
+
+bool wc_sandboxes_have_cgroups(const struct wc_sandboxes *sandboxes)
+{
+	return sandboxes && sandboxes->cgroups.folder >= 0;
+}
+
 /* Whether or not the main loop has reaped it. */
 bool wc_sandbox_dead(const struct wc_sandbox *sandbox)
 {
@@ -512,7 +541,7 @@ int wc_sandbox_put(struct wc_sandbox *sandbox, char request, int tree, struct wc
 
 	if (error)
 		return wc_fail(fault, -error, "the sandbox is gone: %s", strerror(-error));
-	return receive_report(sandbox->life, INIT_TIMEOUT_MS, "the sandbox", fault);
+	return receive_report(sandbox->life, INIT_TIMEOUT_MS, "the sandbox", NULL, fault);
 }
 
 bool wc_sandbox_out_of_memory(const struct wc_sandbox *sandbox)

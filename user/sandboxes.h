@@ -26,6 +26,7 @@ struct wc_sandbox {
 	struct wc_sandboxes *sandboxes;
 	int life;   /* runtimes/abi/sandbox.h */
 	int cgroup; /* folder of its group, or -1 */
+	int rules;  /* Landlock ruleset for who runs in there (runtimes/abi/landlock.h), or -1 */
 	uint32_t number;
 	struct wc_watch *watch; /* of its init */
 	struct wc_ends ends;	/* for its instance; none: somebody took them */
@@ -50,6 +51,10 @@ void wc_sandboxes_free(struct wc_sandboxes *sandboxes);
  */
 struct wc_sandbox *wc_sandboxes_take(struct wc_sandboxes *sandboxes, uint32_t memory_mb, bool wait,
 				     struct wc_fault *fault);
+/* The process in there has its ruleset on: the descriptor is of no further use. Accepts NULL. */
+void wc_sandbox_entered(struct wc_sandbox *sandbox);
+/* Do control groups limit what is in a sandbox? Accepts NULL. */
+bool wc_sandboxes_have_cgroups(const struct wc_sandboxes *sandboxes);
 /* Has its init ended? */
 bool wc_sandbox_dead(const struct wc_sandbox *sandbox);
 /* Kill all that is in there and give it back. Any thread; returns at once. Accepts NULL. */

@@ -206,6 +206,16 @@ static json_t *tags_json(const struct wc_node *node)
 	return list;
 }
 
+static json_t *sandboxes_json(const struct wc_launcher *launcher)
+{
+	json_t *object = wc_sandboxes_json(launcher->sandboxes, launcher->sandbox_why);
+
+	json_object_set_new(object, "landlock", json_integer(launcher->landlock));
+	json_object_set_new(object, "landlock_why", json_string(launcher->landlock_why));
+	json_object_set_new(object, "shared_memory", json_boolean(wc_sandboxes_have_cgroups(launcher->sandboxes)));
+	return object;
+}
+
 json_t *wc_status(struct wc_node *node)
 {
 	json_t *object = json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "node", node_json(node), "cores", cores_json(node),
@@ -227,8 +237,7 @@ json_t *wc_status(struct wc_node *node)
 			    json_pack("{s:I, s:I}", "bytes", (json_int_t)logged, "lost", (json_int_t)lost));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
-	json_object_set_new(object, "sandboxes",
-			    wc_sandboxes_json(node->launcher.sandboxes, node->launcher.sandbox_why));
+	json_object_set_new(object, "sandboxes", sandboxes_json(&node->launcher));
 	json_object_set_new(object, "spares", json_integer(wc_zygotes_spares(node->launcher.zygotes)));
 	add_counters(node, object);
 	return object;

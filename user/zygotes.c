@@ -3,10 +3,13 @@
 #include "user/zygotes.h"
 
 #include "user/clock.h"
+#include "user/filter.h"
 #include "user/helper.h"
 #include "user/log.h"
 #include "user/order.h"
+#include "user/rules.h"
 #include "user/sandboxes.h"
+#include "user/spawn.h"
 #include "user/watch.h"
 
 #include <fcntl.h>
@@ -387,25 +390,51 @@ static void look_at(struct wc_zygotes *zygotes, struct wc_zygote *zygote, short 
 	}
 }
 
+/* What depends on what sandboxes there are, and what they limit; before the first zygote starts. */
+static int confine(struct wc_zygotes *zygotes, struct wc_fault *fault)
+{
+	struct wc_launcher *launcher = zygotes->launcher;
+	int filter;
+
+	if (!launcher->landlock)
+		wc_info("functions are not behind Landlock: %s", launcher->landlock_why);
+	if (!launcher->sandboxes && launcher->landlock) {
+		launcher->rules = wc_spawn_move_up(wc_rules_make(launcher, zygotes->options, fault));
+		if (launcher->rules < 0)
+			return launcher->rules;
+	}
+	if (wc_sandboxes_have_cgroups(launcher->sandboxes))
+		return 0;
+	filter = wc_spawn_move_up(wc_filter_make(false, fault));
+	if (filter < 0)
+		return filter;
+	close(launcher->filter);
+	launcher->filter = filter;
+	return 0;
+}
+
 /* Here, because sandboxes die with the thread that is their parent. */
 static void open_sandboxes(struct wc_zygotes *zygotes)
 {
 	struct wc_launcher *launcher = zygotes->launcher;
-	struct wc_fault fault;
+	struct wc_fault fault, why;
 	int error = 0;
 
 	if (zygotes->options->sandbox == WC_SANDBOX_OFF)
 		snprintf(launcher->sandbox_why, sizeof(launcher->sandbox_why), "--sandbox off");
 	else
-		error = wc_sandboxes_open(&launcher->sandboxes, launcher, zygotes->options, &fault);
+		error = wc_sandboxes_open(&launcher->sandboxes, launcher, zygotes->options, &why);
 	if (error && zygotes->options->sandbox == WC_SANDBOX_AUTO) {
-		snprintf(launcher->sandbox_why, sizeof(launcher->sandbox_why), "%.299s", fault.text);
-		wc_warning("functions run without sandboxes: %s", fault.text);
+		snprintf(launcher->sandbox_why, sizeof(launcher->sandbox_why), "%.299s", why.text);
+		wc_warning("functions run without sandboxes: %s", why.text);
 		error = 0;
+	} else if (error) {
+		wc_fail(&fault, -error, "%s (--sandbox on was asked for)", why.text);
 	}
+	error = error ?: confine(zygotes, &fault);
 	pthread_mutex_lock(&zygotes->lock);
 	if (error)
-		wc_fail(&zygotes->start_fault, -error, "%s (--sandbox on was asked for)", fault.text);
+		zygotes->start_fault = fault;
 	zygotes->start_error = error;
 	pthread_cond_broadcast(&zygotes->changed);
 	pthread_mutex_unlock(&zygotes->lock);

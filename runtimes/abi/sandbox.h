@@ -14,7 +14,8 @@
  *                                          <--  report: ready
  *     request, with life socket, cgroup    -->
  *                                          <--  wc_sandbox_reply { pid }
- *                                          <-----------------------------  report: ready, on the life socket
+ *                                          <-----------------------------  report: ready, on the life socket, with a
+ *                                                                          Landlock ruleset (landlock.h) if the kernel has it
  *     request, with a mount                ----------------------------->  puts it in its place
  *                                          <-----------------------------  report
  *
@@ -32,6 +33,13 @@
 #define WC_SANDBOX_CODE "/var/task" /* where the function's code is; the name that Lambda has for it */
 #define WC_SANDBOX_SECRETS "/run/secrets"
 #define WC_SANDBOX_FOLDERS_MAX 64 /* ro: and rw: together */
+
+/* What every instance sees of the host, where the host has it: programs and libraries, and devices. */
+#define WC_SANDBOX_HOST_FOLDERS                                                                                        \
+	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/sys/devices/system/cpu"
+#define WC_SANDBOX_DEVICES "/dev/null", "/dev/full", "/dev/random", "/dev/urandom"
+/* To be read only: what maps it shared and writable has shared memory, which not every limit counts. */
+#define WC_SANDBOX_ZERO "/dev/zero"
 
 /* One byte with descriptors: to the maker one or two, to an init one, the mount. */
 #define WC_SANDBOX_REQUEST 'S'

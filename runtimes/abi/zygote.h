@@ -47,6 +47,7 @@ enum wc_zygote_flags {
 	WC_ZYGOTE_HAS_CGROUP = 1 << (8 + 4),
 	WC_ZYGOTE_HAS_NET = 1 << (8 + 5),
 	WC_ZYGOTE_HAS_SECRETS = 1 << (8 + 6),
+	WC_ZYGOTE_HAS_RULES = 1 << (8 + 7),
 };
 
 /* Then argc + envc strings, each with its 0: argv, environment ("KEY=value"), and the working folder. */
@@ -61,7 +62,7 @@ struct wc_zygote_request {
 	uint32_t data_mb;   /* RLIMIT_DATA; 0: no limit */
 };
 
-/* The descriptors that may come with a request, in this order. Those of the sandbox: WC_ZYGOTE_HAS_ flags say which there are. */
+/* The descriptors that may come with a request, in this order. From the third on: WC_ZYGOTE_HAS_ flags say which there are. */
 enum wc_zygote_fds {
 	WC_ZYGOTE_FD_CHANNEL, /* becomes WC_CHANNEL_FD */
 	WC_ZYGOTE_FD_OUTPUT,  /* becomes stdout and stderr */
@@ -70,6 +71,7 @@ enum wc_zygote_fds {
 	WC_ZYGOTE_FD_CGROUP,  /* folder of a cgroup (version 2) in which the instance begins */
 	WC_ZYGOTE_FD_NET,     /* network namespace, instead of that of the sandbox or the zygote */
 	WC_ZYGOTE_FD_SECRETS, /* mount that the instance puts on WC_SANDBOX_SECRETS */
+	WC_ZYGOTE_FD_RULES,   /* Landlock ruleset (landlock.h) that the instance puts on */
 	WC_ZYGOTE_FDS,
 };
 

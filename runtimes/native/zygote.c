@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../abi/landlock.h"
 #include "../abi/sandbox.h"
 #include "../abi/slice.h"
 #include "../abi/zygote.h"
@@ -57,6 +58,7 @@ struct order {
 static struct order order;
 static int own_pid_namespace = -1;
 static volatile uint64_t key; /* of WC_ZYGOTE_FILTER; 0: there is no filter */
+static int landlock_version;
 
 /* Where /proc/PID/environ looks. */
 static struct {
@@ -246,14 +248,15 @@ static const char *enter_sandbox(const struct order *o)
 
 	if (net >= 0 && join(net, CLONE_NEWNET))
 		return "network namespace";
-	if (sandbox < 0)
-		return NULL;
-	if (join(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
+	if (sandbox >= 0 && join(sandbox, NAMESPACES | (net < 0 ? CLONE_NEWNET : 0)))
 		return "namespaces";
 	if (put_mount(o->fds[WC_ZYGOTE_FD_CODE], WC_SANDBOX_CODE))
 		return "mount of the code";
 	if (put_mount(o->fds[WC_ZYGOTE_FD_SECRETS], WC_SANDBOX_SECRETS))
 		return "mount of the secrets";
+	/* Last: who is behind it can mount nothing. */
+	if (o->fds[WC_ZYGOTE_FD_RULES] >= 0 && wc_landlock_enter(o->fds[WC_ZYGOTE_FD_RULES], landlock_version))
+		return "Landlock";
 	return NULL;
 }
 
@@ -471,6 +474,7 @@ int wc_zygote_serve(int fd, const struct wc_zygote_hooks *hooks)
 	if (error)
 		return error;
 	find_shown();
+	landlock_version = wc_landlock_version();
 	own_pid_namespace = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 	for (error = answer(fd, 0); !error; error = answer(fd, pid)) {
 		error = receive(fd, &order);

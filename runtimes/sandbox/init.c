@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "../abi/landlock.h"
 #include "../abi/sandbox.h"
 
 #define HOST_NAME "sandbox"
@@ -57,6 +58,30 @@ static void report(int life, int error, const char *step)
 	snprintf(message.step, sizeof(message.step), "%s", step);
 	if (send(life, &message, sizeof(message), MSG_NOSIGNAL) < 0)
 		_exit(0);
+}
+
+/* That all is well, with the ruleset of this sandbox, if there is one. */
+static void report_ready(int life, int rules)
+{
+	struct wc_sandbox_report message = { .step = "ready" };
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct cmsghdr *files;
+
+	if (rules >= 0) {
+		header.msg_control = control;
+		header.msg_controllen = sizeof(control);
+		files = CMSG_FIRSTHDR(&header);
+		files->cmsg_level = SOL_SOCKET;
+		files->cmsg_type = SCM_RIGHTS;
+		files->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(files), &rules, sizeof(int));
+	}
+	if (sendmsg(life, &header, MSG_NOSIGNAL) < 0)
+		_exit(0);
+	if (rules >= 0)
+		close(rules);
 }
 
 /* mkdir -p. */
@@ -121,6 +146,35 @@ static int loopback_up(void)
 	return error;
 }
 
+/*
+ * What an instance in here may open, when its mounts are in place: all that is in this tree may be read, little written, nothing in
+ * /proc. A rule holds for what is mounted below, too: the code, the secrets. What is not in this tree, and is reached all the same,
+ * cannot be opened. The ruleset, or -1: *ret_failed is the step that failed, or NULL where the kernel has no Landlock.
+ */
+static int make_rules(const struct wc_sandbox_plan *plan, const char **ret_failed)
+{
+	static const char *const devices[] = { WC_SANDBOX_DEVICES };
+	int version = wc_landlock_version(), rules = version ? wc_landlock_new(version) : -1, error;
+
+	*ret_failed = NULL;
+	if (!version)
+		return -1;
+	error = rules < 0 ? rules : wc_landlock_allow(rules, version, "/", WC_LANDLOCK_READ);
+	if (!error)
+		error = wc_landlock_allow(rules, version, "/tmp", WC_LANDLOCK_WRITE);
+	for (size_t i = 0; !error && i < sizeof(devices) / sizeof(devices[0]); i++)
+		error = wc_landlock_allow(rules, version, devices[i], WC_LANDLOCK_DEVICE);
+	for (char *const *folder = plan->writable; !error && *folder; folder++)
+		error = wc_landlock_allow(rules, version, *folder, WC_LANDLOCK_WRITE);
+	if (!error)
+		return rules;
+	if (rules >= 0)
+		close(rules);
+	errno = -error;
+	*ret_failed = "a Landlock ruleset";
+	return -1;
+}
+
 /* NULL, or the step that failed, with errno. */
 static const char *set_up(const struct wc_sandbox_plan *plan)
 {
@@ -161,22 +215,23 @@ void wc_sandbox_init(int life, int go, const struct wc_sandbox_plan *plan)
 	const struct sigaction no_zombies = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
 	const char *failed;
 	char byte, request;
-	int tree;
+	int tree, rules;
 
 	if (read(go, &byte, 1) != 1)
 		_exit(1); /* the maker could not map the user ids, and tells the daemon */
 	failed = set_up(plan);
+	rules = failed ? -1 : make_rules(plan, &failed);
 	if (failed) {
 		report(life, -errno, failed);
 		_exit(1);
 	}
 	/* What functions leave behind becomes its child; the kernel reaps it. */
 	sigaction(SIGCHLD, &no_zombies, NULL);
+	report_ready(life, rules); /* while nothing is closed yet: the number may be that of the ruleset */
 	if (life != WC_SANDBOX_FD && dup2(life, WC_SANDBOX_FD) < 0)
 		_exit(1);
 	syscall(SYS_close_range, 0, WC_SANDBOX_FD - 1, 0);
 	syscall(SYS_close_range, WC_SANDBOX_FD + 1, ~0U, 0);
-	report(WC_SANDBOX_FD, 0, "ready");
 	while (wc_sandbox_receive(WC_SANDBOX_FD, &request, &tree, 1) > 0)
 		put(WC_SANDBOX_FD, request, tree);
 	_exit(0);

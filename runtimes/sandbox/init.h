@@ -9,6 +9,7 @@ struct wc_sandbox_plan {
 	uint32_t first, count;	/* user ids */
 	uint32_t tmp_mb;	/* of /tmp */
 	char *const *below_tmp; /* folders that are to be seen in there all the same, NULL at the end */
+	char *const *writable;	/* folders that functions may write, beside /tmp; NULL at the end */
 };
 
 /* Be the init: `life` is its life socket; from `go` comes a byte when its user ids are mapped. */

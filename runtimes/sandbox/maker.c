@@ -32,10 +32,9 @@
 
 #define ROOT_BYTES "size=256k,mode=755" /* folders and links only */
 
-/* What every sandbox has of the host, where the host has it. Links stay links. */
-static const char *const folders[] = { "/usr",	 "/bin",    "/sbin", "/lib", "/lib32",
-				       "/lib64", "/libx32", "/etc",  "/opt", "/sys/devices/system/cpu" };
-static const char *const devices[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom" };
+/* Links stay links. */
+static const char *const folders[] = { WC_SANDBOX_HOST_FOLDERS };
+static const char *const devices[] = { WC_SANDBOX_DEVICES, WC_SANDBOX_ZERO };
 static const struct {
 	const char *path, *target;
 } links[] = {
@@ -265,8 +264,8 @@ static uint32_t number(const char *text, uint32_t least, uint32_t most)
 
 int main(int argc, char **argv)
 {
-	char *below_tmp[WC_SANDBOX_FOLDERS_MAX + 1] = { NULL };
-	struct wc_sandbox_plan plan = { .below_tmp = below_tmp };
+	char *below_tmp[WC_SANDBOX_FOLDERS_MAX + 1] = { NULL }, *writable[WC_SANDBOX_FOLDERS_MAX + 1] = { NULL };
+	struct wc_sandbox_plan plan = { .below_tmp = below_tmp, .writable = writable };
 	struct wc_sandbox_reply reply;
 	int fds[2], count;
 	char request;
@@ -280,9 +279,12 @@ int main(int argc, char **argv)
 	plan.tmp_mb = number(argv[3], 1, 1 << 20);
 	umask(0);
 	build(argv + 4);
-	for (char **at = argv + 4, **next = below_tmp; *at; at++)
+	for (char **at = argv + 4, **below = below_tmp, **write = writable; *at; at++) {
 		if (!strncmp(*at + 3, "/tmp/", 5))
-			*next++ = *at + 3;
+			*below++ = *at + 3;
+		if (!strncmp(*at, "rw:", 3))
+			*write++ = *at + 3;
+	}
 	report(WC_SANDBOX_FD, 0, "ready");
 	while ((count = wc_sandbox_receive(WC_SANDBOX_FD, &request, fds, 2)) > 0) {
 		reply.pid = request == WC_SANDBOX_REQUEST ? make(fds, count, &plan) : -EPROTO;

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Functions that try to get out: none of it works, and each time the node goes on serving others."""
 
+import ctypes
 import glob
 import json
 import os
@@ -9,6 +10,7 @@ import platform
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import unittest
 
@@ -140,6 +142,61 @@ def handler(event, context):
         return {"root": sorted(os.listdir("/")), "run": os.listdir("/run"), "tmp": os.listdir("/tmp"), "host": os.uname().nodename,
                 "processes": [int(name) for name in os.listdir("/proc") if name.isdigit()], "ns": links, "pid": os.getpid(),
                 "mounts": open("/proc/self/mounts").read(), "interfaces": [name for _, name in socket.if_nameindex()]}
+    if do == "abstract":
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        return attempt(lambda: unix.connect("\\0" + event["name"]))[0]
+    if do == "own-abstract":
+        here = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        here.bind("\\0mine")
+        here.listen()
+        return attempt(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect("\\0mine"))[0]
+    if do == "files-of-its-own":
+        os.makedirs("/tmp/own/a"), os.makedirs("/tmp/own/b")
+        with open("/tmp/own/a/x", "w") as file:
+            file.write("#!/bin/sh\\nexit 7\\n")
+        os.truncate("/tmp/own/a/x", 17)
+        os.chmod("/tmp/own/a/x", 0o755)
+        os.rename("/tmp/own/a/x", "/tmp/own/b/x")
+        os.link("/tmp/own/b/x", "/tmp/own/a/hard")
+        os.symlink("b", "/tmp/own/soft")
+        os.mkfifo("/tmp/own/fifo")
+        socket.socket(socket.AF_UNIX).bind("/tmp/own/socket")
+        status = subprocess.run(["/tmp/own/soft/x"]).returncode
+        subprocess.run("echo out >/dev/null; echo out >/dev/stdout; exec 3</dev/urandom", shell=True, check=True)
+        import shutil
+        shutil.rmtree("/tmp/own")
+        return status
+    if do == "shared":
+        import mmap
+        tried = {"memfd": attempt(lambda: os.close(os.memfd_create("x")))[0], "anonymous": attempt(lambda: mmap.mmap(-1, 4096).close())[0]}
+        tried["zero"] = attempt(lambda: os.close(os.open("/dev/zero", os.O_RDWR)))[0]
+        for name, arguments in (("shmget", (0, 4096, 0o1600)), ("msgget", (0, 0o1600)), ("semget", (0, 1, 0o1600))):
+            ctypes.set_errno(0)
+            tried[name] = "ok" if getattr(LIBC, name)(*arguments) >= 0 else errno.errorcode[ctypes.get_errno()]
+        return tried
+    if do == "multiprocessing":
+        import multiprocessing, multiprocessing.shared_memory, tempfile, mmap
+        context = multiprocessing.get_context("fork")
+        number, queue = context.Value("i", 0), context.Queue()
+        memory = multiprocessing.shared_memory.SharedMemory(create=True, size=1 << 16)
+        def child():
+            with number.get_lock():
+                number.value += 41
+            memory.buf[0] = 42
+            queue.put("done")
+        process = context.Process(target=child)
+        process.start()
+        word = queue.get()
+        process.join()
+        with context.Pool(2) as pool:
+            squares = pool.map(abs, [-1, -2])
+        with tempfile.TemporaryFile() as file:
+            file.truncate(4096)
+            mmap.mmap(file.fileno(), 4096)[0:1] = b"x"
+        result = [number.value, memory.buf[0], word, squares]
+        memory.close()
+        memory.unlink()
+        return result
     if do == "start":
         for _ in range(3):
             threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
@@ -168,6 +225,24 @@ CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine())
 CLONE3 = 435
 NAMESPACES = {"user": 0x10000000, "mount": 0x00020000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000,
               "cgroup": 0x02000000}  # fmt: skip
+
+
+SHARING = b"""
+const { Worker } = require("worker_threads"), { execFileSync } = require("child_process");
+exports.handler = async () => {
+    const buffer = new SharedArrayBuffer(4096), numbers = new Int32Array(buffer);
+    await new Promise((resolve, reject) => new Worker("require('worker_threads').workerData[0] = 42", { eval: true, workerData: numbers })
+        .on("exit", resolve).on("error", reject));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 2, shared: true });
+    return [numbers[0], execFileSync("/bin/echo", ["started"]).toString().trim(), memory.buffer.byteLength];
+};
+"""
+
+
+def landlock_version():
+    """0: none, or the first one, which is not used."""
+    version = ctypes.CDLL(None).syscall(ctypes.c_long(444), None, ctypes.c_long(0), ctypes.c_long(1))
+    return version if version >= 2 else 0
 
 
 class Isolation(harness.NodeTest):
@@ -333,6 +408,66 @@ class Isolation(harness.NodeTest):
         self.assertGreaterEqual(int(self.ask("exec", command=[target, "-u"])), 0x70000000)
 
 
+    # --- Landlock ---
+
+    def landlock(self, least=2):
+        """Its version, which is what the kernel says, or the test is skipped."""
+        version = self.node.status()["sandboxes"]["landlock"]
+        self.assertEqual(version, landlock_version())
+        self.assertIn("Landlock   %s" % ("version %d" % version if version else "off: "), self.node.cli("status").stdout)
+        if version < least:
+            self.skipTest("the kernel has version %d of Landlock" % version)
+        return version
+
+    def test_landlock_files(self):
+        """What mounts and users would let it, Landlock does not; what a function does with files of its own goes on."""
+        self.landlock()
+        for _ in range(2):
+            self.assertEqual(self.ask("files-of-its-own"), 7)
+        self.assertEqual(self.ask("write", paths=["/proc/self/comm", "/dev/zero"]), {"/proc/self/comm": "EACCES", "/dev/zero": "EACCES"})
+        self.assertEqual(self.ask("write", paths=["/dev/null"]), {"/dev/null": "ok"})
+        self.assertEqual(self.ask("open", paths=["/proc/self/comm", "/etc/passwd"]), {"/proc/self/comm": "ok", "/etc/passwd": "ok"})
+        path = os.path.join(self.node.shared, "written")
+        self.assertEqual(self.ask("write", paths=[path]), {path: "ok"})
+        if not self.SANDBOX:
+            self.assertEqual(self.ask("list", paths=["/var", "/run", "/usr"]), {"/var": "EACCES", "/run": "EACCES", "/usr": "ok"})
+
+    def test_landlock_signals(self):
+        """Not even a process of the same user, that is not its own."""
+        self.landlock(6)
+        self.ask("pid")
+        uid = os.stat("/proc/%d" % self.pids("attacker")[0]).st_uid
+        process = subprocess.Popen(["sleep", "600"], user=uid, group=uid, extra_groups=[])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        harness.wait_until(lambda: os.stat("/proc/%d" % process.pid).st_uid == uid, "it has changed its user")
+        self.assertEqual(self.ask("kill", pids=[process.pid], signal=0), {str(process.pid): "ESRCH" if self.SANDBOX else "EPERM"})
+        self.assertEqual(self.ask("own-abstract"), "ok")
+
+    # --- memory that no limit of a process counts ---
+
+    def test_shared_memory(self):
+        """As much as one likes where control groups count it; without them only what is in files."""
+        allowed = self.cgroups()
+        self.assertEqual(self.node.status()["sandboxes"]["shared_memory"], allowed)
+        tried = self.ask("shared")
+        if self.node.status()["sandboxes"]["landlock"]:
+            self.assertEqual(tried.pop("zero"), "EACCES")
+        else:
+            del tried["zero"]
+        others = {"memfd": "ENOSYS", "shmget": "ENOSYS", "msgget": "ENOSYS", "semget": "ENOSYS", "anonymous": "EPERM"}
+        self.assertEqual(tried, {name: "ok" for name in others} if allowed else others)
+        self.assertEqual(self.ask("multiprocessing"), [41, 42, "done", [1, 2]])
+
+    @unittest.skipUnless(harness.NODE_JS, "no Node.js")
+    def test_shared_memory_of_node(self):
+        """Workers that share a buffer, WebAssembly, and a program that it starts."""
+        function = self.node.deploy("sharing", "node", "sharing.handler", {"sharing.js": SHARING}, timeout_ms=20000)
+        self.addCleanup(self.node.cli, "remove", "sharing")
+        for _ in range(2):
+            self.assert_reply(self.client.invoke(function, b"{}", seconds=60), [42, "started", 65536])
+            self.node.cli("evict", "sharing")
+
     # --- one CPU ---
 
     def where(self):
@@ -410,6 +545,8 @@ class Isolation(harness.NodeTest):
             self.assertIn(self.ask("write", paths=[path])[path], ("EROFS", "EACCES"), path)
 
     def test_sandbox_memory_is_not_shared(self):
+        if not self.cgroups():
+            self.skipTest("there is none that nothing would count")
         self.assertGreaterEqual(self.ask("ipc", key=4711, make=True), 0)
         self.assertNotEqual(json.loads(self.assert_reply(self.call({"do": "ipc", "key": 4711, "make": False}, self.victim)).payload), "ok")
 
@@ -497,6 +634,20 @@ class Network(harness.NodeTest):
             self.assertEqual(seen["ns"]["net"], os.readlink("/proc/self/ns/net"))
             self.assertNotEqual(seen["ns"]["pid"], os.readlink("/proc/self/ns/pid"))
         self.assertEqual(self.node.problems(), [])
+
+    def test_abstract_sockets(self):
+        """They have no file and no namespace but the network's: from version 6 on Landlock keeps the host's from functions."""
+        function = self.node.deploy("net", "python", "attack.handler", {"attack.py": ATTACKER}, network="host")
+        name = "warmcore-test-%d" % os.getpid()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as here, self.node.client() as client:
+            here.bind("\0" + name)
+            here.listen()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
+                there.connect("\0" + name)
+            event = json.dumps({"do": "abstract", "name": name}).encode()
+            expected = "EPERM" if landlock_version() >= 6 else "ok"
+            self.assertEqual(json.loads(self.assert_reply(client.invoke(function, event)).payload), expected)
+            self.assert_reply(client.invoke(function, b'{"do":"own-abstract"}'), "ok")
 
 
 class OtherNode(harness.NodeTest):
