@@ -222,7 +222,7 @@ bool wc_idle_times_next(struct wc_idle_times_reader *reader, struct wc_idle_time
 int wc_idle_times_read(const char *path, void **ret_bytes, size_t *ret_size, struct wc_fault *fault)
 {
 	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC), error = 0;
-	struct stat status;
+	struct stat status = { 0 };
 	size_t size = 0;
 	char *bytes = NULL;
 	ssize_t n;

@@ -149,7 +149,7 @@ static bool next_given(struct trace_calls *calls)
 		return false;
 	calls->at = minute->minute * TRACE_MINUTE + (2 * calls->sent + 1) * TRACE_MINUTE / (2ull * minute->calls);
 	calls->sent++;
-	return true;
+	return calls->at < calls->trace->length;
 }
 
 void trace_open(const struct trace *trace, uint32_t number, struct trace_calls *calls)

@@ -235,7 +235,7 @@ static int read_day(struct trace *trace, struct names *names, const struct trace
 {
 	struct place place = { .path = options->csv[day] };
 	FILE *file = fopen(place.path, "re");
-	char *line = malloc(LINE_BYTES);
+	char *line = calloc(1, LINE_BYTES);
 	int more = 0, error = 0;
 
 	if (!file || !line) {

@@ -117,6 +117,13 @@ class TraceCsv(unittest.TestCase):
         done = self.run_on(path, more=("--functions", "7", "--cap", "36000", "--rule", "fixed:10"))
         self.assertEqual(json.loads(done.stdout)["calls"], sum(sum(calls) for calls in list(rows.values())[:7]))
 
+    def test_minutes(self):
+        """The trace ends where it is told to, also in the middle of a file."""
+        rows = day(4)
+        path = self.write(HEADER, *(row(number, calls) for number, calls in rows.items()))
+        done = self.run_on(path, more=("--minutes", "100", "--cap", "36000", "--rule", "fixed:10"))
+        self.assertEqual(json.loads(done.stdout)["calls"], sum(sum(calls[:100]) for calls in rows.values()))
+
     def test_line_ends(self):
         calls = [1] + [0] * 1439
         self.assertEqual(self.trace(self.write(HEADER, row(1, calls), end="\r\n")), [{0: 1}])
