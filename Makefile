@@ -43,7 +43,7 @@ CLANG := $(or $(CLANG),$(shell scripts/find-tool.sh clang),$(call missing,clang 
 BPFTOOL := $(or $(BPFTOOL),$(shell scripts/find-tool.sh bpftool),$(call missing,bpftool))
 _ := $(or $(shell command -v $(CC)),$(call missing,a C compiler))
 
-PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle
+PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle sqlite3
 _ := $(or $(shell command -v pkg-config),$(call missing,pkg-config))
 _ := $(foreach p,$(PACKAGES),$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
@@ -92,7 +92,7 @@ DEPS = -MMD -MP -MF $(@:.o=.d)
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 TEST_BPF_SOURCES := $(wildcard tests/bpf/*.bpf.c)
-USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c))
+USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c user/gateway/async_*.c))
 MAIN_SOURCE := $(wildcard user/main.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
 UNIT_TESTS := $(wildcard tests/unit/test_*.c)
