@@ -21,6 +21,14 @@
 #define HEADER_APPLICATION_ID 68 /* offset, big endian: https://sqlite.org/fileformat2.html */
 #define PATH_BYTES 600
 
+/*
+ * The cache holds the indexes by random id of some 100,000 invocations; the log, of 32 MiB, is brought into the file seldom, because
+ * many changes of the same pages (accepted, run, gone) then cost one write there.
+ */
+#define SETTINGS                                                                                                       \
+	"PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;"                 \
+	"PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 8192;"
+
 /* Step N takes a database from version N to N + 1. What was released is never changed: add a step. */
 static const char *const steps[WC_ASYNC_SCHEMA_VERSION] = {
 	/* What changes often is apart from what is large: SQLite rewrites whole rows. */
@@ -307,10 +315,7 @@ int wc_async_schema_open(const char *path, sqlite3 **ret_db, struct wc_fault *fa
 	if (!error && strcmp(text, "wal") != 0)
 		error = wc_fail(fault, EIO, "%s cannot use a write-ahead log here", path);
 	if (!error)
-		error = execute(
-			db,
-			"PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY;",
-			"open it", fault);
+		error = execute(db, SETTINGS, "open it", fault);
 	if (!error && version < WC_ASYNC_SCHEMA_VERSION)
 		error = step_through(db, version, WC_ASYNC_SCHEMA_VERSION, fault);
 	if (error) {

@@ -50,7 +50,7 @@ struct wc_async_counters {
 };
 
 /*
- * Opens DIR/async.db, which is made with DIR when there is none. -EBUSY: another process has it. A file that is foreign, damaged
+ * Opens DIR/async.db, which is made when there is none, and so is DIR, but not what is above it. -EBUSY: another process has it. A file that is foreign, damaged
  * or newer is refused and stays as it is. What ran when the last owner ended is due again.
  */
 int wc_async_store_open(struct wc_async_store **ret_store, const char *dir, const struct wc_async_options *options,
