@@ -143,8 +143,7 @@ static int open_file(const char *path, int flags, sqlite3 **ret_db, struct wc_fa
 {
 	sqlite3 *db = NULL;
 
-	if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-			    NULL)) {
+	if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
 		int error = db ? wc_async_sql_fail(db, "open it", fault) : wc_fail(fault, ENOMEM, "out of memory");
 
 		sqlite3_close(db);
@@ -179,17 +178,19 @@ static int sync_folder_of(const char *path, struct wc_fault *fault)
 int wc_async_schema_create(const char *path, int version, struct wc_fault *fault)
 {
 	char fresh[PATH_BYTES], beside[PATH_BYTES];
+	struct stat status;
 	sqlite3 *db = NULL;
 	int fd, error;
 
 	/* SQLite would play it into the new file. */
 	if (snprintf(beside, sizeof(beside), "%s-wal", path) >= (int)sizeof(beside))
 		return wc_fail(fault, ENAMETOOLONG, "the path %.100s... is too long", path);
-	if (!access(beside, F_OK))
+	if (!lstat(beside, &status) && status.st_size)
 		return wc_fail(fault, EBADMSG,
 			       "%s is missing, but there is %s with its latest changes: restore the file, or remove "
 			       "both to begin with nothing",
 			       path, beside);
+	unlink(beside);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	snprintf(beside, sizeof(beside), "%s.new-journal", path);
 	unlink(beside);
@@ -289,17 +290,36 @@ static int check(sqlite3 *db, const char *path, int *ret_version, struct wc_faul
 	return 0;
 }
 
+/* Settings, and the steps that it has not had. */
+static int prepare(sqlite3 *db, const char *path, int version, struct wc_fault *fault)
+{
+	char text[32];
+	int error = query(db, "PRAGMA journal_mode = WAL", text, sizeof(text), fault);
+
+	if (!error && strcmp(text, "wal") != 0)
+		error = wc_fail(fault, EIO, "%s cannot use a write-ahead log here", path);
+	if (!error)
+		error = execute(db, SETTINGS, "open it", fault);
+	if (!error && version < WC_ASYNC_SCHEMA_VERSION)
+		error = step_through(db, version, WC_ASYNC_SCHEMA_VERSION, fault);
+	return error;
+}
+
 int wc_async_schema_open(const char *path, sqlite3 **ret_db, struct wc_fault *fault)
 {
+	char log[PATH_BYTES];
+	struct stat status;
 	sqlite3 *db = NULL;
-	char text[32];
 	int error, version = 0;
+	bool had_log;
 
-	if (access(path, F_OK) && errno == ENOENT) {
+	if (lstat(path, &status) && errno == ENOENT) {
 		error = wc_async_schema_create(path, WC_ASYNC_SCHEMA_VERSION, fault);
 		if (error)
 			return error;
 	}
+	snprintf(log, sizeof(log), "%s-wal", path);
+	had_log = !lstat(log, &status);
 	error = check_header(path, fault);
 	if (!error)
 		error = open_file(path, 0, &db, fault);
@@ -311,15 +331,11 @@ int wc_async_schema_open(const char *path, sqlite3 **ret_db, struct wc_fault *fa
 	if (!error)
 		error = check(db, path, &version, fault);
 	if (!error)
-		error = query(db, "PRAGMA journal_mode = WAL", text, sizeof(text), fault);
-	if (!error && strcmp(text, "wal") != 0)
-		error = wc_fail(fault, EIO, "%s cannot use a write-ahead log here", path);
-	if (!error)
-		error = execute(db, SETTINGS, "open it", fault);
-	if (!error && version < WC_ASYNC_SCHEMA_VERSION)
-		error = step_through(db, version, WC_ASYNC_SCHEMA_VERSION, fault);
+		error = prepare(db, path, version, fault);
 	if (error) {
 		sqlite3_close(db);
+		if (!had_log && !lstat(log, &status) && !status.st_size)
+			unlink(log); /* made by looking */
 		return error;
 	}
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
