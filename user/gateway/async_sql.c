@@ -110,9 +110,11 @@ int wc_async_sql_step(struct wc_async_sql *sql, enum wc_async_statement which, s
 	if (code == SQLITE_ROW)
 		return 1;
 	if (code != SQLITE_DONE) {
+		/* SQLite takes COMMIT for read-only. */
+		bool is_read = which != WC_ASYNC_SQL_COMMIT && sqlite3_stmt_readonly(sql->statements[which]);
+
 		sql->broken = true;
-		error = wc_async_sql_fail(
-			sql->db, sqlite3_stmt_readonly(sql->statements[which]) ? "read it" : "write to it", fault);
+		error = wc_async_sql_fail(sql->db, is_read ? "read it" : "write to it", fault);
 	}
 	wc_async_sql_reset(sql, which);
 	return error;
