@@ -317,6 +317,14 @@ static void test_delivery_ages(void **state)
 	OK(wc_async_undelivered(store, take_delivery(), "late", true, now_ms,
 				&fault)); /* the next would be later than that */
 	assert_int_equal(counters().outbox_dead, 1);
+	OK(accept_one(2, "f"));
+	OK(wc_async_succeed(store, take_one().seq, NULL, now_ms, &fault));
+	now_ms += 21600000 - 100;
+	OK(wc_async_delivery_busy(store, take_delivery(), 99, now_ms, &fault)); /* nor is one busy for ever */
+	assert_int_equal(counters().outbox_dead, 1);
+	now_ms += 99;
+	OK(wc_async_delivery_busy(store, take_delivery(), 99, now_ms, &fault));
+	assert_int_equal(counters().outbox_dead, 2);
 	now_ms += 15 * 86400000ULL;
 	OK(wc_async_tend(store, now_ms, &fault));
 	assert_int_equal(counters().outbox_dead, 0);

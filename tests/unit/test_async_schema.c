@@ -6,12 +6,12 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include "tests/unit/async_fixture.h"
+#include "tests/unit/small_disk.h"
 #include "user/gateway/async_schema.h"
 #include "user/gateway/async_worker.h"
 
@@ -415,7 +415,7 @@ static void test_full_disk(void **state)
 	int fd;
 
 	(void)state;
-	if (mount("tmpfs", scratch, "tmpfs", 0, "size=6m")) {
+	if (mount_small_disk("size=6m")) {
 		print_message("SKIP: cannot mount a tmpfs: %s\n", strerror(errno));
 		skip();
 	}

@@ -220,6 +220,50 @@ static void test_busy(void **state)
 	assert_true(wc_async_next_due(store, 100) == now_ms + 700);
 }
 
+/* One that may run but once at a time is not asked for more and more: what is sent in vain costs writes. */
+static void test_window(void **state)
+{
+	struct wc_async_job *jobs;
+	size_t count, busy = 0;
+
+	(void)state;
+	OK(wc_async_store_begin(store, &fault));
+	for (uint32_t i = 0; i < 300; i++)
+		OK(accept_one(i, "once"));
+	OK(wc_async_store_commit(store, &fault));
+	while (counters().succeeded < 300) {
+		count = take(1000, 64, &jobs);
+		if (!count)
+			now_ms = wc_async_next_due(store, 64);
+		OK(wc_async_store_begin(store, &fault));
+		for (size_t i = 0; i < count; i++) {
+			if (!i)
+				OK(wc_async_succeed(store, jobs[i].head.seq, NULL, now_ms, &fault));
+			else
+				OK(wc_async_busy(store, jobs[i].head.seq, 0, now_ms, &fault));
+			busy += i != 0;
+		}
+		OK(wc_async_store_commit(store, &fault));
+		free_jobs(jobs, count);
+	}
+	assert_true(busy < 600); /* 18,000 without */
+
+	/* And one that may run freely again gets there. */
+	OK(wc_async_store_begin(store, &fault));
+	for (uint32_t i = 0; i < 1000; i++)
+		OK(accept_one(i, "once"));
+	OK(wc_async_store_commit(store, &fault));
+	do {
+		count = take(1000, 64, &jobs);
+		OK(wc_async_store_begin(store, &fault));
+		for (size_t i = 0; i < count; i++)
+			OK(wc_async_succeed(store, jobs[i].head.seq, NULL, now_ms, &fault));
+		OK(wc_async_store_commit(store, &fault));
+		free_jobs(jobs, count);
+	} while (count && count < 64);
+	assert_int_equal(count, 64);
+}
+
 static void test_fairness(void **state)
 {
 	struct wc_async_job *jobs;
@@ -512,6 +556,7 @@ int main(void)
 		TEST(test_backoff_ends),
 		TEST(test_expiry),
 		TEST(test_busy),
+		TEST(test_window),
 		TEST(test_fairness),
 		TEST(test_put_back_and_gone),
 		TEST(test_remove_function),

@@ -9,11 +9,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 
 #include <cmocka.h>
 
 #include "tests/unit/scratch.h"
+#include "tests/unit/small_disk.h"
 #include "user/gateway/async_worker.h"
 
 #define HELD_MAX 1000
@@ -386,7 +386,7 @@ static void test_full_disk(void **state)
 	int fd;
 
 	(void)state;
-	if (mount("tmpfs", scratch, "tmpfs", 0, "size=8m")) {
+	if (mount_small_disk("size=8m")) {
 		print_message("SKIP: cannot mount a tmpfs: %s\n", strerror(errno));
 		skip();
 	}

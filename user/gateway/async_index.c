@@ -97,6 +97,28 @@ void wc_async_index_unrun(struct wc_async_index *index, struct wc_async_function
 	index->running--;
 }
 
+#define WINDOW_MAX 100000
+
+void wc_async_index_narrow(struct wc_async_function *function)
+{
+	uint32_t window = function->window ? function->window : function->running + 1;
+
+	function->window = window > 1 ? window / 2 : 1;
+}
+
+void wc_async_index_widen(struct wc_async_function *function)
+{
+	if (function->window && ++function->window > WINDOW_MAX)
+		function->window = 0;
+	function->busy = 0;
+	function->held_until_ms = 0;
+}
+
+static bool has_room(const struct wc_async_function *function, uint32_t running_max)
+{
+	return function->running < running_max && (!function->window || function->running < function->window);
+}
+
 /* Functions come and go without end. */
 static bool is_idle(const struct wc_async_function *function, uint64_t now_ms)
 {
@@ -119,7 +141,7 @@ struct wc_async_function *wc_async_index_next(struct wc_async_index *index, uint
 		}
 		index->turn++;
 		if (function->waiting && function->due_ms <= now_ms && function->held_until_ms <= now_ms &&
-		    function->running < running_max)
+		    has_room(function, running_max))
 			return function;
 	}
 	return NULL;
@@ -133,7 +155,7 @@ uint64_t wc_async_index_due(const struct wc_async_index *index, uint32_t running
 		const struct wc_async_function *function = index->list[i];
 		uint64_t at = function->due_ms > function->held_until_ms ? function->due_ms : function->held_until_ms;
 
-		if (function->waiting && function->running < running_max && at < due_ms)
+		if (function->waiting && has_room(function, running_max) && at < due_ms)
 			due_ms = at;
 	}
 	return due_ms;

@@ -18,6 +18,8 @@ struct wc_async_function {
 	uint64_t due_ms;
 	uint64_t held_until_ms;
 	uint32_t busy; /* how often it was, without an invocation in between that ran */
+	/* How many may run at once, as learned from "busy": half of what did, and one more with each that ran. 0: as many as may. */
+	uint32_t window;
 };
 
 struct wc_async_index {
@@ -42,6 +44,10 @@ void wc_async_index_wait(struct wc_async_index *index, struct wc_async_function 
 void wc_async_index_unwait(struct wc_async_index *index, struct wc_async_function *function);
 void wc_async_index_run(struct wc_async_index *index, struct wc_async_function *function, uint32_t count);
 void wc_async_index_unrun(struct wc_async_index *index, struct wc_async_function *function);
+
+/* It was busy; it was not. */
+void wc_async_index_narrow(struct wc_async_function *function);
+void wc_async_index_widen(struct wc_async_function *function);
 
 /* The next in turn that may have something due and runs fewer than running_max, or NULL. */
 struct wc_async_function *wc_async_index_next(struct wc_async_index *index, uint64_t now_ms, uint32_t running_max);

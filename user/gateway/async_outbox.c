@@ -282,17 +282,38 @@ int wc_async_delivered(struct wc_async_store *store, int64_t number, struct wc_f
 	error = forget_one(store, &delivery, fault);
 	if (!error) {
 		wc_async_index_unrun(&store->outbox, function);
-		function->busy = 0;
-		function->held_until_ms = 0;
 		store->counters.delivered++;
 	}
 	return wc_async_leave(store, error, fault);
 }
 
+/* Later, or, after its end or when there is no `again`, dead. */
+static int put_off(struct wc_async_store *store, const struct wc_async_delivery *delivery,
+		   struct wc_async_function *function, uint32_t attempts, const char *text, bool again, uint64_t due_ms,
+		   uint64_t now_ms, struct wc_fault *fault)
+{
+	struct wc_async_sql *sql = &store->sql;
+	int error;
+
+	if (again)
+		error = RUN(sql, SEND_WAIT, fault, INT(delivery->number), INT(due_ms), INT(attempts), TEXT(text));
+	else
+		error = RUN(sql, SEND_BURY, fault, INT(delivery->number), INT(now_ms), INT(attempts), TEXT(text));
+	if (error)
+		return error;
+	wc_async_index_unrun(&store->outbox, function);
+	if (again) {
+		wc_async_index_wait(&store->outbox, function, 1, due_ms);
+	} else {
+		store->counters.outbox_dead++;
+		store->counters.delivery_dead++;
+	}
+	return 0;
+}
+
 int wc_async_undelivered(struct wc_async_store *store, int64_t number, const char *error_text, bool again,
 			 uint64_t now_ms, struct wc_fault *fault)
 {
-	struct wc_async_sql *sql = &store->sql;
 	struct wc_async_function *function;
 	struct wc_async_delivery delivery;
 	char text[WC_ASYNC_ERROR_MAX];
@@ -306,20 +327,8 @@ int wc_async_undelivered(struct wc_async_store *store, int64_t number, const cha
 	attempts = delivery.attempts + 1;
 	due_ms = now_ms + wc_async_backoff(store, attempts);
 	again = again && attempts < store->options.delivery_attempts_max && due_ms < expires_ms;
-	if (again)
-		error = RUN(sql, SEND_WAIT, fault, INT(number), INT(due_ms), INT(attempts), TEXT(text));
-	else
-		error = RUN(sql, SEND_BURY, fault, INT(number), INT(now_ms), INT(attempts), TEXT(text));
-	if (!error) {
-		wc_async_index_unrun(&store->outbox, function);
-		store->counters.delivery_failed++;
-		if (again) {
-			wc_async_index_wait(&store->outbox, function, 1, due_ms);
-		} else {
-			store->counters.outbox_dead++;
-			store->counters.delivery_dead++;
-		}
-	}
+	error = put_off(store, &delivery, function, attempts, text, again, due_ms, now_ms, fault);
+	store->counters.delivery_failed += !error;
 	return wc_async_leave(store, error, fault);
 }
 
@@ -329,18 +338,17 @@ int wc_async_delivery_busy(struct wc_async_store *store, int64_t number, uint32_
 	struct wc_async_function *function;
 	struct wc_async_delivery delivery;
 	uint64_t expires_ms, due_ms;
+	bool again;
 	int error = enter_running(store, number, &delivery, &expires_ms, &function, fault);
 
 	if (error)
 		return error;
 	/* Later itself, instead of all of its function: others of it may go elsewhere. */
 	due_ms = now_ms + (retry_ms < store->options.backoff_max_ms ? retry_ms : store->options.backoff_max_ms);
-	error = RUN(&store->sql, SEND_WAIT, fault, INT(number), INT(due_ms), INT(delivery.attempts),
-		    TEXT(delivery.last_error));
-	if (!error) {
-		wc_async_index_unrun(&store->outbox, function);
-		wc_async_index_wait(&store->outbox, function, 1, due_ms);
-	}
+	again = due_ms < expires_ms;
+	error = put_off(store, &delivery, function, delivery.attempts,
+			again ? delivery.last_error : "its destination was busy until it was too old", again, due_ms,
+			now_ms, fault);
 	return wc_async_leave(store, error, fault);
 }
 

@@ -170,10 +170,8 @@ static void not_busy(struct wc_async_store *store, const struct wc_async_head *h
 {
 	struct wc_async_function *function = wc_async_index_find(&store->invocations, head->function);
 
-	if (function) {
-		function->busy = 0;
-		function->held_until_ms = 0;
-	}
+	if (function)
+		wc_async_index_widen(function);
 }
 
 /* --- take --- */

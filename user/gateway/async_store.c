@@ -326,6 +326,7 @@ uint64_t wc_async_hold(struct wc_async_store *store, struct wc_async_function *f
 		for (uint32_t i = 0; i < function->busy && window < HOLD_MAX_MS; i++)
 			window *= 2;
 		function->busy++;
+		wc_async_index_narrow(function);
 		if (window > HOLD_MAX_MS)
 			window = HOLD_MAX_MS;
 		function->held_until_ms = now_ms + window - draw(store, window / 2 + 1);

@@ -122,7 +122,7 @@ uint64_t wc_async_next_due(const struct wc_async_store *store, uint32_t function
 
 /* What came out of it; kept only for destinations. A response beyond WC_ASYNC_PAYLOAD_MAX is cut. */
 struct wc_async_result {
-	const char *error; /* NULL or "" = none */
+	const char *error; /* NULL or "" = none; any bytes, and cut anywhere: whoever shows it checks its encoding */
 	const void *response;
 	size_t response_size;
 };

@@ -84,10 +84,12 @@ static int end_delivery(struct wc_async_worker *worker, const struct wc_async_fl
 	case WC_ASYNC_NOT_BEGUN:
 		return wc_async_delivery_busy(worker->store, number, 0, now_ms, fault);
 	case WC_ASYNC_GONE:
+		return wc_async_undelivered(worker->store, number,
+					    *flight->error ? flight->error : "there is no such function", false, now_ms,
+					    fault);
 	case WC_ASYNC_FAILED:
 	default:
-		return wc_async_undelivered(worker->store, number, outcome->result.error,
-					    outcome->what == WC_ASYNC_FAILED, now_ms, fault);
+		return wc_async_undelivered(worker->store, number, flight->error, true, now_ms, fault);
 	}
 }
 
