@@ -12,7 +12,7 @@ static void read_dead(sqlite3_stmt *row, struct wc_async_dead *dead)
 	memset(dead, 0, sizeof(*dead));
 	dead->number = sqlite3_column_int64(row, 0);
 	dead->seq = sqlite3_column_int64(row, 1);
-	if (sqlite3_column_bytes(row, 2) == (int)sizeof(dead->id))
+	if (id && sqlite3_column_bytes(row, 2) == (int)sizeof(dead->id))
 		memcpy(&dead->id, id, sizeof(dead->id));
 	wc_async_column_text(row, 3, dead->function, sizeof(dead->function));
 	wc_async_column_text(row, 4, dead->qualifier, sizeof(dead->qualifier));
@@ -74,7 +74,7 @@ static int find(struct wc_async_store *store, const struct wc_async_id *id, stru
 int wc_async_dead_show(struct wc_async_store *store, const struct wc_async_id *id, struct wc_async_dead *ret_dead,
 		       struct wc_async_body *ret_body, struct wc_fault *fault)
 {
-	struct wc_async_dead dead;
+	struct wc_async_dead dead = { 0 };
 	int error = find(store, id, &dead, fault);
 
 	if (!error && ret_body)

@@ -18,7 +18,7 @@ static void read_delivery(sqlite3_stmt *row, struct wc_async_delivery *delivery)
 	delivery->number = sqlite3_column_int64(row, 0);
 	delivery->seq = sqlite3_column_int64(row, 1);
 	delivery->result = sqlite3_column_int64(row, 2);
-	if (sqlite3_column_bytes(row, 3) == (int)sizeof(delivery->id))
+	if (id && sqlite3_column_bytes(row, 3) == (int)sizeof(delivery->id))
 		memcpy(&delivery->id, id, sizeof(delivery->id));
 	wc_async_column_text(row, 4, delivery->function, sizeof(delivery->function));
 	wc_async_column_text(row, 5, delivery->qualifier, sizeof(delivery->qualifier));
@@ -186,7 +186,7 @@ static int take_of(struct wc_async_store *store, struct wc_async_function *funct
 int wc_async_take_deliveries(struct wc_async_store *store, size_t max, uint32_t function_max, uint64_t now_ms,
 			     struct wc_async_delivery **ret_deliveries, size_t *ret_count, struct wc_fault *fault)
 {
-	struct wc_async_function *function;
+	struct wc_async_function *function = NULL;
 	struct wc_async_delivery *deliveries;
 	size_t count = 0;
 	int error;
@@ -253,7 +253,9 @@ static int enter_running(struct wc_async_store *store, int64_t number, struct wc
 	} else if (!error) {
 		error = wc_fail(fault, ENOENT, "there is no delivery %lld", (long long)number);
 	}
-	return error ? wc_async_leave(store, error, fault) : 0;
+	if (error)
+		wc_async_leave(store, error, fault);
+	return error;
 }
 
 static int forget_one(struct wc_async_store *store, const struct wc_async_delivery *delivery, struct wc_fault *fault)
@@ -272,9 +274,9 @@ static int forget_one(struct wc_async_store *store, const struct wc_async_delive
 
 int wc_async_delivered(struct wc_async_store *store, int64_t number, struct wc_fault *fault)
 {
-	struct wc_async_function *function;
-	struct wc_async_delivery delivery;
-	uint64_t expires_ms;
+	struct wc_async_function *function = NULL;
+	struct wc_async_delivery delivery = { 0 };
+	uint64_t expires_ms = 0;
 	int error = enter_running(store, number, &delivery, &expires_ms, &function, fault);
 
 	if (error)
@@ -314,10 +316,10 @@ static int put_off(struct wc_async_store *store, const struct wc_async_delivery 
 int wc_async_undelivered(struct wc_async_store *store, int64_t number, const char *error_text, bool again,
 			 uint64_t now_ms, struct wc_fault *fault)
 {
-	struct wc_async_function *function;
-	struct wc_async_delivery delivery;
+	struct wc_async_function *function = NULL;
+	struct wc_async_delivery delivery = { 0 };
 	char text[WC_ASYNC_ERROR_MAX];
-	uint64_t expires_ms, due_ms;
+	uint64_t expires_ms = 0, due_ms;
 	uint32_t attempts;
 	int error = enter_running(store, number, &delivery, &expires_ms, &function, fault);
 
@@ -335,9 +337,9 @@ int wc_async_undelivered(struct wc_async_store *store, int64_t number, const cha
 int wc_async_delivery_busy(struct wc_async_store *store, int64_t number, uint32_t retry_ms, uint64_t now_ms,
 			   struct wc_fault *fault)
 {
-	struct wc_async_function *function;
-	struct wc_async_delivery delivery;
-	uint64_t expires_ms, due_ms;
+	struct wc_async_function *function = NULL;
+	struct wc_async_delivery delivery = { 0 };
+	uint64_t expires_ms = 0, due_ms;
 	bool again;
 	int error = enter_running(store, number, &delivery, &expires_ms, &function, fault);
 
@@ -430,8 +432,11 @@ static int change(struct wc_async_store *store, struct wc_async_pick *pick, bool
 	struct wc_async_delivery *deliveries = calloc(WC_ASYNC_BATCH_MAX, sizeof(*deliveries));
 	int64_t after = pick->after;
 	size_t count = 0;
-	int error = deliveries ? wc_async_enter(store, fault) : wc_fail(fault, ENOMEM, "out of memory");
+	int error;
 
+	if (!deliveries)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	error = wc_async_enter(store, fault);
 	if (error) {
 		free(deliveries);
 		return error;

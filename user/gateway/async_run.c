@@ -17,7 +17,7 @@ void wc_async_read_head(sqlite3_stmt *row, struct wc_async_head *head)
 
 	memset(head, 0, sizeof(*head));
 	head->seq = sqlite3_column_int64(row, 0);
-	if (sqlite3_column_bytes(row, 1) == (int)sizeof(head->id))
+	if (id && sqlite3_column_bytes(row, 1) == (int)sizeof(head->id))
 		memcpy(&head->id, id, sizeof(head->id));
 	wc_async_column_text(row, 2, head->function, sizeof(head->function));
 	wc_async_column_text(row, 3, head->qualifier, sizeof(head->qualifier));
@@ -163,7 +163,9 @@ static int enter_running(struct wc_async_store *store, int64_t seq, struct wc_as
 	} else if (!error) {
 		error = wc_fail(fault, ENOENT, "there is no invocation %lld", (long long)seq);
 	}
-	return error ? wc_async_leave(store, error, fault) : 0;
+	if (error)
+		wc_async_leave(store, error, fault);
+	return error;
 }
 
 static void not_busy(struct wc_async_store *store, const struct wc_async_head *head)
@@ -272,7 +274,7 @@ uint64_t wc_async_next_due(const struct wc_async_store *store, uint32_t function
 int wc_async_succeed(struct wc_async_store *store, int64_t seq, const struct wc_async_result *result, uint64_t now_ms,
 		     struct wc_fault *fault)
 {
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	int error = enter_running(store, seq, &head, fault);
 
 	if (error)
@@ -295,7 +297,7 @@ int wc_async_fail(struct wc_async_store *store, int64_t seq, const struct wc_asy
 		  struct wc_fault *fault)
 {
 	struct wc_async_config config;
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	uint32_t attempts;
 	uint64_t due_ms;
 	int error = enter_running(store, seq, &head, fault);
@@ -323,7 +325,7 @@ int wc_async_fail(struct wc_async_store *store, int64_t seq, const struct wc_asy
 int wc_async_busy(struct wc_async_store *store, int64_t seq, uint32_t retry_ms, uint64_t now_ms, struct wc_fault *fault)
 {
 	struct wc_async_function *function;
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	int error = enter_running(store, seq, &head, fault);
 
 	if (error)
@@ -340,7 +342,7 @@ int wc_async_busy(struct wc_async_store *store, int64_t seq, uint32_t retry_ms, 
 
 int wc_async_gone(struct wc_async_store *store, int64_t seq, uint64_t now_ms, struct wc_fault *fault)
 {
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	int error = enter_running(store, seq, &head, fault);
 
 	if (error)
@@ -351,7 +353,7 @@ int wc_async_gone(struct wc_async_store *store, int64_t seq, uint64_t now_ms, st
 
 int wc_async_put_back(struct wc_async_store *store, int64_t seq, uint64_t now_ms, struct wc_fault *fault)
 {
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	int error = enter_running(store, seq, &head, fault);
 
 	if (error)
@@ -368,8 +370,12 @@ static int collect(struct wc_async_store *store, enum wc_async_statement which, 
 {
 	struct wc_async_head *heads = calloc(max, sizeof(*heads));
 	size_t count = 0;
-	int error = heads ? 0 : wc_fail(fault, ENOMEM, "out of memory");
+	int error = 0;
 
+	if (!heads) {
+		wc_async_sql_reset(&store->sql, which);
+		return wc_fail(fault, ENOMEM, "out of memory");
+	}
 	while (!error && count < max && (error = wc_async_sql_step(&store->sql, which, fault)) == 1) {
 		wc_async_read_head(store->sql.statements[which], &heads[count++]);
 		error = 0;
@@ -499,7 +505,7 @@ int wc_async_show(struct wc_async_store *store, const struct wc_async_id *id, st
 		  struct wc_async_body *ret_body, struct wc_fault *fault)
 {
 	struct wc_async_sql *sql = &store->sql;
-	struct wc_async_head head;
+	struct wc_async_head head = { 0 };
 	int error = START(sql, FIND, fault, ID(id));
 
 	if (!error)

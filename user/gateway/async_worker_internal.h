@@ -84,6 +84,6 @@ void wc_async_mail_move(struct wc_async_mail *to, struct wc_async_mail *from);
 
 uint64_t wc_async_worker_now(const struct wc_async_worker *worker);
 void wc_async_flight_free(struct wc_async_flight *flight);
-void *wc_async_thread(void *worker);
+void *wc_async_thread(void *context); /* struct wc_async_worker */
 
 #endif
