@@ -6,7 +6,7 @@
  *	async_node DIR drain         accept nothing, run until nothing is left, then list the dead letters: "D ID REASON", and "E"
  *
  * Both say "R ID" before an attempt ends well, "S ID" for each delivery. What becomes of an invocation is its payload:
- * "ok", "fail" (always), "twice" (fails two times), "busy" (mostly), "gone", "later" (answered by a timer).
+ * "ok", "fail" (always), "twice" (fails two times), "busy" (one time in four), "gone", "later" (answered by a timer).
  */
 #include <poll.h>
 #include <stdio.h>
@@ -66,7 +66,7 @@ static void invoke(void *context, const struct wc_async_job *job)
 	(void)context;
 	if (is(job, "fail") || (is(job, "twice") && job->head.attempts < 2))
 		end(job, WC_ASYNC_FAILED);
-	else if (is(job, "busy") && rand() % 4)
+	else if (is(job, "busy") && !(rand() % 4))
 		end(job, WC_ASYNC_BUSY);
 	else if (is(job, "gone"))
 		end(job, WC_ASYNC_GONE);
