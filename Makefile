@@ -92,7 +92,8 @@ DEPS = -MMD -MP -MF $(@:.o=.d)
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 TEST_BPF_SOURCES := $(wildcard tests/bpf/*.bpf.c)
-USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c user/gateway/async_*.c))
+# Parts of the gateway to come: `warmcore keys`, tests and fuzzers need them.
+USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c user/gateway/async_*.c user/gateway/auth_*.c))
 MAIN_SOURCE := $(wildcard user/main.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
 UNIT_TESTS := $(wildcard tests/unit/test_*.c)

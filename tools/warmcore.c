@@ -17,7 +17,7 @@
 static const struct command *const commands[] = {
 	&cmd_up,     &cmd_down,	    &cmd_status,   &cmd_set,	&cmd_deploy, &cmd_list,
 	&cmd_remove, &cmd_versions, &cmd_rollback, &cmd_evict,	&cmd_limit,  &cmd_invoke,
-	&cmd_logs,   &cmd_doctor,   &cmd_version,  &cmd_warmth, &cmd_secret,
+	&cmd_logs,   &cmd_doctor,   &cmd_version,  &cmd_warmth, &cmd_secret, &cmd_keys,
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -97,7 +97,7 @@ static void print_command_help(const struct command *command)
 
 static void print_help(FILE *out)
 {
-	char list[1024];
+	char list[2048];
 	size_t at = 0;
 	struct command_help help = {
 		.name = "warmcore",
