@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# npm-kit.sh - AWS's runtime interface client for Node.js, as it is published on npm, for the test of custom runtimes. Installs it once into
-# /var/cache/warmcore/npm (its own scripts compile the native part, with a libcurl that it brings along: two minutes), and prints the folder.
+# npm-kit.sh [sdk] - packages of npm for tests. Without an argument: AWS's runtime interface client for Node.js, for the test of custom
+# runtimes. Installs it once into /var/cache/warmcore/npm (its own scripts compile the native part, with a libcurl that it brings along: two
+# minutes), and prints the folder. sdk: AWS's SDK for Lambda and its signer, into npm/sdk; prints the folder that has node_modules.
 # Exit status 1, with the reason, where it cannot be had; nothing else of the project needs it.
 set -euo pipefail
 
@@ -10,6 +11,32 @@ PACKAGE=aws-lambda-ric
 VERSION=3.3.0
 KIT=${WARMCORE_NPM_KIT:-/var/cache/warmcore/npm}
 FOLDER=$KIT/node_modules/$PACKAGE
+
+install_sdk() {
+	local packages=(@aws-sdk/client-lambda@3.1164.0 @smithy/signature-v4@5.7.5 @aws-crypto/sha256-js@5.2.0) log
+	local folder=$KIT/sdk stamp="$KIT/sdk/installed"
+	if [ "$(cat "$stamp" 2>/dev/null)" != "${packages[*]}" ]; then
+		command -v npm >/dev/null || { echo "npm-kit: npm is missing, which installing the SDK takes" >&2 && exit 1; }
+		mkdir -p "$folder"
+		log=$(mktemp)
+		if ! flock "$folder" npm install --no-audit --no-fund --ignore-scripts --prefix "$folder" "${packages[@]}" \
+			>"$log" 2>&1 </dev/null; then
+			tail -n 5 "$log" >&2
+			rm -f "$log"
+			echo "npm-kit: npm cannot install ${packages[*]}; is there a network?" >&2
+			exit 1
+		fi
+		rm -f "$log"
+		echo "${packages[*]}" >"$stamp"
+	fi
+	echo "$folder"
+}
+
+case ${1-} in
+'') ;;
+sdk) install_sdk && exit 0 ;;
+*) echo "Usage: scripts/npm-kit.sh [sdk]" >&2 && exit 2 ;;
+esac
 
 if [ ! -e "$FOLDER/dist/rapid-client.node" ] || ! grep -q "\"version\": \"$VERSION\"" "$FOLDER/package.json"; then
 	for tool in npm node g++ make cmake autoreconf libtool; do
