@@ -41,13 +41,17 @@ int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_aut
 {
 	struct wc_auth *auth = calloc(1, sizeof(*auth));
 	struct wc_sigv4_options *sigv4;
+	pthread_rwlockattr_t writer_first; /* else requests without end keep new keys out without end */
 	int error;
 
 	if (!auth)
 		return wc_fail(fault, ENOMEM, "no memory for authentication");
 	auth->options = *options;
 	sigv4 = &auth->options.sigv4;
-	pthread_rwlock_init(&auth->lock, NULL);
+	pthread_rwlockattr_init(&writer_first);
+	pthread_rwlockattr_setkind_np(&writer_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&auth->lock, &writer_first);
+	pthread_rwlockattr_destroy(&writer_first);
 	pthread_mutex_init(&auth->refresh, NULL);
 	error = copy_text(auth->path, sizeof(auth->path), options->keys_path ?: WC_KEYS_PATH, "path of the keys", fault) ?:
 		copy_text(auth->service, sizeof(auth->service), sigv4->service ?: "lambda", "service", fault) ?:
