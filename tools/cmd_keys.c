@@ -168,11 +168,13 @@ static int write_secret_file(const struct cli *cli, int fd, const struct wc_key 
 	/* A length, until here; a short write to a file means that the disk is full. */
 	if (error > 0 && lseek(fd, 0, SEEK_END) == error && !fsync(fd))
 		return CLI_OK;
-	return cli_fail(cli, "cannot write %s, nothing was changed: %s", options.secret_file, strerror(errno ?: ENOSPC));
+	return cli_fail(cli, "cannot write %s, nothing was changed: %s", options.secret_file,
+			strerror(errno ?: ENOSPC));
 }
 
 /* What was done; `shown` is NULL without a new secret. It is said on standard output only, and only here. */
-static int print_key(const struct cli *cli, const struct wc_key *key, const char *done, const struct wc_key_shown *shown)
+static int print_key(const struct cli *cli, const struct wc_key *key, const char *done,
+		     const struct wc_key_shown *shown)
 {
 	json_t *answer, *described = wc_key_describe(key, time(NULL));
 
@@ -197,7 +199,8 @@ static int print_key(const struct cli *cli, const struct wc_key *key, const char
 	if (!shown || options.secret_file)
 		return CLI_OK;
 	if (fflush(stdout) || ferror(stdout))
-		return cli_fail(cli, "the key is there, but its secret could not be written to standard output: rotate it");
+		return cli_fail(cli,
+				"the key is there, but its secret could not be written to standard output: rotate it");
 	if (!cli->json)
 		fprintf(stderr, "The secret is shown this once.\n");
 	return CLI_OK;

@@ -263,14 +263,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove versions rollback evict limit invoke logs doctor version; do
+for command in up down status set deploy list remove versions rollback evict limit invoke logs keys doctor version; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove versions rollback evict limit invoke logs doctor version; do
+for command in up down status set deploy list remove versions rollback evict limit invoke logs keys doctor version; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -282,6 +282,10 @@ grep -q "COMPREPLY" "$here/tools/completion/warmcore.bash" || fail "no completio
 completed=$(bash -c 'source "$1"; COMP_WORDS=("$2" up --da); COMP_CWORD=2; _warmcore; echo "${COMPREPLY[*]}"' - \
 	"$here/tools/completion/warmcore.bash" "$tmp/warmcore")
 [ "$completed" = --datapath ] || fail "completion of 'up --da' is '$completed'"
+"$tmp/warmcore" keys create first --key-file "$tmp/keys.json" >"$tmp/secret" 2>&1 || fail "no key"
+completed=$(bash -c 'source "$1"; COMP_WORDS=("$2" keys rotate --key-file "$3" f); COMP_CWORD=5; _warmcore; echo "${COMPREPLY[*]}"' - \
+	"$here/tools/completion/warmcore.bash" "$tmp/warmcore" "$tmp/keys.json")
+[ "$completed" = first ] || fail "completion of 'keys rotate' is '$completed'"
 
 # --- no node
 for command in status list 'remove f' 'invoke f {}' 'logs f' 'doctor --maps' 'evict' 'set --order pack' 'limit f --queue 1'; do

@@ -29,9 +29,14 @@ _warmcore_nodes() {
 	done
 }
 
+# Names of keys, for whoever may read the file
+_warmcore_keys() {
+	"$1" --json keys list ${2:+--key-file "$2"} 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
+}
+
 _warmcore() {
 	local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-	local command="" node=default choices positional=0 i
+	local command="" action="" key_file="" node=default choices positional=0 i
 
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -39,11 +44,15 @@ _warmcore() {
 		--node)
 			node=${COMP_WORDS[++i]}
 			;;
+		--key-file)
+			key_file=${COMP_WORDS[++i]}
+			;;
 		-*) ;;
 		*)
 			if [ -z "$command" ]; then
 				command=${COMP_WORDS[i]}
 			else
+				[ $positional != 0 ] || action=${COMP_WORDS[i]}
 				positional=$((positional + 1))
 			fi
 			;;
@@ -59,8 +68,16 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output)
+	--file | --output | --key-file | --secret-file)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	--owner)
+		mapfile -t COMPREPLY < <(compgen -u -- "$word")
+		return
+		;;
+	--functions)
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		return
 		;;
 	--state-dir)
@@ -93,6 +110,13 @@ _warmcore() {
 		;;
 	remove | evict | warmth)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
+		;;
+	keys)
+		if [ $positional = 0 ]; then
+			mapfile -t COMPREPLY < <(compgen -W "create list disable enable rotate remove" -- "$word")
+		elif [ $positional = 1 ] && [[ $action == @(disable|enable|rotate|remove) ]]; then
+			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_keys "$program" "$key_file")" -- "$word")
+		fi
 		;;
 	deploy)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
