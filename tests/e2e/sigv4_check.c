@@ -71,7 +71,8 @@ static void check(struct wc_auth *auth, const json_t *object)
 	if (!bytes || !headers || !base64_decode_update(&decode, &length, bytes, body.length, body.at))
 		fail("a body is not base64");
 	json_array_foreach ((json_t *)pairs, i, pair)
-		headers[i] = (struct wc_auth_header){ text_of(json_array_get(pair, 0)), text_of(json_array_get(pair, 1)) };
+		headers[i] =
+			(struct wc_auth_header){ text_of(json_array_get(pair, 0)), text_of(json_array_get(pair, 1)) };
 	request.bytes = (struct wc_slice){ (const char *)bytes, length };
 	wc_auth_check(auth, &request, &verdict);
 	sha256_init(&hash);

@@ -31,8 +31,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char keys_text[] =
-	"{\"warmcore_keys\":1,\"keys\":[{\"id\":\"" ID "\",\"name\":\"a\",\"kind\":\"sigv4\",\"role\":\"invoke\",\"functions\":[\"*\"],"
-	"\"created_at\":\"2015-01-01T00:00:00Z\",\"secret\":\"" SECRET "\"},{\"id\":\"" TOKEN_ID "\",\"name\":\"b\",\"kind\":\"bearer\","
+	"{\"warmcore_keys\":1,\"keys\":[{\"id\":\"" ID
+	"\",\"name\":\"a\",\"kind\":\"sigv4\",\"role\":\"invoke\",\"functions\":[\"*\"],"
+	"\"created_at\":\"2015-01-01T00:00:00Z\",\"secret\":\"" SECRET "\"},{\"id\":\"" TOKEN_ID
+	"\",\"name\":\"b\",\"kind\":\"bearer\","
 	"\"role\":\"admin\",\"functions\":[\"*\"],\"created_at\":\"2015-01-01T00:00:00Z\",\"secret\":{\"salt\":"
 	"\"00000000000000000000000000000000\",\"sha256\":\"0000000000000000000000000000000000000000000000000000000000000000\"}}]}";
 
@@ -136,8 +138,11 @@ static void fuzz_request(const uint8_t *data, size_t size)
 	static struct wc_auth *auth;
 	struct wc_auth_header headers[HEADERS_MAX];
 	struct wc_slice rest = { (const char *)data + 1, size - 1 }, raw, line;
-	struct wc_auth_request request = { .headers = headers, .now_s = MOMENT, .body = WC_AUTH_BODY_BYTES,
-					   .private = data[0] & 2, .plain = data[0] & 4 };
+	struct wc_auth_request request = { .headers = headers,
+					   .now_s = MOMENT,
+					   .body = WC_AUTH_BODY_BYTES,
+					   .private = data[0] & 2,
+					   .plain = data[0] & 4 };
 	struct wc_auth_verdict verdict;
 
 	auth = auth ?: open_auth();
@@ -156,9 +161,9 @@ static void fuzz_request(const uint8_t *data, size_t size)
 		const char *colon = memchr(line.at, ':', line.length);
 		size_t name = colon ? (size_t)(colon - line.at) : line.length;
 
-		headers[request.header_count++] = (struct wc_auth_header){
-			{ line.at, name }, { line.at + name + !!colon, line.length - name - !!colon }
-		};
+		headers[request.header_count++] =
+			(struct wc_auth_header){ { line.at, name },
+						 { line.at + name + !!colon, line.length - name - !!colon } };
 	}
 	request.bytes = rest;
 	REQUIRE(wc_auth_check(auth, &request, &verdict) == WC_AUTH_DENIED);
@@ -187,7 +192,8 @@ static void fuzz_keys(const uint8_t *data, size_t size)
 			const struct wc_key *key = &keys->list[i];
 
 			REQUIRE(strlen(key->id) == WC_KEY_ID_LENGTH && !wc_key_name_wrong(key->name));
-			REQUIRE(key->pattern_count >= 1 && key->pattern_count <= WC_KEY_PATTERNS_MAX && key->created_s > 0);
+			REQUIRE(key->pattern_count >= 1 && key->pattern_count <= WC_KEY_PATTERNS_MAX &&
+				key->created_s > 0);
 			for (size_t j = 0; j < key->pattern_count; j++)
 				REQUIRE(!wc_key_pattern_wrong(key->patterns[j]));
 			REQUIRE(key->kind == WC_KEY_BEARER || strlen(key->secret.text) == WC_KEY_SECRET_LENGTH);

@@ -58,7 +58,7 @@ static int disable(struct wc_keys *keys, struct wc_fault *fault)
 static int rotate(struct wc_keys *keys, struct wc_fault *fault)
 {
 	return wc_key_rotate(&keys->list[0], MOMENT, 60, &shown[0], fault) ?:
-	       wc_key_rotate(&keys->list[1], MOMENT, 60, &shown[1], fault);
+		       wc_key_rotate(&keys->list[1], MOMENT, 60, &shown[1], fault);
 }
 
 static int setup(void **state)
@@ -95,10 +95,11 @@ static void sign_hashed(struct fixture *fixture, const char *id, const char *sec
 	if (sha256)
 		fixture_header(fixture, "X-Amz-Content-Sha256", sha256);
 	for (int round = 0; round < 2; round++) {
-		snprintf(fixture->authorization, sizeof(fixture->authorization),
-			 "AWS4-HMAC-SHA256 Credential=%s/20150830/eu-west-1/lambda/aws4_request, SignedHeaders=host;%sx-amz-date, "
-			 "Signature=%s",
-			 id, sha256 ? "x-amz-content-sha256;" : "", digits);
+		snprintf(
+			fixture->authorization, sizeof(fixture->authorization),
+			"AWS4-HMAC-SHA256 Credential=%s/20150830/eu-west-1/lambda/aws4_request, SignedHeaders=host;%sx-amz-date, "
+			"Signature=%s",
+			id, sha256 ? "x-amz-content-sha256;" : "", digits);
 		fixture_header(fixture, "Authorization", fixture->authorization);
 		if (!wc_sigv4_parse(&fixture->request, &options, &claim, &denial))
 			fail_msg("%s", denial.message);
@@ -202,6 +203,20 @@ static void test_refused_requests(void **state)
 	fixture.request.path = slice("/2015-03-31//functions/hello/invocations");
 	expect_denied(&fixture, 400, "InvalidRequestContentException");
 
+	/* Texts to sign that could be read in two ways. */
+	sign(&fixture, ids[0], shown[0].text);
+	fixture.request.method = slice("POST\n/");
+	expect_denied(&fixture, 400, "InvalidRequestContentException");
+	for (int i = 0; i < 3; i++) {
+		static const struct wc_slice values[] = { { "a\nb", 3 }, { "a\rb", 3 }, { "a\0b", 3 } };
+
+		sign(&fixture, ids[0], shown[0].text);
+		fixture.headers[fixture.request.header_count++] = (struct wc_auth_header){ { "x", 1 }, values[i] };
+		expect_denied(&fixture, 400, "InvalidRequestContentException");
+		fixture.headers[fixture.request.header_count - 1] = (struct wc_auth_header){ values[i], { "x", 1 } };
+		expect_denied(&fixture, 400, "InvalidRequestContentException");
+	}
+
 	sign(&fixture, ids[0], shown[0].text);
 	fixture.request.query = slice("Qualifier=%2");
 	expect_denied(&fixture, 400, "InvalidRequestContentException");
@@ -231,7 +246,7 @@ static void test_many_headers(void **state)
 	sign(&fixture, ids[0], shown[0].text);
 	memcpy(many, fixture.headers, fixture.request.header_count * sizeof(many[0]));
 	for (size_t i = fixture.request.header_count; i <= WC_AUTH_HEADERS_MAX; i++)
-		many[i] = (struct wc_auth_header){ slice("x"), slice("y") };
+		many[i] = (struct wc_auth_header){ slice("x"), { NULL, 0 } };
 	fixture.request.headers = many;
 	fixture.request.header_count = WC_AUTH_HEADERS_MAX;
 	expect_passed(&fixture, "access");
@@ -336,6 +351,11 @@ static void test_body_later(void **state)
 	fixture.request.now_s += 1000;
 	expect_denied(&fixture, 403, "InvalidSignatureException");
 
+	fixture.request.bytes = fixture.request.query = (struct wc_slice){ NULL, 0 };
+	fixture.request.body = WC_AUTH_BODY_BYTES;
+	fixture.request.now_s = MOMENT;
+	expect_denied(&fixture, 403, "InvalidSignatureException");
+
 	sign_hashed(&fixture, ids[0], shown[0].text, of_body);
 	expect_passed(&fixture, "access");
 	assert_false(verdict.body_due);
@@ -360,15 +380,16 @@ static void test_body_later(void **state)
 static void test_scopes(void **state)
 {
 	static const char all[] = "*";
-	struct wc_auth_identity who = { .id = "WCKAABCDEFGHIJKLMNOP", .name = "ci", .pattern_count = 2,
-					.patterns = { "he*", "w?b" } };
+	struct wc_auth_identity who = {
+		.id = "WCKAABCDEFGHIJKLMNOP", .name = "ci", .pattern_count = 2, .patterns = { "he*", "w?b" }
+	};
 	struct wc_auth_ask ask = { .invoke = true, .operation = "lambda:InvokeFunction" };
 	struct wc_auth_denial denial;
 	const struct {
 		const char *function;
 		bool good;
-	} names[] = { { "hello", true }, { "he", true },   { "ahe", false },  { "web", true }, { "wb", false },
-		      { "weeb", false }, { "", false },	   { "HELLO", false }, { NULL, false } };
+	} names[] = { { "hello", true }, { "he", true }, { "ahe", false },   { "web", true }, { "wb", false },
+		      { "weeb", false }, { "", false },	 { "HELLO", false }, { NULL, false } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -379,8 +400,9 @@ static void test_scopes(void **state)
 	assert_string_equal(denial.type, "AccessDeniedException");
 	ask = (struct wc_auth_ask){ .operation = "lambda:DeleteFunction", .function = "hello" };
 	assert_false(wc_auth_allows(&who, &ask, &denial));
-	assert_string_equal(denial.message, "Key ci (WCKAABCDEFGHIJKLMNOP) is not authorized to perform: lambda:DeleteFunction on "
-					    "resource: hello because its scope (invoke) does not allow it");
+	assert_string_equal(denial.message,
+			    "Key ci (WCKAABCDEFGHIJKLMNOP) is not authorized to perform: lambda:DeleteFunction on "
+			    "resource: hello because its scope (invoke) does not allow it");
 	who.role = WC_KEY_ADMIN;
 	assert_true(wc_auth_allows(&who, &ask, &denial));
 	ask.function = "other";

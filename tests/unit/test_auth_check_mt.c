@@ -27,13 +27,19 @@ static atomic_uint passed, denied;
 static void *check(void *argument)
 {
 	struct wc_auth_header header = { { "Authorization", 13 }, { token, strlen(token) } };
-	struct wc_auth_request request = { .method = { "GET", 3 }, .path = { "/", 1 }, .query = { "", 0 },
-					   .headers = &header, .header_count = 1, .now_s = NOW, .private = true };
+	struct wc_auth_request request = { .method = { "GET", 3 },
+					   .path = { "/", 1 },
+					   .query = { "", 0 },
+					   .headers = &header,
+					   .header_count = 1,
+					   .now_s = NOW,
+					   .private = true };
 	struct wc_auth_verdict verdict;
 
 	(void)argument;
 	while (!atomic_load(&stop)) {
-		if (wc_auth_check(auth, &request, &verdict) == WC_AUTH_PASSED && !strcmp(verdict.identity.name, "first"))
+		if (wc_auth_check(auth, &request, &verdict) == WC_AUTH_PASSED &&
+		    !strcmp(verdict.identity.name, "first"))
 			atomic_fetch_add(&passed, 1);
 		else
 			atomic_fetch_add(&denied, 1);
@@ -103,8 +109,13 @@ static void test_changes(void **state)
 	snprintf(token, sizeof(token), "Bearer %s", shown.text);
 	{
 		struct wc_auth_header header = { { "Authorization", 13 }, { token, strlen(token) } };
-		struct wc_auth_request request = { .method = { "GET", 3 }, .path = { "/", 1 }, .query = { "", 0 },
-						   .headers = &header, .header_count = 1, .now_s = NOW, .private = true };
+		struct wc_auth_request request = { .method = { "GET", 3 },
+						   .path = { "/", 1 },
+						   .query = { "", 0 },
+						   .headers = &header,
+						   .header_count = 1,
+						   .now_s = NOW,
+						   .private = true };
 		struct wc_auth_verdict verdict;
 
 		assert_int_equal(wc_auth_check(auth, &request, &verdict), WC_AUTH_PASSED);

@@ -14,7 +14,7 @@
 #define NOW 1800000000 /* 2027-01-15T08:00:00Z */
 #define SECRET "abcdefghijklmnopqrstABCDEFGHIJKLMNOPQRST"
 #define KEY                                                                                                            \
-	"\"id\":\"WCKAABCDEFGHIJKLMNOP\",\"kind\":\"sigv4\",\"role\":\"invoke\",\"functions\":[\"*\"],\"created_at\":"    \
+	"\"id\":\"WCKAABCDEFGHIJKLMNOP\",\"kind\":\"sigv4\",\"role\":\"invoke\",\"functions\":[\"*\"],\"created_at\":" \
 	"\"2027-01-15T08:00:00Z\""
 #define FILE_OF(keys) "{\"warmcore_keys\":1,\"keys\":[" keys "]}"
 #define GOOD FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\"}")
@@ -240,14 +240,19 @@ static void test_bad_content(void **state)
 		{ FILE_OF("1"), "key number 1 is not an object" },
 		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"patterns\":[]}"), "member" },
 		{ FILE_OF("{" KEY ",\"name\":\"one\"}"), "\"secret\" is not a secret of 40" },
-		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "x\"}"), "\"secret\" is not a secret of 40" },
-		{ FILE_OF("{" KEY ",\"name\":\"" SECRET " \",\"secret\":\"" SECRET "\"}"), "\"name\" has something else" },
-		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"previous\":\"" SECRET "\"}"), "go together" },
-		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"disabled_at\":\"now\"}"), "disabled_at" },
-		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"disabled_at\":\"2027-02-30T08:00:00Z\"}"),
+		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "x\"}"),
+		  "\"secret\" is not a secret of 40" },
+		{ FILE_OF("{" KEY ",\"name\":\"" SECRET " \",\"secret\":\"" SECRET "\"}"),
+		  "\"name\" has something else" },
+		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"previous\":\"" SECRET "\"}"),
+		  "go together" },
+		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\",\"disabled_at\":\"now\"}"),
 		  "disabled_at" },
-		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\"},{" KEY ",\"name\":\"two\",\"secret\":\"" SECRET
-			  "\"}"),
+		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET
+			  "\",\"disabled_at\":\"2027-02-30T08:00:00Z\"}"),
+		  "disabled_at" },
+		{ FILE_OF("{" KEY ",\"name\":\"one\",\"secret\":\"" SECRET "\"},{" KEY
+			  ",\"name\":\"two\",\"secret\":\"" SECRET "\"}"),
 		  "another key" },
 		{ FILE_OF("{\"id\":\"WCKAABCDEFGHIJKLMNOP\",\"name\":\"a\",\"kind\":\"hmac\"}"), "\"kind\"" },
 		{ FILE_OF("{\"id\":\"WCKAABCDEFGHIJKLMNOP\",\"name\":\"a\",\"kind\":\"sigv4\",\"role\":\"root\"}"),

@@ -93,10 +93,12 @@ static const struct suite {
 
 static const char *const plain_headers[] = { "Host:example.amazonaws.com", "X-Amz-Date:20150830T123600Z", NULL };
 
-static void authorize(struct fixture *fixture, const char *credential, const char *signed_headers, const char *signature)
+static void authorize(struct fixture *fixture, const char *credential, const char *signed_headers,
+		      const char *signature)
 {
 	snprintf(fixture->authorization, sizeof(fixture->authorization),
-		 "AWS4-HMAC-SHA256 Credential=%s, SignedHeaders=%s, Signature=%s", credential, signed_headers, signature);
+		 "AWS4-HMAC-SHA256 Credential=%s, SignedHeaders=%s, Signature=%s", credential, signed_headers,
+		 signature);
 	fixture_header(fixture, "Authorization", fixture->authorization);
 	fixture->request.now_s = MOMENT;
 }
@@ -201,7 +203,8 @@ static void test_header_forms(void **state)
 		{ "AWS4-HMAC-SHA256 " FORM ", Signature=" PLAIN, INCOMPLETE, "twice" },
 		{ "AWS4-HMAC-SHA256 " FORM ", More=1", INCOMPLETE, "unknown" },
 		{ "AWS4-HMAC-SHA256 " FORM "0", INCOMPLETE, "64" },
-		{ "AWS4-HMAC-SHA256 Credential=" SCOPE ", SignedHeaders=host;x-amz-date, Signature=5FA00FA31553B73EBF1942676E86291"
+		{ "AWS4-HMAC-SHA256 Credential=" SCOPE
+		  ", SignedHeaders=host;x-amz-date, Signature=5FA00FA31553B73EBF1942676E86291"
 		  "E8372FF2A2260956D9B8AAE1D763FBF31",
 		  INCOMPLETE, "64" },
 	};
@@ -354,11 +357,12 @@ static void test_moments(void **state)
 		fixture.request.now_s = MOMENT + step * WC_SIGV4_SKEW_S;
 		assert_true(wc_sigv4_parse(&fixture.request, &service, &claim, &denial));
 		fixture.request.now_s += step;
-		expect_denied(&fixture, INVALID,
-			      step > 0 ? "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z "
-					 "(20150830T124101Z - 5 min.)" :
-					 "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z "
-					 "(20150830T123059Z + 5 min.)");
+		expect_denied(
+			&fixture, INVALID,
+			step > 0 ? "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z "
+				   "(20150830T124101Z - 5 min.)" :
+				   "Signature not yet current: 20150830T123600Z is still later than 20150830T123559Z "
+				   "(20150830T123059Z + 5 min.)");
 	}
 	fixture.request.now_s = INT64_MAX / 2;
 	expect_denied(&fixture, INVALID, "expired");
@@ -416,8 +420,8 @@ static void test_payloads(void **state)
 	assert_string_equal(claim.payload, "UNSIGNED-PAYLOAD");
 }
 
-#define PRESIGNED                                                                                                      \
-	"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20150830%2Fus-east-1%2Fservice%2Faws4_request"  \
+#define PRESIGNED                                                                                                       \
+	"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F20150830%2Fus-east-1%2Fservice%2Faws4_request" \
 	"&X-Amz-Date=20150830T123600Z&X-Amz-SignedHeaders=host"
 #define SIGNED "&X-Amz-Signature=" PLAIN
 

@@ -187,7 +187,7 @@ static int put_query(struct text *text, struct wc_slice query)
 			break;
 		}
 		error = put_again(&encoded, name, &parameters[count].name) ?:
-			put_again(&encoded, value, &parameters[count].value);
+				put_again(&encoded, value, &parameters[count].value);
 		if (!error && !wc_slice_is_name(parameters[count].name, "X-Amz-Signature"))
 			count++;
 	}

@@ -20,7 +20,7 @@
 struct wc_auth {
 	char path[512], service[64], region[64];
 	struct wc_auth_options options;
-	pthread_rwlock_t lock; /* of `keys`: held by those who check, for microseconds */
+	pthread_rwlock_t lock;	 /* of `keys`: held by those who check, for microseconds */
 	pthread_mutex_t refresh; /* one at a time; of `stamp` and `reported` */
 	struct wc_keys *keys;
 	struct wc_keys_stamp stamp; /* of the file that `keys` are from */
@@ -54,10 +54,11 @@ int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_aut
 	pthread_rwlockattr_destroy(&writer_first);
 	pthread_mutex_init(&auth->refresh, NULL);
 	error = copy_text(auth->path, sizeof(auth->path), options->keys_path ?: WC_KEYS_PATH, "path of the keys", fault) ?:
-		copy_text(auth->service, sizeof(auth->service), sigv4->service ?: "lambda", "service", fault) ?:
-		copy_text(auth->region, sizeof(auth->region), sigv4->region, "region", fault);
+			copy_text(auth->service, sizeof(auth->service), sigv4->service ?: "lambda", "service", fault) ?:
+			copy_text(auth->region, sizeof(auth->region), sigv4->region, "region", fault);
 	if (!error && sigv4->presign_max_s > WC_SIGV4_PRESIGN_MAX_S)
-		error = wc_fail(fault, ERANGE, "presigned requests live for at most %d seconds", WC_SIGV4_PRESIGN_MAX_S);
+		error = wc_fail(fault, ERANGE, "presigned requests live for at most %d seconds",
+				WC_SIGV4_PRESIGN_MAX_S);
 	sigv4->service = auth->service;
 	sigv4->region = *auth->region ? auth->region : NULL;
 	if (!error && getrandom(&auth->nobody.secret, sizeof(auth->nobody.secret), 0) != sizeof(auth->nobody.secret))
@@ -194,9 +195,10 @@ static enum wc_auth_result check_sigv4(struct wc_auth *auth, const struct wc_aut
 		wc_auth_deny(denial, 403, "UnrecognizedClientException",
 			     "The security token included in the request is invalid.");
 	else if (!(current | previous))
-		wc_auth_deny(denial, 403, "InvalidSignatureException",
-			     "The request signature we calculated does not match the signature you provided. Check your "
-			     "AWS Secret Access Key and signing method. Consult the service documentation for details.");
+		wc_auth_deny(
+			denial, 403, "InvalidSignatureException",
+			"The request signature we calculated does not match the signature you provided. Check your "
+			"AWS Secret Access Key and signing method. Consult the service documentation for details.");
 	else
 		result = pass(verdict, key);
 	pthread_rwlock_unlock(&auth->lock);
@@ -310,8 +312,9 @@ bool wc_auth_allows(const struct wc_auth_identity *who, const struct wc_auth_ask
 
 	if ((ask->invoke || who->role == WC_KEY_ADMIN) && (ask->function ? matches(who, ask->function) : has_all(who)))
 		return true;
-	wc_auth_deny(denial, 403, "AccessDeniedException",
-		     "Key %s (%s) is not authorized to perform: %s on resource: %s because its scope (%s) does not allow it",
-		     who->name, who->id, ask->operation, wc_auth_quote(function).text, wc_key_role_names[who->role]);
+	wc_auth_deny(
+		denial, 403, "AccessDeniedException",
+		"Key %s (%s) is not authorized to perform: %s on resource: %s because its scope (%s) does not allow it",
+		who->name, who->id, ask->operation, wc_auth_quote(function).text, wc_key_role_names[who->role]);
 	return false;
 }

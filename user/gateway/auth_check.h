@@ -67,9 +67,9 @@ bool wc_auth_body_is(struct wc_auth_verdict *verdict, const uint8_t sha256[WC_SH
 
 /* What somebody wants to do. */
 struct wc_auth_ask {
-	bool invoke;		/* else it is administration, reading included */
-	const char *operation;	/* for the message: "lambda:InvokeFunction" */
-	const char *function;	/* its bare name; NULL: the node as a whole, which takes the pattern "*" */
+	bool invoke;	       /* else it is administration, reading included */
+	const char *operation; /* for the message: "lambda:InvokeFunction" */
+	const char *function;  /* its bare name; NULL: the node as a whole, which takes the pattern "*" */
 };
 
 /* False: *denial says so, 403 AccessDeniedException. */

@@ -118,7 +118,8 @@ int wc_keys_add(struct wc_keys *keys, const struct wc_key *like, int64_t now_s, 
 	int error;
 
 	if (keys->count == WC_KEYS_MAX)
-		return wc_fail(fault, EFBIG, "there are %d keys already, which is the limit: remove one first", WC_KEYS_MAX);
+		return wc_fail(fault, EFBIG, "there are %d keys already, which is the limit: remove one first",
+			       WC_KEYS_MAX);
 	for (size_t i = 0; i < keys->count; i++)
 		if (!strcmp(keys->list[i].name, like->name))
 			return wc_fail(fault, EEXIST,
@@ -126,7 +127,7 @@ int wc_keys_add(struct wc_keys *keys, const struct wc_key *like, int64_t now_s, 
 				       like->name, keys->list[i].id);
 	snprintf(key.id, sizeof(key.id), "%s", prefixes[key.kind]);
 	error = random_text(key.id + 4, WC_KEY_ID_LENGTH - 4, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", fault) ?:
-		make_secret(&key, &key.secret, ret_shown, fault);
+			make_secret(&key, &key.secret, ret_shown, fault);
 	if (error)
 		return error;
 	key.created_s = now_s;

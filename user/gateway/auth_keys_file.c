@@ -33,8 +33,8 @@ static int open_folder(const char *path, bool any_owner, bool create, struct wc_
 	} else if ((status.st_mode & 022) && !(status.st_mode & S_ISVTX)) {
 		error = wc_fail(fault, EPERM, "others can write to the folder %s: chmod go-w %s", folder, folder);
 	} else if (status.st_uid && status.st_uid != geteuid() && !any_owner) {
-		error = wc_fail(fault, EPERM, "the folder %s belongs to user %u, who is neither root nor the caller", folder,
-				status.st_uid);
+		error = wc_fail(fault, EPERM, "the folder %s belongs to user %u, who is neither root nor the caller",
+				folder, status.st_uid);
 	} else {
 		return fd;
 	}
@@ -199,7 +199,8 @@ int wc_keys_lock(const char *path, bool create, struct wc_keys_lock *ret_lock, s
 	}
 	if (error)
 		goto fail;
-	*ret_lock = (struct wc_keys_lock){ .folder = folder, .uid = status.st_uid, .gid = status.st_gid, .fresh = fresh };
+	*ret_lock =
+		(struct wc_keys_lock){ .folder = folder, .uid = status.st_uid, .gid = status.st_gid, .fresh = fresh };
 	snprintf(ret_lock->path, sizeof(ret_lock->path), "%s", path);
 	ret_lock->name = name_in(ret_lock->path);
 	*ret_keys = keys;

@@ -152,8 +152,9 @@ static int parse_patterns(const struct place *place, const json_t *object, struc
 
 static int check_members(const struct place *place, const json_t *object)
 {
-	static const char *const known[] = { "id",	   "name",	 "kind",	"role",	  "functions",	    "created_at",
-					     "rotated_at", "disabled_at", "secret", "previous", "previous_until" };
+	static const char *const known[] = { "id",	  "name",	"kind",		 "role",
+					     "functions", "created_at", "rotated_at",	 "disabled_at",
+					     "secret",	  "previous",	"previous_until" };
 	const char *member;
 	json_t *value;
 
@@ -185,14 +186,14 @@ static int parse_key(const struct place *place, const json_t *object, struct wc_
 		return wrong(place, "role", "is neither invoke nor admin");
 	key->kind = (enum wc_key_kind)kind;
 	key->role = (enum wc_key_role)role;
-	error = parse_text(place, json_object_get(object, "id"), "id", key->id, sizeof(key->id)) ?:
-		parse_text(place, json_object_get(object, "name"), "name", key->name, sizeof(key->name)) ?:
-		parse_patterns(place, object, key) ?:
-		parse_time(place, object, "created_at", &key->created_s) ?:
-		parse_time(place, object, "rotated_at", &key->rotated_s) ?:
-		parse_time(place, object, "disabled_at", &key->disabled_s) ?:
-		parse_time(place, object, "previous_until", &key->previous_until_s) ?:
-		parse_secret(place, object, "secret", key->kind, &key->secret);
+	error = parse_text(place, json_object_get(object, "id"), "id", key->id, sizeof(key->id))		 ?:
+			parse_text(place, json_object_get(object, "name"), "name", key->name, sizeof(key->name)) ?:
+			parse_patterns(place, object, key)							 ?:
+			parse_time(place, object, "created_at", &key->created_s)				 ?:
+			parse_time(place, object, "rotated_at", &key->rotated_s)				 ?:
+			parse_time(place, object, "disabled_at", &key->disabled_s)				 ?:
+			parse_time(place, object, "previous_until", &key->previous_until_s)			 ?:
+			parse_secret(place, object, "secret", key->kind, &key->secret);
 	if (error)
 		return error;
 	if (strncmp(key->id, kind == WC_KEY_SIGV4 ? "WCKA" : "WCBT", 4) ||

@@ -20,7 +20,7 @@
 #define WC_AUTH_CREDENTIALS_MAX 4096   /* bytes of the Authorization header's value */
 #define WC_SHA256_SIZE 32
 
-/* Bytes of somebody else; not ended by a NUL, and may hold one. */
+/* Bytes of somebody else; not ended by a NUL, and may hold one. `at` may be NULL if there are none. */
 struct wc_slice {
 	const char *at;
 	size_t length;
@@ -77,7 +77,7 @@ struct wc_auth_quote {
 };
 struct wc_auth_quote wc_auth_quote(struct wc_slice slice);
 
-/* Is it within the limits above? Denied: false. Tells nothing that needs a key. */
+/* Is it within the limits above, and free of line breaks? Denied: false. Tells nothing that needs a key. */
 bool wc_auth_request_bounded(const struct wc_auth_request *request, struct wc_auth_denial *denial);
 
 #endif

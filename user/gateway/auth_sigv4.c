@@ -51,8 +51,9 @@ static bool check_list(const struct wc_auth_request *request, const struct wc_si
 
 		if (strspn(at, "abcdefghijklmnopqrstuvwxyz0123456789-_.!#$%&'*+^`|~") < name.length || order >= 0 ||
 		    (at[name.length] && !at[name.length + 1]))
-			return wc_sigv4_incomplete(denial, "SignedHeaders must be names in lower case, sorted, each once, "
-							   "with ';' between them.");
+			return wc_sigv4_incomplete(denial,
+						   "SignedHeaders must be names in lower case, sorted, each once, "
+						   "with ';' between them.");
 		if (!has_header(request, name))
 			return wc_sigv4_invalid(denial, "The signed header '%s' is not in the request.",
 						wc_auth_quote(name).text);
@@ -70,7 +71,8 @@ static bool check_headers(const struct wc_auth_request *request, const struct wc
 	if (wc_auth_header_find(request, "host", &host) != 1)
 		return wc_sigv4_incomplete(denial, "A signed request has exactly one Host header.");
 	if (!is_signed(claim, (struct wc_slice){ "host", 4 }))
-		return wc_sigv4_invalid(denial, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.");
+		return wc_sigv4_invalid(denial,
+					"'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.");
 	if (claim->by_date_header && !is_signed(claim, (struct wc_slice){ "date", 4 }))
 		return wc_sigv4_invalid(denial, "The header 'date' must be signed.");
 	for (size_t i = 0; i < request->header_count; i++) {
@@ -131,10 +133,11 @@ static bool check_scope(const struct wc_sigv4_claim *claim, const struct wc_sigv
 		return wc_sigv4_invalid(denial, "Credential should be scoped to a valid region, not '%s'.",
 					wc_auth_quote(region).text);
 	if (date.length != 8 || memcmp(date.at, claim->stamp, 8))
-		return wc_sigv4_invalid(denial,
-					"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
-					"from HTTP: '%s' != '%.8s', from '%s'.",
-					wc_auth_quote(date).text, claim->stamp, claim->stamp);
+		return wc_sigv4_invalid(
+			denial,
+			"Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date "
+			"from HTTP: '%s' != '%.8s', from '%s'.",
+			wc_auth_quote(date).text, claim->stamp, claim->stamp);
 	return true;
 }
 
@@ -149,7 +152,8 @@ static void hash_body(const struct wc_auth_request *request, uint8_t out[WC_SHA2
 		return;
 	}
 	sha256_init(&hash);
-	sha256_update(&hash, request->bytes.length, (const uint8_t *)request->bytes.at);
+	if (request->bytes.length)
+		sha256_update(&hash, request->bytes.length, (const uint8_t *)request->bytes.at);
 	sha256_digest(&hash, WC_SHA256_SIZE, out);
 }
 
@@ -163,8 +167,8 @@ static bool settle_payload(const struct wc_auth_request *request, const struct w
 	int parameters = 0;
 
 	if (claim->presigned)
-		parameters = wc_canonical_parameter(request->query, "X-Amz-Content-Sha256", parameter,
-						    sizeof(parameter));
+		parameters =
+			wc_canonical_parameter(request->query, "X-Amz-Content-Sha256", parameter, sizeof(parameter));
 	if (parameters < 0 || headers + (size_t)parameters > 1)
 		return wc_sigv4_incomplete(denial, "x-amz-content-sha256 is given more than once, or is not readable.");
 	if (parameters)
@@ -176,8 +180,9 @@ static bool settle_payload(const struct wc_auth_request *request, const struct w
 		return true;
 	}
 	if (given.length && !wc_unhex(said, given.at, given.length))
-		return wc_sigv4_invalid(denial, "x-amz-content-sha256 must be the SHA-256 of the body, 64 digits in lower "
-						"case; bodies signed in chunks are not taken.");
+		return wc_sigv4_invalid(denial,
+					"x-amz-content-sha256 must be the SHA-256 of the body, 64 digits in lower "
+					"case; bodies signed in chunks are not taken.");
 	if (given.length)
 		wc_hex(claim->payload, said);
 	claim->body_due = given.length && request->body == WC_AUTH_BODY_PENDING;
@@ -200,7 +205,8 @@ static bool check_token(const struct wc_auth_request *request, struct wc_auth_de
 	if (!wc_auth_header_find(request, "x-amz-security-token", &value) &&
 	    !wc_canonical_parameter(request->query, "X-Amz-Security-Token", text, sizeof(text)))
 		return true;
-	wc_auth_deny(denial, 403, "UnrecognizedClientException", "The security token included in the request is invalid.");
+	wc_auth_deny(denial, 403, "UnrecognizedClientException",
+		     "The security token included in the request is invalid.");
 	return false;
 }
 
@@ -234,8 +240,8 @@ int wc_sigv4_text(const struct wc_auth_request *request, const struct wc_sigv4_c
 	wc_hex(digits, digest);
 	ret_text->claim = claim;
 	ret_text->length = (size_t)snprintf(ret_text->string, sizeof(ret_text->string),
-					    "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s", claim->stamp, claim->date,
-					    claim->region, claim->service, digits);
+					    "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s", claim->stamp,
+					    claim->date, claim->region, claim->service, digits);
 	return 0;
 }
 

@@ -19,14 +19,14 @@ struct wc_sigv4_options {
 	const char *service;	/* the only one that is taken; NULL: lambda */
 	const char *region;	/* the only one that is taken; NULL: any */
 	uint32_t presign_max_s; /* the longest life of a presigned request; 0: none are taken */
-	bool unsigned_payload;	/* take UNSIGNED-PAYLOAD from a `private` request; from any other it is always refused */
+	bool unsigned_payload; /* take UNSIGNED-PAYLOAD from a `private` request; from any other it is always refused */
 };
 
 struct wc_sigv4_claim {
 	bool presigned;
 	bool by_date_header; /* the moment is that of Date, not of X-Amz-Date */
 	bool body_first; /* without the body, or its hash in x-amz-content-sha256, nothing can be said about the signature */
-	bool body_due;	 /* the signature covers the hash in `payload`, but the body is still to be compared with it */
+	bool body_due; /* the signature covers the hash in `payload`, but the body is still to be compared with it */
 	char credential[WC_SIGV4_CREDENTIAL_MAX]; /* cut into the next four, which point into it */
 	const char *key_id, *date, *region, *service;
 	char signed_headers[WC_AUTH_CREDENTIALS_MAX + 1];

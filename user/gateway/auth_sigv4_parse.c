@@ -97,15 +97,17 @@ static bool take_date_header(const struct wc_auth_request *request, struct wc_si
 	if (plain)
 		count = wc_auth_header_find(request, "date", &value);
 	if (count != 1)
-		return wc_sigv4_incomplete(denial, "Authorization header requires existence of either a 'X-Amz-Date' or a "
-						   "'Date' header, once.");
+		return wc_sigv4_incomplete(denial,
+					   "Authorization header requires existence of either a 'X-Amz-Date' or a "
+					   "'Date' header, once.");
 	if (value.length == WC_SIGV4_STAMP_SIZE - 1)
 		memcpy(claim->stamp, value.at, value.length);
 	if (!wc_sigv4_stamp_parse(claim->stamp, strlen(claim->stamp), &claim->signed_s) &&
 	    !(plain && http_date_parse(value, claim->stamp) &&
 	      wc_sigv4_stamp_parse(claim->stamp, strlen(claim->stamp), &claim->signed_s)))
-		return wc_sigv4_incomplete(denial, "Date must be in ISO-8601 'basic format'. Got '%s'. See "
-						   "http://en.wikipedia.org/wiki/ISO_8601",
+		return wc_sigv4_incomplete(denial,
+					   "Date must be in ISO-8601 'basic format'. Got '%s'. See "
+					   "http://en.wikipedia.org/wiki/ISO_8601",
 					   wc_auth_quote(value).text);
 	claim->by_date_header = plain;
 	return true;
@@ -182,8 +184,9 @@ static bool take_header(const struct wc_auth_request *request, struct wc_slice v
 		while (i < 3 && (field.length < strlen(names[i]) || memcmp(field.at, names[i], strlen(names[i]))))
 			i++;
 		if (i == 3 || found[i].at)
-			return wc_sigv4_incomplete(denial, "Authorization header has a parameter that is unknown, or is "
-							   "given twice.");
+			return wc_sigv4_incomplete(denial,
+						   "Authorization header has a parameter that is unknown, or is "
+						   "given twice.");
 		found[i] = (struct wc_slice){ field.at + strlen(names[i]), field.length - strlen(names[i]) };
 	}
 	for (size_t i = 0; i < 3; i++)
@@ -192,7 +195,8 @@ static bool take_header(const struct wc_auth_request *request, struct wc_slice v
 						   (int)strlen(names[i]) - 1, names[i]);
 	if (!take_text(claim->credential, sizeof(claim->credential), found[0]) ||
 	    !take_text(claim->signed_headers, sizeof(claim->signed_headers), found[1]))
-		return wc_sigv4_incomplete(denial, "'Credential' or 'SignedHeaders' of the Authorization header is too long.");
+		return wc_sigv4_incomplete(denial,
+					   "'Credential' or 'SignedHeaders' of the Authorization header is too long.");
 	if (!wc_unhex(claim->signature, found[2].at, found[2].length))
 		return wc_sigv4_incomplete(denial, "'Signature' must be 64 hexadecimal digits in lower case.");
 	return cut_credential(claim, denial) && take_date_header(request, claim, denial);
@@ -206,8 +210,9 @@ static bool take_parameter(struct wc_slice query, const char *name, char *out, s
 	int count = wc_canonical_parameter(query, name, out, size);
 
 	return count == 1 && *out ? true :
-				    wc_sigv4_incomplete(denial, "AWS query-string parameters must include '%s', once, and "
-								"not longer than %zu bytes.",
+				    wc_sigv4_incomplete(denial,
+							"AWS query-string parameters must include '%s', once, and "
+							"not longer than %zu bytes.",
 							name, size - 1);
 }
 
@@ -234,7 +239,8 @@ static bool take_query(const struct wc_auth_request *request, const struct wc_si
 	if (!wc_unhex(claim->signature, signature, strlen(signature)))
 		return wc_sigv4_incomplete(denial, "X-Amz-Signature must be 64 hexadecimal digits in lower case.");
 	if (!wc_sigv4_stamp_parse(claim->stamp, strlen(claim->stamp), &claim->signed_s))
-		return wc_sigv4_incomplete(denial, "X-Amz-Date must be in ISO-8601 'basic format', as 20150830T123600Z.");
+		return wc_sigv4_incomplete(denial,
+					   "X-Amz-Date must be in ISO-8601 'basic format', as 20150830T123600Z.");
 	/* A date in the headers, too, would be one more opinion about the moment. */
 	if (wc_auth_header_find(request, "x-amz-date", &date))
 		return wc_sigv4_incomplete(denial, "X-Amz-Date is in the query and in the headers.");
