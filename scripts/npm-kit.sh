@@ -12,29 +12,29 @@ VERSION=3.3.0
 KIT=${WARMCORE_NPM_KIT:-/var/cache/warmcore/npm}
 FOLDER=$KIT/node_modules/$PACKAGE
 
-install_sdk() {
-	local packages=(@aws-sdk/client-lambda@3.1164.0 @smithy/signature-v4@5.7.5 @aws-crypto/sha256-js@5.2.0) log
-	local folder=$KIT/sdk stamp="$KIT/sdk/installed"
-	if [ "$(cat "$stamp" 2>/dev/null)" != "${packages[*]}" ]; then
-		command -v npm >/dev/null || { echo "npm-kit: npm is missing, which installing the SDK takes" >&2 && exit 1; }
+# NAME PACKAGE@VERSION... - a folder of its own for each set, so that none disturbs another.
+install_set() {
+	local folder=$KIT/$1 log
+	shift
+	if [ "$(cat "$folder/installed" 2>/dev/null)" != "$*" ]; then
+		command -v npm >/dev/null || { echo "npm-kit: npm is missing, which installing $* takes" >&2 && exit 1; }
 		mkdir -p "$folder"
 		log=$(mktemp)
-		if ! flock "$folder" npm install --no-audit --no-fund --ignore-scripts --prefix "$folder" "${packages[@]}" \
-			>"$log" 2>&1 </dev/null; then
+		if ! flock "$folder" npm install --no-audit --no-fund --ignore-scripts --prefix "$folder" "$@" >"$log" 2>&1 </dev/null; then
 			tail -n 5 "$log" >&2
 			rm -f "$log"
-			echo "npm-kit: npm cannot install ${packages[*]}; is there a network?" >&2
+			echo "npm-kit: npm cannot install $*; is there a network?" >&2
 			exit 1
 		fi
 		rm -f "$log"
-		echo "${packages[*]}" >"$stamp"
+		echo "$*" >"$folder/installed"
 	fi
 	echo "$folder"
 }
 
 case ${1-} in
 '') ;;
-sdk) install_sdk && exit 0 ;;
+sdk) install_set sdk @aws-sdk/client-lambda@3.1164.0 @smithy/signature-v4@5.7.5 @aws-crypto/sha256-js@5.2.0 && exit 0 ;;
 *) echo "Usage: scripts/npm-kit.sh [sdk]" >&2 && exit 2 ;;
 esac
 

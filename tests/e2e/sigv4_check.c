@@ -35,12 +35,12 @@ static enum wc_auth_result check_as_gateway(struct wc_auth *auth, struct wc_auth
 					    const uint8_t sha256[WC_SHA256_SIZE], struct wc_auth_verdict *verdict)
 {
 	request->body = WC_AUTH_BODY_PENDING;
-	switch (wc_auth_check(auth, request, verdict)) {
+	switch (wc_auth_verify(auth, request, verdict)) {
 	case WC_AUTH_PASSED:
 		return verdict->body_due && !wc_auth_body_is(verdict, sha256) ? WC_AUTH_DENIED : WC_AUTH_PASSED;
 	case WC_AUTH_LATER:
 		request->body = WC_AUTH_BODY_SHA256;
-		return wc_auth_check(auth, request, verdict);
+		return wc_auth_verify(auth, request, verdict);
 	default:
 		return WC_AUTH_DENIED;
 	}
@@ -74,12 +74,12 @@ static void check(struct wc_auth *auth, const json_t *object)
 		headers[i] =
 			(struct wc_auth_header){ text_of(json_array_get(pair, 0)), text_of(json_array_get(pair, 1)) };
 	request.bytes = (struct wc_slice){ (const char *)bytes, length };
-	wc_auth_check(auth, &request, &verdict);
+	wc_auth_verify(auth, &request, &verdict);
 	sha256_init(&hash);
 	sha256_update(&hash, length, bytes);
 	sha256_digest(&hash, sizeof(request.sha256), request.sha256);
 	request.body = WC_AUTH_BODY_SHA256;
-	if (wc_auth_check(auth, &request, &again) != verdict.result ||
+	if (wc_auth_verify(auth, &request, &again) != verdict.result ||
 	    check_as_gateway(auth, &request, request.sha256, &gateway) != verdict.result)
 		fail("the body, its hash and head first do not give the same verdict");
 	if (verdict.result == WC_AUTH_PASSED)

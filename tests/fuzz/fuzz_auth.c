@@ -124,7 +124,7 @@ static void check_signed(struct wc_auth *auth, struct wc_auth_request *request, 
 		return;
 	*authorization = fill_in(raw, filled, sizeof(filled), digits);
 	/* It may have more than one '#', and then it is of another form now. */
-	if (wc_auth_check(auth, request, verdict) == WC_AUTH_PASSED)
+	if (wc_auth_verify(auth, request, verdict) == WC_AUTH_PASSED)
 		REQUIRE(!strcmp(verdict->identity.id, ID) && verdict->identity.kind == WC_KEY_SIGV4);
 	else
 		REQUIRE(strcmp(verdict->denial.type, "InvalidSignatureException") ||
@@ -166,10 +166,10 @@ static void fuzz_request(const uint8_t *data, size_t size)
 						 { line.at + name + !!colon, line.length - name - !!colon } };
 	}
 	request.bytes = rest;
-	REQUIRE(wc_auth_check(auth, &request, &verdict) == WC_AUTH_DENIED);
+	REQUIRE(wc_auth_verify(auth, &request, &verdict) == WC_AUTH_DENIED);
 	check_denial(&verdict, data, size);
 	request.body = WC_AUTH_BODY_PENDING;
-	if (wc_auth_check(auth, &request, &verdict) == WC_AUTH_DENIED)
+	if (wc_auth_verify(auth, &request, &verdict) == WC_AUTH_DENIED)
 		check_denial(&verdict, data, size);
 	else
 		REQUIRE(verdict.result == WC_AUTH_LATER);

@@ -128,14 +128,14 @@ static struct wc_auth_verdict verdict;
 
 static void expect_passed(const struct fixture *fixture, const char *name)
 {
-	if (wc_auth_check(auth, &fixture->request, &verdict) != WC_AUTH_PASSED)
+	if (wc_auth_verify(auth, &fixture->request, &verdict) != WC_AUTH_PASSED)
 		fail_msg("%u %s: %s", verdict.denial.status, verdict.denial.type, verdict.denial.message);
 	assert_string_equal(verdict.identity.name, name);
 }
 
 static void expect_denied(const struct fixture *fixture, unsigned status, const char *type)
 {
-	assert_int_equal(wc_auth_check(auth, &fixture->request, &verdict), WC_AUTH_DENIED);
+	assert_int_equal(wc_auth_verify(auth, &fixture->request, &verdict), WC_AUTH_DENIED);
 	assert_string_equal(verdict.denial.type, type);
 	assert_int_equal(verdict.denial.status, status);
 	assert_true(verdict.denial.message[0]);
@@ -346,7 +346,7 @@ static void test_body_later(void **state)
 	(void)state;
 	sign(&fixture, ids[0], shown[0].text);
 	fixture.request.body = WC_AUTH_BODY_PENDING;
-	assert_int_equal(wc_auth_check(auth, &fixture.request, &verdict), WC_AUTH_LATER);
+	assert_int_equal(wc_auth_verify(auth, &fixture.request, &verdict), WC_AUTH_LATER);
 	assert_string_equal(verdict.identity.id, "");
 	fixture.request.now_s += 1000;
 	expect_denied(&fixture, 403, "InvalidSignatureException");

@@ -38,7 +38,7 @@ static void *check(void *argument)
 
 	(void)argument;
 	while (!atomic_load(&stop)) {
-		if (wc_auth_check(auth, &request, &verdict) == WC_AUTH_PASSED &&
+		if (wc_auth_verify(auth, &request, &verdict) == WC_AUTH_PASSED &&
 		    !strcmp(verdict.identity.name, "first"))
 			atomic_fetch_add(&passed, 1);
 		else
@@ -118,7 +118,7 @@ static void test_changes(void **state)
 						   .private = true };
 		struct wc_auth_verdict verdict;
 
-		assert_int_equal(wc_auth_check(auth, &request, &verdict), WC_AUTH_PASSED);
+		assert_int_equal(wc_auth_verify(auth, &request, &verdict), WC_AUTH_PASSED);
 	}
 	wc_auth_close(auth);
 }

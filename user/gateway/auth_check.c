@@ -255,8 +255,8 @@ static enum wc_auth_result deny_missing(const struct wc_auth_request *request, b
 	return WC_AUTH_DENIED;
 }
 
-enum wc_auth_result wc_auth_check(struct wc_auth *auth, const struct wc_auth_request *request,
-				  struct wc_auth_verdict *ret_verdict)
+enum wc_auth_result wc_auth_verify(struct wc_auth *auth, const struct wc_auth_request *request,
+				   struct wc_auth_verdict *ret_verdict)
 {
 	struct wc_slice authorization = { "", 0 };
 	size_t count;

@@ -2,9 +2,9 @@
 /*
  * auth_check.h - is a request whose it says, and may it do what it wants? What the gateway calls; docs/AUTH.md has the whole picture.
  *
- *	wc_auth_check() with WC_AUTH_BODY_PENDING when the head is there: most bad ones go before their body was read;
+ *	wc_auth_verify() with WC_AUTH_BODY_PENDING when the head is there: most bad ones go before their body was read;
  *	wc_auth_allows() when the function is known;
- *	if the verdict says so, wc_auth_check() again, or wc_auth_body_is(), when the body is there.
+ *	if the verdict says so, wc_auth_verify() again, or wc_auth_body_is(), when the body is there.
  */
 #ifndef WC_GATEWAY_AUTH_CHECK_H
 #define WC_GATEWAY_AUTH_CHECK_H
@@ -59,8 +59,8 @@ void wc_auth_close(struct wc_auth *auth);
 int wc_auth_refresh(struct wc_auth *auth, struct wc_fault *fault);
 
 /* Fills *ret_verdict; returns its result. */
-enum wc_auth_result wc_auth_check(struct wc_auth *auth, const struct wc_auth_request *request,
-				  struct wc_auth_verdict *ret_verdict);
+enum wc_auth_result wc_auth_verify(struct wc_auth *auth, const struct wc_auth_request *request,
+				   struct wc_auth_verdict *ret_verdict);
 
 /* The body of a verdict with body_due. False: the denial in the verdict says so. */
 bool wc_auth_body_is(struct wc_auth_verdict *verdict, const uint8_t sha256[WC_SHA256_SIZE]);
