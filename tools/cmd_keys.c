@@ -264,13 +264,13 @@ static int give_secret(const struct cli *cli, const struct wc_keys_lock *lock, s
 	else if (!(key = wc_keys_find(keys, name, &fault)) ||
 		 wc_key_rotate(key, time(NULL), (uint32_t)(options.overlap_hours * HOUR_S), &shown, &fault))
 		ret = cli_fail(cli, "%s", fault.text);
-	if (!ret)
+	if (!ret && key)
 		ret = write_secret_file(cli, fd, key, &shown) ?: store(cli, lock, keys);
 	if (fd >= 0)
 		close(fd);
 	if (ret && fd >= 0)
 		unlink(options.secret_file);
-	if (!ret)
+	if (!ret && key)
 		ret = print_key(cli, key, create ? "was created" : "has a new secret", &shown);
 	explicit_bzero(&shown, sizeof(shown));
 	return ret;
