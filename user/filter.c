@@ -452,11 +452,15 @@ static int fill_entering(scmp_filter_ctx filter, uint64_t key)
  */
 static int fill_clone(scmp_filter_ctx filter, uint64_t key)
 {
-	return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, 0)) ?:
-		       seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 2, SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT), SCMP_A5(SCMP_CMP_EQ, key)) ?:
-		       seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 2,
-					SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT),
-					SCMP_A5(SCMP_CMP_NE, key));
+	const struct scmp_arg_cmp child = SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, 0),
+				  sibling = SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES | CLONE_PARENT, CLONE_PARENT),
+				  with = SCMP_A5(SCMP_CMP_EQ, key), without = SCMP_A5(SCMP_CMP_NE, key);
+	const int number = SCMP_SYS(clone);
+	int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 1, child);
+
+	if (!error)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 2, sibling, with);
+	return error ?: seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), number, 2, sibling, without);
 }
 
 #define MAP_OF_ITS_OWN 0x08 /* MAP_DROPPABLE (Linux 6.11), which the C library asks for */
