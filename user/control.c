@@ -3,6 +3,7 @@
 #include "user/control.h"
 
 #include "user/agent.h"
+#include "user/compile.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/order.h"
@@ -150,6 +151,8 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 				    &fault);
 	if (error)
 		return fail_fault(error, &fault);
+	/* Also when nothing changed: Python may have, or a crash came in between. Before instances are provided. */
+	wc_compile(&node->launcher, fn, control.stop);
 	answer = json_pack("{s:b, s:o, s:b, s:b, s:o}", "ok", 1, "function", wc_fn_json(fn), "replaced",
 			   what == WC_REPLACED, "unchanged", what == WC_UNCHANGED, "warnings",
 			   warnings_of(&fn->manifest));

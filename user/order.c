@@ -193,6 +193,30 @@ int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *la
 	return 0;
 }
 
+int wc_order_compiler(struct wc_start_order *order, const struct wc_launcher *launcher, const struct wc_fn *fn,
+		      bool sandbox, struct wc_fault *fault)
+{
+	const char *code = sandbox ? WC_SANDBOX_CODE : fn->code;
+	char text[400];
+
+	begin(order);
+	order->head.flags |= WC_ZYGOTE_EXEC;
+	order->head.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id);
+	snprintf(text, sizeof(text), "%s/python/warmcore_compile.py", launcher->runtimes);
+	add_argument(order, launcher->python);
+	add_argument(order, "-I");
+	add_argument(order, "-S");
+	add_argument(order, text);
+	add_argument(order, code);
+	add_argument(order, fn->manifest.handler);
+	add_variable(order, "PATH=/usr/local/bin:/usr/bin:/bin");
+	add_variable(order, "HOME=/nonexistent");
+	add_variable(order, "LANG=C.UTF-8");
+	add_variable(order, "WARMCORE_NODE=%s", launcher->name);
+	add(order, "%s", code);
+	return order->failed ? wc_fail(fault, E2BIG, "the order for its compiler is too large") : 0;
+}
+
 void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *launcher, uint32_t memory_mb)
 {
 	begin(order);

@@ -23,6 +23,9 @@ struct wc_start_order {
 /* An instance of instance->fn on instance->core. `socket`: its channel is one. */
 int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *launcher,
 		      const struct wc_instance *instance, bool socket, struct wc_fault *fault);
+/* What compiles the modules of a Python function. `sandbox`: it sees its folder where instances see it. */
+int wc_order_compiler(struct wc_start_order *order, const struct wc_launcher *launcher, const struct wc_fn *fn,
+		      bool sandbox, struct wc_fault *fault);
 /* A Node.js process that waits for a function. */
 void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *launcher, uint32_t memory_mb);
 

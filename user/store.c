@@ -193,10 +193,12 @@ int wc_stored_fill(struct wc_stored *code, const struct wc_source *source, struc
 
 /* --- what a crash leaves --- */
 
-/* Is it "v" and a number? */
+/* Is it "v" and a number, or what was to come into a folder of that name? */
 static bool is_version(const char *name)
 {
-	return name[0] == 'v' && name[1] && !name[1 + strspn(name + 1, "0123456789")];
+	const char *end = name[0] == 'v' ? name + 1 + strspn(name + 1, "0123456789") : name;
+
+	return end > name + 1 && (!*end || !strcmp(end, WC_STORED_SCRATCH));
 }
 
 static bool is_kept(const char *name, bool (*keep)(const void *context, uint32_t number), const void *context)

@@ -18,6 +18,7 @@
 
 #define WC_SOURCE_BYTES_MAX (256ULL << 20)
 #define WC_SOURCE_FILES_MAX 10000
+#define WC_STORED_SCRATCH ".pyc" /* behind the path of a folder of code: what is to come into it (compile.h) */
 
 /* Where code comes from. */
 struct wc_source {
@@ -33,6 +34,7 @@ struct wc_stored {
 	struct wc_digest digest;
 	atomic_uint references;
 	atomic_bool retired; /* no version that is kept has it */
+	atomic_bool compiling;
 };
 
 struct wc_stored *wc_stored_get(struct wc_stored *code);
