@@ -10,15 +10,16 @@ time or memory) costs one file, and the next child goes on behind it.
 Python 3.9 or later; nothing but the standard library.
 """
 
-import importlib.util
+import _imp
+import _signal  # the functions of signal without its enumerations, and so on: half of the start would be imports
 import marshal
 import mmap
 import os
 import resource
-import signal
 import struct
 import sys
 import warnings
+from importlib._bootstrap_external import MAGIC_NUMBER, cache_from_source  # as py_compile does
 
 OUT = 3
 HEAD = struct.Struct("=IIII")  # struct wc_compiled: magic, kind, length of the name, of the data
@@ -32,6 +33,11 @@ FILES_MAX = 10000
 FILE_CPU_S = 4
 MEMORY = 256 << 20
 UNCHECKED, CHECKED = 0b01, 0b11
+
+
+def source_hash(source):
+    """That of importlib.util."""
+    return _imp.source_hash(int.from_bytes(MAGIC_NUMBER, "little"), source)
 
 
 def limit():
@@ -76,10 +82,10 @@ def is_of_use(cached, source):
             head = file.read(16)
     except OSError:
         return False
-    if len(head) < 16 or head[:4] != importlib.util.MAGIC_NUMBER:
+    if len(head) < 16 or head[:4] != MAGIC_NUMBER:
         return False
     flags = int.from_bytes(head[4:8], "little")
-    return flags == UNCHECKED or (flags == CHECKED and head[8:] == importlib.util.source_hash(source))
+    return flags == UNCHECKED or (flags == CHECKED and head[8:] == source_hash(source))
 
 
 def compiled(path):
@@ -88,10 +94,10 @@ def compiled(path):
         source = file.read(SOURCE_MAX + 1)
     if len(source) > SOURCE_MAX:
         raise ValueError("it is too large")
-    if is_of_use(importlib.util.cache_from_source(path, optimization=""), source):
+    if is_of_use(cache_from_source(path, optimization=""), source):
         return None
     code = compile(source, path, "exec", dont_inherit=True)
-    data = importlib.util.MAGIC_NUMBER + UNCHECKED.to_bytes(4, "little") + importlib.util.source_hash(source) + marshal.dumps(code)
+    data = MAGIC_NUMBER + UNCHECKED.to_bytes(4, "little") + source_hash(source) + marshal.dumps(code)
     if len(data) > CODE_MAX:
         raise ValueError("the result is too large")
     return data
@@ -107,12 +113,12 @@ def work(folder, names, counts):
     at, failed, kept = COUNTS.unpack_from(counts)
     for at in range(at, len(names)):
         COUNTS.pack_into(counts, 0, at + 1, failed + 1, kept)  # should this be the last that is heard
-        signal.setitimer(signal.ITIMER_PROF, FILE_CPU_S)  # whose signal ends the process
+        _signal.setitimer(_signal.ITIMER_PROF, FILE_CPU_S)  # whose signal ends the process
         try:
             data = compiled(os.fsdecode(os.path.join(folder, names[at])))
         except BaseException:
             data = b""
-        signal.setitimer(signal.ITIMER_PROF, 0)  # never in the middle of a record
+        _signal.setitimer(_signal.ITIMER_PROF, 0)  # never in the middle of a record
         if data:
             send(CODE, names[at], data)
         failed, kept = failed + (data == b""), kept + (data is None)
