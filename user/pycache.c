@@ -226,7 +226,7 @@ static int take_end(struct wc_pycache_told *told, const char *data, size_t lengt
 /* One record, into `room`. */
 static int receive_one(struct wc_pycache *cache, const struct stream *stream, char *room, struct wc_pycache_told *told)
 {
-	struct wc_compiled head;
+	struct wc_compiled head = { 0 };
 	char *data;
 	int error = read_all(stream, &head, sizeof(head));
 
