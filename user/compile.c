@@ -36,12 +36,9 @@ static int fork_compiler(const struct wc_launcher *launcher, struct compiler *co
 	char name[WC_NAME_MAX + 16];
 	pid_t pid;
 
-	fds[WC_ZYGOTE_FD_SANDBOX] = compiler->sandbox ? compiler->sandbox->watch->pidfd : -1;
-	fds[WC_ZYGOTE_FD_CGROUP] = compiler->sandbox ? compiler->sandbox->cgroup : -1;
 	fds[WC_ZYGOTE_FD_CODE] = compiler->code;
 	fds[WC_ZYGOTE_FD_NET] = fds[WC_ZYGOTE_FD_SECRETS] = -1;
-	for (int i = WC_ZYGOTE_FD_SANDBOX; i < WC_ZYGOTE_FDS; i++)
-		order->head.flags |= fds[i] >= 0 ? 1u << (8 + i) : 0;
+	wc_order_confine(order, fds, launcher, compiler->sandbox);
 	zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
 	if (!zygote)
 		return -EAGAIN;

@@ -185,23 +185,6 @@ static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *f
 	return error;
 }
 
-/* Fill in what confines it, and say so in the order. The mounts are the caller's to close. `net`: -1, or a namespace. */
-static void add_sandbox(const struct wc_launcher *launcher, struct files *files, struct wc_start_order *order,
-			const struct wc_sandbox *sandbox, const struct mounts *mounts, int net)
-{
-	files->fd[WC_ZYGOTE_FD_RULES] = sandbox ? sandbox->rules : launcher->rules;
-	files->fd[WC_ZYGOTE_FD_SANDBOX] = sandbox ? sandbox->watch->pidfd : -1;
-	files->fd[WC_ZYGOTE_FD_CGROUP] = sandbox ? sandbox->cgroup : -1;
-	files->fd[WC_ZYGOTE_FD_CODE] = mounts->code;
-	files->fd[WC_ZYGOTE_FD_SECRETS] = mounts->secrets;
-	files->fd[WC_ZYGOTE_FD_NET] = net;
-	for (int i = WC_ZYGOTE_FD_SANDBOX; i < WC_ZYGOTE_FDS; i++) {
-		uint32_t flag = 1u << (8 + i);
-
-		order->head.flags = files->fd[i] >= 0 ? order->head.flags | flag : order->head.flags & ~flag;
-	}
-}
-
 /* *ret_sandbox stays NULL where there are none. */
 static int take_sandbox(const struct wc_launcher *launcher, enum wc_runtime runtime, uint32_t memory_mb, bool wait,
 			struct wc_sandbox **ret_sandbox, struct wc_fault *fault)
@@ -283,8 +266,10 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
-	add_sandbox(launcher, &files, order, instance->sandbox, &mounts,
-		    manifest->host_network ? launcher->host_net : -1);
+	files.fd[WC_ZYGOTE_FD_CODE] = mounts.code;
+	files.fd[WC_ZYGOTE_FD_SECRETS] = mounts.secrets;
+	files.fd[WC_ZYGOTE_FD_NET] = manifest->host_network ? launcher->host_net : -1;
+	wc_order_confine(order, files.fd, launcher, instance->sandbox);
 	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
 				 wc_order_needs_program(manifest), fault);
 	error = zygote ? fork_from(zygote, instance, place, order, &files, ends.output[0]) : -EAGAIN;
@@ -371,7 +356,8 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
-	add_sandbox(launcher, &files, order, spare->sandbox, &(struct mounts){ -1, -1 }, -1);
+	files.fd[WC_ZYGOTE_FD_CODE] = files.fd[WC_ZYGOTE_FD_SECRETS] = files.fd[WC_ZYGOTE_FD_NET] = -1;
+	wc_order_confine(order, files.fd, launcher, spare->sandbox);
 	wc_watch_begin_launch();
 	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
 	wc_zygote_give(zygote);

@@ -4,7 +4,9 @@
 
 #include "runtimes/abi/sandbox.h"
 #include "user/launch.h"
+#include "user/sandboxes.h"
 #include "user/secrets.h"
+#include "user/watch.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -228,4 +230,17 @@ void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *laun
 	add_variable(order, "WARMCORE_CHANNEL=futex:%d", WC_CHANNEL_FD);
 	add_variable(order, "WARMCORE_SPARE=1");
 	add(order, "/");
+}
+
+void wc_order_confine(struct wc_start_order *order, int fds[WC_ZYGOTE_FDS], const struct wc_launcher *launcher,
+		      const struct wc_sandbox *sandbox)
+{
+	fds[WC_ZYGOTE_FD_SANDBOX] = sandbox ? sandbox->watch->pidfd : -1;
+	fds[WC_ZYGOTE_FD_CGROUP] = sandbox ? sandbox->cgroup : -1;
+	fds[WC_ZYGOTE_FD_RULES] = sandbox ? sandbox->rules : launcher->rules;
+	for (int i = WC_ZYGOTE_FD_SANDBOX; i < WC_ZYGOTE_FDS; i++) {
+		uint32_t flag = 1u << (8 + i);
+
+		order->head.flags = fds[i] >= 0 ? order->head.flags | flag : order->head.flags & ~flag;
+	}
 }

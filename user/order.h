@@ -28,6 +28,12 @@ int wc_order_compiler(struct wc_start_order *order, const struct wc_launcher *la
 		      bool sandbox, struct wc_fault *fault);
 /* A Node.js process that waits for a function. */
 void wc_order_spare(struct wc_start_order *order, const struct wc_launcher *launcher, uint32_t memory_mb);
+/*
+ * Fill in the descriptors of what confines it, and say in the order which there are. Channel, output, mounts and network are the caller's, who
+ * has filled them in; -1: none. `sandbox`: NULL where there are none.
+ */
+void wc_order_confine(struct wc_start_order *order, int fds[WC_ZYGOTE_FDS], const struct wc_launcher *launcher,
+		      const struct wc_sandbox *sandbox);
 
 /* The path of a runtime's program or script. */
 void wc_order_script(const struct wc_launcher *launcher, enum wc_runtime runtime, char *out, size_t size);

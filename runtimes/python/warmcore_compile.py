@@ -5,7 +5,7 @@ Started by the daemon (user/compile.c) in a sandbox, as the function's user, wit
 nobody trusts what it writes: user/pycache.h has the format and what the daemon looks at.
 
 A .pyc is of the kind that is never compared with its source (UNCHECKED_HASH, PEP 552): a version's folder does not change.
-A child does the work, and says where it is in memory that both have: what kills it (a crash of the compiler, too much CPU
+A child does the work, and says in a pipe where it is: what kills it (a crash of the compiler, too much CPU
 time or memory) costs one file, and the next child goes on behind it.
 Python 3.9 or later; nothing but the standard library.
 """
@@ -13,7 +13,6 @@ Python 3.9 or later; nothing but the standard library.
 import _imp
 import _signal  # the functions of signal without its enumerations, and so on: half of the start would be imports
 import marshal
-import mmap
 import os
 import resource
 import struct
@@ -109,10 +108,10 @@ def send(kind, name, data):
         whole = whole[os.write(OUT, whole) :]
 
 
-def work(folder, names, counts):
-    at, failed, kept = COUNTS.unpack_from(counts)
+def work(folder, names, counts, told):
+    at, failed, kept = counts
     for at in range(at, len(names)):
-        COUNTS.pack_into(counts, 0, at + 1, failed + 1, kept)  # should this be the last that is heard
+        os.write(told, COUNTS.pack(at + 1, failed + 1, kept))  # should this be the last that is heard
         _signal.setitimer(_signal.ITIMER_PROF, FILE_CPU_S)  # whose signal ends the process
         try:
             data = compiled(os.fsdecode(os.path.join(folder, names[at])))
@@ -122,24 +121,42 @@ def work(folder, names, counts):
         if data:
             send(CODE, names[at], data)
         failed, kept = failed + (data == b""), kept + (data is None)
-        COUNTS.pack_into(counts, 0, at + 1, failed, kept)
+        os.write(told, COUNTS.pack(at + 1, failed, kept))
+
+
+def last(pipe, counts):
+    """The last counts that a child told, when it has ended."""
+    rest = b""
+    while True:
+        some = os.read(pipe, 1 << 16)
+        if not some:
+            return counts
+        rest += some
+        whole = len(rest) // COUNTS.size * COUNTS.size
+        if whole:
+            counts = COUNTS.unpack_from(rest, whole - COUNTS.size)
+            rest = rest[whole:]
 
 
 def main():
     limit()
     folder, handler = os.fsencode(sys.argv[1]), sys.argv[2]
-    counts = mmap.mmap(-1, COUNTS.size)
+    counts = (0, 0, 0)
     names = find(folder, handler)
     send(TAG, sys.implementation.cache_tag.encode(), b"")
-    while COUNTS.unpack_from(counts)[0] < len(names):
+    while counts[0] < len(names):
+        heard, told = os.pipe()
         child = os.fork()
         if not child:
             try:
-                work(folder, names, counts)
+                work(folder, names, counts, told)
             finally:
                 os._exit(0)
+        os.close(told)
+        counts = last(heard, counts)
+        os.close(heard)
         os.waitpid(child, 0)
-    send(END, b"", COUNTS.pack(len(names), *COUNTS.unpack_from(counts)[1:]))
+    send(END, b"", COUNTS.pack(len(names), *counts[1:]))
 
 
 if __name__ == "__main__":

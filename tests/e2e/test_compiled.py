@@ -248,7 +248,7 @@ class Compiled(CompiledTest):
         self.remove("other")
 
     def test_other_runtimes_are_left_alone(self):
-        self.node.deploy("nat", "native", "probe.so", {"probe.so": harness.native_probe(self.node.root), "tool.py": b"x = 1\n"})
+        self.node.deploy("nat", "native", "probe.so", {"probe.so": harness.native_function("probe"), "tool.py": b"x = 1\n"})
         self.assertFalse([f for _, d, _ in os.walk(self.folder("nat")) for f in d if f == "__pycache__"])
         self.remove("nat")
 
