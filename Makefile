@@ -51,6 +51,9 @@ PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 # libevent serves HTTP to bootstraps (runtimes/custom).
 _ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
+# h2o serves HTTP in the gateway (user/gateway).
+_ := $(foreach p,libh2o-evloop openssl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
+GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 # Headers of the distribution's Python, for the optional extension.
 PYTHON_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags python3 2>/dev/null))
@@ -92,8 +95,8 @@ DEPS = -MMD -MP -MF $(@:.o=.d)
 
 BPF_SOURCES := $(wildcard bpf/*.bpf.c)
 TEST_BPF_SOURCES := $(wildcard tests/bpf/*.bpf.c)
-# Parts of the gateway to come: `warmcore keys`, tests and fuzzers need them.
-USER_SOURCES := $(filter-out user/main.c,$(wildcard user/*.c user/gateway/async_*.c user/gateway/auth_*.c))
+GATEWAY_MAIN := $(wildcard user/gateway/main.c)
+USER_SOURCES := $(filter-out user/main.c $(GATEWAY_MAIN),$(wildcard user/*.c user/gateway/*.c))
 MAIN_SOURCE := $(wildcard user/main.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
 UNIT_TESTS := $(wildcard tests/unit/test_*.c)
@@ -131,7 +134,7 @@ EXAMPLES := $(EXAMPLE_OBJECTS) $(foreach f,$(EXAMPLE_FILES),$(BUILD)/examples/$(
 -include $(wildcard runtimes/native/examples/*/flags.mk)
 
 ARCHIVE := $(if $(USER_SOURCES),$(BUILD)/libwarmcore.a)
-PROGRAMS := $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
+PROGRAMS := $(if $(GATEWAY_MAIN),$(BUILD)/bin/warmcore-gateway) $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
 # Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
 FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,gate.so probe.so)
@@ -199,7 +202,7 @@ $(BUILD)/$(1)/%.o: %.c $(FLAGS)
 $(BUILD)/$(1)/libwarmcore.a: $(call objects,$(1),$(USER_SOURCES)) $(FILES)
 	$$(call say,AR)rm -f $$@ && $(AR) rcsD $$@ $$(filter %.o,$$^)
 
-$(call objects,$(1),$(MAIN_SOURCE) $(USER_SOURCES) $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_TESTS) $(HELPER_SOURCES)): | $(SKELETONS)
+$(call objects,$(1),$(MAIN_SOURCE) $(GATEWAY_MAIN) $(USER_SOURCES) $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_TESTS) $(HELPER_SOURCES)): | $(SKELETONS)
 $(call objects,$(1),$(BPF_TESTS) $(wildcard tests/bench/bench_*.c)): | $(TEST_SKELETONS)
 endef
 
@@ -215,6 +218,8 @@ $(BUILD)/libwarmcore.a: $(BUILD)/obj/libwarmcore.a
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
+$(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
+$(BUILD)/bin/warmcore-gateway: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(ARCHIVE) $(FILES)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)

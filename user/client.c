@@ -140,9 +140,13 @@ __u64 wc_client_strays(const struct wc_client *client)
 	return client->strays;
 }
 
-int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_client_request *request)
+int wc_client_encode(__u64 request_id, const struct wc_client_request *request, struct wc_header *ret_header)
 {
-	struct wc_header header = {
+	if (!request->function_id)
+		return -EINVAL;
+	if (request->payload_len > WC_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	*ret_header = (struct wc_header){
 		.magic = wc_htons(WC_MAGIC),
 		.version = WC_VERSION,
 		.type = WC_TYPE_INVOKE,
@@ -154,6 +158,12 @@ int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_c
 		.deadline_us = wc_htonl(request->deadline_us),
 		.core = wc_htons(WC_CORE_ANY),
 	};
+	return 0;
+}
+
+int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_client_request *request)
+{
+	struct wc_header header;
 	struct {
 		struct wc_header header;
 		__u8 payload[SMALL_PAYLOAD_MAX];
@@ -164,11 +174,10 @@ int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_c
 	};
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 	ssize_t sent;
+	int ret = wc_client_encode(request_id, request, &header);
 
-	if (!request->function_id)
-		return -EINVAL;
-	if (request->payload_len > WC_PAYLOAD_MAX)
-		return -EMSGSIZE;
+	if (ret)
+		return ret;
 	if (request->payload_len <= SMALL_PAYLOAD_MAX) { /* send is cheaper than sendmsg, more than the copy costs */
 		small.header = header;
 		if (request->payload_len)

@@ -95,6 +95,12 @@ int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_c
 int wc_client_receive(struct wc_client *client, __u64 timeout_ns, struct wc_client_result *ret_result);
 
 /*
+ * Writes the header of the INVOKE that wc_client_send() transmits; the payload follows it on the wire. Pure: no socket.
+ * Errors: -EINVAL (function id 0), -EMSGSIZE (payload too large).
+ */
+int wc_client_encode(__u64 request_id, const struct wc_client_request *request, struct wc_header *ret_header);
+
+/*
  * Checks a whole datagram and reads it as an answer to a client; ret_result->payload points into it. Pure: no socket.
  * -EBADMSG when any field contradicts docs/PROTOCOL.md. received_ns, round_trip_ns, retransmits and busy are 0.
  */

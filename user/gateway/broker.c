@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* broker.c - see broker.h. A question and an answer are one line of JSON each, as on the control socket. */
+#include "user/gateway/broker.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "user/control_client.h"
+#include "user/gateway/route.h"
+
+#define QUESTION_MAX 512 /* bytes of a line */
+
+static const struct {
+	const char *op;
+	bool name, request;
+} allowed[] = {
+	{ "resolve", true, false },
+	{ "list", false, false },
+	{ "tail", true, true },
+};
+
+/* --- the process --- */
+
+static json_t *refuse(const char *code, const char *text)
+{
+	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
+}
+
+static const char *error_code(int error)
+{
+	return error == -EHOSTDOWN ? "down" : error == -EACCES ? "denied" : error == -ETIMEDOUT ? "timeout" : "failed";
+}
+
+json_t *wc_broker_answer(const char *node, const char *line, size_t length)
+{
+	json_t *question = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL), *request, *answer;
+	const char *op = json_string_value(json_object_get(question, "op"));
+	const json_t *name = json_object_get(question, "name"), *id = json_object_get(question, "request");
+	int ret = -EINVAL;
+
+	answer = NULL;
+	for (size_t i = 0; op && i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+		if (strcmp(op, allowed[i].op) != 0)
+			continue;
+		if (allowed[i].name && (!json_is_string(name) ||
+					!wc_route_name_valid(json_string_value(name), json_string_length(name))))
+			break;
+		if (allowed[i].request && !json_is_string(id))
+			break;
+		/* Only what is known is passed on. */
+		request = json_pack("{s:s, s:O*, s:O*}", "op", op, "name", allowed[i].name ? name : NULL, "request",
+				    allowed[i].request ? id : NULL);
+		ret = request ? wc_control_request(node, request, WC_BROKER_TIMEOUT_MS, &answer) : -ENOMEM;
+		json_decref(request);
+		if (ret)
+			answer = refuse(error_code(ret), "the node does not answer");
+		json_decref(question);
+		return answer;
+	}
+	json_decref(question);
+	return refuse("bad-request", "a gateway may ask resolve, list and tail only");
+}
+
+struct channel {
+	int fd;
+	const char *node;
+};
+
+static bool send_all(int fd, const char *text, size_t length)
+{
+	while (length) {
+		ssize_t n = send(fd, text, length, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text += n;
+		length -= (size_t)n;
+	}
+	return true;
+}
+
+static bool answer_line(const struct channel *channel, const char *line, size_t length)
+{
+	json_t *answer = wc_broker_answer(channel->node, line, length);
+	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	bool sent = text && send_all(channel->fd, text, strlen(text)) && send_all(channel->fd, "\n", 1);
+
+	free(text);
+	json_decref(answer);
+	return sent;
+}
+
+static void *serve(void *argument)
+{
+	const struct channel *channel = argument;
+	char line[QUESTION_MAX];
+	size_t have = 0;
+
+	for (;;) {
+		ssize_t n = recv(channel->fd, line + have, sizeof(line) - have, 0);
+		char *newline;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return NULL;
+		have += (size_t)n;
+		while ((newline = memchr(line, '\n', have))) {
+			if (!answer_line(channel, line, (size_t)(newline - line)))
+				return NULL;
+			have -= (size_t)(newline + 1 - line);
+			memmove(line, newline + 1, have);
+		}
+		if (have == sizeof(line)) /* the gateway sends no such line */
+			return NULL;
+	}
+}
+
+/* What opening the socket takes is being its owner; everything else of root goes. */
+static void put_rights_off(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	for (int i = 0; i <= CAP_LAST_CAP; i++)
+		prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+	if (syscall(SYS_capset, &header, none))
+		_exit(1);
+}
+
+/* Whatever the gateway has open but the channels and the standard ones. */
+static void close_others(const int *fds, unsigned count)
+{
+	int highest = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		highest = fds[i] > highest ? fds[i] : highest;
+	close_range((unsigned)highest + 1, ~0u, 0);
+	for (int fd = 3; fd < highest; fd++) {
+		unsigned i = 0;
+
+		while (i < count && fds[i] != fd)
+			i++;
+		if (i == count)
+			close(fd);
+	}
+}
+
+static void __attribute__((noreturn)) run(const char *node, const char *leave, const int *fds, unsigned count)
+{
+	static struct channel channels[WC_BROKER_CHANNELS_MAX];
+	pthread_t threads[WC_BROKER_CHANNELS_MAX];
+
+	prctl(PR_SET_NAME, "wc-gw-broker", 0, 0, 0);
+	signal(SIGINT, SIG_IGN); /* it ends when the gateway has closed the channels */
+	signal(SIGTERM, SIG_IGN);
+	close_others(fds, count);
+	put_rights_off();
+	for (unsigned i = 0; i < count; i++) {
+		channels[i] = (struct channel){ .fd = fds[i], .node = node };
+		if (pthread_create(&threads[i], NULL, serve, &channels[i]))
+			_exit(1);
+	}
+	for (unsigned i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+	if (leave)
+		unlink(leave);
+	_exit(0);
+}
+
+int wc_broker_start(const char *node, const char *leave, unsigned count, int *ret_fds, pid_t *ret_pid)
+{
+	int ours[WC_BROKER_CHANNELS_MAX], theirs[WC_BROKER_CHANNELS_MAX], pair[2], ret = 0;
+	unsigned made = 0;
+	pid_t pid = -1;
+
+	if (!wc_control_node_valid(node) || !count || count > WC_BROKER_CHANNELS_MAX)
+		return -EINVAL;
+	for (; made < count && !ret; made++) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+			ret = -errno;
+			break;
+		}
+		ours[made] = pair[0];
+		theirs[made] = pair[1];
+	}
+	if (!ret) {
+		pid = fork();
+		if (pid < 0)
+			ret = -errno;
+	}
+	if (!pid) {
+		for (unsigned i = 0; i < made; i++)
+			close(ours[i]);
+		run(node, leave, theirs, made);
+	}
+	for (unsigned i = 0; i < made; i++) {
+		close(theirs[i]);
+		if (ret)
+			close(ours[i]);
+		else
+			ret_fds[i] = ours[i];
+	}
+	if (!ret)
+		*ret_pid = pid;
+	return ret;
+}
+
+/* --- the gateway's side --- */
+
+struct question {
+	wc_broker_cb done;
+	void *context;
+};
+
+struct wc_broker {
+	int fd;
+	bool gone;
+	struct question pending[WC_BROKER_PENDING_MAX]; /* a ring */
+	unsigned first, count;
+	char *text; /* of an answer, as far as it is here */
+	size_t have, size;
+};
+
+int wc_broker_new(int fd, struct wc_broker **ret_broker)
+{
+	struct wc_broker *broker = calloc(1, sizeof(*broker));
+
+	if (!broker)
+		return -ENOMEM;
+	broker->fd = fd;
+	*ret_broker = broker;
+	return 0;
+}
+
+void wc_broker_free(struct wc_broker *broker)
+{
+	if (!broker)
+		return;
+	close(broker->fd);
+	free(broker->text);
+	free(broker);
+}
+
+int wc_broker_fd(const struct wc_broker *broker)
+{
+	return broker->fd;
+}
+
+int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request, wc_broker_cb done,
+		  void *context)
+{
+	char line[QUESTION_MAX];
+	ssize_t sent;
+	int n;
+
+	if (broker->gone)
+		return -EPIPE;
+	if (broker->count == WC_BROKER_PENDING_MAX)
+		return -EAGAIN;
+	/* Names need no escapes: route.h. */
+	if (request)
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\",\"request\":\"%llx\"}\n", op, name, request);
+	else if (name)
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\"}\n", op, name);
+	else
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op);
+	sent = send(broker->fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent < 0)
+		return errno == EAGAIN || errno == ENOBUFS ? -EAGAIN : -EPIPE;
+	if (sent != n) { /* half a question cannot be taken back; a Unix socket takes short ones whole */
+		broker->gone = true;
+		return -EPIPE;
+	}
+	broker->pending[(broker->first + broker->count++) % WC_BROKER_PENDING_MAX] = (struct question){ done, context };
+	return 0;
+}
+
+static void answer_first(struct wc_broker *broker, const json_t *answer, int error)
+{
+	struct question question = broker->pending[broker->first];
+
+	broker->first = (broker->first + 1) % WC_BROKER_PENDING_MAX;
+	broker->count--;
+	question.done(question.context, answer, error);
+}
+
+static void take_lines(struct wc_broker *broker)
+{
+	char *newline;
+
+	while (broker->count && (newline = memchr(broker->text, '\n', broker->have))) {
+		size_t length = (size_t)(newline - broker->text);
+		json_t *answer = json_loadb(broker->text, length, JSON_REJECT_DUPLICATES, NULL);
+
+		broker->have -= length + 1;
+		memmove(broker->text, newline + 1, broker->have);
+		answer_first(broker, json_is_object(answer) ? answer : NULL, json_is_object(answer) ? 0 : -EBADMSG);
+		json_decref(answer);
+	}
+}
+
+int wc_broker_readable(struct wc_broker *broker)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (broker->size - broker->have < 4096) {
+			size_t size = broker->size ? 2 * broker->size : 8192;
+			char *text = size > 2 * (WC_CONTROL_ANSWER_MAX + 4096) ? NULL : realloc(broker->text, size);
+
+			if (!text)
+				break;
+			broker->text = text;
+			broker->size = size;
+		}
+		n = recv(broker->fd, broker->text + broker->have, broker->size - broker->have, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n <= 0)
+			break;
+		broker->have += (size_t)n;
+		take_lines(broker);
+	}
+	broker->gone = true;
+	while (broker->count)
+		answer_first(broker, NULL, -EPIPE);
+	return -EPIPE;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list` and `tail`, and
+ * nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
+ * only from the gateway, and checks each question. So whoever breaks into the gateway, which reads from the network as nobody,
+ * learns the names and the output of functions, and cannot deploy or stop anything.
+ *
+ * The gateway's side is asynchronous, one channel for each event loop; answers come in the order of the questions.
+ */
+#ifndef WC_GATEWAY_BROKER_H
+#define WC_GATEWAY_BROKER_H
+
+#include <jansson.h>
+#include <sys/types.h>
+
+#define WC_BROKER_CHANNELS_MAX 64u
+#define WC_BROKER_PENDING_MAX 256u
+#define WC_BROKER_TIMEOUT_MS 5000u /* of one question, at the node */
+
+/*
+ * Starts the process, with `count` channels: the gateway's ends in ret_fds. Call before threads and before rights are put
+ * off. When the gateway is gone, killed or not, it removes the file `leave` (NULL: none), which the gateway may not any more, and ends.
+ * Errors: -EINVAL and those of socketpair(2) and fork(2).
+ */
+int wc_broker_start(const char *node, const char *leave, unsigned count, int *ret_fds, pid_t *ret_pid);
+
+/* What the process does with one line: the answer's object, a new reference; never NULL but without memory. Pure but for the node. */
+json_t *wc_broker_answer(const char *node, const char *line, size_t length);
+
+struct wc_broker;
+
+/* An answer of docs/CONTROL.md, which is borrowed; or NULL, and `error` is why there is none, -EPIPE: the process is gone. */
+typedef void (*wc_broker_cb)(void *context, const json_t *answer, int error);
+
+/* Takes the channel over. -ENOMEM. */
+int wc_broker_new(int fd, struct wc_broker **ret_broker);
+/* Closes it; nobody is called back any more. NULL is allowed. */
+void wc_broker_free(struct wc_broker *broker);
+
+/*
+ * name: NULL for `list`; request: the id for `tail`, else 0. The callback never comes from within. Errors: -EAGAIN (too
+ * many questions wait), -EPIPE, -ENOMEM.
+ */
+int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request, wc_broker_cb done,
+		  void *context);
+
+int wc_broker_fd(const struct wc_broker *broker);
+
+/* Call when the descriptor is readable. Returns -EPIPE when the process is gone: every callback has come, with that error. */
+int wc_broker_readable(struct wc_broker *broker);
+
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* call.c - see call.h. */
+#include "user/gateway/call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct wc_call {
+	struct wc_calls *calls;
+	struct wc_call_request request;
+	struct wc_callee callee;
+	struct wc_text payload;
+	struct wc_invocation *invocation; /* NULL while the name is asked for */
+	bool prepared, again;
+};
+
+static void end(struct wc_call *call)
+{
+	call->calls->calls--;
+	free(call);
+}
+
+static void finish(struct wc_call *call, const struct wc_called *called)
+{
+	call->request.done(call->request.context, called);
+	end(call);
+}
+
+static void on_invoked(void *context, const struct wc_invoked *invoked);
+static void on_name(void *context, const struct wc_callee *callee, int error);
+
+/* 0; -ECANCELED: nobody is to be told. */
+static int invoke(struct wc_call *call)
+{
+	const struct wc_callee *callee = &call->callee;
+	struct wc_calls *calls = call->calls;
+	struct wc_invoker_request request = { .function_id = callee->id, .patience_ms = calls->patience_ms };
+	int ret;
+
+	if (!call->prepared) {
+		if (call->request.prepare(call->request.context, callee, &call->payload))
+			return -ECANCELED;
+		call->prepared = true;
+	}
+	ret = wc_invoker_connect(calls->invoker, callee->address, callee->port);
+	if (ret)
+		return ret;
+	request.payload = call->payload.at;
+	request.payload_len = call->payload.length;
+	request.timeout_ms = calls->patience_ms + WC_CALL_LOAD_MS + callee->timeout_ms + WC_CALL_SLACK_MS;
+	return wc_invoker_start(calls->invoker, &request, on_invoked, call, &call->invocation);
+}
+
+static void on_invoked(void *context, const struct wc_invoked *invoked)
+{
+	struct wc_call *call = context;
+	const struct wc_client_result *answer = &invoked->answer;
+	bool replaced = invoked->how == WC_INVOKED_ANSWER && answer->type == WC_TYPE_ERROR &&
+			(answer->code == WC_CODE_UNKNOWN_FUNCTION || answer->code == WC_CODE_REMOVED);
+	struct wc_called called = { .invoked = invoked, .callee = &call->callee };
+
+	call->invocation = NULL;
+	/* The node may have been started again, elsewhere: then an address that refuses is as stale as an id. */
+	if ((replaced || invoked->how == WC_INVOKED_REFUSED) && !call->again) {
+		call->again = true;
+		if (!wc_names_ask(call->calls->names, call->callee.name, on_name, call))
+			return;
+	}
+	if (replaced) {
+		called.invoked = NULL;
+		called.error = -ENOENT;
+	}
+	finish(call, &called);
+}
+
+static void on_name(void *context, const struct wc_callee *callee, int error)
+{
+	struct wc_call *call = context;
+	struct wc_called called = { .error = error };
+
+	if (!error) {
+		call->callee = *callee;
+		called.callee = &call->callee;
+		if (!call->request.dry)
+			called.error = invoke(call);
+		if (!call->request.dry && !called.error)
+			return;
+	}
+	if (called.error == -ECANCELED)
+		end(call);
+	else
+		finish(call, &called);
+}
+
+int wc_call_start(struct wc_calls *calls, const struct wc_call_request *request, struct wc_call **ret_call)
+{
+	const struct wc_callee *callee;
+	struct wc_call *call;
+	int ret;
+
+	if (calls->calls >= calls->calls_max)
+		return -EAGAIN;
+	callee = wc_names_find(calls->names, request->name, &ret);
+	if (ret)
+		return ret;
+	call = calloc(1, sizeof(*call));
+	if (!call)
+		return -ENOMEM;
+	call->calls = calls;
+	call->request = *request;
+	if (callee && !request->dry) {
+		call->callee = *callee;
+		ret = invoke(call);
+	} else { /* a dry run asks the node: it is rare, and its answer shall be fresh */
+		memcpy(call->callee.name, request->name, strlen(request->name) + 1);
+		ret = wc_names_ask(calls->names, request->name, on_name, call);
+	}
+	if (ret) {
+		free(call);
+		return ret;
+	}
+	calls->calls++;
+	*ret_call = call;
+	return 0;
+}
+
+void wc_call_cancel(struct wc_call *call)
+{
+	if (call->invocation)
+		wc_invoker_cancel(call->invocation);
+	else
+		wc_names_cancel(call->calls->names, call->callee.name, call);
+	end(call);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * gateway.h - one event loop of the gateway, and what it serves: a request is checked (http.c), let in (auth.h), routed
+ * (route.h) and handed to one of the interfaces below. Each answers the exchange, now or later.
+ */
+#ifndef WC_GATEWAY_GATEWAY_H
+#define WC_GATEWAY_GATEWAY_H
+
+#include "user/gateway/call.h"
+#include "user/gateway/http.h"
+#include "user/gateway/route.h"
+
+struct wc_gateway {
+	struct wc_calls calls;
+	struct wc_http *http;
+};
+
+/* wc_http_options.on_request; the context is a struct wc_gateway. */
+void wc_gateway_on_request(void *context, struct wc_exchange *exchange);
+
+/* The Invoke of Lambda's API: lambda.c. */
+void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
+/* /function/NAME without more: the body is the event, or a CloudEvent: function.c. */
+void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
+/* A function URL: url.c. */
+void wc_url_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
+/* /system/functions, /system/info, /healthz: system.c. */
+void wc_system_functions(struct wc_gateway *gateway, struct wc_exchange *exchange);
+void wc_system_info(struct wc_exchange *exchange);
+void wc_system_health(struct wc_exchange *exchange);
+
+/* What the interfaces that call a function share. */
+struct wc_job {
+	struct wc_gateway *gateway;
+	struct wc_exchange *exchange; /* NULL: the client went away */
+	struct wc_call *call;
+	struct wc_route route; /* its pointers are into the request */
+	char *payload;	       /* what was built for the function, or NULL; freed with the job */
+};
+
+/*
+ * A job of `size` bytes, which begins with a struct wc_job, zeroed otherwise; when the client goes away, its call is
+ * cancelled and it is freed. NULL: no memory, and the client has its answer.
+ */
+void *wc_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
+/* Start its call. When that fails, the client has its answer and the job is freed. */
+void wc_job_call(struct wc_job *job, wc_call_prepare prepare, wc_call_done done, bool dry);
+
+/* Not without an answer to the client. */
+void wc_job_free(struct wc_job *job);
+
+/* The call failed: the client is told, the job is freed, and it is true. */
+bool wc_job_failed(struct wc_job *job, const struct wc_called *called);
+
+/* For a prepare callback: tell the client, free the job, and return what prepare returns then. */
+int wc_job_refuse(struct wc_job *job, unsigned status, const char *message);
+
+/* An error of the function as JSON: its own, or one for an answer that has none. Valid as long as the answer, and `buffer`. */
+#define WC_JOB_ERROR_MAX 256
+struct wc_text wc_job_error(const struct wc_client_result *answer, char buffer[WC_JOB_ERROR_MAX]);
+
+#endif

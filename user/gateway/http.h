@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * http.h - the HTTP server of the gateway: connections, their limits, requests in and responses out, by libh2o. The only file
+ * that knows the library is http.c; docs/GATEWAY.md says why it is this one.
+ */
+#ifndef WC_GATEWAY_HTTP_H
+#define WC_GATEWAY_HTTP_H
+
+#include <stdint.h>
+
+#include "user/error.h"
+#include "user/gateway/request.h"
+
+#define WC_HTTP_SOURCE_MAX 64
+
+/* One request, until its response is sent. */
+struct wc_exchange;
+
+typedef void (*wc_http_on_request)(void *context, struct wc_exchange *exchange);
+
+struct wc_http_listener {
+	int fd;		 /* listens, is not blocking */
+	bool secure;	 /* TLS */
+	bool trusted;	 /* auth.h */
+};
+
+struct wc_http_options {
+	const struct wc_http_listener *listeners;
+	unsigned listener_count;
+	void *tls;		  /* SSL_CTX *, for those that are secure; see wc_http_tls_new() */
+	unsigned connections_max; /* of one loop; beyond it, one that comes is closed at once */
+	unsigned read_timeout_ms; /* from when a connection could send a request until the whole request is here */
+	unsigned write_timeout_ms; /* until the client has taken a response */
+	size_t body_max;
+	wc_http_on_request on_request;
+	void *context;
+};
+
+struct wc_http;
+
+/* Certificate chain and key, PEM. TLS 1.2 and later. Errors: -EINVAL, with the sentence. */
+int wc_http_tls_new(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault);
+
+/* One event loop. Call from the thread that will run it. -ENOMEM. */
+int wc_http_new(const struct wc_http_options *options, struct wc_http **ret_http);
+
+/* Calls `readable` when the descriptor is. It stays the caller's. */
+void wc_http_watch(struct wc_http *http, int fd, void (*readable)(void *context), void *context);
+
+/* One turn: waits at most timeout_ms, and does what is to be done. -errno when the loop itself fails. */
+int wc_http_run(struct wc_http *http, int timeout_ms);
+
+/* Take no connection any more, and close each after its response. */
+void wc_http_drain(struct wc_http *http);
+
+struct wc_http_stats {
+	uint64_t requests, refused, over_limit;
+	unsigned connections, exchanges; /* exchanges: requests that have no response yet */
+};
+
+void wc_http_stats(const struct wc_http *http, struct wc_http_stats *ret_stats);
+
+/* Valid until the response; so are the texts in it. */
+const struct wc_request *wc_exchange_request(const struct wc_exchange *exchange);
+
+/* The client's address, as text; empty over a Unix socket. */
+void wc_exchange_source(const struct wc_exchange *exchange, char ret_source[WC_HTTP_SOURCE_MAX]);
+
+/* Sends the response: the exchange is gone then. Everything in it is copied. */
+void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response *response);
+
+/* `gone` is called when the client went away before the response: the exchange is gone then. NULL: nobody is. */
+void wc_exchange_on_gone(struct wc_exchange *exchange, void (*gone)(void *context), void *context);
+
+#endif

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * main.c - warmcore-gateway: opens what it needs, starts the broker, puts its rights off, and runs one event loop a thread.
+ *
+ * The loops share nothing but the read-only options: each has its own listening sockets (the kernel spreads connections), its own
+ * UDP sockets, its own cache of names and its own channel to the broker.
+ */
+#include <grp.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "user/clock.h"
+#include "user/control_client.h"
+#include "user/gateway/gateway.h"
+#include "user/gateway/settings.h"
+
+#define PING_TIMEOUT_MS 2000u
+#define TURN_MAX_MS 1000
+#define DRAIN_MS 10000ull /* requests in flight have so long when the gateway is told to stop */
+
+struct loop {
+	struct wc_gateway gateway;
+	struct wc_http_listener listeners[WC_GATEWAY_LISTEN_MAX + 1];
+	int channel, stop; /* the broker's; an eventfd */
+	bool stopping;
+	unsigned long long drained_ns;
+	pthread_t thread;
+};
+
+static struct loop loops[WC_GATEWAY_THREADS_MAX];
+static atomic_uint running;
+static atomic_bool broken; /* a loop ended for a reason that is none of ours */
+
+static int say(const struct wc_fault *fault)
+{
+	fprintf(stderr, "warmcore-gateway: %s\n", fault->text);
+	return 1;
+}
+
+/* --- one loop --- */
+
+static void on_udp(void *context)
+{
+	wc_invoker_readable(((struct loop *)context)->gateway.calls.invoker);
+}
+
+static void on_broker(void *context)
+{
+	struct loop *loop = context;
+
+	if (!wc_broker_readable(loop->gateway.calls.broker) || loop->stopping)
+		return;
+	/* Without it no name is found any more: better to be started again than to refuse everything. */
+	fprintf(stderr, "warmcore-gateway: the process that asks the node is gone; ending\n");
+	atomic_store(&broken, true);
+	kill(getpid(), SIGTERM);
+	loop->stopping = true;
+}
+
+static void on_stop(void *context)
+{
+	struct loop *loop = context;
+	uint64_t count;
+
+	if (read(loop->stop, &count, sizeof(count)) != sizeof(count))
+		return;
+	loop->stopping = true;
+	loop->drained_ns = wc_now() + DRAIN_MS * WC_MS;
+	wc_http_drain(loop->gateway.http);
+}
+
+static int until_ms(const struct loop *loop)
+{
+	unsigned long long next = wc_invoker_next_ns(loop->gateway.calls.invoker), now;
+
+	if (next == UINT64_MAX && !loop->drained_ns)
+		return TURN_MAX_MS;
+	now = wc_now();
+	if (loop->drained_ns && next > now + 20 * WC_MS)
+		next = now + 20 * WC_MS;
+	if (next <= now)
+		return 0;
+	next = (next - now) / WC_MS + 1;
+	return next < TURN_MAX_MS ? (int)next : TURN_MAX_MS;
+}
+
+static void *run(void *argument)
+{
+	struct loop *loop = argument;
+	struct wc_http_stats stats;
+
+	pthread_setname_np(pthread_self(), "gateway");
+	for (;;) {
+		if (wc_http_run(loop->gateway.http, until_ms(loop)) < 0 && errno != EINTR) {
+			perror("warmcore-gateway: the event loop failed");
+			atomic_store(&broken, true);
+			break;
+		}
+		wc_invoker_tick(loop->gateway.calls.invoker);
+		if (!loop->drained_ns)
+			continue;
+		wc_http_stats(loop->gateway.http, &stats);
+		if (!stats.exchanges || wc_now() >= loop->drained_ns)
+			break;
+	}
+	atomic_fetch_sub(&running, 1);
+	kill(getpid(), SIGUSR1); /* main waits for signals */
+	return NULL;
+}
+
+static int set_up(struct loop *loop, const struct wc_gateway_options *options, void *tls)
+{
+	struct wc_invoker_options invoker = { .in_flight_max = options->in_flight / options->threads };
+	struct wc_http_options http = {
+		.listeners = loop->listeners,
+		.listener_count = options->listen_count + (options->unix_path != NULL),
+		.tls = tls,
+		.connections_max = options->connections / options->threads,
+		.read_timeout_ms = options->read_timeout_ms,
+		.write_timeout_ms = options->write_timeout_ms,
+		.body_max = WC_PAYLOAD_MAX,
+		.on_request = wc_gateway_on_request,
+		.context = &loop->gateway,
+	};
+	struct wc_calls *calls = &loop->gateway.calls;
+	int fds[2], ret;
+
+	calls->patience_ms = options->max_wait_ms;
+	calls->calls_max = invoker.in_flight_max;
+	ret = wc_broker_new(loop->channel, &calls->broker);
+	if (!ret)
+		ret = wc_names_new(calls->broker, &calls->names);
+	if (!ret)
+		ret = wc_invoker_new(&invoker, &calls->invoker);
+	if (!ret)
+		ret = wc_http_new(&http, &loop->gateway.http);
+	loop->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ret || loop->stop < 0)
+		return ret ?: -errno;
+	wc_invoker_fds(calls->invoker, fds);
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			wc_http_watch(loop->gateway.http, fds[i], on_udp, loop);
+	wc_http_watch(loop->gateway.http, loop->channel, on_broker, loop);
+	wc_http_watch(loop->gateway.http, loop->stop, on_stop, loop);
+	return 0;
+}
+
+/* --- the process --- */
+
+static int raise_limit(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	rlim_t wanted = options->connections * 2 + 256; /* a refused one lingers beside its successor */
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return wc_fail(fault, errno, "cannot read the limit of open files: %s", strerror(errno));
+	if (limit.rlim_cur >= wanted)
+		return 0;
+	limit.rlim_cur = wanted;
+	if (limit.rlim_max < wanted)
+		limit.rlim_max = wanted; /* root may */
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		return wc_fail(fault, errno, "--connections %u takes %llu open files, which is more than this user may have (ulimit -n)",
+			       options->connections, (unsigned long long)wanted);
+	return 0;
+}
+
+static int put_rights_off(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	const struct passwd *user = getpwnam(options->user);
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return wc_fail(fault, errno, "cannot give up new privileges: %s", strerror(errno));
+	if (geteuid())
+		return 0;
+	if (!user || !user->pw_uid)
+		return wc_fail(fault, EINVAL, "--user: '%.40s' is root or gone; name a user without rights", options->user);
+	if (setgroups(0, NULL) || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) ||
+	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid))
+		return wc_fail(fault, errno, "cannot become user %s: %s", options->user, strerror(errno));
+	if (!setuid(0))
+		return wc_fail(fault, EPERM, "became user %s, but root could be had back", options->user);
+	return 0;
+}
+
+/* Not to be allowed to ask is for ever; a node that is not there may come. */
+static int ping(const char *node, struct wc_fault *fault)
+{
+	json_t *request = json_pack("{s:s}", "op", "ping"), *answer = NULL;
+	int ret = wc_control_request(node, request, PING_TIMEOUT_MS, &answer);
+
+	json_decref(request);
+	json_decref(answer);
+	if (ret == -EACCES)
+		return wc_fail(fault, EACCES, "node '%s' belongs to root: start the gateway as root, it puts its rights off", node);
+	if (ret)
+		fprintf(stderr, "warmcore-gateway: node '%s' is not running yet; requests get 503 until it does\n", node);
+	return 0;
+}
+
+static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *ret_broker, struct wc_fault *fault)
+{
+	int channels[WC_GATEWAY_THREADS_MAX], unix_fd = -1, ret;
+	char real[4096];
+
+	ret = raise_limit(options, fault);
+	if (!ret)
+		ret = ping(options->node, fault);
+	if (!ret && options->tls_cert)
+		ret = wc_http_tls_new(options->tls_cert, options->tls_key, ret_tls, fault);
+	if (!ret && options->unix_path) {
+		ret = unix_fd = wc_gateway_listen_unix(options, fault);
+		if (unix_fd >= 0 && !realpath(options->unix_path, real))
+			ret = wc_fail(fault, errno, "cannot find %s again: %s", options->unix_path, strerror(errno));
+	}
+	if (ret < 0)
+		return ret;
+	/* Before the other sockets: the broker has none of them. */
+	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->threads, channels, ret_broker);
+	if (ret)
+		return wc_fail(fault, ret, "cannot start the process that asks the node: %s", strerror(-ret));
+	for (unsigned i = 0; i < options->threads; i++) {
+		loops[i].channel = channels[i];
+		ret = wc_gateway_listen(options, unix_fd, loops[i].listeners, fault);
+		if (ret)
+			return ret;
+		ret = set_up(&loops[i], options, *ret_tls);
+		if (ret)
+			return wc_fail(fault, ret, "cannot set up an event loop: %s", strerror(-ret));
+	}
+	return 0;
+}
+
+static void announce(const struct wc_gateway_options *options)
+{
+	char text[96];
+
+	for (unsigned i = 0; i < options->listen_count; i++) {
+		wc_gateway_address_text(&options->listen[i], text, sizeof(text));
+		fprintf(stderr, "warmcore-gateway: node %s is served on %s://%s\n", options->node,
+			options->listen[i].secure ? "https" : "http", text);
+	}
+	if (options->unix_path)
+		fprintf(stderr, "warmcore-gateway: node %s is served on %s\n", options->node, options->unix_path);
+}
+
+static void stop_all(unsigned count)
+{
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < count; i++)
+		(void)!write(loops[i].stop, &one, sizeof(one));
+}
+
+int main(int argc, char **argv)
+{
+	static struct wc_gateway_options options;
+	struct wc_fault fault;
+	void *tls = NULL;
+	pid_t broker;
+	sigset_t set;
+	int ret, number;
+
+	ret = wc_gateway_options_parse(&options, argc, argv, &fault);
+	if (ret > 0)
+		return 0;
+	if (ret) {
+		say(&fault);
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault))
+		return say(&fault);
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	atomic_store(&running, options.threads);
+	for (unsigned i = 0; i < options.threads; i++) {
+		ret = pthread_create(&loops[i].thread, NULL, run, &loops[i]);
+		if (ret) {
+			fprintf(stderr, "warmcore-gateway: cannot start a thread: %s\n", strerror(ret));
+			return 1;
+		}
+	}
+	announce(&options);
+	while (atomic_load(&running)) {
+		if (sigwait(&set, &number))
+			return 1;
+		if (number != SIGUSR1 || atomic_load(&broken))
+			stop_all(options.threads);
+	}
+	return atomic_load(&broken) ? 1 : 0;
+}

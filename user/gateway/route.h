@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * route.h - which of the gateway's interfaces a request is for, and which function: from its target and its Host. A path
+ * has one reading here: what could be read in two ways (%2e%2e, %2f, %00, an escape of an escape) is refused, not
+ * mended. Pure: no library, no allocation; fuzzed.
+ */
+#ifndef WC_GATEWAY_ROUTE_H
+#define WC_GATEWAY_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bpf/tables.h"
+
+#define WC_ROUTE_QUALIFIER_MAX 129 /* with its 0 */
+
+enum wc_route_kind {
+	WC_ROUTE_UNKNOWN,   /* 404 */
+	WC_ROUTE_ANY,	    /* OPTIONS * */
+	WC_ROUTE_INVOKE,    /* /2015-03-31/functions/NAME/invocations */
+	WC_ROUTE_FUNCTION,  /* /function/NAME: the body is the event, the result the body */
+	WC_ROUTE_URL,	    /* a function URL: /url/NAME[/PATH], /function/NAME with a path or query, or by Host */
+	WC_ROUTE_ASYNC,	    /* /async-function/NAME[/PATH] */
+	WC_ROUTE_FUNCTIONS, /* /system/functions */
+	WC_ROUTE_INFO,	    /* /system/info */
+	WC_ROUTE_HEALTH,    /* /healthz */
+};
+
+struct wc_route {
+	enum wc_route_kind kind;
+	char name[WC_NAME_MAX];			 /* of the function; empty where the route has none */
+	char qualifier[WC_ROUTE_QUALIFIER_MAX];	 /* INVOKE: empty when none was given */
+	const char *path;			 /* URL: what the function sees, as it came; points into the target, or is "/" */
+	size_t path_len;
+	const char *query;			 /* without the ?; as it came */
+	size_t query_len;
+};
+
+/*
+ * Reads a target ("/path?query" or "*") and the Host, which may be NULL. 0; or -EBADMSG, and *ret_error is what is wrong
+ * with it, as a sentence (HTTP status 400). A name that no function can have is -EBADMSG, too.
+ */
+int wc_route_parse(const char *target, size_t target_len, const char *host, size_t host_len, struct wc_route *ret_route,
+		   const char **ret_error);
+
+/* May a function have this name? 1 to 63 of a-z A-Z 0-9 - _, as for `deploy`. */
+bool wc_route_name_valid(const char *name, size_t length);
+
+/* Decodes %XX of at most `length` bytes into `out` (as large), + as well with `plus`: the length, or -EBADMSG. */
+long wc_route_decode(const char *text, size_t length, bool plus, char *out);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* settings.h - what the gateway is started with, and the sockets that it listens on. */
+#ifndef WC_GATEWAY_SETTINGS_H
+#define WC_GATEWAY_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "user/error.h"
+#include "user/gateway/http.h"
+
+#define WC_GATEWAY_LISTEN_MAX 16u
+#define WC_GATEWAY_THREADS_MAX 64u
+
+struct wc_gateway_address {
+	struct sockaddr_storage address;
+	socklen_t length;
+	bool secure;
+};
+
+struct wc_gateway_options {
+	const char *node;
+	struct wc_gateway_address listen[WC_GATEWAY_LISTEN_MAX];
+	unsigned listen_count;
+	const char *unix_path; /* NULL: none */
+	unsigned unix_mode;
+	const char *tls_cert, *tls_key;
+	const char *user; /* who it becomes when it is started as root */
+	bool no_auth;
+	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms;
+};
+
+/* Reads the command line. 0; 1: help or version was printed; negative errno and a sentence: it is wrong. */
+int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault);
+
+/*
+ * Opens what is listened on, for one of `threads` loops: all with the same addresses. A port 0 becomes the one that was chosen.
+ * ret_listeners has room for WC_GATEWAY_LISTEN_MAX + 1. `unix_fd` is that of wc_gateway_listen_unix(), or -1. A negative errno and a sentence.
+ */
+int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc_http_listener *ret_listeners,
+		      struct wc_fault *fault);
+
+/* The Unix socket: its descriptor. One that is left of a gateway that was killed is replaced, one in use is not. */
+int wc_gateway_listen_unix(const struct wc_gateway_options *options, struct wc_fault *fault);
+
+/* "127.0.0.1:8080" or "[::1]:8080". */
+void wc_gateway_address_text(const struct wc_gateway_address *address, char *out, size_t size);
+
+#endif
