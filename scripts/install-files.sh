@@ -101,7 +101,7 @@ uninstall)
 	made=
 	[ ! -f "$FOLDERS" ] || made=$(tac "$FOLDERS")
 	# Our own folder may hold files of an older version; nothing else has business there.
-	rm -rf "$TARGET/lib/warmcore" "$TARGET/bin/warmcore" "$TARGET/bin/warmcored"
+	rm -rf "$TARGET/lib/warmcore" "$TARGET/bin/warmcore" "$TARGET/bin/warmcored" "$TARGET/bin/warmcore-gateway"
 	while read -r folder; do # the innermost first; what somebody else has put something into stays
 		[ ! -d "$DESTDIR$folder" ] || rmdir --ignore-fail-on-non-empty "$DESTDIR$folder"
 	done < <(printf '%s' "${made:+$made$'\n'}")

@@ -161,15 +161,15 @@ const char *cli_plain(const struct cli *cli)
 	return colour(cli, "\033[0m");
 }
 
-static int usable(char *path, size_t size, const char *folder, size_t folder_length, const char *below)
+static int usable(char *path, size_t size, const char *folder, size_t folder_length, const char *below, const char *name)
 {
 	struct stat st;
-	int n = snprintf(path, size, "%.*s/%swarmcored", (int)folder_length, folder, below);
+	int n = snprintf(path, size, "%.*s/%s%s", (int)folder_length, folder, below, name);
 
 	return n > 0 && (size_t)n < size && !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
 }
 
-int cli_find_daemon(char *path, size_t size)
+int cli_find_program(const char *name, char *path, size_t size)
 {
 	char own[PATH_MAX];
 	ssize_t length = readlink("/proc/self/exe", own, sizeof(own) - 1);
@@ -180,17 +180,22 @@ int cli_find_daemon(char *path, size_t size)
 
 		own[length] = 0;
 		folder = (size_t)(strrchr(own, '/') - own);
-		if (usable(path, size, own, folder, "") || usable(path, size, own, folder, "../sbin/"))
+		if (usable(path, size, own, folder, "", name) || usable(path, size, own, folder, "../sbin/", name))
 			return 0;
 	}
 	while (*search) {
 		size_t n = strcspn(search, ":");
 
-		if (n && usable(path, size, search, n, ""))
+		if (n && usable(path, size, search, n, "", name))
 			return 0;
 		search += n + (search[n] == ':');
 	}
 	return -ENOENT;
+}
+
+int cli_find_daemon(char *path, size_t size)
+{
+	return cli_find_program("warmcored", path, size);
 }
 
 bool cli_remains(const struct cli *cli)

@@ -50,7 +50,7 @@ struct command {
 
 extern const struct command cmd_up, cmd_down, cmd_status, cmd_deploy, cmd_list, cmd_remove, cmd_evict, cmd_invoke,
 	cmd_logs, cmd_doctor, cmd_version, cmd_set, cmd_limit, cmd_versions, cmd_rollback, cmd_warmth, cmd_secret,
-	cmd_keys;
+	cmd_keys, cmd_gateway;
 
 /* One sentence to standard error; with --json also {"ok":false,"error":...} to standard output. Returns CLI_FAILED. */
 int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -83,9 +83,10 @@ const char *cli_yellow(const struct cli *cli);
 const char *cli_red(const struct cli *cli);
 const char *cli_plain(const struct cli *cli);
 
-/*
- * Path of the daemon's program: beside our own program, in ../sbin, or on PATH. Returns 0 or -ENOENT.
- */
+/* Path of a program of ours: beside our own program, in ../sbin, or on PATH. Returns 0 or -ENOENT. */
+int cli_find_program(const char *name, char *path, size_t size);
+
+/* The same for the daemon's. */
 int cli_find_daemon(char *path, size_t size);
 
 /* Prints the human status page; status is the daemon's answer. */

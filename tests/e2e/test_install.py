@@ -44,7 +44,7 @@ class Install(unittest.TestCase):
             os.umask(mask)
         self.assertEqual(self.built(), built, "`make install` builds again what is built already")
         files = self.files()
-        for name in ("usr/bin/warmcore", "usr/bin/warmcored", "usr/include/warmcore.h",
+        for name in ("usr/bin/warmcore", "usr/bin/warmcored", "usr/bin/warmcore-gateway", "usr/include/warmcore.h",
                      "usr/lib/warmcore/native/warmcore-native", "usr/lib/warmcore/python/warmcore_runtime.py",
                      "usr/lib/warmcore/node/warmcore_runtime.js", "usr/lib/warmcore/bpf/dispatch.bpf.o",
                      "usr/share/bash-completion/completions/warmcore"):  # fmt: skip

@@ -68,11 +68,11 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output | --key-file | --secret-file)
+	--file | --output | --key-file | --secret-file | --unix | --tls-cert | --tls-key)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
-	--owner)
+	--owner | --user)
 		mapfile -t COMPREPLY < <(compgen -u -- "$word")
 		return
 		;;

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_gateway.c - `warmcore gateway`: becomes warmcore-gateway, which serves the node's functions over HTTP. */
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli.h"
+
+#define LISTEN_MAX 16
+#define ARGUMENTS_MAX (2 * LISTEN_MAX + 40)
+
+static struct gateway_options {
+	struct option_list listen;
+	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user;
+	bool no_auth;
+	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms;
+} options;
+
+#define AT(member) .offset = offsetof(struct gateway_options, member)
+
+static const struct option_spec specs[] = {
+	{ .name = "listen",
+	  .letter = 'l',
+	  .type = OPTION_LIST,
+	  AT(listen),
+	  .metavar = "ADDRESS:PORT",
+	  .help = "Listen there; may be given up to 16 times. 127.0.0.1:8080 unless an address or --unix is given. An IPv6 address is "
+		  "in brackets. With port 0 the kernel chooses one, which is said on standard error." },
+	{ .name = "unix",
+	  .type = OPTION_STRING,
+	  AT(unix_path),
+	  .metavar = "PATH",
+	  .help = "Listen on this Unix socket." },
+	{ .name = "unix-mode",
+	  .type = OPTION_STRING,
+	  AT(unix_mode),
+	  .metavar = "OCTAL",
+	  .fallback = "0660",
+	  .help = "Its mode: who may write to it may run every function." },
+	{ .name = "tls-cert",
+	  .type = OPTION_STRING,
+	  AT(tls_cert),
+	  .metavar = "FILE",
+	  .help = "Certificate, with the chain to its authority, PEM. All addresses speak TLS 1.2 or 1.3 then; the Unix socket does "
+		  "not." },
+	{ .name = "tls-key", .type = OPTION_STRING, AT(tls_key), .metavar = "FILE", .help = "The private key for it, PEM." },
+	{ .name = "no-auth",
+	  .type = OPTION_FLAG,
+	  AT(no_auth),
+	  .help = "Listen also where other hosts reach it, although nobody is asked who they are: whoever reaches it may run every "
+		  "function." },
+	{ .name = "user",
+	  .type = OPTION_STRING,
+	  AT(user),
+	  .metavar = "NAME",
+	  .fallback = "nobody",
+	  .help = "Who the gateway becomes when it is started as root. It opens what it listens on, and the files above, before." },
+	{ .name = "threads",
+	  .type = OPTION_INTEGER,
+	  AT(threads),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 64,
+	  .fallback = "1",
+	  .help = "Event loops, each with a thread of its own; the kernel spreads connections over them. One serves tens of thousands "
+		  "of requests a second." },
+	{ .name = "connections",
+	  .type = OPTION_INTEGER,
+	  AT(connections),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 65536,
+	  .fallback = "1024",
+	  .help = "Connections at a time, of all loops; one more gets 503 and is closed." },
+	{ .name = "in-flight",
+	  .type = OPTION_INTEGER,
+	  AT(in_flight),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 65536,
+	  .fallback = "4096",
+	  .help = "Invocations at a time, of all loops; one more gets 429." },
+	{ .name = "max-wait-ms",
+	  .type = OPTION_INTEGER,
+	  AT(max_wait_ms),
+	  .metavar = "N",
+	  .min = 1,
+	  .max = 600000,
+	  .fallback = "10000",
+	  .help = "For how long a node that is busy, or is being started again, is asked again, and how long an invocation may wait "
+		  "there before it is started. Then the client gets 429 or 503." },
+	{ .name = "read-timeout-ms",
+	  .type = OPTION_INTEGER,
+	  AT(read_timeout_ms),
+	  .metavar = "N",
+	  .min = 10,
+	  .max = 3600000,
+	  .fallback = "60000",
+	  .help = "A connection is closed when it did not send a whole request within this time, idle or slow." },
+	{ .name = "write-timeout-ms",
+	  .type = OPTION_INTEGER,
+	  AT(write_timeout_ms),
+	  .metavar = "N",
+	  .min = 10,
+	  .max = 3600000,
+	  .fallback = "30000",
+	  .help = "A connection is cut off when its client has not taken a response within this time." },
+	{ 0 },
+};
+
+/* The gateway's command line. Numbers need storage of their own. */
+struct gateway_line {
+	char program[PATH_MAX];
+	char numbers[8][24];
+	const char *argv[ARGUMENTS_MAX];
+	int argc, count;
+};
+
+static void add(struct gateway_line *line, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	line->argv[line->argc++] = name;
+	line->argv[line->argc++] = value;
+}
+
+static void add_number(struct gateway_line *line, const char *name, long long value)
+{
+	char *storage = line->numbers[line->count++];
+
+	snprintf(storage, sizeof(line->numbers[0]), "%lld", value);
+	add(line, name, storage);
+}
+
+static int run_gateway(struct cli *cli, int argc, char **argv)
+{
+	static struct gateway_line line;
+
+	(void)argc;
+	(void)argv;
+	if (options.listen.count > LISTEN_MAX)
+		return cli_usage(cli, "--listen: at most %d addresses", LISTEN_MAX);
+	if (cli_find_program("warmcore-gateway", line.program, sizeof(line.program)))
+		return cli_fail(cli, "cannot find the program warmcore-gateway beside warmcore, in ../sbin or on PATH");
+	line.argv[line.argc++] = line.program;
+	add(&line, "--node", cli->node);
+	for (size_t i = 0; i < options.listen.count; i++)
+		add(&line, "--listen", options.listen.items[i]);
+	add(&line, "--unix", options.unix_path);
+	add(&line, "--unix-mode", options.unix_mode);
+	add(&line, "--tls-cert", options.tls_cert);
+	add(&line, "--tls-key", options.tls_key);
+	add(&line, "--user", options.user);
+	if (options.no_auth)
+		line.argv[line.argc++] = "--no-auth";
+	add_number(&line, "--threads", options.threads);
+	add_number(&line, "--connections", options.connections);
+	add_number(&line, "--in-flight", options.in_flight);
+	add_number(&line, "--max-wait-ms", options.max_wait_ms);
+	add_number(&line, "--read-timeout-ms", options.read_timeout_ms);
+	add_number(&line, "--write-timeout-ms", options.write_timeout_ms);
+	fflush(stdout);
+	execv(line.program, (char *const *)(uintptr_t)line.argv);
+	return cli_fail(cli, "%s: %s", line.program, strerror(errno));
+}
+
+const struct command cmd_gateway = {
+	.name = "gateway",
+	.options = &options,
+	.run = run_gateway,
+	.help = {
+		.summary = "serve the node's functions over HTTP",
+		.synopsis = "[OPTIONS]",
+		.description = "Becomes warmcore-gateway and runs until SIGTERM or SIGINT, which lets requests in flight end. It "
+			       "speaks what clients speak already: the Invoke of the AWS Lambda API (point an SDK's endpoint at it), "
+			       "/function/NAME of OpenFaaS, function URLs (/url/NAME/PATH), and CloudEvents. Invocations leave it as "
+			       "packets, like those of any client.\n\n"
+			       "It asks nobody who they are yet, so it listens on the loopback or a Unix socket only. It needs to be "
+			       "started as root, because the node's control socket is root's; it keeps no rights: a second process, which "
+			       "can only look up functions, asks the node.\n\n"
+			       "docs/GATEWAY.md has all paths, status codes and limits.",
+		.examples = "  warmcore gateway                          # http://127.0.0.1:8080\n"
+			    "  curl -d '{\"name\":\"you\"}' http://127.0.0.1:8080/function/hello\n"
+			    "  warmcore gateway --unix /run/warmcore.sock --unix-mode 0666\n"
+			    "  warmcore gateway --listen 127.0.0.1:8443 --tls-cert cert.pem --tls-key key.pem",
+		.options = specs,
+	},
+};
