@@ -116,12 +116,10 @@ static void on_close(void *data)
 		return;
 	}
 	shutdown(connection->linger_fd, SHUT_WR);
-	connection->linger = h2o_evloop_socket_create(http->context.loop, connection->linger_fd, H2O_SOCKET_FLAG_DONT_READ);
+	connection->linger = h2o_evloop_socket_create(http->context.loop, connection->linger_fd, 0);
 	connection->linger->data = connection;
 	connection->linger_entry.cb = on_linger_timeout;
 	h2o_timeout_link(http->context.loop, &http->linger_timeout, &connection->linger_entry);
-	h2o_socket_read_start(connection->linger, on_linger_read);
-	h2o_socket_read_stop(connection->linger);
 	h2o_socket_read_start(connection->linger, on_linger_read);
 }
 

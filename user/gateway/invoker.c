@@ -124,9 +124,9 @@ static void finish(struct wc_invocation *invocation, const struct wc_invoked *in
 	done(context, invoked);
 }
 
-static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how, int error)
+static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how)
 {
-	struct wc_invoked invoked = { .how = how, .error = error, .request_id = invocation->id };
+	struct wc_invoked invoked = { .how = how, .request_id = invocation->id };
 
 	finish(invocation, &invoked);
 }
@@ -189,6 +189,25 @@ static void refused(struct wc_invocation *invocation, __u64 wait_ns, __u64 floor
 	set_due(invocation);
 }
 
+/*
+ * Transmits. What does not even leave this host has not been run: a node that is started again takes its device away, and
+ * with it the route and the address that the socket sends from, which connecting once more finds anew.
+ */
+static void attempt(struct wc_invocation *invocation, __u64 now)
+{
+	struct wc_invoker *invoker = invocation->invoker;
+
+	if (transmit(invocation, now)) {
+		(void)!connect(invoker->fd, (struct sockaddr *)&invoker->peer, invoker->peer_len);
+		if (!invocation->sent) {
+			invocation->busy.type = 0;
+			refused(invocation, 0, WAIT_DOWN_NS, now);
+			return;
+		}
+	}
+	schedule_retransmission(invocation, now);
+}
+
 /* Patience is over: what it was refused with last. */
 static void give_up(struct wc_invocation *invocation)
 {
@@ -206,7 +225,6 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 {
 	struct wc_invocation *invocation;
 	__u64 now;
-	int ret;
 
 	if (!request->function_id || request->timeout_ms < request->patience_ms)
 		return -EINVAL;
@@ -231,14 +249,9 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 	invocation->request.payload_len = request->payload_len;
 	invocation->patience_ns = now + request->patience_ms * WC_MS;
 	invocation->end_ns = now + request->timeout_ms * WC_MS;
-	ret = transmit(invocation, now);
-	if (ret) {
-		free(invocation);
-		return ret;
-	}
 	invoker->table[invocation->id & invoker->table_mask] = invocation;
 	heap_put(invoker, invoker->stats.in_flight++, invocation);
-	schedule_retransmission(invocation, now);
+	attempt(invocation, now);
 	invoker->stats.started++;
 	*ret_invocation = invocation;
 	return 0;
@@ -286,7 +299,7 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 	if (is_down(answer) && invocation->sent > 1) {
 		if (invocation->late) {
 			invoker->stats.timeouts++;
-			finish_how(invocation, WC_INVOKED_TIMEOUT, 0);
+			finish_how(invocation, WC_INVOKED_TIMEOUT);
 		}
 		return;
 	}
@@ -354,10 +367,8 @@ void wc_invoker_readable(struct wc_invoker *invoker)
 
 static void due(struct wc_invocation *invocation, __u64 now)
 {
-	int ret;
-
 	if (invocation->lost) {
-		finish_how(invocation, WC_INVOKED_LOST, 0);
+		finish_how(invocation, WC_INVOKED_LOST);
 		return;
 	}
 	if (invocation->waiting && (now >= invocation->patience_ns || now >= invocation->end_ns)) {
@@ -366,7 +377,7 @@ static void due(struct wc_invocation *invocation, __u64 now)
 	}
 	if (now >= invocation->end_ns) {
 		invocation->invoker->stats.timeouts++;
-		finish_how(invocation, WC_INVOKED_TIMEOUT, 0);
+		finish_how(invocation, WC_INVOKED_TIMEOUT);
 		return;
 	}
 	if (now < invocation->resend_ns) {
@@ -383,12 +394,7 @@ static void due(struct wc_invocation *invocation, __u64 now)
 		invocation->doublings += invocation->doublings < RETRANSMIT_DOUBLINGS_MAX;
 	}
 	invocation->late = now >= invocation->patience_ns;
-	ret = transmit(invocation, now);
-	if (ret && !invocation->sent) {
-		finish_how(invocation, WC_INVOKED_FAILED, ret);
-		return;
-	}
-	schedule_retransmission(invocation, now);
+	attempt(invocation, now);
 }
 
 void wc_invoker_tick(struct wc_invoker *invoker)

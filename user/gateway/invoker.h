@@ -21,14 +21,12 @@ struct wc_invocation;
 enum wc_invoked_how {
 	WC_INVOKED_ANSWER,   /* REPLY or ERROR came, or the last BUSY when patience was over */
 	WC_INVOKED_TIMEOUT,  /* no answer; it may have run */
-	WC_INVOKED_REFUSED,  /* nothing listens there; it was not run */
+	WC_INVOKED_REFUSED,  /* nothing listens there, or there is no way there; it was not run */
 	WC_INVOKED_LOST,     /* the node has another address now, and may have run it under the old one */
-	WC_INVOKED_FAILED,   /* the socket: error is set; it was not run */
 };
 
 struct wc_invoked {
 	enum wc_invoked_how how;
-	int error;			/* WC_INVOKED_FAILED: negative errno */
 	__u64 request_id;
 	struct wc_client_result answer; /* WC_INVOKED_ANSWER; its payload is valid during the callback only */
 };

@@ -148,10 +148,9 @@ static const struct {
 	struct wc_failure failure;
 } hows[] = {
 	{ WC_INVOKED_TIMEOUT, { 504, "ServiceException", NULL, 0, "the node gave no answer in time; the function may have run" } },
-	{ WC_INVOKED_REFUSED, { 503, "ServiceUnavailableException", NULL, 1, "nobody listens where the node was; it was not run" } },
+	{ WC_INVOKED_REFUSED, { 503, "ServiceUnavailableException", NULL, 1, "the node cannot be reached where it was; it was not run" } },
 	{ WC_INVOKED_LOST,
 	  { 502, "ServiceException", NULL, 0, "the node was started again under another address; the function may have run" } },
-	{ WC_INVOKED_FAILED, { 502, "ServiceException", NULL, 0, "the node cannot be reached from here; it was not run" } },
 };
 
 static const struct {
