@@ -19,9 +19,10 @@ MISSING=() # packages to install
 
 usage() {
 	cat <<-END
-	Usage: scripts/install-deps.sh [--group run|test] [--check]
+	Usage: scripts/install-deps.sh [--group run|test|bench] [--check]
 	  --group run   what building and running needs (default)
 	  --group test  that, and what tests, fuzzers and lint need
+	  --group bench that, and what group http of the benchmarks measures beside
 	  --check       change nothing, say what is missing, exit 1 if something is
 	END
 }
@@ -43,14 +44,14 @@ die() {
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--group) GROUP=${2:?--group needs run or test} && shift ;;
+	--group) GROUP=${2:?--group needs run, test or bench} && shift ;;
 	--check) CHECK=1 ;;
 	-h | --help) usage && exit 0 ;;
 	*) usage >&2 && exit 2 ;;
 	esac
 	shift
 done
-case $GROUP in run | test) ;; *) usage >&2 && exit 2 ;; esac
+case $GROUP in run | test | bench) ;; *) usage >&2 && exit 2 ;; esac
 
 installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -142,7 +143,14 @@ need_test() {
 	need libcmocka-dev clang-format cppcheck procps util-linux spin
 	need debian-archive-keyring # on Ubuntu, too: VMs come from Debian, and scripts/vm-kit.sh fetches all else they need
 	need_clang_runtime
+	need openssl # a certificate for the gateway
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
+}
+
+# Not with the tests: Debian's nginx starts a server on port 80 when it is installed.
+need_bench() {
+	need_test
+	need nginx-light wrk
 }
 
 # --- the kernel -------------------------------------------------------------------------------------------------------

@@ -161,7 +161,8 @@ const char *cli_plain(const struct cli *cli)
 	return colour(cli, "\033[0m");
 }
 
-static int usable(char *path, size_t size, const char *folder, size_t folder_length, const char *below, const char *name)
+static int usable(char *path, size_t size, const char *folder, size_t folder_length, const char *below,
+		  const char *name)
 {
 	struct stat st;
 	int n = snprintf(path, size, "%.*s/%s%s", (int)folder_length, folder, below, name);

@@ -46,7 +46,11 @@ static const struct option_spec specs[] = {
 	  .metavar = "FILE",
 	  .help = "Certificate, with the chain to its authority, PEM. All addresses speak TLS 1.2 or 1.3 then; the Unix socket does "
 		  "not." },
-	{ .name = "tls-key", .type = OPTION_STRING, AT(tls_key), .metavar = "FILE", .help = "The private key for it, PEM." },
+	{ .name = "tls-key",
+	  .type = OPTION_STRING,
+	  AT(tls_key),
+	  .metavar = "FILE",
+	  .help = "The private key for it, PEM." },
 	{ .name = "no-auth",
 	  .type = OPTION_FLAG,
 	  AT(no_auth),

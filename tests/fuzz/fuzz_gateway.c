@@ -39,9 +39,11 @@ static void check_head(const char *text, size_t size)
 
 static void check_response(const struct wc_response *response)
 {
-	REQUIRE(response->status >= 200 && response->status <= 599 && response->header_count <= WC_RESPONSE_HEADERS_MAX);
+	REQUIRE(response->status >= 200 && response->status <= 599 &&
+		response->header_count <= WC_RESPONSE_HEADERS_MAX);
 	for (size_t i = 0; i < response->header_count; i++)
-		REQUIRE(wc_text_is_field_name(response->headers[i].name) && wc_text_is_field_value(response->headers[i].value));
+		REQUIRE(wc_text_is_field_name(response->headers[i].name) &&
+			wc_text_is_field_value(response->headers[i].value));
 }
 
 static void check_json(const char *text, size_t length)
@@ -72,8 +74,9 @@ static void check_request(const char *text, size_t size)
 		colon = memchr(line, ':', (size_t)(stop - line));
 		if (!colon || request.header_count == WC_HEADERS_MAX)
 			return;
-		request.headers[request.header_count++] = (struct wc_field){ { line, (size_t)(colon - line) },
-									      { colon + 1, (size_t)(stop - colon - 1) } };
+		request.headers[request.header_count++] =
+			(struct wc_field){ { line, (size_t)(colon - line) },
+					   { colon + 1, (size_t)(stop - colon - 1) } };
 	}
 	request.body = line < end ? (struct wc_text){ line + 1, (size_t)(end - line - 1) } : wc_text("");
 	if (wc_route_parse(request.target.at, request.target.length, "h", 1, &route, &error))

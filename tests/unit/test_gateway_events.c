@@ -16,7 +16,9 @@
 
 static struct wc_request request_of(const char *method, const char *target, const char *body)
 {
-	return (struct wc_request){ .method = wc_text(method), .target = wc_text(target), .host = wc_text("h:1"), .body = wc_text(body) };
+	return (struct wc_request){
+		.method = wc_text(method), .target = wc_text(target), .host = wc_text("h:1"), .body = wc_text(body)
+	};
 }
 
 static void header(struct wc_request *request, const char *name, const char *value)
@@ -49,7 +51,8 @@ static void expect_json(json_t *value, const char *key, const char *expected)
 	json_t *wanted = json_loads(expected, JSON_DECODE_ANY, NULL), *found = json_object_get(value, key);
 
 	if (!json_equal(found, wanted))
-		fail_msg("%s is %s instead of %s", key, found ? json_dumps(found, JSON_ENCODE_ANY) : "missing", expected);
+		fail_msg("%s is %s instead of %s", key, found ? json_dumps(found, JSON_ENCODE_ANY) : "missing",
+			 expected);
 	json_decref(wanted);
 }
 
@@ -74,9 +77,10 @@ static void test_event(void **state)
 	expect_json(event, "queryStringParameters",
 		    "{\"x\":\"1,2\",\"y\":\"a b&\",\"empty\":\"\",\"flag\":\"\",\"\":\"z\"}");
 	expect_json(event, "cookies", "[\"a=1\",\"b=2\",\"c\"]");
-	expect_json(event, "headers",
-		    "{\"host\":\"h:1\",\"content-type\":\"application/json; charset=utf-8\",\"x-many\":\"1,2\",\"user-agent\":\"me\","
-		    "\"x-latin\":\"\\u00e4\",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"}");
+	expect_json(
+		event, "headers",
+		"{\"host\":\"h:1\",\"content-type\":\"application/json; charset=utf-8\",\"x-many\":\"1,2\",\"user-agent\":\"me\","
+		"\"x-latin\":\"\\u00e4\",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"}");
 	expect_json(event, "body", "\"{\\\"a\\\":1}\"");
 	expect_json(event, "isBase64Encoded", "false");
 	expect_json(context, "http",
@@ -161,11 +165,13 @@ static void test_responses(void **state)
 	assert_true(wc_text_is(result.response.body, "\"text\""));
 	wc_url_result_free(&result);
 
-	assert_int_equal(wc_url_response(wc_text("{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/x\",\"X-N\":7,\"X-B\":true,"
-						 "\"Connection\":\"upgrade\",\"Content-Length\":\"99\",\"Transfer-Encoding\":\"chunked\"},"
-						 "\"cookies\":[\"a=1\",\"b=2\"],\"body\":\"AP8h\",\"isBase64Encoded\":true}"),
-					 &result, &error),
-			 0);
+	assert_int_equal(
+		wc_url_response(
+			wc_text("{\"statusCode\":201,\"headers\":{\"Content-Type\":\"text/x\",\"X-N\":7,\"X-B\":true,"
+				"\"Connection\":\"upgrade\",\"Content-Length\":\"99\",\"Transfer-Encoding\":\"chunked\"},"
+				"\"cookies\":[\"a=1\",\"b=2\"],\"body\":\"AP8h\",\"isBase64Encoded\":true}"),
+			&result, &error),
+		0);
 	assert_int_equal(result.response.status, 201);
 	assert_int_equal(result.response.body.length, 3);
 	assert_memory_equal(result.response.body.at, "\0\xff!", 3);
@@ -289,7 +295,8 @@ static void test_cloudevents(void **state)
 	expect_json(event, "data_base64", "\"aGk=\"");
 	json_decref(event);
 
-	request = request_of("POST", "/function/f", "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"data\":1}");
+	request = request_of("POST", "/function/f",
+			     "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"data\":1}");
 	header(&request, "content-type", "application/CloudEvents+json; charset=utf-8");
 	event = cloudevent_of(&request, WC_CLOUDEVENT_STRUCTURED);
 	expect_json(event, "data", "1");
@@ -309,8 +316,9 @@ static void test_bad_cloudevents(void **state)
 		"{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\",\"data\":1,\"data_base64\":\"\"}",
 		"{\"specversion\":\"1.0\",\"id\":\"1\",\"id\":\"2\",\"source\":\"s\",\"type\":\"t\"}",
 	};
-	static const char *const names[] = { "ce-", "ce-a-b", "ce-data", "ce-datacontenttype", "ce-id",
-					     "ce-abcdefghijklmnopqrstuvwxyz0123" };
+	static const char *const names[] = { "ce-",	"ce-a-b",
+					     "ce-data", "ce-datacontenttype",
+					     "ce-id",	"ce-abcdefghijklmnopqrstuvwxyz0123" };
 	struct wc_request request;
 
 	(void)state;
@@ -336,8 +344,9 @@ static void test_bad_cloudevents(void **state)
 
 static void test_cloudevent_results(void **state)
 {
-	static const char event[] = "{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s x\",\"type\":\"t\",\"n\":5,\"none\":null,"
-				    "\"datacontenttype\":\"text/plain\",\"data\":\"hi\"}";
+	static const char event[] =
+		"{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s x\",\"type\":\"t\",\"n\":5,\"none\":null,"
+		"\"datacontenttype\":\"text/plain\",\"data\":\"hi\"}";
 	struct wc_cloudevent_result result;
 
 	(void)state;
@@ -365,9 +374,9 @@ static void test_cloudevent_results(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_event),	       cmocka_unit_test(test_event_bodies),
-		cmocka_unit_test(test_event_bad_query),	cmocka_unit_test(test_responses),
-		cmocka_unit_test(test_bad_responses),  cmocka_unit_test(test_cloudevents),
+		cmocka_unit_test(test_event),		cmocka_unit_test(test_event_bodies),
+		cmocka_unit_test(test_event_bad_query), cmocka_unit_test(test_responses),
+		cmocka_unit_test(test_bad_responses),	cmocka_unit_test(test_cloudevents),
 		cmocka_unit_test(test_bad_cloudevents), cmocka_unit_test(test_cloudevent_results),
 	};
 

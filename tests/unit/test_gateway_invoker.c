@@ -52,8 +52,8 @@ static struct wc_invoker *open_invoker(const struct node *node, unsigned in_flig
 	return invoker;
 }
 
-static int begin_one(struct wc_invoker *invoker, unsigned index, const char *payload, unsigned patience_ms, unsigned timeout_ms,
-		     struct wc_invocation **ret_invocation)
+static int begin_one(struct wc_invoker *invoker, unsigned index, const char *payload, unsigned patience_ms,
+		     unsigned timeout_ms, struct wc_invocation **ret_invocation)
 {
 	struct wc_invoker_request request = { .function_id = FUNCTION_ID,
 					      .payload = payload,
@@ -338,7 +338,8 @@ static void test_restart(void **state)
 	invoker = open_invoker(node, 4);
 	assert_int_equal(begin_one(invoker, 0, "r", 50000, 50000, NULL), 0);
 	run_until(invoker, 1);
-	assert_int_equal(results[0].invoked.answer.code, WC_CODE_RESTARTED); /* it may have been run: the successor says */
+	assert_int_equal(results[0].invoked.answer.code,
+			 WC_CODE_RESTARTED); /* it may have been run: the successor says */
 	for (unsigned i = 1; i < node->seen; i++)
 		assert_int_equal(node->ids[i], node->ids[0]);
 	wc_invoker_free(invoker);
@@ -350,7 +351,9 @@ static void test_refused(void **state)
 {
 	struct node *node = node_new(AF_INET, echo);
 	struct wc_invoker *invoker = open_invoker(node, 4);
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(node->port) };
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				       .sin_port = htons(node->port) };
 	struct wc_header in;
 	__u8 datagram[256];
 	int fd;
@@ -459,10 +462,17 @@ static void test_ipv6(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_one),	cmocka_unit_test(test_bad_requests), cmocka_unit_test(test_many),
-		cmocka_unit_test(test_large),	cmocka_unit_test(test_timeout),	     cmocka_unit_test(test_busy),
-		cmocka_unit_test(test_restart), cmocka_unit_test(test_refused),	     cmocka_unit_test(test_unknown_and_cancel),
-		cmocka_unit_test(test_moved),	cmocka_unit_test(test_ipv6),
+		cmocka_unit_test(test_one),
+		cmocka_unit_test(test_bad_requests),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_large),
+		cmocka_unit_test(test_timeout),
+		cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_unknown_and_cancel),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_ipv6),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

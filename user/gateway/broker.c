@@ -51,8 +51,8 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 	for (size_t i = 0; op && i < sizeof(allowed) / sizeof(allowed[0]); i++) {
 		if (strcmp(op, allowed[i].op) != 0)
 			continue;
-		if (allowed[i].name && (!json_is_string(name) ||
-					!wc_route_name_valid(json_string_value(name), json_string_length(name))))
+		if (allowed[i].name &&
+		    (!json_is_string(name) || !wc_route_name_valid(json_string_value(name), json_string_length(name))))
 			break;
 		if (allowed[i].request && !json_is_string(id))
 			break;
@@ -260,8 +260,8 @@ int wc_broker_fd(const struct wc_broker *broker)
 	return broker->fd;
 }
 
-int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request, wc_broker_cb done,
-		  void *context)
+int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,
+		  wc_broker_cb done, void *context)
 {
 	char line[QUESTION_MAX];
 	ssize_t sent;
@@ -273,7 +273,8 @@ int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, un
 		return -EAGAIN;
 	/* Names need no escapes: route.h. */
 	if (request)
-		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\",\"request\":\"%llx\"}\n", op, name, request);
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\",\"request\":\"%llx\"}\n", op, name,
+			     request);
 	else if (name)
 		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\"}\n", op, name);
 	else

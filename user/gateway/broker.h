@@ -41,8 +41,8 @@ void wc_broker_free(struct wc_broker *broker);
  * name: NULL for `list`; request: the id for `tail`, else 0. The callback never comes from within. Errors: -EAGAIN (too
  * many questions wait), -EPIPE, -ENOMEM.
  */
-int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request, wc_broker_cb done,
-		  void *context);
+int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,
+		  wc_broker_cb done, void *context);
 
 int wc_broker_fd(const struct wc_broker *broker);
 

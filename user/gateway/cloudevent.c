@@ -107,7 +107,8 @@ static json_t *read_binary(const struct wc_request *request, const char **error)
 			continue;
 		if (!is_attribute(name.at + 3, name.length - 3) || wc_text_is(name, "ce-data") ||
 		    wc_text_is(name, "ce-datacontenttype")) {
-			*error = "a ce- header does not name an attribute: lower-case letters and digits, 28 at most, not data";
+			*error =
+				"a ce- header does not name an attribute: lower-case letters and digits, 28 at most, not data";
 			break;
 		}
 		memcpy(key, name.at + 3, name.length - 3);
@@ -129,8 +130,8 @@ static json_t *read_binary(const struct wc_request *request, const char **error)
 	return event;
 }
 
-int wc_cloudevent_read(const struct wc_request *request, enum wc_cloudevent_mode mode, char **ret_event, size_t *ret_length,
-		       const char **ret_error)
+int wc_cloudevent_read(const struct wc_request *request, enum wc_cloudevent_mode mode, char **ret_event,
+		       size_t *ret_length, const char **ret_error)
 {
 	const struct wc_text *parent = wc_request_header(request, "traceparent");
 	const char *error = NULL;
@@ -207,7 +208,8 @@ static bool put_attribute(struct wc_cloudevent_result *result, const char *name,
 
 static bool binary_response(struct wc_cloudevent_result *result)
 {
-	json_t *json = result->json, *data = json_object_get(json, "data"), *encoded = json_object_get(json, "data_base64");
+	json_t *json = result->json, *data = json_object_get(json, "data"),
+	       *encoded = json_object_get(json, "data_base64");
 	json_t *type = json_object_get(json, "datacontenttype");
 	struct wc_text type_text = type ? (struct wc_text){ json_string_value(type), json_string_length(type) } :
 					  wc_text("application/json");
@@ -235,8 +237,9 @@ static bool binary_response(struct wc_cloudevent_result *result)
 	for (void *at = json_object_iter(json); at; at = json_object_iter_next(json, at)) {
 		const char *name = json_object_iter_key(at);
 
-		if (strcmp(name, "data") != 0 && strcmp(name, "data_base64") != 0 && strcmp(name, "datacontenttype") != 0 &&
-		    !json_is_null(json_object_iter_value(at)) && !put_attribute(result, name, json_object_iter_value(at)))
+		if (strcmp(name, "data") != 0 && strcmp(name, "data_base64") != 0 &&
+		    strcmp(name, "datacontenttype") != 0 && !json_is_null(json_object_iter_value(at)) &&
+		    !put_attribute(result, name, json_object_iter_value(at)))
 			return false;
 	}
 	return true;

@@ -23,8 +23,8 @@ enum wc_cloudevent_mode wc_cloudevent_mode(const struct wc_request *request);
  * The event in the JSON format, which the caller frees. A traceparent header becomes the attribute of that name, unless it
  * has one. -EBADMSG: it is no CloudEvent, *ret_error says why; -ENOMEM.
  */
-int wc_cloudevent_read(const struct wc_request *request, enum wc_cloudevent_mode mode, char **ret_event, size_t *ret_length,
-		       const char **ret_error);
+int wc_cloudevent_read(const struct wc_request *request, enum wc_cloudevent_mode mode, char **ret_event,
+		       size_t *ret_length, const char **ret_error);
 
 struct wc_cloudevent_result {
 	struct wc_response response; /* its texts point into what follows, and into `names` */
@@ -34,7 +34,8 @@ struct wc_cloudevent_result {
 };
 
 /* Is the result a CloudEvent that can go back in this mode? Then *ret_result is its response, to be freed. */
-bool wc_cloudevent_response(struct wc_text result, enum wc_cloudevent_mode mode, struct wc_cloudevent_result *ret_result);
+bool wc_cloudevent_response(struct wc_text result, enum wc_cloudevent_mode mode,
+			    struct wc_cloudevent_result *ret_result);
 void wc_cloudevent_result_free(struct wc_cloudevent_result *result);
 
 #endif

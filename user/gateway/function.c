@@ -30,9 +30,10 @@ static int wrap(struct wc_job *job, struct wc_text body, struct wc_text *ret_pay
 	}
 	text = json_stringn(body.at, body.length);
 	if (!text)
-		return wc_job_refuse(job, 415,
-				     "the function takes JSON, and the body is neither that nor text in UTF-8; deploy it with "
-				     "--event binary for any bytes");
+		return wc_job_refuse(
+			job, 415,
+			"the function takes JSON, and the body is neither that nor text in UTF-8; deploy it with "
+			"--event binary for any bytes");
 	job->payload = json_dumps(text, JSON_ENCODE_ANY);
 	json_decref(text);
 	if (!job->payload)
@@ -115,7 +116,8 @@ static void done(void *context, const struct wc_called *called)
 		wc_response_add(&response, "x-amz-function-error", wc_text("Unhandled"));
 		respond(function, &response, id);
 	} else if (function->mode != WC_CLOUDEVENT_NONE &&
-		   wc_cloudevent_response((struct wc_text){ answer->payload, answer->payload_len }, function->mode, &event)) {
+		   wc_cloudevent_response((struct wc_text){ answer->payload, answer->payload_len }, function->mode,
+					  &event)) {
 		respond(function, &event.response, id);
 		wc_cloudevent_result_free(&event);
 	} else {

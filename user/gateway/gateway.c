@@ -63,11 +63,9 @@ int wc_job_refuse(struct wc_job *job, unsigned status, const char *message)
 
 void wc_job_call(struct wc_job *job, wc_call_prepare prepare, wc_call_done done, bool dry)
 {
-	struct wc_call_request request = { .name = job->route.name,
-					   .prepare = prepare,
-					   .done = done,
-					   .dry = dry,
-					   .context = job };
+	struct wc_call_request request = {
+		.name = job->route.name, .prepare = prepare, .done = done, .dry = dry, .context = job
+	};
 	struct wc_called called = { 0 };
 	struct wc_call *call;
 	int ret;
@@ -128,7 +126,8 @@ static bool may_go_on(struct wc_exchange *exchange, const char *allow)
 
 void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 {
-	static const char reads[] = "GET, HEAD, OPTIONS", invokes[] = "POST, OPTIONS", calls[] = "GET, POST, PUT, OPTIONS";
+	static const char reads[] = "GET, HEAD, OPTIONS", invokes[] = "POST, OPTIONS",
+			  calls[] = "GET, POST, PUT, OPTIONS";
 	const struct wc_request *request = wc_exchange_request(exchange);
 	struct wc_gateway *gateway = context;
 	struct wc_route route;
@@ -138,7 +137,8 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		wc_reply_status(exchange, 403, error);
 		return;
 	}
-	if (wc_route_parse(request->target.at, request->target.length, request->host.at, request->host.length, &route, &error)) {
+	if (wc_route_parse(request->target.at, request->target.length, request->host.at, request->host.length, &route,
+			   &error)) {
 		wc_reply_status(exchange, 400, error);
 		return;
 	}
@@ -160,7 +160,8 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		break;
 	case WC_ROUTE_ASYNC:
 		if (may_go_on(exchange, invokes))
-			wc_reply_status(exchange, 501, "asynchronous invocations are not offered here; use /function/NAME");
+			wc_reply_status(exchange, 501,
+					"asynchronous invocations are not offered here; use /function/NAME");
 		break;
 	case WC_ROUTE_FUNCTIONS:
 		if (may_go_on(exchange, reads))

@@ -26,7 +26,7 @@
 #include "user/gateway/head.h"
 #include "user/gateway/reply.h"
 
-#define ACCEPT_MAX 64		 /* in one go */
+#define ACCEPT_MAX 64 /* in one go */
 #define COPY_MAX 4096
 #define LINGER_MS 2000		 /* for how long a refused client's bytes are dropped */
 #define LINGER_BYTES (64u << 20) /* and how many */
@@ -134,13 +134,16 @@ static void on_write_timeout(h2o_timeout_entry_t *entry)
 
 static void refuse_connection(h2o_socket_t *socket)
 {
-	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-				   "Content-Type: application/json\r\nx-amzn-ErrorType: ServiceUnavailableException\r\n"
-				   "Content-Length: 78\r\n\r\n"
-				   "{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}";
+	static const char text[] =
+		"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+		"Content-Type: application/json\r\nx-amzn-ErrorType: ServiceUnavailableException\r\n"
+		"Content-Length: 78\r\n\r\n"
+		"{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}";
 
-	_Static_assert(sizeof("{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}") - 1 == 78,
-		       "the length is written down above");
+	_Static_assert(
+		sizeof("{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}") - 1 ==
+			78,
+		"the length is written down above");
 	(void)!send(h2o_socket_get_fd(socket), text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -158,7 +161,8 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 		index++;
 	at = &http->options.listeners[index];
 	for (int i = 0; i < ACCEPT_MAX && (socket = h2o_evloop_socket_accept(listener)); i++) {
-		connection = http->stats.connections < http->options.connections_max ? calloc(1, sizeof(*connection)) : NULL;
+		connection = http->stats.connections < http->options.connections_max ? calloc(1, sizeof(*connection)) :
+										       NULL;
 		if (!connection) {
 			http->stats.over_limit++;
 			if (!at->secure)
@@ -167,7 +171,8 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 			continue;
 		}
 		http->stats.connections++;
-		*connection = (struct connection){ .http = http, .socket = socket, .linger_fd = -1, .trusted = at->trusted };
+		*connection =
+			(struct connection){ .http = http, .socket = socket, .linger_fd = -1, .trusted = at->trusted };
 		connection->write_entry.cb = on_write_timeout;
 		socket->on_close.cb = on_close;
 		socket->on_close.data = connection;
@@ -235,7 +240,8 @@ static void add_headers(h2o_req_t *req, const struct wc_response *response)
 		h2o_iovec_t name = h2o_strdup(&req->pool, field->name.at, field->name.length);
 		h2o_iovec_t value = h2o_strdup(&req->pool, field->value.at, field->value.length);
 
-		h2o_add_header_by_str(&req->pool, &req->res.headers, name.base, name.len, 0, NULL, value.base, value.len);
+		h2o_add_header_by_str(&req->pool, &req->res.headers, name.base, name.len, 0, NULL, value.base,
+				      value.len);
 	}
 }
 
@@ -332,7 +338,8 @@ static void fill_request(struct wc_exchange *exchange, h2o_req_t *req)
 		const h2o_header_t *header = &req->headers.entries[i];
 
 		request->headers[request->header_count++] =
-			(struct wc_field){ { header->name->base, header->name->len }, { header->value.base, header->value.len } };
+			(struct wc_field){ { header->name->base, header->name->len },
+					   { header->value.base, header->value.len } };
 	}
 }
 
@@ -416,7 +423,8 @@ struct error_stream {
 	h2o_iovec_t body;
 };
 
-static void send_error_body(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count, h2o_send_state_t state)
+static void send_error_body(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count,
+			    h2o_send_state_t state)
 {
 	struct error_stream *stream = (struct error_stream *)self;
 	bool head = h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
@@ -436,8 +444,8 @@ static void on_setup_ostream(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
 
 	(void)self;
 	if (req->_generator != &generator) {
-		wc_reply_describe((unsigned)req->res.status, req->res.status == 413 ? WC_REPLY_TOO_LARGE : req->res.reason,
-				  &response, body);
+		wc_reply_describe((unsigned)req->res.status,
+				  req->res.status == 413 ? WC_REPLY_TOO_LARGE : req->res.reason, &response, body);
 		stream = (struct error_stream *)h2o_add_ostream(req, sizeof(*stream), slot);
 		stream->super.do_send = send_error_body;
 		stream->body = h2o_strdup(&req->pool, response.body.at, response.body.length);
@@ -467,10 +475,13 @@ int wc_http_tls_new(const char *cert, const char *key, void **ret_tls, struct wc
 	ERR_clear_error();
 	if (SSL_CTX_use_certificate_chain_file(tls, cert) != 1) {
 		ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
-		ret = wc_fail(fault, EINVAL, "--tls-cert: %s is no certificate in PEM form that can be read (%s)", cert, why);
-	} else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(tls) != 1) {
+		ret = wc_fail(fault, EINVAL, "--tls-cert: %s is no certificate in PEM form that can be read (%s)", cert,
+			      why);
+	} else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 ||
+		   SSL_CTX_check_private_key(tls) != 1) {
 		ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
-		ret = wc_fail(fault, EINVAL, "--tls-key: %s is no private key in PEM form for the certificate (%s)", key, why);
+		ret = wc_fail(fault, EINVAL, "--tls-key: %s is no private key in PEM form for the certificate (%s)",
+			      key, why);
 	}
 	if (ret)
 		SSL_CTX_free(tls);

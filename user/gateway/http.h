@@ -19,17 +19,17 @@ struct wc_exchange;
 typedef void (*wc_http_on_request)(void *context, struct wc_exchange *exchange);
 
 struct wc_http_listener {
-	int fd;		 /* listens, is not blocking */
-	bool secure;	 /* TLS */
-	bool trusted;	 /* auth.h */
+	int fd;	      /* listens, is not blocking */
+	bool secure;  /* TLS */
+	bool trusted; /* auth.h */
 };
 
 struct wc_http_options {
 	const struct wc_http_listener *listeners;
 	unsigned listener_count;
-	void *tls;		  /* SSL_CTX *, for those that are secure; see wc_http_tls_new() */
-	unsigned connections_max; /* of one loop; beyond it, one that comes is closed at once */
-	unsigned read_timeout_ms; /* from when a connection could send a request until the whole request is here */
+	void *tls;		   /* SSL_CTX *, for those that are secure; see wc_http_tls_new() */
+	unsigned connections_max;  /* of one loop; beyond it, one that comes is closed at once */
+	unsigned read_timeout_ms;  /* from when a connection could send a request until the whole request is here */
 	unsigned write_timeout_ms; /* until the client has taken a response */
 	size_t body_max;
 	wc_http_on_request on_request;

@@ -44,9 +44,10 @@ struct wc_invocation {
 	__u64 due_ns, resend_ns, patience_ns, end_ns;
 	__u32 heap_at;
 	unsigned doublings, refusals; /* refusals: of any kind, in a row or not */
-	unsigned sent, sent_refused;  /* transmissions that the node may have got, and those of them that ICMP gave back */
-	bool waiting;		      /* refused, to be tried again: has not been run */
-	bool late;		      /* patience is over */
+	unsigned sent,
+		sent_refused; /* transmissions that the node may have got, and those of them that ICMP gave back */
+	bool waiting;	      /* refused, to be tried again: has not been run */
+	bool late;	      /* patience is over */
 	bool lost;
 	struct wc_client_result busy; /* the last refusal by the node; type 0: by ICMP */
 };
@@ -211,7 +212,9 @@ static void attempt(struct wc_invocation *invocation, __u64 now)
 /* Patience is over: what it was refused with last. */
 static void give_up(struct wc_invocation *invocation)
 {
-	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER, .request_id = invocation->id, .answer = invocation->busy };
+	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER,
+				      .request_id = invocation->id,
+				      .answer = invocation->busy };
 
 	if (!invocation->busy.type) {
 		invocation->invoker->stats.refused++;
@@ -220,8 +223,8 @@ static void give_up(struct wc_invocation *invocation)
 	finish(invocation, &invoked);
 }
 
-int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done, void *context,
-		     struct wc_invocation **ret_invocation)
+int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done,
+		     void *context, struct wc_invocation **ret_invocation)
 {
 	struct wc_invocation *invocation;
 	__u64 now;
@@ -319,8 +322,9 @@ static void read_errors(struct wc_invoker *invoker, __u64 now)
 	struct iovec part = { .iov_base = &header, .iov_len = sizeof(header) };
 
 	for (int i = 0; i < READ_MAX; i++) {
-		struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
-					  .msg_controllen = sizeof(control) };
+		struct msghdr message = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+		};
 		ssize_t n = recvmsg(invoker->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
 		struct wc_invocation *invocation;
 
@@ -427,8 +431,8 @@ static int open_socket(int family)
 	/* FORCE needs CAP_NET_ADMIN, which the gateway still has when it opens this. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-	if (setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVERR : IPV6_RECVERR, &one,
-		       sizeof(one))) {
+	if (setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_RECVERR : IPV6_RECVERR,
+		       &one, sizeof(one))) {
 		int ret = -errno;
 
 		close(fd);

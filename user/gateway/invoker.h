@@ -19,10 +19,10 @@ struct wc_invoker;
 struct wc_invocation;
 
 enum wc_invoked_how {
-	WC_INVOKED_ANSWER,   /* REPLY or ERROR came, or the last BUSY when patience was over */
-	WC_INVOKED_TIMEOUT,  /* no answer; it may have run */
-	WC_INVOKED_REFUSED,  /* nothing listens there, or there is no way there; it was not run */
-	WC_INVOKED_LOST,     /* the node has another address now, and may have run it under the old one */
+	WC_INVOKED_ANSWER,  /* REPLY or ERROR came, or the last BUSY when patience was over */
+	WC_INVOKED_TIMEOUT, /* no answer; it may have run */
+	WC_INVOKED_REFUSED, /* nothing listens there, or there is no way there; it was not run */
+	WC_INVOKED_LOST,    /* the node has another address now, and may have run it under the old one */
 };
 
 struct wc_invoked {
@@ -66,8 +66,8 @@ int wc_invoker_connect(struct wc_invoker *invoker, const char *address, __u16 po
  * Sends one invocation. Errors, and then `done` is not called: -EAGAIN (in_flight_max), -ENOTCONN (no address yet), -EINVAL, -EMSGSIZE,
  * -ENOMEM.
  */
-int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done, void *context,
-		     struct wc_invocation **ret_invocation);
+int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done,
+		     void *context, struct wc_invocation **ret_invocation);
 
 /* Nobody waits for it any more: `done` will not be called. The node may still run it. */
 void wc_invoker_cancel(struct wc_invocation *invocation);

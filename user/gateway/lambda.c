@@ -94,7 +94,8 @@ static void on_tail(void *context, const json_t *answer, int error)
 	(void)error; /* the invocation was answered: without its log rather than not at all */
 	if (lambda->job.exchange) {
 		if (json_is_string(text))
-			base64 = wc_text_base64((struct wc_text){ json_string_value(text), json_string_length(text) }, &length);
+			base64 = wc_text_base64((struct wc_text){ json_string_value(text), json_string_length(text) },
+						&length);
 		send_response(lambda, base64, length);
 		free(base64);
 	}
@@ -142,8 +143,8 @@ static void done(void *context, const struct wc_called *called)
 	}
 	/* From here on the job waits for the broker, which calls back once, whatever becomes of the client. */
 	if (lambda->tail && keep(lambda) &&
-	    !wc_broker_ask(lambda->job.gateway->calls.broker, "tail", lambda->job.route.name, called->invoked->request_id,
-			   on_tail, lambda))
+	    !wc_broker_ask(lambda->job.gateway->calls.broker, "tail", lambda->job.route.name,
+			   called->invoked->request_id, on_tail, lambda))
 		return;
 	send_response(lambda, NULL, 0);
 	lambda_free(lambda);

@@ -171,8 +171,10 @@ static int raise_limit(const struct wc_gateway_options *options, struct wc_fault
 	if (limit.rlim_max < wanted)
 		limit.rlim_max = wanted; /* root may */
 	if (setrlimit(RLIMIT_NOFILE, &limit))
-		return wc_fail(fault, errno, "--connections %u takes %llu open files, which is more than this user may have (ulimit -n)",
-			       options->connections, (unsigned long long)wanted);
+		return wc_fail(
+			fault, errno,
+			"--connections %u takes %llu open files, which is more than this user may have (ulimit -n)",
+			options->connections, (unsigned long long)wanted);
 	return 0;
 }
 
@@ -185,7 +187,8 @@ static int put_rights_off(const struct wc_gateway_options *options, struct wc_fa
 	if (geteuid())
 		return 0;
 	if (!user || !user->pw_uid)
-		return wc_fail(fault, EINVAL, "--user: '%.40s' is root or gone; name a user without rights", options->user);
+		return wc_fail(fault, EINVAL, "--user: '%.40s' is root or gone; name a user without rights",
+			       options->user);
 	if (setgroups(0, NULL) || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) ||
 	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid))
 		return wc_fail(fault, errno, "cannot become user %s: %s", options->user, strerror(errno));
@@ -203,9 +206,11 @@ static int ping(const char *node, struct wc_fault *fault)
 	json_decref(request);
 	json_decref(answer);
 	if (ret == -EACCES)
-		return wc_fail(fault, EACCES, "node '%s' belongs to root: start the gateway as root, it puts its rights off", node);
+		return wc_fail(fault, EACCES,
+			       "node '%s' belongs to root: start the gateway as root, it puts its rights off", node);
 	if (ret)
-		fprintf(stderr, "warmcore-gateway: node '%s' is not running yet; requests get 503 until it does\n", node);
+		fprintf(stderr, "warmcore-gateway: node '%s' is not running yet; requests get 503 until it does\n",
+			node);
 	return 0;
 }
 

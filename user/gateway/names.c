@@ -187,8 +187,8 @@ int wc_names_read(const json_t *answer, const char *name, struct wc_callee *ret_
 		return error_of(answer);
 	if (!*address)
 		address = json_string_value(json_object_get(answer, "address6")) ?: "";
-	if (strcmp(found, name) != 0 || strlen(name) >= sizeof(function.name) || id < 1 || id > UINT32_MAX || port < 1 ||
-	    port > UINT16_MAX || timeout_ms < 1 || timeout_ms > 86400000 || !*address ||
+	if (strcmp(found, name) != 0 || strlen(name) >= sizeof(function.name) || id < 1 || id > UINT32_MAX ||
+	    port < 1 || port > UINT16_MAX || timeout_ms < 1 || timeout_ms > 86400000 || !*address ||
 	    strlen(address) >= sizeof(function.address))
 		return -EBADMSG;
 	memcpy(function.name, name, strlen(name) + 1);

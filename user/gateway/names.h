@@ -12,8 +12,8 @@
 #include "bpf/tables.h"
 #include "user/gateway/broker.h"
 
-#define WC_NAMES_MAX 8192u	     /* names that are remembered, right ones and wrong ones: a node has 4,096 */
-#define WC_NAMES_TTL_MS 30000u	     /* limits may change without a new id */
+#define WC_NAMES_MAX 8192u	    /* names that are remembered, right ones and wrong ones: a node has 4,096 */
+#define WC_NAMES_TTL_MS 30000u	    /* limits may change without a new id */
 #define WC_NAMES_WRONG_TTL_MS 1000u /* until a new function is seen, at most */
 
 struct wc_callee {

@@ -13,18 +13,12 @@ static const struct {
 	unsigned status;
 	const char *type;
 } classes[] = {
-	{ 400, "InvalidRequestContentException" },
-	{ 403, "AccessDeniedException" },
-	{ 404, "ResourceNotFoundException" },
-	{ 405, "MethodNotAllowedException" },
-	{ 413, "RequestTooLargeException" },
-	{ 414, "InvalidParameterValueException" },
-	{ 415, "UnsupportedMediaTypeException" },
-	{ 417, "InvalidRequestContentException" },
-	{ 429, "TooManyRequestsException" },
-	{ 431, "InvalidRequestContentException" },
-	{ 501, "NotImplementedException" },
-	{ 503, "ServiceUnavailableException" },
+	{ 400, "InvalidRequestContentException" }, { 403, "AccessDeniedException" },
+	{ 404, "ResourceNotFoundException" },	   { 405, "MethodNotAllowedException" },
+	{ 413, "RequestTooLargeException" },	   { 414, "InvalidParameterValueException" },
+	{ 415, "UnsupportedMediaTypeException" },  { 417, "InvalidRequestContentException" },
+	{ 429, "TooManyRequestsException" },	   { 431, "InvalidRequestContentException" },
+	{ 501, "NotImplementedException" },	   { 503, "ServiceUnavailableException" },
 };
 
 static const char *class_of(unsigned status)
@@ -83,7 +77,8 @@ void wc_reply_failure(struct wc_exchange *exchange, const struct wc_failure *fai
 	wc_exchange_respond(exchange, &response);
 }
 
-void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response, char body[WC_REPLY_ERROR_MAX])
+void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response,
+		       char body[WC_REPLY_ERROR_MAX])
 {
 	struct wc_failure failure = { .status = status, .type = class_of(status), .message = message };
 
@@ -133,40 +128,53 @@ static const struct {
 	int error;
 	struct wc_failure failure;
 } errors[] = {
-	{ -ENOENT, { 404, "ResourceNotFoundException", NULL, 0, "Function not found; `warmcore list` has those that are deployed" } },
+	{ -ENOENT,
+	  { 404, "ResourceNotFoundException", NULL, 0,
+	    "Function not found; `warmcore list` has those that are deployed" } },
 	{ -EAGAIN,
-	  { 429, "TooManyRequestsException", BUSY_NODE, 1, "as many requests as may be are in flight in this gateway; try later" } },
+	  { 429, "TooManyRequestsException", BUSY_NODE, 1,
+	    "as many requests as may be are in flight in this gateway; try later" } },
 	{ -EMSGSIZE, { 413, "RequestTooLargeException", NULL, 0, WC_REPLY_TOO_LARGE } },
 	{ -EHOSTDOWN, { 503, "ServiceUnavailableException", NULL, 1, "the node is not running" } },
-	{ -ETIMEDOUT, { 503, "ServiceUnavailableException", NULL, 1, "the node does not answer on its control socket" } },
+	{ -ETIMEDOUT,
+	  { 503, "ServiceUnavailableException", NULL, 1, "the node does not answer on its control socket" } },
 	{ -EACCES,
-	  { 500, "ServiceException", NULL, 0, "the gateway may not talk to the node: start it as root, it puts its rights off" } },
+	  { 500, "ServiceException", NULL, 0,
+	    "the gateway may not talk to the node: start it as root, it puts its rights off" } },
 };
 
 static const struct {
 	enum wc_invoked_how how;
 	struct wc_failure failure;
 } hows[] = {
-	{ WC_INVOKED_TIMEOUT, { 504, "ServiceException", NULL, 0, "the node gave no answer in time; the function may have run" } },
-	{ WC_INVOKED_REFUSED, { 503, "ServiceUnavailableException", NULL, 1, "the node cannot be reached where it was; it was not run" } },
+	{ WC_INVOKED_TIMEOUT,
+	  { 504, "ServiceException", NULL, 0, "the node gave no answer in time; the function may have run" } },
+	{ WC_INVOKED_REFUSED,
+	  { 503, "ServiceUnavailableException", NULL, 1, "the node cannot be reached where it was; it was not run" } },
 	{ WC_INVOKED_LOST,
-	  { 502, "ServiceException", NULL, 0, "the node was started again under another address; the function may have run" } },
+	  { 502, "ServiceException", NULL, 0,
+	    "the node was started again under another address; the function may have run" } },
 };
 
 static const struct {
 	unsigned code;
 	struct wc_failure failure;
 } codes[] = {
-	{ WC_CODE_UNKNOWN_FUNCTION, { 404, "ResourceNotFoundException", NULL, 0, "Function not found; it was removed" } },
+	{ WC_CODE_UNKNOWN_FUNCTION,
+	  { 404, "ResourceNotFoundException", NULL, 0, "Function not found; it was removed" } },
 	{ WC_CODE_REMOVED, { 404, "ResourceNotFoundException", NULL, 0, "Function not found; it was removed" } },
 	{ WC_CODE_TOO_LARGE, { 413, "RequestTooLargeException", NULL, 0, WC_REPLY_TOO_LARGE } },
-	{ WC_CODE_DEADLINE, { 429, "TooManyRequestsException", BUSY_NODE, 1, "Rate Exceeded: no core was free in time" } },
-	{ WC_CODE_PENDING_FULL, { 429, "TooManyRequestsException", BUSY_NODE, 1, "Rate Exceeded: every core of the node is taken" } },
+	{ WC_CODE_DEADLINE,
+	  { 429, "TooManyRequestsException", BUSY_NODE, 1, "Rate Exceeded: no core was free in time" } },
+	{ WC_CODE_PENDING_FULL,
+	  { 429, "TooManyRequestsException", BUSY_NODE, 1, "Rate Exceeded: every core of the node is taken" } },
 	{ WC_CODE_FUNCTION_LIMIT,
-	  { 429, "TooManyRequestsException", BUSY_FUNCTION, 1, "Rate Exceeded: the function runs as often as it may" } },
+	  { 429, "TooManyRequestsException", BUSY_FUNCTION, 1,
+	    "Rate Exceeded: the function runs as often as it may" } },
 	{ WC_CODE_NODE_DOWN, { 503, "ServiceUnavailableException", NULL, 1, "the node's daemon is not running" } },
 	{ WC_CODE_SHUTDOWN, { 503, "ServiceUnavailableException", NULL, 1, "the node is shutting down" } },
-	{ WC_CODE_RESTARTED, { 502, "ServiceException", NULL, 0, "the node was started again; the function may have run" } },
+	{ WC_CODE_RESTARTED,
+	  { 502, "ServiceException", NULL, 0, "the node was started again; the function may have run" } },
 };
 
 /* Codes that tell of the function itself, which was run or begun. */
@@ -218,7 +226,8 @@ bool wc_reply_failed(const struct wc_called *called, struct wc_failure *ret_fail
 		if (codes[i].code == answer->code)
 			*ret_failure = codes[i].failure;
 	if (answer->type == WC_TYPE_BUSY && answer->retry_after_ns > WC_SECOND)
-		ret_failure->retry_after =
-			answer->retry_after_ns < 3600 * WC_SECOND ? (unsigned)(answer->retry_after_ns / WC_SECOND) + 1 : 3600;
+		ret_failure->retry_after = answer->retry_after_ns < 3600 * WC_SECOND ?
+						   (unsigned)(answer->retry_after_ns / WC_SECOND) + 1 :
+						   3600;
 	return true;
 }

@@ -14,10 +14,10 @@
 
 struct wc_failure {
 	unsigned status;
-	const char *type;	/* class of the error */
-	const char *reason;	/* 429 only, else NULL */
-	unsigned retry_after;	/* seconds; 0: not said */
-	const char *message;	/* a sentence */
+	const char *type;     /* class of the error */
+	const char *reason;   /* 429 only, else NULL */
+	unsigned retry_after; /* seconds; 0: not said */
+	const char *message;  /* a sentence */
 };
 
 /* Sends it. */
@@ -33,7 +33,8 @@ void wc_reply_refuse(struct wc_exchange *exchange, unsigned status, const char *
 void wc_reply_method(struct wc_exchange *exchange, const char *allow);
 
 /* The response for a failure by status, without sending it; its body is in `body`. */
-void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response, char body[WC_REPLY_ERROR_MAX]);
+void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response,
+		       char body[WC_REPLY_ERROR_MAX]);
 
 /* Is the outcome of the call a failure of the platform (and not the function's result or error)? Then *ret_failure is it. */
 bool wc_reply_failed(const struct wc_called *called, struct wc_failure *ret_failure);

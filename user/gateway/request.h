@@ -26,9 +26,9 @@ struct wc_request {
 	struct wc_text method, target, host, body;
 	struct wc_field headers[WC_HEADERS_MAX]; /* without Host, Content-Length and Transfer-Encoding */
 	size_t header_count;
-	bool secure;	 /* came over TLS */
-	bool old;	 /* HTTP/1.0 */
-	bool trusted;	 /* the listener may be used without authentication: auth.h */
+	bool secure;  /* came over TLS */
+	bool old;     /* HTTP/1.0 */
+	bool trusted; /* the listener may be used without authentication: auth.h */
 };
 
 /* Names and values are copied when the response is sent. */

@@ -48,7 +48,8 @@ bool wc_route_name_valid(const char *name, size_t length)
 	for (size_t i = 0; i < length; i++) {
 		char c = name[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+		      c == '_'))
 			return false;
 	}
 	return true;
@@ -195,12 +196,9 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		enum wc_route_kind kind;
 		bool prefix;
 	} table[] = {
-		{ "/function/", WC_ROUTE_FUNCTION, true },
-		{ "/async-function/", WC_ROUTE_ASYNC, true },
-		{ "/url/", WC_ROUTE_URL, true },
-		{ "/system/functions", WC_ROUTE_FUNCTIONS, false },
-		{ "/system/info", WC_ROUTE_INFO, false },
-		{ "/healthz", WC_ROUTE_HEALTH, false },
+		{ "/function/", WC_ROUTE_FUNCTION, true }, { "/async-function/", WC_ROUTE_ASYNC, true },
+		{ "/url/", WC_ROUTE_URL, true },	   { "/system/functions", WC_ROUTE_FUNCTIONS, false },
+		{ "/system/info", WC_ROUTE_INFO, false },  { "/healthz", WC_ROUTE_HEALTH, false },
 	};
 	const char *query = target_len ? memchr(target, '?', target_len) : NULL;
 	const char *end = query ?: target + target_len;
@@ -229,7 +227,8 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 	if (by_host(host, host_len, &name)) {
 		route.kind = WC_ROUTE_URL;
 		ret = set_name(&route, host, name, &error);
-	} else if (length > strlen(INVOKE_PREFIX INVOKE_SUFFIX) && !memcmp(target, INVOKE_PREFIX, strlen(INVOKE_PREFIX)) &&
+	} else if (length > strlen(INVOKE_PREFIX INVOKE_SUFFIX) &&
+		   !memcmp(target, INVOKE_PREFIX, strlen(INVOKE_PREFIX)) &&
 		   !memcmp(end - strlen(INVOKE_SUFFIX), INVOKE_SUFFIX, strlen(INVOKE_SUFFIX)) &&
 		   !memchr(target + strlen(INVOKE_PREFIX), '/', length - strlen(INVOKE_PREFIX INVOKE_SUFFIX))) {
 		ret = read_invoke(&route, target + strlen(INVOKE_PREFIX), length - strlen(INVOKE_PREFIX INVOKE_SUFFIX),

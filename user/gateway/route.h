@@ -28,11 +28,11 @@ enum wc_route_kind {
 
 struct wc_route {
 	enum wc_route_kind kind;
-	char name[WC_NAME_MAX];			 /* of the function; empty where the route has none */
-	char qualifier[WC_ROUTE_QUALIFIER_MAX];	 /* INVOKE: empty when none was given */
-	const char *path;			 /* URL: what the function sees, as it came; points into the target, or is "/" */
+	char name[WC_NAME_MAX];			/* of the function; empty where the route has none */
+	char qualifier[WC_ROUTE_QUALIFIER_MAX]; /* INVOKE: empty when none was given */
+	const char *path; /* URL: what the function sees, as it came; points into the target, or is "/" */
 	size_t path_len;
-	const char *query;			 /* without the ?; as it came */
+	const char *query; /* without the ?; as it came */
 	size_t query_len;
 };
 

@@ -37,7 +37,10 @@ static const struct {
 	size_t offset;
 	unsigned fallback, min, max;
 } number_table[] = {
-#define NUMBER(name, field, fallback, min, max) { name, offsetof(struct wc_gateway_options, field), fallback, min, max }
+#define NUMBER(name, field, fallback, min, max)                                                                        \
+	{                                                                                                              \
+		name, offsetof(struct wc_gateway_options, field), fallback, min, max                                   \
+	}
 	NUMBER("threads", threads, 1, 1, WC_GATEWAY_THREADS_MAX),
 	NUMBER("connections", connections, 1024, 1, 65536),
 	NUMBER("in-flight", in_flight, 4096, 1, 65536),
@@ -62,8 +65,10 @@ static int parse_number(const char *name, const char *text, int base, unsigned m
 	errno = 0;
 	value = strtoul(text, &end, base);
 	if (errno || end == text || *end || *text == '-' || *text == '+' || *text == ' ' || value < min || value > max)
-		return base == 8 ? wc_fail(fault, EINVAL, "--%s: '%.40s' is no octal mode from %o to %o", name, text, min, max) :
-				   wc_fail(fault, EINVAL, "--%s: '%.40s' is no number from %u to %u", name, text, min, max);
+		return base == 8 ?
+			       wc_fail(fault, EINVAL, "--%s: '%.40s' is no octal mode from %o to %o", name, text, min,
+				       max) :
+			       wc_fail(fault, EINVAL, "--%s: '%.40s' is no number from %u to %u", name, text, min, max);
 	*ret_value = (unsigned)value;
 	return 0;
 }
@@ -71,7 +76,8 @@ static int parse_number(const char *name, const char *text, int base, unsigned m
 /* ADDRESS:PORT, an address of IPv6 in brackets. */
 static int parse_listen(struct wc_gateway_options *options, const char *text, bool secure, struct wc_fault *fault)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE, .ai_socktype = SOCK_STREAM };
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				  .ai_socktype = SOCK_STREAM };
 	struct wc_gateway_address *address = &options->listen[options->listen_count];
 	const char *colon = strrchr(text, ':'), *end = colon;
 	struct addrinfo *found;
@@ -81,7 +87,8 @@ static int parse_listen(struct wc_gateway_options *options, const char *text, bo
 	if (options->listen_count == WC_GATEWAY_LISTEN_MAX)
 		return wc_fail(fault, EINVAL, "--listen: at most %u addresses", WC_GATEWAY_LISTEN_MAX);
 	if (!colon || parse_number("listen", colon + 1, 10, 0, 65535, &port, fault))
-		return wc_fail(fault, EINVAL, "--listen: '%.80s' is not ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080", text);
+		return wc_fail(fault, EINVAL,
+			       "--listen: '%.80s' is not ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080", text);
 	if (*text == '[' && colon > text && colon[-1] == ']') {
 		text++;
 		end--;
@@ -89,7 +96,8 @@ static int parse_listen(struct wc_gateway_options *options, const char *text, bo
 	snprintf(host, sizeof(host), "%.*s", (int)(end - text), text);
 	if (end == text || end - text >= (long)sizeof(host) || (end == colon && strchr(host, ':')) ||
 	    getaddrinfo(host, colon + 1, &hints, &found))
-		return wc_fail(fault, EINVAL, "--listen: '%.60s' is no IPv4 address, and no IPv6 address in brackets", host);
+		return wc_fail(fault, EINVAL, "--listen: '%.60s' is no IPv4 address, and no IPv6 address in brackets",
+			       host);
 	memcpy(&address->address, found->ai_addr, found->ai_addrlen);
 	address->length = found->ai_addrlen;
 	address->secure = secure;
@@ -105,7 +113,8 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 	int ret;
 
 	if (!wc_control_node_valid(options->node))
-		return wc_fail(fault, EINVAL, "--node: '%.40s' is not a node name: 1 to 15 of a-z A-Z 0-9 - _, not beginning with -",
+		return wc_fail(fault, EINVAL,
+			       "--node: '%.40s' is not a node name: 1 to 15 of a-z A-Z 0-9 - _, not beginning with -",
 			       options->node);
 	if (!options->listen_count && !options->unix_path) {
 		ret = parse_listen(options, LISTEN_DEFAULT, options->tls_cert != NULL, fault);
@@ -117,20 +126,23 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 		if (options->no_auth || wc_auth_is_local((struct sockaddr *)&options->listen[i].address))
 			continue;
 		wc_gateway_address_text(&options->listen[i], text, sizeof(text));
-		return wc_fail(fault, EINVAL,
-			       "--listen: %s can be reached from other hosts, and the gateway does not authenticate anybody yet: "
-			       "listen on 127.0.0.1, or say --no-auth if whoever reaches it may run every function",
-			       text);
+		return wc_fail(
+			fault, EINVAL,
+			"--listen: %s can be reached from other hosts, and the gateway does not authenticate anybody yet: "
+			"listen on 127.0.0.1, or say --no-auth if whoever reaches it may run every function",
+			text);
 	}
 	if (!options->tls_cert != !options->tls_key)
 		return wc_fail(fault, EINVAL, "--tls-cert and --tls-key belong together");
 	if (options->tls_cert && !secure)
 		return wc_fail(fault, EINVAL, "--tls-cert: there is no --listen that would use it");
 	if (options->connections < options->threads || options->in_flight < options->threads)
-		return wc_fail(fault, EINVAL, "--connections and --in-flight must be at least --threads, which share them");
+		return wc_fail(fault, EINVAL,
+			       "--connections and --in-flight must be at least --threads, which share them");
 	if (options->unix_path &&
 	    (!*options->unix_path || strlen(options->unix_path) >= sizeof(((struct sockaddr_un *)0)->sun_path)))
-		return wc_fail(fault, EINVAL, "--unix: the path is empty or longer than a Unix socket's may be (107 bytes)");
+		return wc_fail(fault, EINVAL,
+			       "--unix: the path is empty or longer than a Unix socket's may be (107 bytes)");
 	if (!getpwnam(options->user))
 		return wc_fail(fault, EINVAL, "--user: there is no user '%.40s'", options->user);
 	return 0;
@@ -172,8 +184,8 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 		options->no_auth = true;
 		return 0;
 	default:
-		return parse_number(number_table[index].name, value, 10, number_table[index].min, number_table[index].max,
-				    number_at(options, index), fault);
+		return parse_number(number_table[index].name, value, 10, number_table[index].min,
+				    number_table[index].max, number_at(options, index), fault);
 	}
 }
 
@@ -208,7 +220,8 @@ int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char 
 		if (option == ':')
 			return wc_fail(fault, EINVAL, "%.60s needs a value", argv[optind - 1]);
 		if (option == '?')
-			return wc_fail(fault, EINVAL, "there is no option %.60s; see `warmcore gateway --help`", argv[optind - 1]);
+			return wc_fail(fault, EINVAL, "there is no option %.60s; see `warmcore gateway --help`",
+				       argv[optind - 1]);
 		ret = set(options, option, optarg, fault);
 		if (ret)
 			return ret;

@@ -29,12 +29,13 @@ static void respond_json(struct wc_exchange *exchange, json_t *value)
 static json_t *describe(json_t *function)
 {
 	return json_pack("{s:O, s:s, s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:{s:O?, s:O?, s:O?}, s:{}}", "name",
-			 json_object_get(function, "name"), "image", "", "namespace", "", "envProcess", "", "invocationCount",
-			 json_object_get(function, "invocations"), "replicas", json_object_get(function, "instances"),
-			 "availableReplicas", json_object_get(function, "instances"), "createdAt",
-			 json_object_get(function, "deployed_at"), "labels", "warmcore.runtime",
-			 json_object_get(function, "runtime"), "warmcore.handler", json_object_get(function, "handler"),
-			 "warmcore.event", json_object_get(function, "event"), "annotations");
+			 json_object_get(function, "name"), "image", "", "namespace", "", "envProcess", "",
+			 "invocationCount", json_object_get(function, "invocations"), "replicas",
+			 json_object_get(function, "instances"), "availableReplicas",
+			 json_object_get(function, "instances"), "createdAt", json_object_get(function, "deployed_at"),
+			 "labels", "warmcore.runtime", json_object_get(function, "runtime"), "warmcore.handler",
+			 json_object_get(function, "handler"), "warmcore.event", json_object_get(function, "event"),
+			 "annotations");
 }
 
 struct list_job {
@@ -54,7 +55,8 @@ static void on_list(void *context, const json_t *answer, int error)
 
 	if (list->exchange && !json_is_array(functions)) {
 		wc_reply_status(list->exchange, 503,
-				error ? "the gateway cannot ask the node" : "the node is not running, or does not answer");
+				error ? "the gateway cannot ask the node" :
+					"the node is not running, or does not answer");
 	} else if (list->exchange) {
 		found = json_array();
 		json_array_foreach (functions, index, function)
@@ -85,9 +87,9 @@ void wc_system_info(struct wc_exchange *exchange)
 	struct utsname host;
 
 	uname(&host);
-	respond_json(exchange, json_pack("{s:s, s:{s:s, s:s, s:s}, s:{s:s}}", "arch", host.machine, "provider", "provider",
-					 "warmcore", "name", "warmcore", "orchestration", "warmcore", "version", "release",
-					 WC_VERSION_TEXT));
+	respond_json(exchange, json_pack("{s:s, s:{s:s, s:s, s:s}, s:{s:s}}", "arch", host.machine, "provider",
+					 "provider", "warmcore", "name", "warmcore", "orchestration", "warmcore",
+					 "version", "release", WC_VERSION_TEXT));
 }
 
 void wc_system_health(struct wc_exchange *exchange)

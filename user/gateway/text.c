@@ -98,7 +98,8 @@ bool wc_text_is_json(const struct wc_text *content_type)
 
 bool wc_text_is_textual(const struct wc_text *content_type)
 {
-	static const char *const types[] = { "application/xml", "application/javascript", "application/x-www-form-urlencoded" };
+	static const char *const types[] = { "application/xml", "application/javascript",
+					     "application/x-www-form-urlencoded" };
 
 	if (!content_type || !content_type->length)
 		return false;

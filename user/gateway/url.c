@@ -29,9 +29,10 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 	if (ret)
 		return wc_job_refuse(job, 500, "the gateway is out of memory");
 	if (length > WC_PAYLOAD_MAX)
-		return wc_job_refuse(job, 413,
-				     "the request is larger than 61440 bytes as the event of a function; bytes that are not text "
-				     "take a third more");
+		return wc_job_refuse(
+			job, 413,
+			"the request is larger than 61440 bytes as the event of a function; bytes that are not text "
+			"take a third more");
 	*ret_payload = (struct wc_text){ job->payload, length };
 	return 0;
 }

@@ -55,9 +55,9 @@ static int put_query(json_t *event, const struct wc_route *route)
 		name = wc_route_decode(at, (size_t)(equals - at), true, plain);
 		if (name >= 0 && equals < stop)
 			value = wc_route_decode(equals + 1, (size_t)(stop - equals - 1), true, plain + name);
-		ret = name < 0 || value < 0 ? -EBADMSG :
-					      put_joined(object, plain, (size_t)name,
-							 (struct wc_text){ plain + name, (size_t)value });
+		ret = name < 0 || value < 0 ?
+			      -EBADMSG :
+			      put_joined(object, plain, (size_t)name, (struct wc_text){ plain + name, (size_t)value });
 	}
 	free(plain);
 	if (!ret && json_object_size(object))
@@ -86,7 +86,8 @@ static int put_headers(json_t *event, const struct wc_request *request)
 				at++;
 			stop = at < end ? memchr(at, ';', (size_t)(end - at)) ?: end : end;
 			if (stop > at)
-				json_array_append_new(cookies, wc_text_json((struct wc_text){ at, (size_t)(stop - at) }));
+				json_array_append_new(cookies,
+						      wc_text_json((struct wc_text){ at, (size_t)(stop - at) }));
 		}
 	}
 	json_object_set(event, "headers", headers);
@@ -122,7 +123,8 @@ static int put_body(json_t *event, const struct wc_request *request)
 	return 0;
 }
 
-static json_t *context_of(const struct wc_request *request, const struct wc_route *route, const struct wc_url_facts *facts)
+static json_t *context_of(const struct wc_request *request, const struct wc_route *route,
+			  const struct wc_url_facts *facts)
 {
 	const struct wc_text *agent = wc_request_header(request, "user-agent");
 	char date[40];
@@ -130,18 +132,18 @@ static json_t *context_of(const struct wc_request *request, const struct wc_rout
 
 	gmtime_r(&facts->now.tv_sec, &tm);
 	strftime(date, sizeof(date), "%d/%b/%Y:%H:%M:%S +0000", &tm);
-	return json_pack("{s:s, s:s, s:o, s:s, s:{s:o, s:o, s:s, s:s, s:o}, s:s, s:s, s:s, s:s, s:I}", "accountId", "anonymous",
-			 "apiId", route->name, "domainName", wc_text_json(request->host), "domainPrefix", route->name, "http",
-			 "method", wc_text_json(request->method), "path",
+	return json_pack("{s:s, s:s, s:o, s:s, s:{s:o, s:o, s:s, s:s, s:o}, s:s, s:s, s:s, s:s, s:I}", "accountId",
+			 "anonymous", "apiId", route->name, "domainName", wc_text_json(request->host), "domainPrefix",
+			 route->name, "http", "method", wc_text_json(request->method), "path",
 			 wc_text_json((struct wc_text){ route->path, route->path_len }), "protocol",
 			 request->old ? "HTTP/1.0" : "HTTP/1.1", "sourceIp", facts->source, "userAgent",
-			 wc_text_json(agent ? *agent : (struct wc_text){ "", 0 }), "requestId", facts->request_id, "routeKey",
-			 "$default", "stage", "$default", "time", date, "timeEpoch",
+			 wc_text_json(agent ? *agent : (struct wc_text){ "", 0 }), "requestId", facts->request_id,
+			 "routeKey", "$default", "stage", "$default", "time", date, "timeEpoch",
 			 (json_int_t)facts->now.tv_sec * 1000 + facts->now.tv_nsec / 1000000);
 }
 
-int wc_url_event(const struct wc_request *request, const struct wc_route *route, const struct wc_url_facts *facts, char **ret_event,
-		 size_t *ret_length)
+int wc_url_event(const struct wc_request *request, const struct wc_route *route, const struct wc_url_facts *facts,
+		 char **ret_event, size_t *ret_length)
 {
 	json_t *event = json_pack("{s:s, s:s, s:o, s:o, s:o}", "version", "2.0", "routeKey", "$default", "rawPath",
 				  wc_text_json((struct wc_text){ route->path, route->path_len }), "rawQueryString",
@@ -169,9 +171,9 @@ int wc_url_event(const struct wc_request *request, const struct wc_route *route,
 /* What belongs to the connection, or is said by the gateway, is not the function's to say. */
 static bool is_ours(const char *name)
 {
-	static const char *const names[] = { "connection",	  "content-length",	 "transfer-encoding",
-					     "keep-alive",	  "upgrade",		 "te",
-					     "trailer",		  "proxy-connection",	 "date",
+	static const char *const names[] = { "connection", "content-length",   "transfer-encoding",
+					     "keep-alive", "upgrade",	       "te",
+					     "trailer",	   "proxy-connection", "date",
 					     "server" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -18,8 +18,8 @@ struct wc_url_facts {
 };
 
 /* The event as JSON, which the caller frees. -ENOMEM; -EBADMSG: the query has a bad escape. */
-int wc_url_event(const struct wc_request *request, const struct wc_route *route, const struct wc_url_facts *facts, char **ret_event,
-		 size_t *ret_length);
+int wc_url_event(const struct wc_request *request, const struct wc_route *route, const struct wc_url_facts *facts,
+		 char **ret_event, size_t *ret_length);
 
 /* What a function's result means. */
 struct wc_url_result {
