@@ -34,8 +34,7 @@ struct wc_cloudevent_result {
 };
 
 /* Is the result a CloudEvent that can go back in this mode? Then *ret_result is its response, to be freed. */
-bool wc_cloudevent_response(struct wc_text result, enum wc_cloudevent_mode mode,
-			    struct wc_cloudevent_result *ret_result);
+bool wc_cloudevent_response(struct wc_text text, enum wc_cloudevent_mode mode, struct wc_cloudevent_result *ret_result);
 void wc_cloudevent_result_free(struct wc_cloudevent_result *result);
 
 #endif

@@ -54,8 +54,10 @@ struct wc_invocation {
 
 struct wc_invoker {
 	struct wc_invoker_options options;
-	int fds[2]; /* AF_INET, AF_INET6 */
-	int fd;	    /* the one in use; -1 before the first address */
+	int fds[2];	  /* AF_INET, AF_INET6 */
+	int fd;		  /* the one in use; -1 before the first address */
+	char address[64]; /* as it was given last: the usual case is that it is the same */
+	__u16 port;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	__u64 next_id;
@@ -109,6 +111,7 @@ static void forget(struct wc_invocation *invocation)
 	struct wc_invocation *last = invoker->heap[--invoker->stats.in_flight];
 
 	invoker->table[invocation->id & invoker->table_mask] = NULL;
+	invoker->heap[invoker->stats.in_flight] = NULL;
 	if (last != invocation) {
 		heap_put(invoker, invocation->heap_at, last);
 		heap_move(invoker, last);
@@ -406,7 +409,7 @@ void wc_invoker_tick(struct wc_invoker *invoker)
 	__u64 now = wc_now();
 	unsigned count = invoker->stats.in_flight; /* each at most once or so: never for ever */
 
-	while (count-- && invoker->stats.in_flight && invoker->heap[0]->due_ns <= now)
+	while (count-- && invoker->heap[0] && invoker->heap[0]->due_ns <= now)
 		due(invoker->heap[0], now);
 }
 
@@ -483,7 +486,7 @@ void wc_invoker_free(struct wc_invoker *invoker)
 {
 	if (!invoker)
 		return;
-	while (invoker->stats.in_flight)
+	while (invoker->heap && invoker->heap[0]) /* none: it is NULL, here and before the first */
 		forget(invoker->heap[0]);
 	for (int i = 0; i < 2; i++)
 		if (invoker->fds[i] >= 0)
@@ -505,8 +508,11 @@ int wc_invoker_connect(struct wc_invoker *invoker, const char *address, __u16 po
 	char service[8];
 	int fd, ret = 0;
 
+	if (port == invoker->port && !strcmp(address, invoker->address))
+		return 0;
 	snprintf(service, sizeof(service), "%u", port);
-	if (!port || !*address || getaddrinfo(address, service, &hints, &found))
+	if (!port || !*address || strlen(address) >= sizeof(invoker->address) ||
+	    getaddrinfo(address, service, &hints, &found))
 		return -EINVAL;
 	if (invoker->fd >= 0 && found->ai_addrlen == invoker->peer_len &&
 	    !memcmp(found->ai_addr, &invoker->peer, invoker->peer_len))
@@ -528,5 +534,9 @@ int wc_invoker_connect(struct wc_invoker *invoker, const char *address, __u16 po
 	}
 out:
 	freeaddrinfo(found);
+	if (!ret) {
+		snprintf(invoker->address, sizeof(invoker->address), "%s", address);
+		invoker->port = port;
+	}
 	return ret;
 }

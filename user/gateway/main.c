@@ -271,7 +271,7 @@ static void stop_all(unsigned count)
 int main(int argc, char **argv)
 {
 	static struct wc_gateway_options options;
-	struct wc_fault fault;
+	struct wc_fault fault = { "" };
 	void *tls = NULL;
 	pid_t broker;
 	sigset_t set;

@@ -205,7 +205,7 @@ static void answered(void *context, const json_t *answer, int error)
 {
 	struct entry *entry = context;
 	struct waiter *waiter, *waiters = entry->waiters;
-	struct wc_callee function;
+	struct wc_callee function = { 0 };
 
 	entry->asking = false;
 	entry->waiters = NULL;

@@ -29,11 +29,11 @@ struct wc_url_result {
 };
 
 /*
- * A JSON object with a numeric "statusCode" says everything; any other JSON is the body of a 200, as Lambda has it. The result must
+ * A JSON object with a numeric "statusCode" says everything; any other JSON is the body of a 200, as Lambda has it. The text must
  * stay until wc_url_result_free(). -EBADMSG: no JSON, or a response that cannot be sent (a status out of 200 to 599, a header
  * that is none, bad base64, too many headers): *ret_error says which.
  */
-int wc_url_response(struct wc_text result, struct wc_url_result *ret_result, const char **ret_error);
+int wc_url_response(struct wc_text text, struct wc_url_result *ret_result, const char **ret_error);
 void wc_url_result_free(struct wc_url_result *result);
 
 #endif
