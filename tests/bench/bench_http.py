@@ -62,12 +62,13 @@ def figure(name, unit, ours, floors, more):
             "ratio_min": round(min(ratios), 4), "ratio_max": round(max(ratios), 4), **more}  # fmt: skip
 
 
-def measure(options, cpu, nginx, target):
-    single, many = {nginx: [], target: []}, {nginx: [], target: []}
-    for url in (nginx, target):
+def measure(options, cpu, urls):
+    """By URL: the rounds' p50 of one connection, and requests a second of 16."""
+    single, many = {url: [] for url in urls}, {url: [] for url in urls}
+    for url in urls:
         wrk(cpu, url, 1, 1)
     for number in range(options.rounds):
-        for url in (nginx, target) if number % 2 else (target, nginx):
+        for url in urls[number % len(urls):] + urls[:number % len(urls)]:
             single[url].append(wrk(cpu, url, 1, options.seconds)[0])
             many[url].append(wrk(cpu, url, 16, options.seconds)[1])
     return single, many
@@ -82,14 +83,16 @@ def run(options, folder, cpu):
     try:
         node.up()
         facts = node.status()["node"]
-        node.cli("deploy", os.path.join(harness.BUILD, "examples", "native", "noop"), "--name", "noop")
+        example = os.path.join(harness.BUILD, "examples", "native", "noop")
+        node.cli("deploy", example, "--name", "noop")
+        node.cli("deploy", example, "--name", "noop-trusted", "--trusted")
         server = subprocess.Popen(["taskset", "-c", str(cpu), shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"), "-p", folder,
                                    "-c", os.path.join(folder, "nginx.conf")], stdin=subprocess.DEVNULL)  # fmt: skip
         os.sched_setaffinity(0, {cpu})  # the gateway inherits it
         one = gateway.Gateway(node)
-        nginx, target = "http://127.0.0.1:%d/" % port, one.url + "/function/noop"
+        nginx, process, trusted = "http://127.0.0.1:%d/" % port, one.url + "/function/noop", one.url + "/function/noop-trusted"
         harness.wait_until(lambda: subprocess.run(["curl", "-sf", nginx], stdout=subprocess.DEVNULL).returncode == 0, "nginx serves")
-        single, many = measure(options, cpu, nginx, target)
+        single, many = measure(options, cpu, [nginx, process, trusted])
     finally:
         if one:
             one.close()
@@ -98,8 +101,9 @@ def run(options, folder, cpu):
             server.wait()
         node.close()
     more = {key: facts[key] for key in ("datapath", "xdp_mode", "af_xdp", "scheduler", "kernel")}
-    return [figure("http_noop_p50", "us", single[target], single[nginx], more),
-            figure("http_throughput_16", "1/s", many[target], many[nginx], more)]  # fmt: skip
+    return [figure("http_noop_p50", "us", single[process], single[nginx], more),
+            figure("http_noop_trusted_p50", "us", single[trusted], single[nginx], more),
+            figure("http_throughput_16", "1/s", many[process], many[nginx], more)]  # fmt: skip
 
 
 def main():
@@ -120,7 +124,7 @@ def main():
         os.chmod(folder, 0o755)
         figures = run(options, folder, min(os.sched_getaffinity(0)))
     print("\nA no-op over HTTP keep-alive, all on one CPU                gateway      nginx   x nginx   spread   lowest..highest")
-    for each, text in zip(figures, ("one connection, p50, us", "16 connections, requests a second")):
+    for each, text in zip(figures, ("one connection, p50, us", "the same, inside the agent (trusted)", "16 connections, requests a second")):
         print("  %-50s %12.1f %12.1f %8.3f %8.3f   %.2f..%.2f" % (text, each["value"], each["floor"], each["ratio"], each["spread"],
                                                                  each["ratio_min"], each["ratio_max"]))  # fmt: skip
     if options.output:
