@@ -14,12 +14,12 @@
 #include "user/gateway/text.h"
 
 struct function_job {
-	struct wc_job job;
+	struct wc_http_job job;
 	enum wc_cloudevent_mode mode;
 };
 
 /* Text that is no JSON, as a JSON string. */
-static int wrap(struct wc_job *job, struct wc_text body, struct wc_text *ret_payload)
+static int wrap(struct wc_http_job *job, struct wc_text body, struct wc_text *ret_payload)
 {
 	json_t *json = json_loadb(body.at, body.length, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL), *text;
 
@@ -30,22 +30,22 @@ static int wrap(struct wc_job *job, struct wc_text body, struct wc_text *ret_pay
 	}
 	text = json_stringn(body.at, body.length);
 	if (!text)
-		return wc_job_refuse(
+		return wc_http_job_refuse(
 			job, 415,
 			"the function takes JSON, and the body is neither that nor text in UTF-8; deploy it with "
 			"--event binary for any bytes");
 	job->payload = json_dumps(text, JSON_ENCODE_ANY);
 	json_decref(text);
 	if (!job->payload)
-		return wc_job_refuse(job, 500, "the gateway is out of memory");
+		return wc_http_job_refuse(job, 500, "the gateway is out of memory");
 	*ret_payload = wc_text(job->payload);
-	return ret_payload->length <= WC_PAYLOAD_MAX ? 0 : wc_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
+	return ret_payload->length <= WC_PAYLOAD_MAX ? 0 : wc_http_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
 }
 
 static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
 {
 	struct function_job *function = context;
-	struct wc_job *job = &function->job;
+	struct wc_http_job *job = &function->job;
 	const struct wc_request *request = wc_exchange_request(job->exchange);
 	const char *error;
 	size_t length;
@@ -54,10 +54,10 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 	if (function->mode != WC_CLOUDEVENT_NONE) {
 		ret = wc_cloudevent_read(request, function->mode, &job->payload, &length, &error);
 		if (ret)
-			return wc_job_refuse(job, ret == -ENOMEM ? 500 : 400,
-					     ret == -ENOMEM ? "the gateway is out of memory" : error);
+			return wc_http_job_refuse(job, ret == -ENOMEM ? 500 : 400,
+						  ret == -ENOMEM ? "the gateway is out of memory" : error);
 		if (length > WC_PAYLOAD_MAX)
-			return wc_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
+			return wc_http_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
 		*ret_payload = (struct wc_text){ job->payload, length };
 		return 0;
 	}
@@ -105,12 +105,13 @@ static void done(void *context, const struct wc_called *called)
 	struct wc_cloudevent_result event;
 	char buffer[WC_JOB_ERROR_MAX], id[WC_REPLY_ID_MAX];
 
-	if (wc_job_failed(&function->job, called))
+	if (wc_http_job_failed(&function->job, called))
 		return;
 	answer = &called->invoked->answer;
 	wc_reply_id(called->invoked->request_id, id);
 	if (answer->type != WC_TYPE_REPLY) {
-		struct wc_response response = { .status = status_of(answer), .body = wc_job_error(answer, buffer) };
+		struct wc_response response = { .status = status_of(answer),
+						.body = wc_http_job_error(answer, buffer) };
 
 		wc_response_add(&response, "content-type", wc_text("application/json"));
 		wc_response_add(&response, "x-amz-function-error", wc_text("Unhandled"));
@@ -123,7 +124,7 @@ static void done(void *context, const struct wc_called *called)
 	} else {
 		respond_plain(function, answer, id);
 	}
-	wc_job_free(&function->job);
+	wc_http_job_free(&function->job);
 }
 
 void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route)
@@ -140,9 +141,9 @@ void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 		wc_reply_status(exchange, 413, WC_REPLY_TOO_LARGE);
 		return;
 	}
-	function = wc_job_new(sizeof(*function), gateway, exchange, route);
+	function = wc_http_job_new(sizeof(*function), gateway, exchange, route);
 	if (!function)
 		return;
 	function->mode = mode;
-	wc_job_call(&function->job, prepare, done, false);
+	wc_http_job_call(&function->job, prepare, done, false);
 }

@@ -13,18 +13,19 @@
 
 static void on_gone(void *context)
 {
-	struct wc_job *job = context;
+	struct wc_http_job *job = context;
 
 	job->exchange = NULL;
 	if (!job->call) /* something else is waited for, which frees it */
 		return;
 	wc_call_cancel(job->call);
-	wc_job_free(job);
+	wc_http_job_free(job);
 }
 
-void *wc_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route)
+void *wc_http_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *exchange,
+		      const struct wc_route *route)
 {
-	struct wc_job *job = calloc(1, size);
+	struct wc_http_job *job = calloc(1, size);
 
 	if (!job) {
 		wc_reply_status(exchange, 500, "the gateway is out of memory");
@@ -36,13 +37,13 @@ void *wc_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *ex
 	return job;
 }
 
-void wc_job_free(struct wc_job *job)
+void wc_http_job_free(struct wc_http_job *job)
 {
 	free(job->payload);
 	free(job);
 }
 
-bool wc_job_failed(struct wc_job *job, const struct wc_called *called)
+bool wc_http_job_failed(struct wc_http_job *job, const struct wc_called *called)
 {
 	struct wc_failure failure;
 
@@ -50,18 +51,18 @@ bool wc_job_failed(struct wc_job *job, const struct wc_called *called)
 	if (!wc_reply_failed(called, &failure))
 		return false;
 	wc_reply_failure(job->exchange, &failure);
-	wc_job_free(job);
+	wc_http_job_free(job);
 	return true;
 }
 
-int wc_job_refuse(struct wc_job *job, unsigned status, const char *message)
+int wc_http_job_refuse(struct wc_http_job *job, unsigned status, const char *message)
 {
 	wc_reply_status(job->exchange, status, message);
-	wc_job_free(job);
+	wc_http_job_free(job);
 	return -ECANCELED;
 }
 
-void wc_job_call(struct wc_job *job, wc_call_prepare prepare, wc_call_done done, bool dry)
+void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_done done, bool dry)
 {
 	struct wc_call_request request = {
 		.name = job->route.name, .prepare = prepare, .done = done, .dry = dry, .context = job
@@ -79,10 +80,10 @@ void wc_job_call(struct wc_job *job, wc_call_prepare prepare, wc_call_done done,
 		return;
 	}
 	called.error = ret;
-	wc_job_failed(job, &called);
+	wc_http_job_failed(job, &called);
 }
 
-struct wc_text wc_job_error(const struct wc_client_result *answer, char buffer[WC_JOB_ERROR_MAX])
+struct wc_text wc_http_job_error(const struct wc_client_result *answer, char buffer[WC_JOB_ERROR_MAX])
 {
 	int n;
 

@@ -33,7 +33,7 @@ void wc_system_info(struct wc_exchange *exchange);
 void wc_system_health(struct wc_exchange *exchange);
 
 /* What the interfaces that call a function share. */
-struct wc_job {
+struct wc_http_job {
 	struct wc_gateway *gateway;
 	struct wc_exchange *exchange; /* NULL: the client went away */
 	struct wc_call *call;
@@ -42,25 +42,26 @@ struct wc_job {
 };
 
 /*
- * A job of `size` bytes, which begins with a struct wc_job, zeroed otherwise; when the client goes away, its call is
+ * A job of `size` bytes, which begins with a struct wc_http_job, zeroed otherwise; when the client goes away, its call is
  * cancelled and it is freed. NULL: no memory, and the client has its answer.
  */
-void *wc_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+void *wc_http_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchange *exchange,
+		      const struct wc_route *route);
 
 /* Start its call. When that fails, the client has its answer and the job is freed. */
-void wc_job_call(struct wc_job *job, wc_call_prepare prepare, wc_call_done done, bool dry);
+void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_done done, bool dry);
 
 /* Not without an answer to the client. */
-void wc_job_free(struct wc_job *job);
+void wc_http_job_free(struct wc_http_job *job);
 
 /* The call failed: the client is told, the job is freed, and it is true. */
-bool wc_job_failed(struct wc_job *job, const struct wc_called *called);
+bool wc_http_job_failed(struct wc_http_job *job, const struct wc_called *called);
 
 /* For a prepare callback: tell the client, free the job, and return what prepare returns then. */
-int wc_job_refuse(struct wc_job *job, unsigned status, const char *message);
+int wc_http_job_refuse(struct wc_http_job *job, unsigned status, const char *message);
 
 /* An error of the function as JSON: its own, or one for an answer that has none. Valid as long as the answer, and `buffer`. */
 #define WC_JOB_ERROR_MAX 256
-struct wc_text wc_job_error(const struct wc_client_result *answer, char buffer[WC_JOB_ERROR_MAX]);
+struct wc_text wc_http_job_error(const struct wc_client_result *answer, char buffer[WC_JOB_ERROR_MAX]);
 
 #endif

@@ -12,7 +12,7 @@
 #define CLIENT_CONTEXT_MAX 3583 /* bytes of base64 */
 
 struct lambda_job {
-	struct wc_job job;
+	struct wc_http_job job;
 	bool tail;
 	struct wc_response response; /* while the log is asked for */
 	char *body;
@@ -51,7 +51,7 @@ static const char *check_client_context(const struct wc_text *value)
 
 static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
 {
-	struct wc_job *job = context;
+	struct wc_http_job *job = context;
 	struct wc_text body = wc_exchange_request(job->exchange)->body;
 	json_error_t why;
 	json_t *json;
@@ -62,7 +62,7 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 		json_decref(json);
 		if (!json) {
 			snprintf(message, sizeof(message), "Could not parse request body into json: %.160s", why.text);
-			return wc_job_refuse(job, 400, message);
+			return wc_http_job_refuse(job, 400, message);
 		}
 	}
 	*ret_payload = body;
@@ -74,7 +74,7 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 static void lambda_free(struct lambda_job *lambda)
 {
 	free(lambda->body);
-	wc_job_free(&lambda->job);
+	wc_http_job_free(&lambda->job);
 }
 
 static void send_response(struct lambda_job *lambda, const char *log, size_t log_length)
@@ -121,7 +121,7 @@ static void done(void *context, const struct wc_called *called)
 	const struct wc_client_result *answer;
 	char buffer[WC_JOB_ERROR_MAX];
 
-	if (wc_job_failed(&lambda->job, called))
+	if (wc_http_job_failed(&lambda->job, called))
 		return;
 	lambda->response.status = called->invoked ? 200 : 204;
 	wc_response_add(&lambda->response, "X-Amz-Executed-Version", wc_text("$LATEST"));
@@ -138,7 +138,7 @@ static void done(void *context, const struct wc_called *called)
 	if (answer->type == WC_TYPE_REPLY) {
 		lambda->response.body = (struct wc_text){ answer->payload, answer->payload_len };
 	} else {
-		lambda->response.body = wc_job_error(answer, buffer);
+		lambda->response.body = wc_http_job_error(answer, buffer);
 		wc_response_add(&lambda->response, "X-Amz-Function-Error", wc_text("Unhandled"));
 	}
 	/* From here on the job waits for the broker, which calls back once, whatever becomes of the client. */
@@ -183,9 +183,9 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 		wc_reply_status(exchange, 413, WC_REPLY_TOO_LARGE);
 		return;
 	}
-	lambda = wc_job_new(sizeof(*lambda), gateway, exchange, route);
+	lambda = wc_http_job_new(sizeof(*lambda), gateway, exchange, route);
 	if (!lambda)
 		return;
 	lambda->tail = tail;
-	wc_job_call(&lambda->job, prepare, done, dry);
+	wc_http_job_call(&lambda->job, prepare, done, dry);
 }

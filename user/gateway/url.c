@@ -12,7 +12,7 @@
 
 static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
 {
-	struct wc_job *job = context;
+	struct wc_http_job *job = context;
 	const struct wc_request *request = wc_exchange_request(job->exchange);
 	char source[WC_HTTP_SOURCE_MAX], id[WC_REPLY_ID_MAX];
 	struct wc_url_facts facts = { .source = source, .request_id = id };
@@ -25,11 +25,11 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 	wc_reply_id(wc_now(), id);
 	ret = wc_url_event(request, &job->route, &facts, &job->payload, &length);
 	if (ret == -EBADMSG)
-		return wc_job_refuse(job, 400, "the query has a % that is not followed by two hexadecimal digits");
+		return wc_http_job_refuse(job, 400, "the query has a % that is not followed by two hexadecimal digits");
 	if (ret)
-		return wc_job_refuse(job, 500, "the gateway is out of memory");
+		return wc_http_job_refuse(job, 500, "the gateway is out of memory");
 	if (length > WC_PAYLOAD_MAX)
-		return wc_job_refuse(
+		return wc_http_job_refuse(
 			job, 413,
 			"the request is larger than 61440 bytes as the event of a function; bytes that are not text "
 			"take a third more");
@@ -38,7 +38,7 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 }
 
 /* What went wrong inside is not for whoever calls a public address: the function's log has it. */
-static void respond_error(struct wc_job *job, unsigned status, const char *id)
+static void respond_error(struct wc_http_job *job, unsigned status, const char *id)
 {
 	struct wc_response response = { .status = status, .body = wc_text("{\"Message\":\"Internal Server Error\"}") };
 
@@ -50,13 +50,13 @@ static void respond_error(struct wc_job *job, unsigned status, const char *id)
 
 static void done(void *context, const struct wc_called *called)
 {
-	struct wc_job *job = context;
+	struct wc_http_job *job = context;
 	const struct wc_client_result *answer;
 	struct wc_url_result result;
 	char id[WC_REPLY_ID_MAX];
 	const char *error;
 
-	if (wc_job_failed(job, called))
+	if (wc_http_job_failed(job, called))
 		return;
 	answer = &called->invoked->answer;
 	wc_reply_id(called->invoked->request_id, id);
@@ -75,13 +75,13 @@ static void done(void *context, const struct wc_called *called)
 		wc_exchange_respond(job->exchange, &result.response);
 		wc_url_result_free(&result);
 	}
-	wc_job_free(job);
+	wc_http_job_free(job);
 }
 
 void wc_url_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route)
 {
-	struct wc_job *job = wc_job_new(sizeof(*job), gateway, exchange, route);
+	struct wc_http_job *job = wc_http_job_new(sizeof(*job), gateway, exchange, route);
 
 	if (job)
-		wc_job_call(job, prepare, done, false);
+		wc_http_job_call(job, prepare, done, false);
 }
