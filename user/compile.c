@@ -11,12 +11,15 @@
 #include "user/zygotes.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define TIME_MAX_NS (20 * WC_SECOND)
+#define SANDBOX_TRIES 20
+#define SANDBOX_WAIT_MS 100
 #define MEMORY_MB 384 /* of the sandbox: two processes, of which one may have 256 (warmcore_compile.py) */
 
 struct compiler {
@@ -58,7 +61,24 @@ static int fork_compiler(const struct wc_launcher *launcher, struct compiler *co
 	return 0;
 }
 
-static int start(const struct wc_launcher *launcher, const struct wc_fn *fn, struct compiler *compiler,
+/* One that is there within a second or two: what is not compiled ahead is only slower. */
+static int take_sandbox(const struct wc_launcher *launcher, struct compiler *compiler, int stop, struct wc_fault *fault)
+{
+	struct pollfd stopping = { .fd = stop, .events = POLLIN };
+
+	for (int i = 0; i < SANDBOX_TRIES; i++) {
+		compiler->sandbox = wc_sandboxes_take(launcher->sandboxes, MEMORY_MB, false, fault);
+		if (compiler->sandbox) {
+			wc_ends_close(&compiler->sandbox->ends); /* it has a socket of its own */
+			return 0;
+		}
+		if (poll(&stopping, 1, SANDBOX_WAIT_MS) > 0)
+			return wc_fail(fault, ECANCELED, "the node is going down");
+	}
+	return -EAGAIN;
+}
+
+static int start(const struct wc_launcher *launcher, const struct wc_fn *fn, struct compiler *compiler, int stop,
 		 struct wc_fault *fault)
 {
 	struct wc_start_order *order = malloc(sizeof(*order));
@@ -78,8 +98,8 @@ static int start(const struct wc_launcher *launcher, const struct wc_fn *fn, str
 		goto out;
 	}
 	if (launcher->sandboxes) {
-		compiler->sandbox = wc_sandboxes_take(launcher->sandboxes, MEMORY_MB, true, fault);
-		compiler->code = compiler->sandbox ? wc_sandbox_mount(fn->code, fault) : -EAGAIN;
+		error = take_sandbox(launcher, compiler, stop, fault);
+		compiler->code = error ? error : wc_sandbox_mount(fn->code, fault);
 		error = compiler->code < 0 ? compiler->code : 0;
 	}
 	if (!error)
@@ -130,7 +150,7 @@ static void compile(const struct wc_launcher *launcher, const struct wc_fn *fn, 
 	struct compiler compiler = { .socket = -1, .theirs = -1, .output = -1, .code = -1 };
 	struct wc_pycache_told told;
 	struct wc_fault fault;
-	int error = start(launcher, fn, &compiler, &fault), placed;
+	int error = start(launcher, fn, &compiler, stop, &fault), placed;
 
 	/* It has its own by now; without ours the end of it is the end of the stream. */
 	close_fd(&compiler.theirs);

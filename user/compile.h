@@ -14,7 +14,7 @@
 
 /*
  * After fn was deployed, no lock held: its instances may start meanwhile, and compile for themselves. Returns when it is done, or
- * after 20 seconds (and those that it takes to get a sandbox, normally none), or when `stop` can be read. It never fails: what is
+ * after 20 seconds (and up to two that it waits for a sandbox, normally none), or when `stop` can be read. It never fails: what is
  * not compiled is not there, and the log says how much. Does nothing for other runtimes, and while the same code is being
  * compiled already.
  */

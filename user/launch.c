@@ -120,25 +120,26 @@ static int open_socket(struct wc_instance *instance, int *ret_child)
 	return 0;
 }
 
-/* Those that were made with its sandbox, or new ones. `socket`: no channel in memory, and the instance's end of the socket instead. */
-static int take_ends(struct wc_instance *instance, bool socket, struct wc_ends *ends)
+/* Those that were made with the sandbox, if there is one, or new ones. */
+static int take_ends(struct wc_sandbox *sandbox, struct wc_ends *ends)
 {
-	int error;
-
-	*ends = WC_ENDS_NONE;
-	if (socket) {
-		error = wc_ends_pipe(ends);
-		if (!error)
-			error = open_socket(instance, &ends->child);
-		if (error)
-			wc_ends_close(ends);
-		return error;
-	}
-	if (!instance->sandbox || !instance->sandbox->ends.channel)
+	if (!sandbox || !sandbox->ends.channel)
 		return wc_ends_make(ends);
-	*ends = instance->sandbox->ends;
-	instance->sandbox->ends = WC_ENDS_NONE;
+	*ends = sandbox->ends;
+	sandbox->ends = WC_ENDS_NONE;
 	return 0;
+}
+
+/* For an instance whose channel is a socket. */
+static int make_socket_ends(struct wc_instance *instance, struct wc_ends *ends)
+{
+	int error = wc_ends_pipe(ends);
+
+	if (!error)
+		error = open_socket(instance, &ends->child);
+	if (error)
+		wc_ends_close(ends);
+	return error;
 }
 
 /* --- the sandbox --- */
@@ -256,7 +257,7 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	struct files files;
 	int error;
 
-	error = take_ends(instance, socket, &ends);
+	error = socket ? make_socket_ends(instance, &ends) : take_ends(instance->sandbox, &ends);
 	if (error)
 		return wc_fail(fault, -error, "cannot make a channel for the function: %s", strerror(-error));
 	if (instance->sandbox) {
@@ -344,7 +345,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	error = take_sandbox(launcher, WC_RUNTIME_NODE, spare->memory_mb, false, &spare->sandbox, fault);
 	if (error)
 		goto out;
-	error = wc_ends_make(&ends); /* a sandbox's are for who cannot wait */
+	error = take_ends(spare->sandbox, &ends);
 	if (error) {
 		wc_fail(fault, -error, "cannot make its channel: %s", strerror(-error));
 		goto out;

@@ -26,25 +26,19 @@ static struct {
 	uint32_t files;
 } file = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static int begin_file(void)
+int wc_log_open(const char *path, uint64_t bytes, uint32_t files)
 {
-	int fd = open(file.path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640), error = 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640), error = 0;
 
 	if (fd < 0)
 		return -errno;
-	/* In one step: who prints meanwhile prints to the one or the other. */
+	snprintf(file.path, sizeof(file.path), "%s", path);
+	file.bytes = bytes;
+	file.files = files;
 	if (dup2(fd, STDERR_FILENO) < 0)
 		error = -errno;
 	close(fd);
 	return error;
-}
-
-int wc_log_open(const char *path, uint64_t bytes, uint32_t files)
-{
-	snprintf(file.path, sizeof(file.path), "%s", path);
-	file.bytes = bytes;
-	file.files = files;
-	return begin_file();
 }
 
 static void part_name(uint32_t number, char *name, size_t size)
@@ -55,25 +49,37 @@ static void part_name(uint32_t number, char *name, size_t size)
 		snprintf(name, size, "%s", file.path);
 }
 
-/* Before a line, where the file is full. What cannot be renamed is written on: a log that is too long is better than none. */
+/* The full file becomes .1, and so on; the new one is there before anything is renamed, or nothing is. */
+static void begin_next(void)
+{
+	char from[300], to[300], next[300];
+	int fd;
+
+	snprintf(next, sizeof(next), "%s.new", file.path);
+	fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (fd < 0)
+		return;
+	for (uint32_t i = file.files; i-- > 1;) {
+		part_name(i - 1, from, sizeof(from));
+		part_name(i, to, sizeof(to));
+		rename(from, to);
+	}
+	/* In one step: who prints meanwhile prints to the one or the other. */
+	if (!rename(next, file.path))
+		dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
+/* Before a line, where the file is full. When there can be no new one it is written on: a log that is too long is better than none. */
 static void rotate(void)
 {
-	char from[300], to[300];
 	struct stat status;
 
 	if (!file.bytes || fstat(STDERR_FILENO, &status) || (uint64_t)status.st_size < file.bytes)
 		return;
 	pthread_mutex_lock(&file.lock);
-	if (!fstat(STDERR_FILENO, &status) && (uint64_t)status.st_size >= file.bytes) {
-		for (uint32_t i = file.files; i-- > 1;) {
-			part_name(i - 1, from, sizeof(from));
-			part_name(i, to, sizeof(to));
-			rename(from, to);
-		}
-		if (file.files == 1)
-			unlink(file.path);
-		begin_file();
-	}
+	if (!fstat(STDERR_FILENO, &status) && (uint64_t)status.st_size >= file.bytes)
+		begin_next();
 	pthread_mutex_unlock(&file.lock);
 }
 

@@ -180,6 +180,7 @@ void wc_pool_put(struct wc_pool *pool, struct wc_instance *instance)
 	if (atomic_load(&instance->fn->stale)) {
 		pthread_mutex_unlock(&pool->lock);
 		stop(pool, instance, useless_why(instance));
+		wc_warmth_placed(pool->warmth, function_id, WC_KEEPALIVE_NEVER); /* who waited for it starts one */
 		return;
 	}
 	look_at = wc_warmth_idles(pool->warmth, instance);

@@ -61,6 +61,7 @@ struct wc_warmth {
 	uint32_t views_max;
 	uint64_t looked_at;
 	struct wc_warmth_keeper *keeper; /* NULL: it is not written */
+	bool keep_none;			 /* the file could not be read */
 	struct wc_known functions[WC_FUNCTIONS_MAX];
 };
 

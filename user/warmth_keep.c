@@ -83,8 +83,11 @@ void wc_warmth_load(struct wc_warmth *warmth)
 		return;
 	if (!error)
 		error = wc_idle_times_open(&reader, bytes, size, &fault);
-	if (error) {
+	if (error == -EINVAL) {
 		refuse(path, &fault);
+	} else if (error) {
+		warmth->keep_none = true; /* what is in there may be good: not to be written over */
+		wc_warning("idle times of functions are neither known from before nor kept: %s: %s", path, fault.text);
 	} else if (reader.bin_ns != wc_warmth_knobs(warmth).bin) {
 		wc_info("idle times of functions are learned anew: those of before are in bins of %llu ms, now bins have %llu ms",
 			(unsigned long long)(reader.bin_ns / WC_MS),
@@ -177,10 +180,12 @@ static void *keeper_main(void *argument)
 
 int wc_warmth_keep(struct wc_warmth *warmth, struct wc_fault *fault)
 {
-	struct wc_warmth_keeper *keeper = calloc(1, sizeof(*keeper));
+	struct wc_warmth_keeper *keeper = warmth->keep_none ? NULL : calloc(1, sizeof(*keeper));
 	pthread_condattr_t clock;
 	int error;
 
+	if (warmth->keep_none)
+		return 0;
 	if (!keeper)
 		return wc_fail(fault, ENOMEM, "out of memory for the keeper of idle times");
 	keeper->warmth = warmth;

@@ -21,10 +21,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define WC_LANDLOCK_LEAST 2	/* version, of Linux 5.19 */
-#define WC_LANDLOCK_SCOPES 6	/* and later: sockets and signals, 6.12 */
-#define WC_LANDLOCK_QUIET 7	/* and later: refusals go to the audit log unless one says otherwise, 6.15 */
-#define WC_LANDLOCK_QUIETLY 1u	/* LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF: a function cannot flood that log */
+#define WC_LANDLOCK_LEAST 2  /* version, of Linux 5.19 */
+#define WC_LANDLOCK_SCOPES 6 /* and later: sockets and signals, 6.12 */
+#define WC_LANDLOCK_QUIET 7  /* and later: refusals go to the audit log unless one says otherwise, 6.15 */
+/* LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF and _SUBDOMAINS_OFF: a function cannot flood that log, by a ruleset of its own either */
+#define WC_LANDLOCK_QUIETLY (1u | 4u)
 #define WC_LANDLOCK_SCOPE_ALL 3 /* LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, _SIGNAL */
 
 /* LANDLOCK_ACCESS_FS_TRUNCATE (version 3) and _IOCTL_DEV (5) */

@@ -363,7 +363,7 @@ static int take_filter(void)
 	static struct sock_filter code[FILTER_MAX];
 	const char *text = getenv(WC_ZYGOTE_FILTER);
 	struct sock_fprog filter = { .filter = code };
-	int fd = text ? (int)strtol(text, NULL, 10) : -1;
+	int fd = text ? (int)strtol(text, NULL, 10) : -1, error = 0;
 	ssize_t n;
 
 	if (fd < 0)
@@ -378,8 +378,9 @@ static int take_filter(void)
 		return -EPROTO;
 	filter.len = (unsigned short)((size_t)n / sizeof(code[0]));
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter))
-		return -errno;
-	return 0;
+		error = -errno;
+	explicit_bzero(code, sizeof(code)); /* the key is in there, too, in two halves */
+	return error;
 }
 
 static void find_shown(void)

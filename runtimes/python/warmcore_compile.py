@@ -25,6 +25,7 @@ HEAD = struct.Struct("=IIII")  # struct wc_compiled: magic, kind, length of the 
 MAGIC = 0x43594357
 TAG, CODE, END = 1, 2, 3
 COUNTS = struct.Struct("=III")  # where the next child goes on, files that were not compiled, those that need not be
+TOLD = struct.Struct("=IIII")  # the same, and 1 while a record is under way
 SOURCE_MAX = 4 << 20
 CODE_MAX = 8 << 20
 NAME_MAX = 1024  # bytes of a path
@@ -78,13 +79,18 @@ def is_of_use(cached, source):
     """Would this Python load what the package brought? One that goes by the time of its source is never right: the copy has another."""
     try:
         with open(cached, "rb") as file:
-            head = file.read(16)
+            head, rest = file.read(16), file.read(CODE_MAX + 1)
     except OSError:
         return False
     if len(head) < 16 or head[:4] != MAGIC_NUMBER:
         return False
     flags = int.from_bytes(head[4:8], "little")
-    return flags == UNCHECKED or (flags == CHECKED and head[8:] == source_hash(source))
+    if flags != UNCHECKED and not (flags == CHECKED and head[8:] == source_hash(source)):
+        return False
+    try:
+        return isinstance(marshal.loads(rest), type(is_of_use.__code__))
+    except Exception:
+        return False  # damaged: the module could never be imported
 
 
 def compiled(path):
@@ -111,7 +117,7 @@ def send(kind, name, data):
 def work(folder, names, counts, told):
     at, failed, kept = counts
     for at in range(at, len(names)):
-        os.write(told, COUNTS.pack(at + 1, failed + 1, kept))  # should this be the last that is heard
+        os.write(told, TOLD.pack(at + 1, failed + 1, kept, 0))  # should this be the last that is heard
         _signal.setitimer(_signal.ITIMER_PROF, FILE_CPU_S)  # whose signal ends the process
         try:
             data = compiled(os.fsdecode(os.path.join(folder, names[at])))
@@ -119,22 +125,26 @@ def work(folder, names, counts, told):
             data = b""
         _signal.setitimer(_signal.ITIMER_PROF, 0)  # never in the middle of a record
         if data:
+            os.write(told, TOLD.pack(at + 1, failed + 1, kept, 1))
             send(CODE, names[at], data)
         failed, kept = failed + (data == b""), kept + (data is None)
-        os.write(told, COUNTS.pack(at + 1, failed, kept))
+        os.write(told, TOLD.pack(at + 1, failed, kept, 0))
 
 
 def last(pipe, counts):
-    """The last counts that a child told, when it has ended."""
-    rest = b""
+    """The last counts that a child told, when it has ended. One that was killed in the middle of a record is the end: nobody could tell
+    what comes from what is missing."""
+    rest, torn = b"", 0
     while True:
         some = os.read(pipe, 1 << 16)
         if not some:
+            if torn:
+                sys.exit(1)
             return counts
         rest += some
-        whole = len(rest) // COUNTS.size * COUNTS.size
+        whole = len(rest) // TOLD.size * TOLD.size
         if whole:
-            counts = COUNTS.unpack_from(rest, whole - COUNTS.size)
+            *counts, torn = TOLD.unpack_from(rest, whole - TOLD.size)
             rest = rest[whole:]
 
 

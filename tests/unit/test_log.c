@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "tests/unit/scratch.h"
 #include "user/log.h"
@@ -118,6 +119,31 @@ static void test_removed(void **state)
 	assert_int_equal(size_of("folder"), -1);
 }
 
+/* When no file can be opened nothing is thrown away, and when one can, all goes on. */
+static void test_no_descriptors(void **state)
+{
+	struct rlimit limit, none;
+	uint8_t seen[2000] = { 0 };
+	unsigned count = 0;
+
+	(void)state;
+	assert_int_equal(wc_log_open(path_of("log"), 4096, 3), 0);
+	while (size_of("log.1") < 0)
+		wc_info("number %u", count++);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 3;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (unsigned i = 0; i < 300; i++)
+		wc_info("number %u", count++);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_true(size_of("log") > 2 * 4096);
+	assert_int_equal(size_of("log.2"), -1);
+	wc_info("number %u", count);
+	assert_int_equal(count_lines("log", seen, 2000), 1);
+	assert_int_equal(count_lines("log.1", seen, 2000) + count_lines("log.2", seen, 2000), count);
+}
+
 #define THREADS 4
 #define EACH 1000
 
@@ -156,8 +182,8 @@ static void test_threads(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = { TEST(test_parts), TEST(test_one_part), TEST(test_starts),
-					    TEST(test_removed), TEST(test_threads) };
+	const struct CMUnitTest tests[] = { TEST(test_parts),	TEST(test_one_part),	   TEST(test_starts),
+					    TEST(test_removed), TEST(test_no_descriptors), TEST(test_threads) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
