@@ -151,7 +151,7 @@ set_command() {
 		local corpus=$SCRATCH/corpus/${name#fuzz/}
 		mkdir -p "$corpus"
 		cp -r "tests/fuzz/corpus/${name#fuzz/}/." "$corpus" 2>/dev/null
-		COMMAND=("${NO_RANDOM[@]}" "$BUILD/$name" "-runs=$FUZZ_RUNS" -max_total_time=60 -seed=1 -max_len=4096 -timeout=60
+		COMMAND=("${NO_RANDOM[@]}" "$BUILD/$name" "-runs=$FUZZ_RUNS" -max_total_time=30 -seed=1 -max_len=4096 -timeout=60
 			-error_exitcode=1 "-artifact_prefix=$BUILD/fuzz/" "$corpus")
 		;;
 	*.py) COMMAND=(python3 "tests/$name") ;;
