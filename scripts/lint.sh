@@ -63,8 +63,8 @@ depends bpf bpf
 depends user 'user|bpf|runtimes/abi|runtimes/native'
 depends tools 'tools|user|bpf'
 # The gateway is a client; the daemon does not know it.
-if grep -nE '^#include "user/gateway/' user/*.[ch] tools/*.[ch]; then
-	fail "only user/gateway/ may include from user/gateway/"
+if grep -nE '^#include "user/gateway/' user/*.[ch] tools/*.[ch] | grep -v '^tools/cmd_keys.c:.*"user/gateway/auth_keys.h"'; then
+	fail "only user/gateway/ may include from user/gateway/, but warmcore keys the file of keys"
 fi
 if grep -rnE '^#include "user/[a-z_]+\.h"' user/gateway | grep -vE '"user/(client|clock|control_client|error|version)\.h"'; then
 	fail "user/gateway/ may include of user/ only client, clock, control_client, error and version"

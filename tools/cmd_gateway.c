@@ -14,9 +14,9 @@
 
 static struct gateway_options {
 	struct option_list listen;
-	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user;
+	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file;
 	bool no_auth;
-	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms;
+	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s;
 } options;
 
 #define AT(member) .offset = offsetof(struct gateway_options, member)
@@ -51,11 +51,24 @@ static const struct option_spec specs[] = {
 	  AT(tls_key),
 	  .metavar = "FILE",
 	  .help = "The private key for it, PEM." },
+	{ .name = "key-file",
+	  .type = OPTION_STRING,
+	  AT(key_file),
+	  .metavar = "FILE",
+	  .help = "The file of keys that `warmcore keys` makes. With one, every address, but no Unix socket, takes only requests that "
+		  "are signed or bring a token. Unless given it is /etc/warmcore/keys.json, if that is there." },
 	{ .name = "no-auth",
 	  .type = OPTION_FLAG,
 	  AT(no_auth),
-	  .help = "Listen also where other hosts reach it, although nobody is asked who they are: whoever reaches it may run every "
-		  "function." },
+	  .help = "Ask nobody who they are, also where other hosts reach it: whoever reaches it may run every function." },
+	{ .name = "presign-max-s",
+	  .type = OPTION_INTEGER,
+	  AT(presign_max_s),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 604800,
+	  .fallback = "0",
+	  .help = "Take presigned requests, whose signature is in the query, that live for at most so long. With 0 none is taken." },
 	{ .name = "user",
 	  .type = OPTION_STRING,
 	  AT(user),
@@ -158,6 +171,7 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--tls-cert", options.tls_cert);
 	add(&line, "--tls-key", options.tls_key);
 	add(&line, "--user", options.user);
+	add(&line, "--key-file", options.key_file);
 	if (options.no_auth)
 		line.argv[line.argc++] = "--no-auth";
 	add_number(&line, "--threads", options.threads);
@@ -166,6 +180,7 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add_number(&line, "--max-wait-ms", options.max_wait_ms);
 	add_number(&line, "--read-timeout-ms", options.read_timeout_ms);
 	add_number(&line, "--write-timeout-ms", options.write_timeout_ms);
+	add_number(&line, "--presign-max-s", options.presign_max_s);
 	fflush(stdout);
 	execv(line.program, (char *const *)(uintptr_t)line.argv);
 	return cli_fail(cli, "%s: %s", line.program, strerror(errno));
@@ -182,9 +197,10 @@ const struct command cmd_gateway = {
 			       "speaks what clients speak already: the Invoke of the AWS Lambda API (point an SDK's endpoint at it), "
 			       "/function/NAME of OpenFaaS, function URLs (/url/NAME/PATH), and CloudEvents. Invocations leave it as "
 			       "packets, like those of any client.\n\n"
-			       "It asks nobody who they are yet, so it listens on the loopback or a Unix socket only. It needs to be "
+			       "With a file of keys it takes only what is signed with one (AWS Signature Version 4, as the SDKs do it) or "
+			       "brings a bearer token; without one it listens on the loopback or a Unix socket only. It needs to be "
 			       "started as root, because the node's control socket is root's; it keeps no rights: a second process, which "
-			       "can only look up functions, asks the node.\n\n"
+			       "can only look up functions and open the keys, asks the node.\n\n"
 			       "docs/GATEWAY.md has all paths, status codes and limits.",
 		.examples = "  warmcore gateway                          # http://127.0.0.1:8080\n"
 			    "  curl -d '{\"name\":\"you\"}' http://127.0.0.1:8080/function/hello\n"

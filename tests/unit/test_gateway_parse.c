@@ -177,6 +177,18 @@ static void test_routes(void **state)
 
 #define N63 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 
+static void test_api_paths(void **state)
+{
+	(void)state;
+	assert_true(wc_route_is_api("/2015-03-31/functions/f/invocations", 35));
+	assert_true(wc_route_is_api("/2015-03-31/", 12));
+	assert_false(wc_route_is_api("/2015-03-31", 11));
+	assert_false(wc_route_is_api("/2015-03-3x/", 12));
+	assert_false(wc_route_is_api("/function/2015-03-31/", 21));
+	assert_false(wc_route_is_api("*", 1));
+	assert_false(wc_route_is_api("", 0));
+}
+
 static void test_tricks(void **state)
 {
 	static const char *const refused[] = {
@@ -236,10 +248,8 @@ static void test_tricks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_heads),
-		cmocka_unit_test(test_head_limits),
-		cmocka_unit_test(test_routes),
-		cmocka_unit_test(test_tricks),
+		cmocka_unit_test(test_heads),	  cmocka_unit_test(test_head_limits), cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_api_paths), cmocka_unit_test(test_tricks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

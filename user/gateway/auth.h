@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * auth.h - who may use a listener. There is no authentication yet, so trust is that of the listener: whoever reaches a Unix
- * socket or the loopback is let in, nobody else is, unless the gateway was started with --no-auth. wc_auth_check() is
- * asked before a request is looked at any further; signatures and tokens belong there.
+ * auth.h - who may use a listener, between the HTTP server and what authentication knows (auth_check.h). A trusted listener asks nobody:
+ * a Unix socket, whose mode says who may; the loopback, as long as there are no keys; all of them with --no-auth. On any other, each
+ * request but /healthz has to be signed, or to bring a token, and the key has to be good for what it wants.
  */
 #ifndef WC_GATEWAY_AUTH_H
 #define WC_GATEWAY_AUTH_H
 
 #include <sys/socket.h>
 
-#include "user/gateway/request.h"
+#include "user/gateway/auth_check.h"
+#include "user/gateway/http.h"
+#include "user/gateway/route.h"
 
 /* Is this address one that only processes of this host reach? */
 bool wc_auth_is_local(const struct sockaddr *address);
 
-/* May this request be served? NULL, or a sentence that says why not (HTTP status 403). */
-const char *wc_auth_check(const struct wc_request *request);
+/*
+ * May this request be served? If not, the client has its answer. What proved it (Authorization) is taken out of the request, so that no
+ * function sees it, or writes it into its log. `auth` is NULL when there are no keys. Only from within on_request: it reads the head.
+ */
+bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route);
 
 #endif

@@ -37,6 +37,26 @@ static int copy_text(char *out, size_t size, const char *text, const char *what,
 	return 0;
 }
 
+static int load(const struct wc_auth *auth, struct wc_keys **ret_keys, struct wc_keys_stamp *ret_stamp,
+		struct wc_fault *fault)
+{
+	const struct wc_auth_options *options = &auth->options;
+	struct wc_keys_opened opened;
+	int error = wc_keys_open(auth->path, &opened, fault);
+
+	if (!error && opened.file == -EACCES && options->open) {
+		wc_keys_opened_close(&opened);
+		error = -EACCES;
+	}
+	if (error == -EACCES && options->open)
+		error = options->open(options->context, &opened, fault);
+	if (error)
+		return error;
+	error = wc_keys_read(&opened, auth->path, false, ret_keys, ret_stamp, fault);
+	wc_keys_opened_close(&opened);
+	return error;
+}
+
 int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_auth, struct wc_fault *fault)
 {
 	struct wc_auth *auth = calloc(1, sizeof(*auth));
@@ -65,7 +85,7 @@ int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_aut
 		error = wc_fail(fault, EIO, "the system has no random numbers");
 	auth->nobody.previous = auth->nobody.secret;
 	if (!error)
-		error = wc_keys_load(auth->path, false, &auth->keys, &auth->stamp, fault);
+		error = load(auth, &auth->keys, &auth->stamp, fault);
 	if (error) {
 		wc_auth_close(auth);
 		return error;
@@ -87,14 +107,18 @@ void wc_auth_close(struct wc_auth *auth)
 
 int wc_auth_refresh(struct wc_auth *auth, struct wc_fault *fault)
 {
-	struct wc_keys_stamp now = wc_keys_stamp(auth->path);
+	struct wc_keys_stamp now = wc_keys_stamp(auth->path), stamp;
 	struct wc_keys *fresh = NULL, *old = NULL;
 	struct wc_fault why;
 	int result = 0;
 
 	pthread_mutex_lock(&auth->refresh);
 	if (memcmp(&now, &auth->stamp, sizeof(now)))
-		result = wc_keys_load(auth->path, false, &fresh, &auth->stamp, &why);
+		result = load(auth, &fresh, &stamp, &why);
+	if (fresh && !memcmp(&stamp, &auth->stamp, sizeof(stamp))) { /* who may not enter the folder sees no stamp */
+		wc_keys_free(fresh);
+		fresh = NULL;
+	}
 	/* It is tried again each time: what is wrong may be the folder, or that there are no descriptors left. */
 	if (result && !strcmp(auth->reported.text, why.text))
 		result = 0;
@@ -106,6 +130,7 @@ int wc_auth_refresh(struct wc_auth *auth, struct wc_fault *fault)
 		pthread_rwlock_wrlock(&auth->lock);
 		old = auth->keys;
 		auth->keys = fresh;
+		auth->stamp = stamp;
 		pthread_rwlock_unlock(&auth->lock);
 		wc_keys_free(old);
 		result = 1;

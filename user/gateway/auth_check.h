@@ -18,6 +18,9 @@ struct wc_auth_options {
 	const char *keys_path; /* NULL: WC_KEYS_PATH */
 	struct wc_sigv4_options sigv4;
 	bool bearer_in_clear; /* take bearer tokens from requests that are not `private`, too */
+	/* Opens the file for a process that may not (-EACCES), or NULL. As wc_keys_open(), of keys_path; only from open and refresh. */
+	int (*open)(void *context, struct wc_keys_opened *ret_opened, struct wc_fault *fault);
+	void *context;
 };
 
 /* Whose request it is; a copy, which outlives the key. */

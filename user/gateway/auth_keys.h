@@ -116,6 +116,18 @@ struct wc_keys_stamp {
  */
 int wc_keys_load(const char *path, bool any_owner, struct wc_keys **ret_keys, struct wc_keys_stamp *ret_stamp,
 		 struct wc_fault *fault);
+/* The two steps of it, for a reader who may not open the file and is handed it by somebody who may. */
+struct wc_keys_opened {
+	int folder; /* the folder of the file */
+	int file;   /* or a negative errno: why it cannot be opened */
+};
+/* Fails when the folder cannot be opened. Nothing is checked yet. */
+int wc_keys_open(const char *path, struct wc_keys_opened *ret_opened, struct wc_fault *fault);
+void wc_keys_opened_close(struct wc_keys_opened *opened);
+/* As wc_keys_load(). Once for each that was opened: it reads on from where the file is. */
+int wc_keys_read(const struct wc_keys_opened *opened, const char *path, bool any_owner, struct wc_keys **ret_keys,
+		 struct wc_keys_stamp *ret_stamp, struct wc_fault *fault);
+
 /* The stamp of what is there now; zeroes when nothing is. */
 struct wc_keys_stamp wc_keys_stamp(const char *path);
 

@@ -14,33 +14,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int open_folder(const char *path, bool any_owner, bool create, struct wc_fault *fault)
+/* The folder of a path, without a look at whose it is. */
+static int open_folder(const char *path, bool create, char folder[512], struct wc_fault *fault)
 {
 	const char *slash = strrchr(path, '/');
-	struct stat status;
-	char folder[512];
-	int fd, error;
+	int fd;
 
-	if (strlen(path) >= sizeof(folder) || (slash && !slash[1]) || !*path)
-		return wc_fail(fault, EINVAL, "the path of the keys is not that of a file, or longer than %zu bytes",
-			       sizeof(folder) - 1);
-	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : ".");
+	if (strlen(path) >= 512 || (slash && !slash[1]) || !*path)
+		return wc_fail(fault, EINVAL, "the path of the keys is not that of a file, or longer than %d bytes",
+			       511);
+	snprintf(folder, 512, "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : ".");
 	if (create && mkdir(folder, 0755) && errno != EEXIST)
 		return wc_fail(fault, errno, "cannot create the folder %s: %s", folder, strerror(errno));
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstat(fd, &status)) {
-		error = wc_fail(fault, errno, "cannot open the folder %s: %s", folder, strerror(errno));
-	} else if ((status.st_mode & 022) && !(status.st_mode & S_ISVTX)) {
-		error = wc_fail(fault, EPERM, "others can write to the folder %s: chmod go-w %s", folder, folder);
-	} else if (status.st_uid && status.st_uid != geteuid() && !any_owner) {
-		error = wc_fail(fault, EPERM, "the folder %s belongs to user %u, who is neither root nor the caller",
-				folder, status.st_uid);
-	} else {
-		return fd;
-	}
-	if (fd >= 0)
-		close(fd);
-	return error;
+	return fd >= 0 ? fd : wc_fail(fault, errno, "cannot open the folder %s: %s", folder, strerror(errno));
+}
+
+static int check_folder(int fd, const char *folder, bool any_owner, struct wc_fault *fault)
+{
+	struct stat status;
+
+	if (fstat(fd, &status))
+		return wc_fail(fault, errno, "cannot look at the folder %s: %s", folder, strerror(errno));
+	if ((status.st_mode & 022) && !(status.st_mode & S_ISVTX))
+		return wc_fail(fault, EPERM, "others can write to the folder %s: chmod go-w %s", folder, folder);
+	if (status.st_uid && status.st_uid != geteuid() && !any_owner)
+		return wc_fail(fault, EPERM, "the folder %s belongs to user %u, who is neither root nor the caller",
+			       folder, status.st_uid);
+	return 0;
 }
 
 static const char *name_in(const char *path)
@@ -122,24 +123,33 @@ static int parse(const char *path, const char *text, size_t length, struct wc_ke
 	return error;
 }
 
-static int load_at(int folder, const char *path, bool any_owner, struct wc_keys **ret_keys, struct stat *ret_status,
-		   struct wc_fault *fault)
+/* The file's descriptor, or a negative errno. */
+static int open_at(int folder, const char *path)
 {
-	int fd = openat(folder, name_in(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), error;
+	int fd = openat(folder, name_in(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+/* `fd` is what open_at() says. It stays open. */
+static int load(int fd, const char *path, bool any_owner, struct wc_keys **ret_keys, struct stat *ret_status,
+		struct wc_fault *fault)
+{
 	char *text = NULL;
 	size_t length = 0;
+	int error;
 
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return wc_fail(fault, ENOENT, "there are no keys in %s: `warmcore keys create` makes the first", path);
-	if (fd < 0 && errno == ELOOP)
+	if (fd == -ELOOP)
 		return wc_fail(fault, ELOOP, "%s is a symbolic link: name the file itself", path);
-	if (fd < 0 || fstat(fd, ret_status)) {
-		error = wc_fail(fault, errno, "cannot open the keys %s: %s", path, strerror(errno));
-		goto out;
-	}
+	if (fd < 0)
+		return wc_fail(fault, -fd, "cannot open the keys %s: %s", path, strerror(-fd));
+	if (fstat(fd, ret_status))
+		return wc_fail(fault, errno, "cannot look at the keys %s: %s", path, strerror(errno));
 	error = check_file(path, ret_status, any_owner, fault);
 	if (error)
-		goto out;
+		return error;
 	text = malloc(WC_KEYS_FILE_MAX + 1);
 	error = text ? read_all(fd, path, text, WC_KEYS_FILE_MAX + 1, &length, fault) :
 		       wc_fail(fault, ENOMEM, "no memory for %s", path);
@@ -149,25 +159,55 @@ static int load_at(int folder, const char *path, bool any_owner, struct wc_keys 
 		error = parse(path, text, length, ret_keys, fault);
 	if (text)
 		explicit_bzero(text, WC_KEYS_FILE_MAX + 1);
-out:
 	free(text);
-	if (fd >= 0)
-		close(fd);
+	return error;
+}
+
+int wc_keys_open(const char *path, struct wc_keys_opened *ret_opened, struct wc_fault *fault)
+{
+	char name[512];
+	int folder = open_folder(path, false, name, fault);
+
+	if (folder < 0)
+		return folder;
+	*ret_opened = (struct wc_keys_opened){ .folder = folder, .file = open_at(folder, path) };
+	return 0;
+}
+
+void wc_keys_opened_close(struct wc_keys_opened *opened)
+{
+	close(opened->folder);
+	if (opened->file >= 0)
+		close(opened->file);
+	opened->folder = opened->file = -EBADF;
+}
+
+int wc_keys_read(const struct wc_keys_opened *opened, const char *path, bool any_owner, struct wc_keys **ret_keys,
+		 struct wc_keys_stamp *ret_stamp, struct wc_fault *fault)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat status;
+	char folder[512];
+	int error;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : ".");
+	error = check_folder(opened->folder, folder, any_owner, fault) ?:
+			load(opened->file, path, any_owner, ret_keys, &status, fault);
+	if (!error && ret_stamp)
+		*ret_stamp = stamp_of(&status);
 	return error;
 }
 
 int wc_keys_load(const char *path, bool any_owner, struct wc_keys **ret_keys, struct wc_keys_stamp *ret_stamp,
 		 struct wc_fault *fault)
 {
-	int folder = open_folder(path, any_owner, false, fault), error = folder;
-	struct stat status;
+	struct wc_keys_opened opened;
+	int error = wc_keys_open(path, &opened, fault);
 
-	if (folder >= 0) {
-		error = load_at(folder, path, any_owner, ret_keys, &status, fault);
-		close(folder);
-	}
-	if (!error && ret_stamp)
-		*ret_stamp = stamp_of(&status);
+	if (error)
+		return error;
+	error = wc_keys_read(&opened, path, any_owner, ret_keys, ret_stamp, fault);
+	wc_keys_opened_close(&opened);
 	return error;
 }
 
@@ -179,11 +219,15 @@ int wc_keys_lock(const char *path, bool create, struct wc_keys_lock *ret_lock, s
 	bool root = !geteuid();
 	struct stat status = { .st_uid = geteuid(), .st_gid = getegid() };
 	struct wc_keys *keys = NULL;
-	int folder = open_folder(path, root, create, fault), error = 0;
+	char name[512];
+	int folder = open_folder(path, create, name, fault), error = 0, file;
 	bool fresh = false;
 
 	if (folder < 0)
 		return folder;
+	error = check_folder(folder, name, root, fault);
+	if (error)
+		goto fail;
 	while ((error = flock(folder, LOCK_EX)) && errno == EINTR)
 		;
 	if (error) {
@@ -195,7 +239,10 @@ int wc_keys_lock(const char *path, bool create, struct wc_keys_lock *ret_lock, s
 		keys = wc_keys_new();
 		error = keys ? 0 : wc_fail(fault, ENOMEM, "no memory for keys");
 	} else {
-		error = load_at(folder, path, root, &keys, &status, fault);
+		file = open_at(folder, path);
+		error = load(file, path, root, &keys, &status, fault);
+		if (file >= 0)
+			close(file);
 	}
 	if (error)
 		goto fail;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* broker.c - see broker.h. A question and an answer are one line of JSON each, as on the control socket. */
+/* broker.c - see broker.h. A question and an answer are one line of JSON each, as on the control socket. (For keys: broker_keys.c.) */
 #include "user/gateway/broker.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "user/control_client.h"
+#include "user/gateway/broker_keys.h"
 #include "user/gateway/route.h"
 
 #define QUESTION_MAX 512 /* bytes of a line */
@@ -73,6 +74,7 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 struct channel {
 	int fd;
 	const char *node;
+	const char *keys; /* the channel is for them, or NULL */
 };
 
 static bool send_all(int fd, const char *text, size_t length)
@@ -107,6 +109,10 @@ static void *serve(void *argument)
 	char line[QUESTION_MAX];
 	size_t have = 0;
 
+	if (channel->keys) {
+		wc_broker_keys_serve(channel->fd, channel->keys);
+		return NULL;
+	}
 	for (;;) {
 		ssize_t n = recv(channel->fd, line + have, sizeof(line) - have, 0);
 		char *newline;
@@ -159,18 +165,21 @@ static void close_others(const int *fds, unsigned count)
 	}
 }
 
-static void __attribute__((noreturn)) run(const char *node, const char *leave, const int *fds, unsigned count)
+/* With `keys`, the last channel is for them. */
+static void __attribute__((noreturn))
+run(const char *node, const char *leave, const char *keys, const int *fds, unsigned count)
 {
-	static struct channel channels[WC_BROKER_CHANNELS_MAX];
-	pthread_t threads[WC_BROKER_CHANNELS_MAX];
+	static struct channel channels[WC_BROKER_CHANNELS_MAX + 1];
+	pthread_t threads[WC_BROKER_CHANNELS_MAX + 1];
 
 	prctl(PR_SET_NAME, "wc-gw-broker", 0, 0, 0);
 	signal(SIGINT, SIG_IGN); /* it ends when the gateway has closed the channels */
 	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN); /* means the keys, and the gateway */
 	close_others(fds, count);
 	put_rights_off();
 	for (unsigned i = 0; i < count; i++) {
-		channels[i] = (struct channel){ .fd = fds[i], .node = node };
+		channels[i] = (struct channel){ .fd = fds[i], .node = node, .keys = i + 1 == count ? keys : NULL };
 		if (pthread_create(&threads[i], NULL, serve, &channels[i]))
 			_exit(1);
 	}
@@ -181,15 +190,16 @@ static void __attribute__((noreturn)) run(const char *node, const char *leave, c
 	_exit(0);
 }
 
-int wc_broker_start(const char *node, const char *leave, unsigned count, int *ret_fds, pid_t *ret_pid)
+int wc_broker_start(const char *node, const char *leave, const char *keys, unsigned count, int *ret_fds,
+		    int *ret_keys_fd, pid_t *ret_pid)
 {
-	int ours[WC_BROKER_CHANNELS_MAX], theirs[WC_BROKER_CHANNELS_MAX], pair[2], ret = 0;
-	unsigned made = 0;
+	int ours[WC_BROKER_CHANNELS_MAX + 1], theirs[WC_BROKER_CHANNELS_MAX + 1], pair[2], ret = 0;
+	unsigned made = 0, wanted = count + (keys != NULL);
 	pid_t pid = -1;
 
 	if (!wc_control_node_valid(node) || !count || count > WC_BROKER_CHANNELS_MAX)
 		return -EINVAL;
-	for (; made < count && !ret; made++) {
+	for (; made < wanted && !ret; made++) {
 		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
 			ret = -errno;
 			break;
@@ -205,14 +215,16 @@ int wc_broker_start(const char *node, const char *leave, unsigned count, int *re
 	if (!pid) {
 		for (unsigned i = 0; i < made; i++)
 			close(ours[i]);
-		run(node, leave, theirs, made);
+		run(node, leave, keys, theirs, made);
 	}
 	for (unsigned i = 0; i < made; i++) {
 		close(theirs[i]);
 		if (ret)
 			close(ours[i]);
-		else
+		else if (i < count)
 			ret_fds[i] = ours[i];
+		else
+			*ret_keys_fd = ours[i];
 	}
 	if (!ret)
 		*ret_pid = pid;

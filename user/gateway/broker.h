@@ -3,7 +3,8 @@
  * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list` and `tail`, and
  * nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
  * only from the gateway, and checks each question. So whoever breaks into the gateway, which reads from the network as nobody,
- * learns the names and the output of functions, and cannot deploy or stop anything.
+ * learns the names and the output of functions, and cannot deploy or stop anything. It also opens the one file of keys for the
+ * gateway, when that is root's.
  *
  * The gateway's side is asynchronous, one channel for each event loop; answers come in the order of the questions.
  */
@@ -13,16 +14,22 @@
 #include <jansson.h>
 #include <sys/types.h>
 
+#include "user/gateway/auth_keys.h"
+
 #define WC_BROKER_CHANNELS_MAX 64u
 #define WC_BROKER_PENDING_MAX 256u
 #define WC_BROKER_TIMEOUT_MS 5000u /* of one question, at the node */
 
 /*
- * Starts the process, with `count` channels: the gateway's ends in ret_fds. Call before threads and before rights are put
- * off. When the gateway is gone, killed or not, it removes the file `leave` (NULL: none), which the gateway may not any more, and ends.
+ * Starts the process, with `count` channels: the gateway's ends in ret_fds. With `keys`, the path of the file of keys (NULL: none), there is
+ * one more in *ret_keys_fd, for wc_broker_open_keys(). Call before threads and before rights are put off. When the gateway is gone, killed or not, it removes the file `leave` (NULL: none), which the gateway may not any more, and ends.
  * Errors: -EINVAL and those of socketpair(2) and fork(2).
  */
-int wc_broker_start(const char *node, const char *leave, unsigned count, int *ret_fds, pid_t *ret_pid);
+int wc_broker_start(const char *node, const char *leave, const char *keys, unsigned count, int *ret_fds,
+		    int *ret_keys_fd, pid_t *ret_pid);
+
+/* As wc_keys_open(), by the process; waits for it. `fd` is *ret_keys_fd. For one thread at a time. */
+int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fault *fault);
 
 /* What the process does with one line: the answer's object, a new reference; never NULL but without memory. Pure but for the node. */
 json_t *wc_broker_answer(const char *node, const char *line, size_t length);

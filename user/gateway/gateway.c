@@ -132,17 +132,16 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	const struct wc_request *request = wc_exchange_request(exchange);
 	struct wc_gateway *gateway = context;
 	struct wc_route route;
-	const char *error = wc_auth_check(request);
+	const char *error;
 
-	if (error) {
-		wc_reply_status(exchange, 403, error);
-		return;
-	}
 	if (wc_route_parse(request->target.at, request->target.length, request->host.at, request->host.length, &route,
 			   &error)) {
 		wc_reply_status(exchange, 400, error);
 		return;
 	}
+	/* Who asks comes before whether there is such a thing. */
+	if (!wc_auth_check(gateway->auth, exchange, &route))
+		return;
 	switch (route.kind) {
 	case WC_ROUTE_ANY:
 		if (may_go_on(exchange, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))

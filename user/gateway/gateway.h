@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * gateway.h - one event loop of the gateway, and what it serves: a request is checked (http.c), let in (auth.h), routed
- * (route.h) and handed to one of the interfaces below. Each answers the exchange, now or later.
+ * gateway.h - one event loop of the gateway, and what it serves: a request is checked (http.c), routed (route.h), let in
+ * (auth.h) and handed to one of the interfaces below. Each answers the exchange, now or later.
  */
 #ifndef WC_GATEWAY_GATEWAY_H
 #define WC_GATEWAY_GATEWAY_H
@@ -10,7 +10,10 @@
 #include "user/gateway/http.h"
 #include "user/gateway/route.h"
 
+struct wc_auth;
+
 struct wc_gateway {
+	struct wc_auth *auth; /* of all loops; NULL: nobody is asked who they are */
 	struct wc_calls calls;
 	struct wc_http *http;
 };

@@ -48,7 +48,7 @@ struct connection {
 	h2o_timeout_entry_t write_entry, linger_entry;
 	h2o_socket_t *linger;
 	int linger_fd; /* a copy of the socket's, which outlives it; -1: none */
-	bool trusted;
+	const struct wc_http_listener *listener;
 };
 
 struct wc_exchange {
@@ -171,8 +171,7 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 			continue;
 		}
 		http->stats.connections++;
-		*connection =
-			(struct connection){ .http = http, .socket = socket, .linger_fd = -1, .trusted = at->trusted };
+		*connection = (struct connection){ .http = http, .socket = socket, .linger_fd = -1, .listener = at };
 		connection->write_entry.cb = on_write_timeout;
 		socket->on_close.cb = on_close;
 		socket->on_close.data = connection;
@@ -292,6 +291,17 @@ void wc_exchange_on_gone(struct wc_exchange *exchange, void (*gone)(void *contex
 	exchange->gone_context = context;
 }
 
+void wc_exchange_hide(struct wc_exchange *exchange, const char *name)
+{
+	struct wc_request *request = &exchange->request;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < request->header_count; i++)
+		if (!wc_text_is(request->headers[i].name, name))
+			request->headers[kept++] = request->headers[i];
+	request->header_count = kept;
+}
+
 void wc_exchange_source(const struct wc_exchange *exchange, char ret_source[WC_HTTP_SOURCE_MAX])
 {
 	h2o_conn_t *conn = exchange->h2o->conn;
@@ -332,7 +342,8 @@ static void fill_request(struct wc_exchange *exchange, h2o_req_t *req)
 	request->body = (struct wc_text){ req->entity.base, req->entity.len };
 	request->secure = req->scheme == &H2O_URL_SCHEME_HTTPS;
 	request->old = req->version < 0x101;
-	request->trusted = exchange->connection->trusted;
+	request->trusted = exchange->connection->listener->trusted;
+	request->private = exchange->connection->listener->private;
 	request->header_count = 0;
 	for (size_t i = 0; i < req->headers.size && i < WC_HEADERS_MAX; i++) {
 		const h2o_header_t *header = &req->headers.entries[i];
@@ -410,6 +421,7 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 		wc_reply_refuse(exchange, fault.status, fault.text);
 		return 0;
 	}
+	exchange->request.head = (struct wc_text){ socket->input->bytes, length };
 	keep_reading(req, socket);
 	fill_request(exchange, req);
 	http->options.on_request(http->options.context, exchange);

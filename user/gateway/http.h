@@ -22,6 +22,7 @@ struct wc_http_listener {
 	int fd;	      /* listens, is not blocking */
 	bool secure;  /* TLS */
 	bool trusted; /* auth.h */
+	bool private; /* as in struct wc_request */
 };
 
 struct wc_http_options {
@@ -62,6 +63,9 @@ void wc_http_stats(const struct wc_http *http, struct wc_http_stats *ret_stats);
 
 /* Valid until the response; so are the texts in it. */
 const struct wc_request *wc_exchange_request(const struct wc_exchange *exchange);
+
+/* Takes all fields of this name (lower case) out of the request: whoever serves it shall not see them. */
+void wc_exchange_hide(struct wc_exchange *exchange, const char *name);
 
 /* The client's address, as text; empty over a Unix socket. */
 void wc_exchange_source(const struct wc_exchange *exchange, char ret_source[WC_HTTP_SOURCE_MAX]);

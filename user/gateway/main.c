@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * main.c - warmcore-gateway: opens what it needs, starts the broker, puts its rights off, and runs one event loop a thread.
+ * main.c - warmcore-gateway: opens what it needs, starts the broker, puts its rights off, reads the keys, and runs one event loop a
+ * thread. The main thread waits for signals and looks after the keys.
  *
  * The loops share nothing but the read-only options: each has its own listening sockets (the kernel spreads connections), its own
  * UDP sockets, its own cache of names and its own channel to the broker.
@@ -21,6 +22,7 @@
 
 #include "user/clock.h"
 #include "user/control_client.h"
+#include "user/gateway/auth.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/settings.h"
 
@@ -38,6 +40,8 @@ struct loop {
 };
 
 static struct loop loops[WC_GATEWAY_THREADS_MAX];
+static struct wc_auth *auth; /* NULL: there are no keys */
+static int keys_channel;     /* the broker's, for them */
 static atomic_uint running;
 static atomic_bool broken; /* a loop ended for a reason that is none of ours */
 
@@ -184,16 +188,19 @@ static int put_rights_off(const struct wc_gateway_options *options, struct wc_fa
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return wc_fail(fault, errno, "cannot give up new privileges: %s", strerror(errno));
-	if (geteuid())
-		return 0;
-	if (!user || !user->pw_uid)
-		return wc_fail(fault, EINVAL, "--user: '%.40s' is root or gone; name a user without rights",
-			       options->user);
-	if (setgroups(0, NULL) || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) ||
-	    setresuid(user->pw_uid, user->pw_uid, user->pw_uid))
-		return wc_fail(fault, errno, "cannot become user %s: %s", options->user, strerror(errno));
-	if (!setuid(0))
-		return wc_fail(fault, EPERM, "became user %s, but root could be had back", options->user);
+	if (!geteuid()) {
+		if (!user || !user->pw_uid)
+			return wc_fail(fault, EINVAL, "--user: '%.40s' is root or gone; name a user without rights",
+				       options->user);
+		if (setgroups(0, NULL) || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) ||
+		    setresuid(user->pw_uid, user->pw_uid, user->pw_uid))
+			return wc_fail(fault, errno, "cannot become user %s: %s", options->user, strerror(errno));
+		if (!setuid(0))
+			return wc_fail(fault, EPERM, "became user %s, but root could be had back", options->user);
+	}
+	/* There are secrets in the memory of this process; and it is the last step, because changes of the user undo it. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
+		return wc_fail(fault, errno, "cannot forbid dumps of this process: %s", strerror(errno));
 	return 0;
 }
 
@@ -232,7 +239,8 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	if (ret < 0)
 		return ret;
 	/* Before the other sockets: the broker has none of them. */
-	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->threads, channels, ret_broker);
+	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->key_file, options->threads, channels,
+			      &keys_channel, ret_broker);
 	if (ret)
 		return wc_fail(fault, ret, "cannot start the process that asks the node: %s", strerror(-ret));
 	for (unsigned i = 0; i < options->threads; i++) {
@@ -245,6 +253,40 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 			return wc_fail(fault, ret, "cannot set up an event loop: %s", strerror(-ret));
 	}
 	return 0;
+}
+
+/* --- keys --- */
+
+static int open_keys_file(void *context, struct wc_keys_opened *ret_opened, struct wc_fault *fault)
+{
+	(void)context;
+	return wc_broker_open_keys(keys_channel, ret_opened, fault);
+}
+
+/* After rights are put off: with those that remain it has to be read again and again. */
+static int open_keys(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	struct wc_auth_options asked = {
+		.keys_path = options->key_file,
+		.sigv4 = { .presign_max_s = options->presign_max_s },
+		.open = open_keys_file,
+	};
+	int ret = options->key_file ? wc_auth_open(&asked, &auth, fault) : 0;
+
+	for (unsigned i = 0; i < options->threads; i++)
+		loops[i].gateway.auth = auth;
+	return ret;
+}
+
+static void refresh_keys(const struct wc_gateway_options *options)
+{
+	struct wc_fault fault = { "" };
+	int ret = auth ? wc_auth_refresh(auth, &fault) : 0;
+
+	if (ret > 0)
+		fprintf(stderr, "warmcore-gateway: the keys in %s have changed and are in use\n", options->key_file);
+	else if (ret)
+		fprintf(stderr, "warmcore-gateway: %s; the keys from before go on\n", fault.text);
 }
 
 static void announce(const struct wc_gateway_options *options)
@@ -271,6 +313,7 @@ static void stop_all(unsigned count)
 int main(int argc, char **argv)
 {
 	static struct wc_gateway_options options;
+	static const struct timespec refresh_interval = { .tv_sec = 1 };
 	struct wc_fault fault = { "" };
 	void *tls = NULL;
 	pid_t broker;
@@ -285,12 +328,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault))
+	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault) ||
+	    open_keys(&options, &fault))
 		return say(&fault);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	atomic_store(&running, options.threads);
 	for (unsigned i = 0; i < options.threads; i++) {
@@ -302,10 +347,14 @@ int main(int argc, char **argv)
 	}
 	announce(&options);
 	while (atomic_load(&running)) {
-		if (sigwait(&set, &number))
+		number = sigtimedwait(&set, NULL, &refresh_interval);
+		if (number < 0 && errno != EAGAIN && errno != EINTR)
 			return 1;
-		if (number != SIGUSR1 || atomic_load(&broken))
+		if (number < 0 || number == SIGHUP)
+			refresh_keys(&options);
+		else if (number != SIGUSR1 || atomic_load(&broken))
 			stop_all(options.threads);
 	}
+	wc_auth_close(auth);
 	return atomic_load(&broken) ? 1 : 0;
 }

@@ -77,6 +77,20 @@ void wc_reply_failure(struct wc_exchange *exchange, const struct wc_failure *fai
 	wc_exchange_respond(exchange, &response);
 }
 
+void wc_reply_denial(struct wc_exchange *exchange, const struct wc_auth_denial *denial)
+{
+	struct wc_failure failure = { denial->status, denial->type, NULL, 0, denial->message };
+	char body[WC_REPLY_ERROR_MAX], id[WC_REPLY_ID_MAX];
+	struct wc_response response;
+
+	describe(&failure, &response, body);
+	if (denial->challenge)
+		wc_response_add(&response, "www-authenticate", wc_text(denial->challenge));
+	wc_reply_id(wc_now(), id);
+	wc_response_add(&response, "x-amzn-requestid", wc_text(id));
+	wc_exchange_respond(exchange, &response);
+}
+
 void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response,
 		       char body[WC_REPLY_ERROR_MAX])
 {

@@ -6,6 +6,7 @@
 #ifndef WC_GATEWAY_REPLY_H
 #define WC_GATEWAY_REPLY_H
 
+#include "user/gateway/auth_request.h"
 #include "user/gateway/call.h"
 #include "user/gateway/http.h"
 
@@ -22,6 +23,9 @@ struct wc_failure {
 
 /* Sends it. */
 void wc_reply_failure(struct wc_exchange *exchange, const struct wc_failure *failure);
+
+/* What authentication says of a request that may not pass. */
+void wc_reply_denial(struct wc_exchange *exchange, const struct wc_auth_denial *denial);
 
 /* A failure by its HTTP status, with the class that goes with it. */
 void wc_reply_status(struct wc_exchange *exchange, unsigned status, const char *message);

@@ -24,11 +24,13 @@ struct wc_field {
 
 struct wc_request {
 	struct wc_text method, target, host, body;
+	struct wc_text head; /* as it came, empty line included; only until on_request returns: http.h */
 	struct wc_field headers[WC_HEADERS_MAX]; /* without Host, Content-Length and Transfer-Encoding */
 	size_t header_count;
 	bool secure;  /* came over TLS */
 	bool old;     /* HTTP/1.0 */
 	bool trusted; /* the listener may be used without authentication: auth.h */
+	bool private; /* nobody else reads it on its way: TLS, a Unix socket, loopback */
 };
 
 /* Names and values are copied when the response is sent. */

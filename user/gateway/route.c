@@ -41,6 +41,18 @@ long wc_route_decode(const char *text, size_t length, bool plus, char *out)
 	return (long)at;
 }
 
+bool wc_route_is_api(const char *target, size_t length)
+{
+	static const char form[] = "/dddd-dd-dd/";
+
+	if (length < sizeof(form) - 1)
+		return false;
+	for (size_t i = 0; i < sizeof(form) - 1; i++)
+		if (form[i] == 'd' ? target[i] < '0' || target[i] > '9' : target[i] != form[i])
+			return false;
+	return true;
+}
+
 bool wc_route_name_valid(const char *name, size_t length)
 {
 	if (!length || length >= WC_NAME_MAX)

@@ -43,6 +43,9 @@ struct wc_route {
 int wc_route_parse(const char *target, size_t target_len, const char *host, size_t host_len, struct wc_route *ret_route,
 		   const char **ret_error);
 
+/* Is this a path of Lambda's API ("/2015-03-31/..."), known or not? */
+bool wc_route_is_api(const char *target, size_t length);
+
 /* May a function have this name? 1 to 63 of a-z A-Z 0-9 - _, as for `deploy`. */
 bool wc_route_name_valid(const char *name, size_t length);
 

@@ -29,6 +29,7 @@ enum wc_gateway_option {
 	OPTION_TLS_KEY,
 	OPTION_USER,
 	OPTION_NO_AUTH,
+	OPTION_KEY_FILE,
 	OPTION_NUMBERS, /* from here on, by number_table */
 };
 
@@ -47,6 +48,7 @@ static const struct {
 	NUMBER("max-wait-ms", max_wait_ms, 10000, 1, 600000),
 	NUMBER("read-timeout-ms", read_timeout_ms, 60000, 10, 3600000),
 	NUMBER("write-timeout-ms", write_timeout_ms, 30000, 10, 3600000),
+	NUMBER("presign-max-s", presign_max_s, 0, 0, WC_SIGV4_PRESIGN_MAX_S),
 #undef NUMBER
 };
 #define NUMBER_COUNT (sizeof(number_table) / sizeof(number_table[0]))
@@ -106,6 +108,20 @@ static int parse_listen(struct wc_gateway_options *options, const char *text, bo
 	return 0;
 }
 
+/* The usual file of keys counts when it is there, or when nobody may say that it is not. */
+static int choose_keys(struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	struct stat status;
+
+	if (options->key_file && options->no_auth)
+		return wc_fail(fault, EINVAL, "--key-file and --no-auth: ask for keys or do not, one of the two");
+	if (options->key_file || options->no_auth)
+		return 0;
+	if (!lstat(WC_KEYS_PATH, &status) || (errno != ENOENT && errno != ENOTDIR))
+		options->key_file = WC_KEYS_PATH;
+	return 0;
+}
+
 static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 {
 	bool secure = false;
@@ -121,15 +137,20 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 		if (ret)
 			return ret;
 	}
+	ret = choose_keys(options, fault);
+	if (ret)
+		return ret;
 	for (unsigned i = 0; i < options->listen_count; i++) {
 		secure |= options->listen[i].secure;
-		if (options->no_auth || wc_auth_is_local((struct sockaddr *)&options->listen[i].address))
+		if (options->no_auth || options->key_file ||
+		    wc_auth_is_local((struct sockaddr *)&options->listen[i].address))
 			continue;
 		wc_gateway_address_text(&options->listen[i], text, sizeof(text));
 		return wc_fail(
 			fault, EINVAL,
-			"--listen: %s can be reached from other hosts, and the gateway does not authenticate anybody yet: "
-			"listen on 127.0.0.1, or say --no-auth if whoever reaches it may run every function",
+			"--listen: %s can be reached from other hosts, and there are no keys in " WC_KEYS_PATH
+			": make one with `warmcore keys create`, name their file with --key-file, listen on 127.0.0.1, or "
+			"say --no-auth if whoever reaches it may run every function",
 			text);
 	}
 	if (!options->tls_cert != !options->tls_key)
@@ -151,8 +172,8 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 static void print_usage(void)
 {
 	puts("Usage: warmcore-gateway [--node NAME] [--listen ADDRESS:PORT]... [--unix PATH] [--unix-mode OCTAL]\n"
-	     "         [--tls-cert FILE --tls-key FILE] [--no-auth] [--user NAME] [--threads N] [--connections N]\n"
-	     "         [--in-flight N] [--max-wait-ms N] [--read-timeout-ms N] [--write-timeout-ms N]\n"
+	     "         [--tls-cert FILE --tls-key FILE] [--key-file FILE | --no-auth] [--presign-max-s N] [--user NAME]\n"
+	     "         [--threads N] [--connections N] [--in-flight N] [--max-wait-ms N] [--read-timeout-ms N] [--write-timeout-ms N]\n"
 	     "Serves the functions of a warmcore node over HTTP. `warmcore gateway --help` says what the options mean.");
 }
 
@@ -180,6 +201,9 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 	case OPTION_USER:
 		options->user = value;
 		return 0;
+	case OPTION_KEY_FILE:
+		options->key_file = value;
+		return 0;
 	case OPTION_NO_AUTH:
 		options->no_auth = true;
 		return 0;
@@ -191,7 +215,7 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 
 int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault)
 {
-	struct option table[12 + NUMBER_COUNT] = {
+	struct option table[13 + NUMBER_COUNT] = {
 		{ "node", required_argument, NULL, OPTION_NODE },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		{ "unix", required_argument, NULL, OPTION_UNIX },
@@ -200,10 +224,11 @@ int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char 
 		{ "tls-key", required_argument, NULL, OPTION_TLS_KEY },
 		{ "user", required_argument, NULL, OPTION_USER },
 		{ "no-auth", no_argument, NULL, OPTION_NO_AUTH },
+		{ "key-file", required_argument, NULL, OPTION_KEY_FILE },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 	};
-	size_t at = 10;
+	size_t at = 11;
 	int option, ret;
 
 	*options = (struct wc_gateway_options){ .node = "default", .user = "nobody", .unix_mode = 0660 };
@@ -273,13 +298,16 @@ int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc
 	int fd;
 
 	for (unsigned i = 0; i < options->listen_count; i++) {
+		bool local = wc_auth_is_local((struct sockaddr *)&options->listen[i].address);
+
 		fd = listen_on(&options->listen[i], options->threads > 1, fault);
 		if (fd < 0)
 			return fd;
 		ret_listeners[i] = (struct wc_http_listener){
 			.fd = fd,
 			.secure = options->listen[i].secure,
-			.trusted = options->no_auth || wc_auth_is_local((struct sockaddr *)&options->listen[i].address),
+			.trusted = options->no_auth || (local && !options->key_file),
+			.private = local || options->listen[i].secure,
 		};
 	}
 	if (unix_fd < 0)
@@ -287,7 +315,11 @@ int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc
 	fd = fcntl(unix_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return wc_fail(fault, errno, "cannot listen on %s: %s", options->unix_path, strerror(errno));
-	ret_listeners[options->listen_count] = (struct wc_http_listener){ .fd = fd, .trusted = true };
+	ret_listeners[options->listen_count] = (struct wc_http_listener){
+		.fd = fd,
+		.trusted = true,
+		.private = true,
+	};
 	return 0;
 }
 

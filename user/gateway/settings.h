@@ -28,7 +28,8 @@ struct wc_gateway_options {
 	const char *tls_cert, *tls_key;
 	const char *user; /* who it becomes when it is started as root */
 	bool no_auth;
-	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms;
+	const char *key_file; /* NULL: there are no keys */
+	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s;
 };
 
 /* Reads the command line. 0; 1: help or version was printed; negative errno and a sentence: it is wrong. */
