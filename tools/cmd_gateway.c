@@ -14,8 +14,8 @@
 
 static struct gateway_options {
 	struct option_list listen;
-	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file;
-	bool no_auth;
+	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir;
+	bool no_auth, no_async;
 	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s;
 } options;
 
@@ -69,6 +69,16 @@ static const struct option_spec specs[] = {
 	  .max = 604800,
 	  .fallback = "0",
 	  .help = "Take presigned requests, whose signature is in the query, that live for at most so long. With 0 none is taken." },
+	{ .name = "async-dir",
+	  .type = OPTION_STRING,
+	  AT(async_dir),
+	  .metavar = "DIR",
+	  .help = "Store asynchronous invocations there, which are then taken: it is made, and belongs to --user. Started as root, "
+		  "/var/lib/warmcore-gateway/NODE unless given." },
+	{ .name = "no-async",
+	  .type = OPTION_FLAG,
+	  AT(no_async),
+	  .help = "Take no asynchronous invocations, and run none that are stored." },
 	{ .name = "user",
 	  .type = OPTION_STRING,
 	  AT(user),
@@ -172,6 +182,9 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--tls-key", options.tls_key);
 	add(&line, "--user", options.user);
 	add(&line, "--key-file", options.key_file);
+	add(&line, "--async-dir", options.async_dir);
+	if (options.no_async)
+		line.argv[line.argc++] = "--no-async";
 	if (options.no_auth)
 		line.argv[line.argc++] = "--no-auth";
 	add_number(&line, "--threads", options.threads);

@@ -32,7 +32,11 @@ class Connection:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(harness.PATIENCE_S)
-        self.socket.connect(address)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
         self.buffer = b""
 
     def __enter__(self):
@@ -84,8 +88,10 @@ class Connection:
 class Gateway:
     """`warmcore gateway` for a node, on a port of the kernel's choice."""
 
-    def __init__(self, node, *options, listen=("--listen", "127.0.0.1:0")):
+    def __init__(self, node, *options, listen=("--listen", "127.0.0.1:0"), usual=False):
         self.node = node
+        if "--async-dir" not in options and not usual:  # the usual one outlives the test
+            options = (*options, "--no-async")
         self.command = [harness.WARMCORE, "--node", node.name, "gateway", *listen, *options]
         self.process = None
         self.start()

@@ -35,7 +35,8 @@ static int invoke(struct wc_call *call)
 {
 	const struct wc_callee *callee = &call->callee;
 	struct wc_calls *calls = call->calls;
-	struct wc_invoker_request request = { .function_id = callee->id, .patience_ms = calls->patience_ms };
+	struct wc_invoker_request request = { .function_id = callee->id,
+					      .patience_ms = call->request.patience_ms ?: calls->patience_ms };
 	int ret;
 
 	if (!call->prepared) {
@@ -48,7 +49,7 @@ static int invoke(struct wc_call *call)
 		return ret;
 	request.payload = call->payload.at;
 	request.payload_len = call->payload.length;
-	request.timeout_ms = calls->patience_ms + WC_CALL_LOAD_MS + callee->timeout_ms + WC_CALL_SLACK_MS;
+	request.timeout_ms = request.patience_ms + WC_CALL_LOAD_MS + callee->timeout_ms + WC_CALL_SLACK_MS;
 	return wc_invoker_start(calls->invoker, &request, on_invoked, call, &call->invocation);
 }
 

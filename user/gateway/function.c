@@ -2,12 +2,13 @@
 /*
  * function.c - /function/NAME as of OpenFaaS: the body is the event and the result is the body. A function whose events are
  * JSON is not bothered with anything else: text becomes a JSON string for it, and a string that it returns becomes text. A
- * CloudEvent is handed over in its JSON format.
+ * CloudEvent is handed over in its JSON format. /async-function/NAME takes the same, and answers when it is stored.
  */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "user/gateway/async_door.h"
 #include "user/gateway/cloudevent.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/reply.h"
@@ -131,8 +132,18 @@ void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 {
 	const struct wc_request *request = wc_exchange_request(exchange);
 	enum wc_cloudevent_mode mode = wc_cloudevent_mode(request);
+	bool async = route->kind == WC_ROUTE_ASYNC;
 	struct function_job *function;
 
+	if (async && !gateway->async) {
+		wc_reply_status(exchange, 501, WC_ASYNC_NOT_OFFERED);
+		return;
+	}
+	if (async && (route->query_len || route->path_len > 1)) {
+		wc_reply_status(exchange, 400,
+				"an asynchronous invocation has a body, and no path or query behind the name");
+		return;
+	}
 	if (mode == WC_CLOUDEVENT_BATCH) {
 		wc_reply_status(exchange, 415, "batches of CloudEvents are not taken; send them one by one");
 		return;
@@ -145,5 +156,8 @@ void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 	if (!function)
 		return;
 	function->mode = mode;
-	wc_http_job_call(&function->job, prepare, done, false);
+	if (async)
+		wc_async_door_accept(gateway->async, &function->job, prepare);
+	else
+		wc_http_job_call(&function->job, prepare, done, false);
 }

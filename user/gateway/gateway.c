@@ -37,6 +37,11 @@ void *wc_http_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchang
 	return job;
 }
 
+void wc_http_job_wait(struct wc_http_job *job)
+{
+	wc_exchange_on_gone(job->exchange, on_gone, job);
+}
+
 void wc_http_job_free(struct wc_http_job *job)
 {
 	free(job->payload);
@@ -71,7 +76,7 @@ void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_
 	struct wc_call *call;
 	int ret;
 
-	wc_exchange_on_gone(job->exchange, on_gone, job);
+	wc_http_job_wait(job);
 	ret = wc_call_start(&job->gateway->calls, &request, &call);
 	if (ret == -ECANCELED) /* prepare has freed the job */
 		return;
@@ -160,8 +165,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		break;
 	case WC_ROUTE_ASYNC:
 		if (may_go_on(exchange, invokes))
-			wc_reply_status(exchange, 501,
-					"asynchronous invocations are not offered here; use /function/NAME");
+			wc_function_call(gateway, exchange, &route);
 		break;
 	case WC_ROUTE_FUNCTIONS:
 		if (may_go_on(exchange, reads))

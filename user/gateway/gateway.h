@@ -11,9 +11,11 @@
 #include "user/gateway/route.h"
 
 struct wc_auth;
+struct wc_async_door;
 
 struct wc_gateway {
-	struct wc_auth *auth; /* of all loops; NULL: nobody is asked who they are */
+	struct wc_auth *auth;	     /* of all loops; NULL: nobody is asked who they are */
+	struct wc_async_door *async; /* NULL: asynchronous invocations are not offered */
 	struct wc_calls calls;
 	struct wc_http *http;
 };
@@ -24,7 +26,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange);
 /* The Invoke of Lambda's API: lambda.c. */
 void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
 
-/* /function/NAME without more: the body is the event, or a CloudEvent: function.c. */
+/* /function/NAME without more: the body is the event, or a CloudEvent: function.c. Or /async-function/NAME: 202 when it is stored. */
 void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
 
 /* A function URL: url.c. */
@@ -53,6 +55,9 @@ void *wc_http_job_new(size_t size, struct wc_gateway *gateway, struct wc_exchang
 
 /* Start its call. When that fails, the client has its answer and the job is freed. */
 void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_done done, bool dry);
+
+/* It waits for something else than a call, which has to free it; when the client goes away, its exchange becomes NULL. */
+void wc_http_job_wait(struct wc_http_job *job);
 
 /* Not without an answer to the client. */
 void wc_http_job_free(struct wc_http_job *job);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "user/clock.h"
+#include "user/gateway/async_door.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/reply.h"
 #include "user/gateway/text.h"
@@ -158,16 +159,18 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 	const char *wrong = check_client_context(wc_request_header(request, "x-amz-client-context"));
 	bool dry = type && wc_text_is(*type, "DryRun"), tail = log && wc_text_is(*log, "Tail");
 	struct lambda_job *lambda;
+	bool event;
 
 	if (wrong) {
 		wc_reply_status(exchange, 400, wrong);
 		return;
 	}
-	if (type && wc_text_is(*type, "Event")) {
-		wc_reply_status(exchange, 501, "asynchronous invocations are not offered here; use RequestResponse");
+	event = type && wc_text_is(*type, "Event");
+	if (event && !gateway->async) {
+		wc_reply_status(exchange, 501, WC_ASYNC_NOT_OFFERED);
 		return;
 	}
-	if (type && !dry && !wc_text_is(*type, "RequestResponse")) {
+	if (type && !dry && !event && !wc_text_is(*type, "RequestResponse")) {
 		refuse_parameter(exchange, "X-Amz-Invocation-Type is none of RequestResponse, Event and DryRun");
 		return;
 	}
@@ -187,5 +190,8 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 	if (!lambda)
 		return;
 	lambda->tail = tail;
-	wc_http_job_call(&lambda->job, prepare, done, dry);
+	if (event)
+		wc_async_door_accept(gateway->async, &lambda->job, prepare);
+	else
+		wc_http_job_call(&lambda->job, prepare, done, dry);
 }

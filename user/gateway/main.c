@@ -22,9 +22,12 @@
 
 #include "user/clock.h"
 #include "user/control_client.h"
+#include "user/gateway/async_calls.h"
+#include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/settings.h"
+#include "user/gateway/state.h"
 
 #define PING_TIMEOUT_MS 2000u
 #define TURN_MAX_MS 1000
@@ -40,8 +43,10 @@ struct loop {
 };
 
 static struct loop loops[WC_GATEWAY_THREADS_MAX];
-static struct wc_auth *auth; /* NULL: there are no keys */
-static int keys_channel;     /* the broker's, for them */
+static struct wc_auth *auth;	      /* NULL: there are no keys */
+static int keys_channel;	      /* the broker's, for them */
+static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
+static struct wc_async_calls async_calls;
 static atomic_uint running;
 static atomic_bool broken; /* a loop ended for a reason that is none of ours */
 
@@ -81,6 +86,29 @@ static void on_stop(void *context)
 	loop->stopping = true;
 	loop->drained_ns = wc_now() + DRAIN_MS * WC_MS;
 	wc_http_drain(loop->gateway.http);
+	if (loop == loops && async)
+		wc_async_worker_pause(async, true);
+}
+
+static void on_async(void *context)
+{
+	(void)context;
+	wc_async_worker_run(async);
+}
+
+static void on_door(void *context)
+{
+	wc_async_door_readable(((struct loop *)context)->gateway.async);
+}
+
+/* The first loop tells the others what is on the disk, so it ends last; and what it runs shall not have to run again. */
+static bool is_drained(const struct loop *loop)
+{
+	struct wc_http_stats stats;
+
+	wc_http_stats(loop->gateway.http, &stats);
+	return !stats.exchanges &&
+	       (loop != loops || !async || (atomic_load(&running) == 1 && !wc_async_worker_in_flight(async)));
 }
 
 static int until_ms(const struct loop *loop)
@@ -101,7 +129,6 @@ static int until_ms(const struct loop *loop)
 static void *run(void *argument)
 {
 	struct loop *loop = argument;
-	struct wc_http_stats stats;
 
 	pthread_setname_np(pthread_self(), "gateway");
 	for (;;) {
@@ -113,8 +140,7 @@ static void *run(void *argument)
 		wc_invoker_tick(loop->gateway.calls.invoker);
 		if (!loop->drained_ns)
 			continue;
-		wc_http_stats(loop->gateway.http, &stats);
-		if (!stats.exchanges || wc_now() >= loop->drained_ns)
+		if (is_drained(loop) || wc_now() >= loop->drained_ns)
 			break;
 	}
 	atomic_fetch_sub(&running, 1);
@@ -229,6 +255,8 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	ret = raise_limit(options, fault);
 	if (!ret)
 		ret = ping(options->node, fault);
+	if (!ret && options->async_dir)
+		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
 	if (!ret && options->tls_cert)
 		ret = wc_http_tls_new(options->tls_cert, options->tls_key, ret_tls, fault);
 	if (!ret && options->unix_path) {
@@ -289,6 +317,44 @@ static void refresh_keys(const struct wc_gateway_options *options)
 		fprintf(stderr, "warmcore-gateway: %s; the keys from before go on\n", fault.text);
 }
 
+/* --- asynchronous invocations --- */
+
+/* After rights are put off: the folder and what is in it is the gateway's user's. */
+static int open_async(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	struct wc_async_worker_options asked = WC_ASYNC_WORKER_OPTIONS_DEFAULT;
+	struct wc_async_executor executor = wc_async_calls_executor(&async_calls);
+	unsigned share =
+		(options->in_flight / options->threads + 1) / 2; /* the rest is for those who wait for an answer */
+	int ret = 0;
+
+	if (!options->async_dir)
+		return 0;
+	if (asked.running_max > share)
+		asked.running_max = share;
+	if (asked.function_running_max > share)
+		asked.function_running_max = share;
+	async_calls.calls = &loops[0].gateway.calls;
+	ret = wc_async_worker_open(&async, options->async_dir, &asked, &executor, fault);
+	if (ret == -EBUSY && !options->async_named) {
+		fprintf(stderr, "warmcore-gateway: %s; this gateway takes no asynchronous invocations\n", fault->text);
+		return 0;
+	}
+	if (ret)
+		return ret;
+	async_calls.worker = async;
+	wc_http_watch(loops[0].gateway.http, wc_async_worker_fd(async), on_async, NULL);
+	for (unsigned i = 0; i < options->threads; i++) {
+		struct wc_gateway *gateway = &loops[i].gateway;
+
+		ret = wc_async_door_new(async, &gateway->async);
+		if (ret)
+			return wc_fail(fault, ret, "cannot set up asynchronous invocations: %s", strerror(-ret));
+		wc_http_watch(gateway->http, wc_async_door_fd(gateway->async), on_door, &loops[i]);
+	}
+	return 0;
+}
+
 static void announce(const struct wc_gateway_options *options)
 {
 	char text[96];
@@ -329,7 +395,7 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault) ||
-	    open_keys(&options, &fault))
+	    open_keys(&options, &fault) || open_async(&options, &fault))
 		return say(&fault);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -355,6 +421,7 @@ int main(int argc, char **argv)
 		else if (number != SIGUSR1 || atomic_load(&broken))
 			stop_all(options.threads);
 	}
+	wc_async_worker_close(async);
 	wc_auth_close(auth);
 	return atomic_load(&broken) ? 1 : 0;
 }

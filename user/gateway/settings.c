@@ -15,6 +15,7 @@
 
 #include "user/control_client.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/state.h"
 #include "user/version.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
@@ -30,6 +31,8 @@ enum wc_gateway_option {
 	OPTION_USER,
 	OPTION_NO_AUTH,
 	OPTION_KEY_FILE,
+	OPTION_ASYNC_DIR,
+	OPTION_NO_ASYNC,
 	OPTION_NUMBERS, /* from here on, by number_table */
 };
 
@@ -122,6 +125,23 @@ static int choose_keys(struct wc_gateway_options *options, struct wc_fault *faul
 	return 0;
 }
 
+/* Root has a usual place; others have to name one. */
+static int choose_async(struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	static char usual[sizeof(WC_GATEWAY_STATE_PARENT) + 32];
+
+	options->async_named = options->async_dir != NULL;
+	if (options->async_dir && options->no_async)
+		return wc_fail(fault, EINVAL, "--async-dir and --no-async: store them or do not, one of the two");
+	if (options->async_dir && !*options->async_dir)
+		return wc_fail(fault, EINVAL, "--async-dir: the path is empty");
+	if (options->async_dir || options->no_async || geteuid())
+		return 0;
+	snprintf(usual, sizeof(usual), "%s/%s", WC_GATEWAY_STATE_PARENT, options->node);
+	options->async_dir = usual;
+	return 0;
+}
+
 static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 {
 	bool secure = false;
@@ -137,7 +157,7 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 		if (ret)
 			return ret;
 	}
-	ret = choose_keys(options, fault);
+	ret = choose_keys(options, fault) ?: choose_async(options, fault);
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < options->listen_count; i++) {
@@ -173,6 +193,7 @@ static void print_usage(void)
 {
 	puts("Usage: warmcore-gateway [--node NAME] [--listen ADDRESS:PORT]... [--unix PATH] [--unix-mode OCTAL]\n"
 	     "         [--tls-cert FILE --tls-key FILE] [--key-file FILE | --no-auth] [--presign-max-s N] [--user NAME]\n"
+	     "         [--async-dir DIR | --no-async]\n"
 	     "         [--threads N] [--connections N] [--in-flight N] [--max-wait-ms N] [--read-timeout-ms N] [--write-timeout-ms N]\n"
 	     "Serves the functions of a warmcore node over HTTP. `warmcore gateway --help` says what the options mean.");
 }
@@ -201,6 +222,12 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 	case OPTION_USER:
 		options->user = value;
 		return 0;
+	case OPTION_ASYNC_DIR:
+		options->async_dir = value;
+		return 0;
+	case OPTION_NO_ASYNC:
+		options->no_async = true;
+		return 0;
 	case OPTION_KEY_FILE:
 		options->key_file = value;
 		return 0;
@@ -215,7 +242,7 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 
 int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault)
 {
-	struct option table[13 + NUMBER_COUNT] = {
+	struct option table[15 + NUMBER_COUNT] = {
 		{ "node", required_argument, NULL, OPTION_NODE },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		{ "unix", required_argument, NULL, OPTION_UNIX },
@@ -225,10 +252,12 @@ int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char 
 		{ "user", required_argument, NULL, OPTION_USER },
 		{ "no-auth", no_argument, NULL, OPTION_NO_AUTH },
 		{ "key-file", required_argument, NULL, OPTION_KEY_FILE },
+		{ "async-dir", required_argument, NULL, OPTION_ASYNC_DIR },
+		{ "no-async", no_argument, NULL, OPTION_NO_ASYNC },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 	};
-	size_t at = 11;
+	size_t at = 13;
 	int option, ret;
 
 	*options = (struct wc_gateway_options){ .node = "default", .user = "nobody", .unix_mode = 0660 };

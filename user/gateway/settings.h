@@ -28,7 +28,10 @@ struct wc_gateway_options {
 	const char *tls_cert, *tls_key;
 	const char *user; /* who it becomes when it is started as root */
 	bool no_auth;
-	const char *key_file; /* NULL: there are no keys */
+	const char *key_file;  /* NULL: there are no keys */
+	const char *async_dir; /* NULL: no asynchronous invocations */
+	bool async_named;      /* it was asked for, and is not only the usual one */
+	bool no_async;
 	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s;
 };
 

@@ -1,0 +1,330 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Asynchronous invocations over HTTP in front of a real node: 202 means that it is kept, whatever is killed. What the store and the engine
+promise, point by point, is test_async's; here is what the gateway makes of them."""
+
+import contextlib
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+import unittest
+import uuid
+
+import gateway
+import harness
+
+INVOKE = "/2015-03-31/functions/%s/invocations"
+EVENT = [("X-Amz-Invocation-Type", "Event")]
+SEED = int(os.environ.get("ASYNC_SEED", "1"))
+ACCEPTS = int(os.environ.get("ASYNC_ACCEPTS", "3000"))  # at least so many,
+KILLS = int(os.environ.get("ASYNC_KILLS", "5"))  # and so many kills
+ATTEMPTS, REMOVED = 1, 3  # reasons of dead letters
+
+# Writes each run down; then what is asked of it.
+WORK = b"""
+import os
+def handler(event, context):
+    with open(os.environ["SHARED"] + "/work", "a") as file:
+        file.write(str(event["n"] if isinstance(event, dict) else event) + "\\n")
+    what = event.get("do") if isinstance(event, dict) else None
+    if what == "fail":
+        raise ValueError("as it should")
+    if what == "third":  # the third time is good
+        with open(os.environ["SHARED"] + "/work") as file:
+            if sum(line == str(event["n"]) + "\\n" for line in file) < 3:
+                raise ValueError("not yet")
+    if what == "hold":
+        import time
+        while not os.path.exists(event["until"]):
+            time.sleep(0.01)
+    return "fine"
+"""
+
+SDK = r"""
+const { LambdaClient, InvokeCommand } = require('@aws-sdk/client-lambda');
+const client = new LambdaClient({ endpoint: process.argv[1], region: 'local', maxAttempts: 1,
+                                  credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
+client.send(new InvokeCommand({ FunctionName: 'work', InvocationType: 'Event', Payload: '{"n":"sdk"}' }))
+  .then((out) => console.log(JSON.stringify({ status: out.StatusCode, id: out.$metadata.requestId, payload: (out.Payload || '').length })));
+"""
+
+
+class GatewayAsync(harness.NodeTest):
+    TAG = "gwy"
+
+    @classmethod
+    def prepare(cls):
+        with open(os.path.join(cls.node.shared, "work"), "w") as file:
+            os.fchmod(file.fileno(), 0o666)
+        cls.node.deploy("work", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+
+    def open(self, name=None, *options):
+        self.folder = os.path.join(self.node.root, name or self.id().rpartition(".")[2])
+        one = gateway.Gateway(self.node, "--async-dir", self.folder, *options)
+        self.addCleanup(one.close)
+        return one
+
+    def ran(self, tag=None):
+        with open(os.path.join(self.node.shared, "work")) as file:
+            lines = file.read().split("\n")
+        return lines.count(str(tag)) if tag is not None else set(lines)
+
+    def rows(self, query):
+        """Of the database, whose gateway has ended."""
+        with contextlib.closing(sqlite3.connect(os.path.join(self.folder, "async.db"))) as database:
+            return database.execute(query).fetchall()
+
+    def dead(self):
+        return {str(uuid.UUID(bytes=row[0])): row[1:] for row in self.rows("SELECT id, reason, attempts, error FROM dead_letters")}
+
+    def event(self, one, event, target=INVOKE % "work", headers=tuple(EVENT)):
+        return one.request("POST", target, event if isinstance(event, bytes) else json.dumps(event).encode(), list(headers))
+
+    # --- acceptance ---
+
+    def test_accepted(self):
+        one = self.open()
+        answer = self.event(one, {"n": "a1"})
+        self.assertEqual((answer.status, answer.body, answer.header("X-Amz-Executed-Version")), (202, b"", "$LATEST"), answer)
+        uuid.UUID(answer.header("x-amzn-RequestId"))
+        harness.wait_until(lambda: self.ran("a1") == 1, "it ran")
+        answer = self.event(one, {"n": "a2"}, "/async-function/work", ())
+        self.assertEqual((answer.status, answer.body), (202, b""), answer)
+        uuid.UUID(answer.header("X-Call-Id"))
+        harness.wait_until(lambda: self.ran("a2") == 1, "it ran, too")
+        self.assertEqual(self.event(one, b"plain text", "/async-function/work", ()).status, 202)
+        harness.wait_until(lambda: self.ran("plain text") == 1, "text as a JSON string")
+        context = [("X-Amz-Client-Context", "e30="), ("X-Amzn-Trace-Id", "Root=1")]
+        self.assertEqual(self.event(one, {"n": "a3"}, headers=EVENT + context).status, 202)
+        harness.wait_until(lambda: self.ran("a3") == 1, "with a context")
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual(self.rows("SELECT count(*) FROM invocations") + self.rows("SELECT count(*) FROM dead_letters"), [(0,), (0,)])
+
+    def test_sdk(self):
+        kit = gateway.kit()
+        if not kit or not harness.NODE_JS:
+            self.skipTest("no SDK, or no node")
+        one = self.open()
+        done = subprocess.run([harness.NODE_JS, "-e", SDK, one.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=kit, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual((answer["status"], answer["payload"]), (202, 0))
+        uuid.UUID(answer["id"])
+        harness.wait_until(lambda: self.ran("sdk") == 1, "it ran")
+
+    def test_refused(self):
+        """What cannot run is not accepted, and leaves nothing behind."""
+        one = self.open()
+        for status, error_type, event, target, headers in (
+                (413, "RequestTooLargeException", b'"' + b"x" * 61440 + b'"', INVOKE % "work", EVENT),
+                (413, "RequestTooLargeException", b'"' + b"x" * (300 << 10) + b'"', INVOKE % "work", EVENT),
+                (413, "RequestTooLargeException", b"x" * 61441, "/async-function/work", []),
+                (413, "RequestTooLargeException", b"\n" * 61440, "/async-function/work", []),  # each is two bytes in a JSON string
+                (415, "UnsupportedMediaTypeException", b"\xff\xfe", "/async-function/work", []),
+                (400, "InvalidRequestContentException", b"{no", INVOKE % "work", EVENT),
+                (404, "ResourceNotFoundException", b"{}", INVOKE % "nobody", EVENT),
+                (404, "ResourceNotFoundException", b"{}", INVOKE % "nobody", EVENT),  # now it is remembered
+                (404, "ResourceNotFoundException", b"{}", "/async-function/nobody", []),
+                (404, "ResourceNotFoundException", b"{}", INVOKE % "work%3A7", EVENT),
+                (400, "InvalidRequestContentException", b"{}", "/async-function/work/path", []),
+                (400, "InvalidRequestContentException", b"{}", "/async-function/work?a=b", []),
+                (501, "NotImplementedException", b"{}", "/async-function/work", [("X-Callback-Url", "http://127.0.0.1/")]),
+                (405, None, None, "/async-function/work", [])):  # fmt: skip
+            answer = self.event(one, event, target, headers) if event else one.request("GET", target)
+            self.assertEqual(answer.status, status, (target, answer))
+            self.assertEqual(answer.header("x-amzn-ErrorType"), error_type or "MethodNotAllowedException")
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual(self.rows("SELECT count(*) FROM invocations") + self.rows("SELECT count(*) FROM dead_letters"), [(0,), (0,)])
+
+    def test_threads(self):
+        """Each loop takes them, the first one runs them; who is told 202 is told by his own loop."""
+        one = self.open(None, "--threads", "3")
+        tags = ["t%d" % n for n in range(60)]
+        for tag in tags:
+            self.assertEqual(self.event(one, {"n": tag}).status, 202)
+        harness.wait_until(lambda: self.ran() >= set(tags), "all ran")
+        self.assertEqual(one.stop(), 0)
+
+    # --- how it ends ---
+
+    def test_attempts(self):
+        """An error of the function is an attempt: the third is the last."""
+        one = self.open()
+        bad = self.event(one, {"n": "bad", "do": "fail"}).header("x-amzn-RequestId")
+        self.assertEqual(self.event(one, {"n": "third", "do": "third"}).status, 202)
+        harness.wait_until(lambda: self.ran("bad") == 3 and self.ran("third") == 3, "three attempts each")
+        self.assertEqual(one.stop(), 0)
+        dead = self.dead()
+        self.assertEqual(list(dead), [bad])
+        self.assertEqual(dead[bad][:2], (ATTEMPTS, 3))
+        self.assertIn("as it should", dead[bad][2])
+        self.assertEqual(self.rows("SELECT count(*) FROM invocations"), [(0,)])
+
+    def test_busy(self):
+        """One runs, none may wait: the others are no attempts, however often they are refused."""
+        self.node.deploy("narrow", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+        self.node.cli("limit", "narrow", "--concurrency", "1", "--queue", "0")
+        one, go = self.open(), os.path.join(self.node.shared, "go")
+        tags = ["b%d" % n for n in range(20)]
+        for tag in tags:
+            self.assertEqual(self.event(one, {"n": tag, "do": "hold", "until": go}, INVOKE % "narrow").status, 202)
+        harness.wait_until(lambda: self.ran() & set(tags), "one runs")
+        self.assertEqual(self.event(one, {"n": "other"}).status, 202)
+        harness.wait_until(lambda: self.ran("other") == 1, "another function is not held up")
+        time.sleep(2)  # they are refused meanwhile
+        with open(go, "w"):
+            pass
+        harness.wait_until(lambda: self.ran() >= set(tags), "all ran")
+        self.node.wait_idle()
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual(self.dead(), {})
+        self.assertEqual([self.ran(tag) for tag in tags], [1] * len(tags))
+
+    def test_removed(self):
+        """The function is gone when they are due: dead letters at once, without an attempt."""
+        self.node.deploy("leaving", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+        one, go = self.open(), os.path.join(self.node.shared, "go-away")
+        event = {"n": "leaving", "do": "hold", "until": go}
+        ids = {self.event(one, event, INVOKE % "leaving").header("x-amzn-RequestId") for _ in range(70)}  # 64 of them at a time
+        harness.wait_until(lambda: self.ran("leaving"), "one runs")
+        one.stop(signal.SIGKILL)
+        with open(go, "w"):
+            pass
+        self.node.wait_idle()
+        self.node.cli("remove", "leaving")
+        one.start()
+        self.assertEqual(self.event(one, {"n": "next"}).status, 202)
+        harness.wait_until(lambda: self.ran("next") == 1, "it goes on")
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual({identity: row[:2] for identity, row in self.dead().items()}, {identity: (REMOVED, 0) for identity in ids})
+
+    # --- killed ---
+
+    def test_killed(self):
+        """kill -9 at random moments while many are accepted: each that was told 202 has run, or is a dead letter."""
+        print("\nseed %d" % SEED, flush=True)
+        chance, accepted, lock, stop = random.Random(SEED), {}, threading.Lock(), threading.Event()
+        one = self.open()
+
+        def load(number):
+            sent = 0
+            while not stop.is_set():
+                try:
+                    with one.connect() as connection:
+                        while not stop.is_set():
+                            sent += 1
+                            tag = "k%d-%d" % (number, sent)
+                            event = {"n": tag, "do": "fail"} if sent % 100 == 0 else {"n": tag}
+                            answer = connection.request("POST", INVOKE % "work", json.dumps(event).encode(), EVENT)
+                            if answer.status == 202:
+                                with lock:
+                                    accepted[tag] = answer.header("x-amzn-RequestId")
+                            elif answer.status not in (429, 503):
+                                raise AssertionError(answer)
+                except (OSError, EOFError, ValueError):
+                    time.sleep(0.02)  # it is killed, and comes again
+
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for kill in range(KILLS):
+                goal = ACCEPTS * (kill + 1) // KILLS
+                harness.wait_until(lambda goal=goal: len(accepted) >= goal, "%d are accepted" % goal)
+                time.sleep(chance.random() * 0.3)
+                one.stop(signal.SIGKILL)
+                one.start()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        good = {tag for tag in accepted if int(tag.split("-")[1]) % 100}
+        bad = set(accepted) - good
+        harness.wait_until(lambda: not good - self.ran(), "all that was accepted has run", 300)
+        harness.wait_until(lambda: all(self.ran(tag) >= 3 for tag in bad), "what fails was tried three times")
+        self.node.wait_idle()
+        self.assertEqual(one.stop(), 0)
+        waiting = {str(uuid.UUID(bytes=row[0])) for row in self.rows("SELECT id FROM invocations")}
+        dead = self.dead()
+        for tag, identity in accepted.items():
+            self.assertNotIn(identity, waiting, tag)
+            self.assertEqual(identity in dead, tag in bad, tag)
+        again = sum(self.ran(tag) > 1 for tag in list(good)[:500])
+        print("%d accepted, %d kills, %d dead letters, %d of 500 ran more than once" % (len(accepted), KILLS, len(dead), again), flush=True)
+        self.assertGreaterEqual(len(accepted), ACCEPTS)
+
+    def test_killed_node(self):
+        """The daemon is killed and comes back: what it lost is no attempt, and what waited runs."""
+        one = self.open(None, "--max-wait-ms", "500")
+        self.assertEqual(self.event(one, {"n": "n0"}).status, 202)
+        harness.wait_until(lambda: self.ran("n0") == 1, "it works")
+        go = os.path.join(self.node.shared, "go-again")
+        self.assertEqual(self.event(one, {"n": "n1", "do": "hold", "until": go}).status, 202)
+        harness.wait_until(lambda: self.ran("n1") == 1, "one runs")
+        self.node.kill9()
+        accepted = [tag for tag in ("n%d" % n for n in range(2, 22)) if self.event(one, {"n": tag}).status == 202]
+        with open(go, "w"):
+            pass
+        self.node.up()
+        harness.wait_until(lambda: self.ran("n1") >= 2 and self.ran() >= set(accepted), "it ran again, and the others ran")
+        self.node.wait_idle()
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual((self.dead(), self.rows("SELECT count(*) FROM invocations")), ({}, [(0,)]))
+
+    def test_stopped(self):
+        """SIGTERM: what runs may end, and does not run again; what waits does, after the next start."""
+        one = self.open()
+        go = os.path.join(self.node.shared, "go-stop")
+        self.assertEqual(self.event(one, {"n": "s1", "do": "hold", "until": go}).status, 202)
+        harness.wait_until(lambda: self.ran("s1") == 1, "it runs")
+        one.process.terminate()
+        with open(go, "w"):
+            pass
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual(self.rows("SELECT count(*) FROM invocations"), [(0,)])
+        self.assertEqual(self.ran("s1"), 1)
+
+    # --- the folder ---
+
+    def test_folder(self):
+        one = self.open()
+        nobody = pwd.getpwnam("nobody").pw_uid
+        status = os.stat(self.folder)
+        self.assertEqual((status.st_uid, status.st_mode & 0o777), (nobody, 0o700))
+        self.assertEqual(os.stat(os.path.join(self.folder, "async.db")).st_uid, nobody)
+        foreign = os.path.join(self.node.root, "foreign")
+        os.mkdir(foreign)
+        with open(os.path.join(foreign, "file"), "w"):
+            pass
+        os.symlink(foreign, foreign + "-link")
+        for options, word in ((("--async-dir", self.folder), "in use by process"), (("--async-dir", foreign), "chown -R nobody"),
+                              (("--async-dir", foreign + "-link"), "cannot open the folder"), (("--async-dir", "/no/such/place"), "cannot create"),
+                              (("--async-dir", self.folder, "--no-async"), "one of the two")):  # fmt: skip
+            done = self.node.cli("gateway", "--listen", "127.0.0.1:0", *options, check=False)
+            self.assertNotEqual(done.returncode, 0, options)
+            self.assertIn(word, done.stderr, options)
+        self.assertEqual(self.event(one, {"n": "f1"}).status, 202)
+
+    def test_usual_folder(self):
+        """Without an option it is made below /var/lib; a second gateway of the same node goes on without."""
+        self.folder = "/var/lib/warmcore-gateway/" + self.node.name
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        first = gateway.Gateway(self.node, usual=True)
+        self.addCleanup(first.close)
+        second = gateway.Gateway(self.node, usual=True)
+        self.addCleanup(second.close)
+        self.assertIn("takes no asynchronous invocations", second.said)
+        self.assertEqual(self.event(first, {"n": "u1"}).status, 202)
+        self.assertEqual(self.event(second, {"n": "u2"}).status, 501)
+        harness.wait_until(lambda: self.ran("u1") == 1, "it ran")
+
+
+if __name__ == "__main__":
+    harness.main()

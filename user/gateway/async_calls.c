@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* async_calls.c - see async_calls.h. */
+#include "user/gateway/async_calls.h"
+
+#include <stdlib.h>
+
+#include "user/clock.h"
+
+/* A busy node is asked again for so long by the call; then the engine waits, which has the longer breath and lets others go on. */
+#define PATIENCE_MS 1000u
+#define DOWN_MS 1000u /* until a node that is not there is asked again */
+
+/* --- what became of it --- */
+
+static void fail(const struct wc_client_result *answer, char *buffer, struct wc_async_outcome *outcome)
+{
+	size_t length = answer->payload_len < WC_ASYNC_JUDGE_MAX ? answer->payload_len : WC_ASYNC_JUDGE_MAX - 1;
+
+	outcome->what = WC_ASYNC_FAILED;
+	outcome->result.error = buffer;
+	if (length) { /* what the function says; else what the node says of it */
+		snprintf(buffer, WC_ASYNC_JUDGE_MAX, "%.*s", (int)length, (const char *)answer->payload);
+		outcome->result.response = answer->payload;
+		outcome->result.response_size = answer->payload_len;
+	} else {
+		snprintf(buffer, WC_ASYNC_JUDGE_MAX, "%s", wc_code_text(answer->code));
+	}
+}
+
+static void judge_answer(const struct wc_client_result *answer, char *buffer, struct wc_async_outcome *outcome)
+{
+	__u64 retry_ms = answer->retry_after_ns / WC_MS;
+
+	if (answer->type == WC_TYPE_REPLY) {
+		outcome->what = WC_ASYNC_OK;
+		outcome->result.response = answer->payload;
+		outcome->result.response_size = answer->payload_len;
+		return;
+	}
+	switch (answer->code) {
+	case WC_CODE_DEADLINE:
+	case WC_CODE_PENDING_FULL:
+	case WC_CODE_FUNCTION_LIMIT:
+		outcome->what = WC_ASYNC_BUSY;
+		outcome->retry_ms = retry_ms < 60000 ? (uint32_t)retry_ms : 60000;
+		return;
+	case WC_CODE_NODE_DOWN:
+	case WC_CODE_SHUTDOWN:
+	case WC_CODE_RESTARTED: /* it may have run: at least once is the promise */
+		outcome->what = WC_ASYNC_BUSY;
+		outcome->retry_ms = DOWN_MS;
+		return;
+	default:
+		if (answer->type == WC_TYPE_BUSY) {
+			outcome->what = WC_ASYNC_BUSY;
+			outcome->retry_ms = retry_ms < 60000 ? (uint32_t)retry_ms : 60000;
+		} else {
+			fail(answer, buffer, outcome);
+		}
+	}
+}
+
+void wc_async_judge(const struct wc_called *called, char buffer[WC_ASYNC_JUDGE_MAX],
+		    struct wc_async_outcome *ret_outcome)
+{
+	*ret_outcome = (struct wc_async_outcome){ .what = WC_ASYNC_BUSY, .retry_ms = DOWN_MS };
+	if (called->error == -ENOENT) {
+		ret_outcome->what = WC_ASYNC_GONE;
+	} else if (called->error == -EMSGSIZE) {
+		ret_outcome->what = WC_ASYNC_FAILED;
+		ret_outcome->result.error = "the payload is larger than what a function takes";
+	} else if (called->error == -EAGAIN) { /* this gateway has as much in flight as may be */
+		ret_outcome->retry_ms = 0;
+	} else if (!called->error && called->invoked->how == WC_INVOKED_ANSWER) {
+		ret_outcome->retry_ms = 0;
+		judge_answer(&called->invoked->answer, buffer, ret_outcome);
+	} else if (!called->error && called->invoked->how == WC_INVOKED_TIMEOUT) {
+		ret_outcome->what = WC_ASYNC_FAILED;
+		ret_outcome->result.error = "the node gave no answer in time; the function may have run";
+	}
+}
+
+/* --- invocations --- */
+
+struct run {
+	struct wc_async_calls *owner;
+	const struct wc_async_job *job;
+};
+
+static void end(struct run *run, const struct wc_called *called)
+{
+	char buffer[WC_ASYNC_JUDGE_MAX];
+	struct wc_async_outcome outcome;
+
+	wc_async_judge(called, buffer, &outcome);
+	wc_async_worker_invoked(run->owner->worker, run->job, &outcome);
+	free(run);
+}
+
+static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
+{
+	const struct run *run = context;
+
+	(void)callee;
+	*ret_payload = (struct wc_text){ run->job->body.payload, run->job->body.payload_size };
+	return 0;
+}
+
+static void done(void *context, const struct wc_called *called)
+{
+	end(context, called);
+}
+
+static int start(struct run *run)
+{
+	struct wc_calls *calls = run->owner->calls;
+	struct wc_call_request request = {
+		.name = run->job->head.function,
+		.prepare = prepare,
+		.done = done,
+		.context = run,
+		.patience_ms = calls->patience_ms < PATIENCE_MS ? calls->patience_ms : PATIENCE_MS,
+	};
+	struct wc_call *call;
+
+	return wc_call_start(calls, &request, &call);
+}
+
+static void on_name(void *context, const struct wc_callee *callee, int error)
+{
+	struct wc_called called = { .error = error };
+	struct run *run = context;
+
+	(void)callee;
+	if (!error)
+		called.error = start(run);
+	if (called.error)
+		end(run, &called);
+}
+
+static void invoke(void *context, const struct wc_async_job *job)
+{
+	struct wc_async_outcome later = { .what = WC_ASYNC_BUSY, .retry_ms = DOWN_MS };
+	struct wc_async_calls *owner = context;
+	struct run *run = malloc(sizeof(*run));
+	struct wc_called called = { 0 };
+
+	if (!run) {
+		wc_async_worker_invoked(owner->worker, job, &later);
+		return;
+	}
+	*run = (struct run){ owner, job };
+	called.error = start(run);
+	/* That it is not there is remembered for a moment, in which it may have been deployed; and a dead letter is for ever. */
+	if (called.error == -ENOENT)
+		called.error = wc_names_ask(owner->calls->names, job->head.function, on_name, run);
+	if (called.error)
+		end(run, &called);
+}
+
+/* --- results --- */
+
+/* None can be asked for yet: what is in the store is of another gateway, and waits for it. */
+static void deliver(void *context, const struct wc_async_delivery *delivery)
+{
+	struct wc_async_calls *owner = context;
+	struct wc_async_outcome outcome = { .what = WC_ASYNC_FAILED,
+					    .result = { .error = "this gateway does not deliver results" } };
+
+	wc_async_worker_delivered(owner->worker, delivery, &outcome);
+}
+
+struct wc_async_executor wc_async_calls_executor(struct wc_async_calls *calls)
+{
+	return (struct wc_async_executor){ .context = calls, .invoke = invoke, .deliver = deliver };
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * async_door.h - where HTTP requests become asynchronous invocations: 202 when one is on the disk, and not before. One engine
+ * (async_worker.h) belongs to the first loop, whose thread hears from it; each loop has a door of its own, with a mailbox through which its
+ * answers come back.
+ */
+#ifndef WC_GATEWAY_ASYNC_DOOR_H
+#define WC_GATEWAY_ASYNC_DOOR_H
+
+#include "user/gateway/async_worker.h"
+#include "user/gateway/gateway.h"
+
+#define WC_ASYNC_NOT_OFFERED                                                                                           \
+	"asynchronous invocations are not offered: the gateway was started without a folder to store them in "         \
+	"(--async-dir)"
+
+/* For a loop; the worker outlives it. -ENOMEM, of eventfd(2). */
+int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret_door);
+
+/* The loop watches it for reading, and calls wc_async_door_readable(). */
+int wc_async_door_fd(const struct wc_async_door *door);
+void wc_async_door_readable(struct wc_async_door *door);
+
+/* Stores what `prepare` makes of the job's request for the function of its route, answers the client, and frees the job. */
+void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, wc_call_prepare prepare);
+
+/* The answer to an error of the store (async_store.h), with its sentence. What is wrong with the disk is for the log only. */
+void wc_async_door_refuse(struct wc_exchange *exchange, int error, const struct wc_fault *fault);
+
+#endif
