@@ -205,6 +205,57 @@ class GatewayAsync(harness.NodeTest):
         self.assertEqual(one.stop(), 0)
         self.assertEqual({identity: row[:2] for identity, row in self.dead().items()}, {identity: (REMOVED, 0) for identity in ids})
 
+    # --- looking at it, and mending ---
+
+    def test_admin(self):
+        self.node.deploy("second", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+        one, go = self.open(None, "--threads", "2"), os.path.join(self.node.shared, "go-admin")
+
+        def ask(target, method="GET", status=200):
+            answer = one.request(method, "/system/async" + target)
+            self.assertEqual(answer.status, status, (target, answer))
+            return answer.json()
+
+        held = self.event(one, {"n": "held", "do": "hold", "until": go}).header("x-amzn-RequestId")
+        waiting = harness.wait_until(lambda: [e for e in ask("/waiting")["entries"] if e["state"] == "running"], "it runs")
+        self.assertEqual([(e["id"], e["function"], e["attempts"]) for e in waiting], [(held, "work", 0)])
+        self.assertEqual(ask("/show?id=" + held)["payload"]["n"], "held")
+        self.assertEqual(ask("/waiting?function=second"), {"entries": []})
+        with open(go, "w"):
+            pass
+        bad = [self.event(one, {"n": "d%d" % n, "do": "fail"}, INVOKE % name).header("x-amzn-RequestId")
+               for n, name in enumerate(("work", "work", "second"))]  # fmt: skip
+        harness.wait_until(lambda: len(ask("/dead")["entries"]) == 3, "all are dead")
+        self.assertEqual({e["id"] for e in ask("/dead")["entries"]}, set(bad))
+        letter = ask("/dead?function=second")["entries"][0]
+        self.assertEqual((letter["id"], letter["attempts"], letter["reason"]), (bad[2], 3, "attempts exhausted"))
+        self.assertIn("as it should", letter["error"])
+        first = ask("/dead")["entries"][0]["number"]
+        self.assertEqual(len(ask("/dead?after=%d" % first)["entries"]), 2)
+        self.assertEqual((ask("/show?id=" + bad[0])["state"], ask("/show?id=" + bad[0])["payload"]["n"]), ("dead", "d0"))
+        self.assertEqual((ask("")["dead_letters"], ask("")["accepted"], ask("")["disk_ok"]), (3, 4, True))
+        # Nothing is changed by what is not clear.
+        for target, method, status in (("/redrive", "POST", 400), ("/redrive?all=yes", "POST", 400), ("/redrive?all=true", "GET", 405),
+                                       ("/purge?all=true&function=work", "POST", 400), ("/purge?id=%s&function=work" % bad[0], "POST", 400),
+                                       ("/purge?id=" + str(uuid.uuid4()), "POST", 404), ("/purge?id=1", "POST", 400), ("/show", "GET", 400),
+                                       ("/show?id=" + str(uuid.uuid4()), "GET", 404), ("/dead?after=x", "GET", 400),
+                                       ("/dead?after=-1", "GET", 400), ("/else", "GET", 404)):  # fmt: skip
+            ask(target, method, status)
+        answer = one.request("POST", "/system/async/purge?all=true", headers=[("Origin", "http://page")])
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(len(ask("/dead")["entries"]), 3)
+        # One is purged; the function is mended, and the others run again.
+        self.assertEqual(ask("/purge?id=" + bad[1], "POST"), {"count": 1})
+        self.node.deploy("work", "python", "work.handler", {"work.py": WORK.replace(b'"fail"', b'"nothing"')}, timeout_ms=600000)
+        self.addCleanup(self.node.deploy, "work", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+        self.assertEqual(ask("/redrive?function=work", "POST"), {"count": 1})
+        harness.wait_until(lambda: self.ran("d0") == 4, "it ran again")
+        self.assertEqual(self.ran("d1"), 3)
+        self.assertEqual(ask("/purge?all=true", "POST"), {"count": 1})
+        self.assertEqual(ask("/dead"), {"entries": []})
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual((self.dead(), self.rows("SELECT count(*) FROM invocations")), ({}, [(0,)]))
+
     # --- killed ---
 
     def test_killed(self):

@@ -266,6 +266,12 @@ class GatewayAuth(harness.NodeTest):
         for target in ("/system/functions", "/system/info"):
             for token, status in ((web, 403), (admin, 403), (self.token, 403), (root, 200)):
                 self.assertEqual(self.bearer(token, target, b"", "GET").status, status, target)
+        for target, statuses in (("/system/async", (403, 403, 501)), ("/system/async/dead", (403, 403, 501)),
+                                 ("/system/async/dead?function=web-a", (403, 501, 501)), ("/system/async/dead?function=echo", (403, 403, 501)),
+                                 ("/system/async/show?id=x", (403, 403, 501)),
+                                 ("/system/async/dead?function=web-a&function=echo", (400, 400, 400))):  # fmt: skip
+            got = tuple(self.bearer(token, target, b"", "GET").status for token in (web, admin, root))
+            self.assertEqual(got, statuses, target)
         self.assert_denied(self.bearer(web), 403, "AccessDeniedException", "lambda:InvokeFunction on resource: echo")
 
     # --- the file ---

@@ -11,7 +11,7 @@
 
 /* One request on its way to the disk. */
 struct accept {
-	struct accept *next; /* in the mailbox */
+	struct wc_async_letter letter;
 	struct wc_async_door *door;
 	struct wc_http_job *job;
 	wc_call_prepare prepare;
@@ -24,7 +24,7 @@ struct wc_async_door {
 	struct wc_async_worker *worker;
 	int event;
 	pthread_mutex_t lock; /* of the mailbox */
-	struct accept *first, **last;
+	struct wc_async_letter *first, **last;
 	struct wc_fault reported; /* of the disk, so that it is said once */
 };
 
@@ -46,6 +46,11 @@ int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret
 	}
 	*ret_door = door;
 	return 0;
+}
+
+struct wc_async_worker *wc_async_door_worker(const struct wc_async_door *door)
+{
+	return door->worker;
 }
 
 int wc_async_door_fd(const struct wc_async_door *door)
@@ -132,40 +137,51 @@ static void answer(struct accept *accept)
 	free(accept);
 }
 
+static void open_accept(struct wc_async_letter *letter)
+{
+	answer((struct accept *)((char *)letter - offsetof(struct accept, letter)));
+}
+
 void wc_async_door_readable(struct wc_async_door *door)
 {
-	struct accept *accept, *next;
+	struct wc_async_letter *letter, *next;
 	uint64_t count;
 
 	(void)!read(door->event, &count, sizeof(count));
 	pthread_mutex_lock(&door->lock);
-	accept = door->first;
+	letter = door->first;
 	door->first = NULL;
 	door->last = &door->first;
 	pthread_mutex_unlock(&door->lock);
-	for (; accept; accept = next) {
-		next = accept->next;
-		answer(accept);
+	for (; letter; letter = next) {
+		next = letter->next;
+		letter->open(letter);
 	}
+}
+
+void wc_async_door_post(struct wc_async_door *door, struct wc_async_letter *letter)
+{
+	uint64_t one = 1;
+
+	letter->next = NULL;
+	pthread_mutex_lock(&door->lock);
+	*door->last = letter;
+	door->last = &letter->next;
+	pthread_mutex_unlock(&door->lock);
+	(void)!write(door->event, &one, sizeof(one));
 }
 
 /* In the thread that the worker talks to: to the loop of the request. */
 static void on_stored(void *context, const struct wc_async_id *id, int error, const struct wc_fault *fault)
 {
 	struct accept *accept = context;
-	struct wc_async_door *door = accept->door;
-	uint64_t one = 1;
 
 	accept->id = *id;
 	accept->error = error;
 	if (error)
 		accept->fault = *fault;
-	pthread_mutex_lock(&door->lock);
-	accept->next = NULL;
-	*door->last = accept;
-	door->last = &accept->next;
-	pthread_mutex_unlock(&door->lock);
-	(void)!write(door->event, &one, sizeof(one));
+	accept->letter.open = open_accept;
+	wc_async_door_post(accept->door, &accept->letter);
 }
 
 /* --- requests --- */

@@ -21,6 +21,18 @@ int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret
 int wc_async_door_fd(const struct wc_async_door *door);
 void wc_async_door_readable(struct wc_async_door *door);
 
+/* Something for the loop of this door, which opens it in its thread. Any thread. */
+struct wc_async_letter {
+	struct wc_async_letter *next; /* the door's */
+	void (*open)(struct wc_async_letter *letter);
+};
+void wc_async_door_post(struct wc_async_door *door, struct wc_async_letter *letter);
+
+struct wc_async_worker *wc_async_door_worker(const struct wc_async_door *door);
+
+/* /system/async and what is below it: async_admin.c. */
+void wc_async_admin(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
 /* Stores what `prepare` makes of the job's request for the function of its route, answers the client, and frees the job. */
 void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, wc_call_prepare prepare);
 

@@ -114,6 +114,9 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 	case WC_ROUTE_FUNCTIONS:
 		ask.operation = "lambda:ListFunctions";
 		break;
+	case WC_ROUTE_ADMIN: /* those of one function, or all */
+		ask.operation = "warmcore:AdministerAsync";
+		break;
 	case WC_ROUTE_INFO:
 		ask.operation = "lambda:GetAccountSettings";
 		break;

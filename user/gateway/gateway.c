@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
 #include "user/gateway/reply.h"
 
@@ -170,6 +171,10 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	case WC_ROUTE_FUNCTIONS:
 		if (may_go_on(exchange, reads))
 			wc_system_functions(gateway, exchange);
+		break;
+	case WC_ROUTE_ADMIN:
+		if (may_go_on(exchange, "GET, HEAD, POST, OPTIONS"))
+			wc_async_admin(gateway, exchange, &route);
 		break;
 	case WC_ROUTE_INFO:
 		if (may_go_on(exchange, reads))

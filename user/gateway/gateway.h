@@ -35,6 +35,7 @@ void wc_url_call(struct wc_gateway *gateway, struct wc_exchange *exchange, const
 /* /system/functions, /system/info, /healthz: system.c. */
 void wc_system_functions(struct wc_gateway *gateway, struct wc_exchange *exchange);
 void wc_system_info(struct wc_exchange *exchange);
+void wc_system_json(struct wc_exchange *exchange, void *value); /* 200 with this json_t, whose reference it takes */
 void wc_system_health(struct wc_exchange *exchange);
 
 /* What the interfaces that call a function share. */

@@ -103,8 +103,7 @@ static const char *check_path(const char *path, size_t length)
 	return (dots == 1 || dots == 2) && !others ? "the path has a segment . or .." : NULL;
 }
 
-/* The value of a parameter of the query, decoded into out[size] with a 0: its length, 0 when it is not there or empty, or -EBADMSG. */
-static long parameter(const struct wc_route *route, const char *name, char *out, size_t size)
+long wc_route_parameter(const struct wc_route *route, const char *name, char *out, size_t size)
 {
 	const char *at = route->query, *end = at + route->query_len, *stop;
 	size_t wanted = strlen(name);
@@ -160,7 +159,7 @@ static int read_invoke(struct wc_route *route, const char *text, size_t length, 
 	if (mark && mark > plain && mark[-1] == ':')
 		name = mark + strlen("function:");
 	*error = "the Qualifier is given twice, is too long, or is no version, alias or $LATEST";
-	if (parameter(route, "Qualifier", route->qualifier, sizeof(route->qualifier)) < 0)
+	if (wc_route_parameter(route, "Qualifier", route->qualifier, sizeof(route->qualifier)) < 0)
 		return -EBADMSG;
 	qualifier = strchr(name, ':');
 	if (qualifier) {
@@ -186,6 +185,24 @@ static int read_function(struct wc_route *route, const char *text, const char *e
 	if (route->kind == WC_ROUTE_FUNCTION && (slash < end || route->query_len))
 		route->kind = WC_ROUTE_URL;
 	return set_name(route, text, (size_t)(slash - text), error);
+}
+
+#define ADMIN_PATH "/system/async"
+
+/* What is asked about asynchronous invocations: all, or those of one function. */
+static int read_admin(struct wc_route *route, const char *text, const char *end, const char **error)
+{
+	char name[WC_NAME_MAX];
+	long length = wc_route_parameter(route, "function", name, sizeof(name));
+
+	route->kind = WC_ROUTE_ADMIN;
+	route->path = text;
+	route->path_len = (size_t)(end - text);
+	if (length < 0) {
+		*error = "the parameter function is given twice, is too long, or badly escaped";
+		return -EBADMSG;
+	}
+	return length ? set_name(route, name, (size_t)length, error) : 0;
 }
 
 static bool by_host(const char *host, size_t length, size_t *ret_name)
@@ -245,6 +262,9 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		   !memchr(target + strlen(INVOKE_PREFIX), '/', length - strlen(INVOKE_PREFIX INVOKE_SUFFIX))) {
 		ret = read_invoke(&route, target + strlen(INVOKE_PREFIX), length - strlen(INVOKE_PREFIX INVOKE_SUFFIX),
 				  &error);
+	} else if (length >= strlen(ADMIN_PATH) && !memcmp(target, ADMIN_PATH, strlen(ADMIN_PATH)) &&
+		   (length == strlen(ADMIN_PATH) || target[strlen(ADMIN_PATH)] == '/')) {
+		ret = read_admin(&route, target + strlen(ADMIN_PATH), end, &error);
 	} else {
 		for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 			size_t n = strlen(table[i].path);

@@ -23,6 +23,7 @@ enum wc_route_kind {
 	WC_ROUTE_ASYNC,	    /* /async-function/NAME[/PATH] */
 	WC_ROUTE_FUNCTIONS, /* /system/functions */
 	WC_ROUTE_INFO,	    /* /system/info */
+	WC_ROUTE_ADMIN,	    /* /system/async[/PATH]: the name is that of the parameter `function` */
 	WC_ROUTE_HEALTH,    /* /healthz */
 };
 
@@ -42,6 +43,12 @@ struct wc_route {
  */
 int wc_route_parse(const char *target, size_t target_len, const char *host, size_t host_len, struct wc_route *ret_route,
 		   const char **ret_error);
+
+/*
+ * The value of a parameter of the query, decoded into out[size] with a 0: its length, 0 when it is not there or empty, or -EBADMSG: it is
+ * there twice, too long, or badly escaped.
+ */
+long wc_route_parameter(const struct wc_route *route, const char *name, char *out, size_t size);
 
 /* Is this a path of Lambda's API ("/2015-03-31/..."), known or not? */
 bool wc_route_is_api(const char *target, size_t length);

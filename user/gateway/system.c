@@ -9,7 +9,7 @@
 #include "user/gateway/reply.h"
 #include "user/version.h"
 
-static void respond_json(struct wc_exchange *exchange, json_t *value)
+void wc_system_json(struct wc_exchange *exchange, void *value)
 {
 	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
 	struct wc_response response = { .status = 200 };
@@ -61,7 +61,7 @@ static void on_list(void *context, const json_t *answer, int error)
 		found = json_array();
 		json_array_foreach (functions, index, function)
 			json_array_append_new(found, describe(function));
-		respond_json(list->exchange, found);
+		wc_system_json(list->exchange, found);
 	}
 	free(list);
 }
@@ -87,9 +87,9 @@ void wc_system_info(struct wc_exchange *exchange)
 	struct utsname host;
 
 	uname(&host);
-	respond_json(exchange, json_pack("{s:s, s:{s:s, s:s, s:s}, s:{s:s}}", "arch", host.machine, "provider",
-					 "provider", "warmcore", "name", "warmcore", "orchestration", "warmcore",
-					 "version", "release", WC_VERSION_TEXT));
+	wc_system_json(exchange, json_pack("{s:s, s:{s:s, s:s, s:s}, s:{s:s}}", "arch", host.machine, "provider",
+					   "provider", "warmcore", "name", "warmcore", "orchestration", "warmcore",
+					   "version", "release", WC_VERSION_TEXT));
 }
 
 void wc_system_health(struct wc_exchange *exchange)
