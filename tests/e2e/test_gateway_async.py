@@ -21,6 +21,7 @@ import gateway
 import harness
 
 INVOKE = "/2015-03-31/functions/%s/invocations"
+CONFIG = "/2019-09-25/functions/%s/event-invoke-config"
 EVENT = [("X-Amz-Invocation-Type", "Event")]
 SEED = int(os.environ.get("ASYNC_SEED", "1"))
 ACCEPTS = int(os.environ.get("ASYNC_ACCEPTS", "3000"))  # at least so many,
@@ -53,6 +54,23 @@ const client = new LambdaClient({ endpoint: process.argv[1], region: 'local', ma
                                   credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
 client.send(new InvokeCommand({ FunctionName: 'work', InvocationType: 'Event', Payload: '{"n":"sdk"}' }))
   .then((out) => console.log(JSON.stringify({ status: out.StatusCode, id: out.$metadata.requestId, payload: (out.Payload || '').length })));
+"""
+CONFIGURE = r"""
+const lambda = require('@aws-sdk/client-lambda');
+const client = new lambda.LambdaClient({ endpoint: process.argv[1], region: 'local', maxAttempts: 1,
+                                         credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
+(async () => {
+  const out = [];
+  for (const [verb, input] of JSON.parse(require('fs').readFileSync(0))) {
+    try {
+      const got = await client.send(new lambda[verb + 'FunctionEventInvokeConfigCommand']({ FunctionName: 'work', ...input }));
+      out.push({ ...got, status: got.$metadata.httpStatusCode, LastModified: got.LastModified && got.LastModified.getTime() });
+    } catch (e) {
+      out.push(((e.$metadata || {}).httpStatusCode || 0) + ' ' + e.name);
+    }
+  }
+  console.log(JSON.stringify(out));
+})();
 """
 
 
@@ -204,6 +222,89 @@ class GatewayAsync(harness.NodeTest):
         harness.wait_until(lambda: self.ran("next") == 1, "it goes on")
         self.assertEqual(one.stop(), 0)
         self.assertEqual({identity: row[:2] for identity, row in self.dead().items()}, {identity: (REMOVED, 0) for identity in ids})
+
+    # --- what is set for a function ---
+
+    def test_configuration(self):
+        """By the unmodified SDK: put, update, get, delete; and what is refused changes nothing."""
+        kit = gateway.kit()
+        if not kit or not harness.NODE_JS:
+            self.skipTest("no SDK, or no node")
+        one = self.open()
+        steps = [("Get", {}), ("Put", {"MaximumRetryAttempts": 1, "DestinationConfig": {"OnFailure": {"Destination": "work"}}}), ("Get", {}),
+                 ("Update", {"MaximumEventAgeInSeconds": 600}), ("Get", {}), ("Get", {"Qualifier": "$LATEST"}),
+                 ("Put", {"MaximumRetryAttempts": 3}), ("Put", {"MaximumEventAgeInSeconds": 59}),
+                 ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:sqs:eu-west-1:123456789012:queue"}}}),
+                 ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "https://example.com/"}}}),
+                 ("Put", {"FunctionName": "nobody"}), ("Put", {"Qualifier": "7"}), ("Get", {}),
+                 ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:lambda:x:000000000000:function:work"}}}),
+                 ("Delete", {}), ("Get", {}), ("Delete", {}), ("Update", {"MaximumRetryAttempts": 0})]  # fmt: skip
+        done = subprocess.run([harness.NODE_JS, "-e", CONFIGURE, one.url], input=json.dumps(steps), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, cwd=kit, text=True, timeout=300)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        got = json.loads(done.stdout)
+        arn = "arn:aws:lambda:local:000000000000:function:work"
+        to_work = {"OnSuccess": {}, "OnFailure": {"Destination": arn}}
+        self.assertEqual([entry if isinstance(entry, str) else entry["status"] for entry in got],
+                         ["404 ResourceNotFoundException", 200, 200, 200, 200, "404 ResourceNotFoundException",
+                          "400 InvalidParameterValueException", "400 InvalidParameterValueException", "400 InvalidParameterValueException",
+                          "501 NotImplementedException", "404 ResourceNotFoundException", "404 ResourceNotFoundException", 200, 200, 204,
+                          "404 ResourceNotFoundException", "404 ResourceNotFoundException", "404 ResourceNotFoundException"])  # fmt: skip
+        for step, retries, age in ((1, 1, 21600), (2, 1, 21600), (3, 1, 600), (4, 1, 600), (12, 1, 600)):
+            entry = got[step]
+            self.assertEqual((entry["MaximumRetryAttempts"], entry["MaximumEventAgeInSeconds"], entry["FunctionArn"]), (retries, age, arn))
+            self.assertEqual(entry["DestinationConfig"], to_work)
+            self.assertLess(abs(time.time() - entry["LastModified"] / 1000), 3600)
+        self.assertEqual(got[13]["DestinationConfig"], {"OnSuccess": {"Destination": arn}, "OnFailure": {}})
+        for body in (b"{", b"[]", b'{"MaximumRetryAttempts": "1"}', b'{"MaximumRetryAttempts": -1}', b'{"Else": 1}', b'{"DestinationConfig": []}',
+                     b'{"DestinationConfig": {"OnSuccess": {"Destination": 1}}}', b'{"DestinationConfig": {"OnSuccess": {"Destination": "a b"}}}'):  # fmt: skip
+            self.assertEqual(one.request("PUT", CONFIG % "work", body).status, 400, body)
+        self.assertEqual(one.request("GET", CONFIG % "work").status, 404)
+
+    def test_destinations(self):
+        """One attempt is all; what came out of it goes to a function, once each; and a loop ends."""
+        sink = (b'import json, os\ndef handler(event, context):\n    with open(os.environ["SHARED"] + "/sink", "a") as file:\n'
+                b'        file.write(json.dumps(event) + "\\n")\n')  # fmt: skip
+        path = os.path.join(self.node.shared, "sink")
+        with open(path, "w") as file:
+            os.fchmod(file.fileno(), 0o666)
+        self.node.deploy("sink", "python", "sink.handler", {"sink.py": sink})
+        self.node.deploy("source", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
+        one = self.open()
+        config = {"MaximumRetryAttempts": 0, "DestinationConfig": {"OnSuccess": {"Destination": "sink"}, "OnFailure": {"Destination": "sink"}}}
+        self.assertEqual(one.request("PUT", CONFIG % "source", json.dumps(config).encode()).status, 200)
+        large = "x" * 61300
+        events = {"good": {"n": "good"}, "bad": {"n": "bad-once", "do": "fail"}, "large": {"n": "large", "more": large}}
+        ids = {name: self.event(one, event, INVOKE % "source").header("x-amzn-RequestId") for name, event in events.items()}
+
+        def records():
+            with open(path) as file:
+                return {record["requestContext"]["requestId"]: record for record in map(json.loads, file)}
+
+        harness.wait_until(lambda: len(records()) == 3, "all results have come")
+        good, bad, cut = (records()[ids[name]] for name in ("good", "bad", "large"))
+        self.assertEqual(good["requestContext"]["condition"], "Success")
+        self.assertEqual((good["requestPayload"], good["responsePayload"], good["version"]), (events["good"], "fine", "1.0"))
+        self.assertEqual(good["responseContext"], {"statusCode": 200, "executedVersion": "$LATEST"})
+        self.assertRegex(good["timestamp"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(bad["requestContext"], {"requestId": ids["bad"], "condition": "RetriesExhausted", "approximateInvokeCount": 1,
+                                                 "functionArn": "arn:aws:lambda:local:000000000000:function:source:$LATEST"})  # fmt: skip
+        self.assertEqual((bad["responseContext"]["functionError"], bad["responsePayload"]["errorMessage"]), ("Unhandled", "as it should"))
+        self.assertEqual((cut["requestContext"]["omitted"], cut["requestPayload"], cut["responsePayload"]), (["requestPayload"], None, "fine"))
+        self.assertEqual(self.ran("bad-once"), 1)
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual(list(self.dead()), [ids["bad"]])
+        self.assertEqual(self.rows("SELECT count(*) FROM outbox") + self.rows("SELECT count(*) FROM invocations"), [(0,), (0,)])
+        # A function that is its own destination ends, too: the results are 16 deep at most.
+        one.start()
+        config = {"DestinationConfig": {"OnSuccess": {"Destination": "source"}}}
+        self.assertEqual(one.request("PUT", CONFIG % "source", json.dumps(config).encode()).status, 200)
+        self.node.deploy("source", "python", "count.handler", {"count.py": sink.replace(b"/sink", b"/work").replace(b"json.dumps(event)", b"'loop'")})
+        self.assertEqual(self.event(one, {}, INVOKE % "source").status, 202)
+        harness.wait_until(lambda: self.ran("loop") == 17, "17 runs")
+        self.node.wait_idle()
+        self.assertEqual(one.stop(), 0)
+        self.assertEqual((self.ran("loop"), self.rows("SELECT count(*) FROM invocations")), (17, [(0,)]))
 
     # --- looking at it, and mending ---
 

@@ -272,6 +272,15 @@ class GatewayAuth(harness.NodeTest):
                                  ("/system/async/dead?function=web-a&function=echo", (400, 400, 400))):  # fmt: skip
             got = tuple(self.bearer(token, target, b"", "GET").status for token in (web, admin, root))
             self.assertEqual(got, statuses, target)
+        # A destination is invoked, too: whoever sets it may do that, or he would have a way around his patterns.
+        stored = gateway.Gateway(self.node, "--key-file", self.keys.path, "--async-dir", os.path.join(self.node.root, "scope"))
+        self.addCleanup(stored.close)
+        for token, name, to, status in ((web, "web-a", "web-a", 403), (admin, "web-a", "web-a", 200), (admin, "web-a", "echo", 403),
+                                        (admin, "echo", "web-a", 403), (root, "echo", "web-a", 200)):  # fmt: skip
+            body = json.dumps({"DestinationConfig": {"OnSuccess": {"Destination": to}}}).encode()
+            answer = self.bearer(token, "/2019-09-25/functions/%s/event-invoke-config" % name, body, "PUT", stored)
+            self.assertEqual(answer.status, status, (name, to, answer))
+        self.assertEqual(stored.stop(), 0)
         self.assert_denied(self.bearer(web), 403, "AccessDeniedException", "lambda:InvokeFunction on resource: echo")
 
     # --- the file ---

@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "user/clock.h"
 #include "user/gateway/async_calls.h"
+#include "user/gateway/async_record.h"
 
 static void test_errors(void **state)
 {
@@ -111,12 +113,65 @@ static void test_answers(void **state)
 		}
 }
 
+/* A record is JSON whatever is in it, and never larger than a function takes. */
+static void test_records(void **state)
+{
+	static char large[61440];
+	struct wc_async_delivery delivery = { .function = "f",
+					      .reason = WC_ASYNC_REASON_ATTEMPTS,
+					      .invocation_attempts = 3 };
+	static const struct {
+		size_t request, response;
+		const char *has, *lacks;
+	} cases[] = {
+		{ 10, 10, "\"requestPayload\":\"xxxxxxxxxx\"", "omitted" },
+		{ 0, 0, "\"requestPayload\":null", "omitted" },
+		{ 40000, 40000, "\"omitted\":[\"responsePayload\"]", "\"requestPayload\":null" },
+		{ 61400, 10, "\"omitted\":[\"requestPayload\"]", "\"responsePayload\":null" },
+		{ 61400, 61400, "\"omitted\":[\"requestPayload\",\"responsePayload\"]", "xxx" },
+	};
+	struct wc_async_id one, other;
+	size_t length;
+	char *record;
+
+	(void)state;
+	memset(large, 'x', sizeof(large));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		delivery.body.payload = delivery.response = large;
+		delivery.body.payload_size = cases[i].request;
+		delivery.response_size = delivery.response_size_full = cases[i].response;
+		record = wc_async_record(&delivery, 1700000000123, 61440, &length);
+		assert_non_null(record);
+		assert_true(length == strlen(record) && length <= 61440);
+		assert_non_null(strstr(record, cases[i].has));
+		assert_null(strstr(record, cases[i].lacks));
+		assert_non_null(strstr(record, "\"timestamp\":\"2023-11-14T22:13:20.123Z\""));
+		free(record);
+	}
+	/* Bytes that are no text; a response of which the store has only the beginning. */
+	large[0] = (char)0xff;
+	delivery.body.payload_size = 3;
+	delivery.response_size = 3;
+	delivery.response_size_full = 4;
+	record = wc_async_record(&delivery, 0, 61440, &length);
+	assert_non_null(strstr(record, "\"requestPayload\":\"/3h4\""));
+	assert_non_null(strstr(record, "\"omitted\":[\"responsePayload\"]"));
+	free(record);
+	wc_async_record_id(&delivery, &one);
+	wc_async_record_id(&delivery, &other);
+	assert_memory_equal(&one, &other, sizeof(one));
+	delivery.kind = WC_ASYNC_KIND_ON_FAILURE;
+	wc_async_record_id(&delivery, &other);
+	assert_memory_not_equal(&one, &other, sizeof(one));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_hows),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,10 @@
 #include "user/gateway/async_calls.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "user/clock.h"
+#include "user/gateway/async_record.h"
 
 /* A busy node is asked again for so long by the call; then the engine waits, which has the longer breath and lets others go on. */
 #define PATIENCE_MS 1000u
@@ -160,14 +162,76 @@ static void invoke(void *context, const struct wc_async_job *job)
 
 /* --- results --- */
 
-/* None can be asked for yet: what is in the store is of another gateway, and waits for it. */
+/* A result on its way to the function that is to have it: a new invocation, which is accepted as any other. */
+struct handover {
+	struct wc_async_calls *owner;
+	const struct wc_async_delivery *delivery;
+};
+
+static void handed_over(const struct handover *handover, int error, const char *why)
+{
+	struct wc_async_outcome outcome = { .what = WC_ASYNC_BUSY, .retry_ms = DOWN_MS, .result = { .error = why } };
+
+	switch (error) {
+	case 0:
+	case -EEXIST: /* it was, before the gateway ended */
+		outcome.what = WC_ASYNC_OK;
+		break;
+	case -EINVAL:
+	case -ELOOP:
+	case -EMSGSIZE: /* it never will be */
+		outcome.what = WC_ASYNC_GONE;
+		break;
+	default: /* no room, or the disk */
+		break;
+	}
+	wc_async_worker_delivered(handover->owner->worker, handover->delivery, &outcome);
+}
+
+static void on_accepted(void *context, const struct wc_async_id *id, int error, const struct wc_fault *fault)
+{
+	struct handover *handover = context;
+
+	(void)id;
+	handed_over(handover, error, error ? fault->text : NULL);
+	free(handover);
+}
+
 static void deliver(void *context, const struct wc_async_delivery *delivery)
 {
-	struct wc_async_calls *owner = context;
-	struct wc_async_outcome outcome = { .what = WC_ASYNC_FAILED,
-					    .result = { .error = "this gateway does not deliver results" } };
+	struct handover now = { context, delivery }, *handover = NULL;
+	struct wc_async_request request = { .depth = (uint8_t)(delivery->depth + 1) };
+	struct wc_fault fault = { "" };
+	struct wc_async_target target;
+	struct timespec clock;
+	char *record = NULL;
+	int ret = wc_async_target_parse(delivery->target, &target, &fault);
 
-	wc_async_worker_delivered(owner->worker, delivery, &outcome);
+	if (!ret && target.is_url)
+		ret = wc_fail(&fault, EINVAL, "results are not sent to URLs");
+	if (!ret) {
+		clock_gettime(CLOCK_REALTIME, &clock);
+		record = wc_async_record(delivery, (uint64_t)clock.tv_sec * 1000 + (uint64_t)clock.tv_nsec / 1000000,
+					 WC_PAYLOAD_MAX, &request.payload_size);
+		handover = malloc(sizeof(*handover));
+		if (!record || !handover) {
+			wc_fail(&fault, ENOMEM, "the gateway is out of memory");
+			ret = -ENOMEM;
+		}
+	}
+	if (!ret) {
+		*handover = now;
+		wc_async_record_id(delivery, &request.id);
+		request.function = target.function;
+		request.qualifier = target.qualifier;
+		request.payload = record;
+		ret = wc_async_worker_accept(now.owner->worker, &request, on_accepted, handover, &fault);
+	}
+	free(record); /* it was copied */
+	if (ret) {
+		free(handover);
+		handed_over(&now, ret, fault.text);
+	}
 }
 
 struct wc_async_executor wc_async_calls_executor(struct wc_async_calls *calls)

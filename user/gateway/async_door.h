@@ -8,6 +8,7 @@
 #define WC_GATEWAY_ASYNC_DOOR_H
 
 #include "user/gateway/async_worker.h"
+#include "user/gateway/auth_check.h"
 #include "user/gateway/gateway.h"
 
 #define WC_ASYNC_NOT_OFFERED                                                                                           \
@@ -32,6 +33,13 @@ struct wc_async_worker *wc_async_door_worker(const struct wc_async_door *door);
 
 /* /system/async and what is below it: async_admin.c. */
 void wc_async_admin(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);
+
+/*
+ * What is set for a function's asynchronous invocations, by Lambda's API: async_configure.c. A destination must be one that `who` may
+ * invoke.
+ */
+void wc_async_configure(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route,
+			const struct wc_auth_identity *who);
 
 /* Stores what `prepare` makes of the job's request for the function of its route, answers the client, and frees the job. */
 void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, wc_call_prepare prepare);

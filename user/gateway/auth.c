@@ -114,6 +114,9 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 	case WC_ROUTE_FUNCTIONS:
 		ask.operation = "lambda:ListFunctions";
 		break;
+	case WC_ROUTE_CONFIG:
+		ask.operation = "lambda:PutFunctionEventInvokeConfig"; /* and what reads it, and removes it */
+		break;
 	case WC_ROUTE_ADMIN: /* those of one function, or all */
 		ask.operation = "warmcore:AdministerAsync";
 		break;
@@ -126,11 +129,13 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 	return wc_auth_allows(who, &ask, denial);
 }
 
-bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route)
+bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route,
+		   struct wc_auth_identity *ret_who)
 {
 	const struct wc_request *request = wc_exchange_request(exchange);
 	struct wc_auth_verdict verdict;
 
+	ret_who->id[0] = 0;
 	if (request->trusted || route->kind == WC_ROUTE_HEALTH)
 		return true;
 	if (!auth) {
@@ -141,6 +146,7 @@ bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const str
 		wc_reply_denial(exchange, &verdict.denial);
 		return false;
 	}
+	*ret_who = verdict.identity;
 	wc_exchange_hide(exchange, "authorization");
 	return true;
 }

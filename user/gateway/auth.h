@@ -19,7 +19,9 @@ bool wc_auth_is_local(const struct sockaddr *address);
 /*
  * May this request be served? If not, the client has its answer. What proved it (Authorization) is taken out of the request, so that no
  * function sees it, or writes it into its log. `auth` is NULL when there are no keys. Only from within on_request: it reads the head.
+ * *ret_who is whose it is; its id is empty when nobody was asked.
  */
-bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route);
+bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route,
+		   struct wc_auth_identity *ret_who);
 
 #endif

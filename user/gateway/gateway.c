@@ -137,6 +137,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 			  calls[] = "GET, POST, PUT, OPTIONS";
 	const struct wc_request *request = wc_exchange_request(exchange);
 	struct wc_gateway *gateway = context;
+	struct wc_auth_identity who;
 	struct wc_route route;
 	const char *error;
 
@@ -146,7 +147,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		return;
 	}
 	/* Who asks comes before whether there is such a thing. */
-	if (!wc_auth_check(gateway->auth, exchange, &route))
+	if (!wc_auth_check(gateway->auth, exchange, &route, &who))
 		return;
 	switch (route.kind) {
 	case WC_ROUTE_ANY:
@@ -156,6 +157,10 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	case WC_ROUTE_INVOKE:
 		if (may_go_on(exchange, invokes))
 			wc_lambda_invoke(gateway, exchange, &route);
+		break;
+	case WC_ROUTE_CONFIG:
+		if (may_go_on(exchange, "GET, PUT, POST, DELETE, OPTIONS"))
+			wc_async_configure(gateway, exchange, &route, &who);
 		break;
 	case WC_ROUTE_FUNCTION:
 		if (may_go_on(exchange, calls))

@@ -6,8 +6,16 @@
 #include <string.h>
 #include <strings.h>
 
-#define INVOKE_PREFIX "/2015-03-31/functions/"
-#define INVOKE_SUFFIX "/invocations"
+/* Paths of Lambda's API, around the function. */
+static const struct {
+	const char *prefix, *suffix;
+	enum wc_route_kind kind;
+} api[] = {
+	{ "/2015-03-31/functions/", "/invocations", WC_ROUTE_INVOKE },
+	{ "/2019-09-25/functions/", "/event-invoke-config", WC_ROUTE_CONFIG },
+};
+#define API_COUNT (sizeof(api) / sizeof(api[0]))
+
 #define URL_LABEL ".lambda-url." /* NAME.lambda-url.ANYTHING */
 
 static int hex_digit(char c)
@@ -171,7 +179,6 @@ static int read_invoke(struct wc_route *route, const char *text, size_t length, 
 	}
 	if (!qualifier_valid(route->qualifier))
 		return -EBADMSG;
-	route->kind = WC_ROUTE_INVOKE;
 	return set_name(route, name, strlen(name), error);
 }
 
@@ -205,6 +212,25 @@ static int read_admin(struct wc_route *route, const char *text, const char *end,
 	return length ? set_name(route, name, (size_t)length, error) : 0;
 }
 
+/* Is it one of Lambda's API? Then where the function's name is. */
+static bool find_api(const char *target, size_t length, size_t *ret_name, size_t *ret_length,
+		     enum wc_route_kind *ret_kind)
+{
+	for (size_t i = 0; i < API_COUNT; i++) {
+		size_t before = strlen(api[i].prefix), after = strlen(api[i].suffix);
+
+		if (length <= before + after || memcmp(target, api[i].prefix, before) != 0 ||
+		    memcmp(target + length - after, api[i].suffix, after) != 0 ||
+		    memchr(target + before, '/', length - before - after))
+			continue;
+		*ret_name = before;
+		*ret_length = length - before - after;
+		*ret_kind = api[i].kind;
+		return true;
+	}
+	return false;
+}
+
 static bool by_host(const char *host, size_t length, size_t *ret_name)
 {
 	size_t label = strlen(URL_LABEL);
@@ -231,7 +257,7 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 	};
 	const char *query = target_len ? memchr(target, '?', target_len) : NULL;
 	const char *end = query ?: target + target_len;
-	size_t length = (size_t)(end - target), name;
+	size_t length = (size_t)(end - target), name, name_length;
 	struct wc_route route = { .path = target, .path_len = length };
 	const char *error;
 	int ret = 0;
@@ -256,12 +282,8 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 	if (by_host(host, host_len, &name)) {
 		route.kind = WC_ROUTE_URL;
 		ret = set_name(&route, host, name, &error);
-	} else if (length > strlen(INVOKE_PREFIX INVOKE_SUFFIX) &&
-		   !memcmp(target, INVOKE_PREFIX, strlen(INVOKE_PREFIX)) &&
-		   !memcmp(end - strlen(INVOKE_SUFFIX), INVOKE_SUFFIX, strlen(INVOKE_SUFFIX)) &&
-		   !memchr(target + strlen(INVOKE_PREFIX), '/', length - strlen(INVOKE_PREFIX INVOKE_SUFFIX))) {
-		ret = read_invoke(&route, target + strlen(INVOKE_PREFIX), length - strlen(INVOKE_PREFIX INVOKE_SUFFIX),
-				  &error);
+	} else if (find_api(target, length, &name, &name_length, &route.kind)) {
+		ret = read_invoke(&route, target + name, name_length, &error);
 	} else if (length >= strlen(ADMIN_PATH) && !memcmp(target, ADMIN_PATH, strlen(ADMIN_PATH)) &&
 		   (length == strlen(ADMIN_PATH) || target[strlen(ADMIN_PATH)] == '/')) {
 		ret = read_admin(&route, target + strlen(ADMIN_PATH), end, &error);

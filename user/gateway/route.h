@@ -18,6 +18,7 @@ enum wc_route_kind {
 	WC_ROUTE_UNKNOWN,   /* 404 */
 	WC_ROUTE_ANY,	    /* OPTIONS * */
 	WC_ROUTE_INVOKE,    /* /2015-03-31/functions/NAME/invocations */
+	WC_ROUTE_CONFIG,    /* /2019-09-25/functions/NAME/event-invoke-config */
 	WC_ROUTE_FUNCTION,  /* /function/NAME: the body is the event, the result the body */
 	WC_ROUTE_URL,	    /* a function URL: /url/NAME[/PATH], /function/NAME with a path or query, or by Host */
 	WC_ROUTE_ASYNC,	    /* /async-function/NAME[/PATH] */
@@ -30,7 +31,7 @@ enum wc_route_kind {
 struct wc_route {
 	enum wc_route_kind kind;
 	char name[WC_NAME_MAX];			/* of the function; empty where the route has none */
-	char qualifier[WC_ROUTE_QUALIFIER_MAX]; /* INVOKE: empty when none was given */
+	char qualifier[WC_ROUTE_QUALIFIER_MAX]; /* INVOKE, CONFIG: empty when none was given */
 	const char *path; /* URL: what the function sees, as it came; points into the target, or is "/" */
 	size_t path_len;
 	const char *query; /* without the ?; as it came */
