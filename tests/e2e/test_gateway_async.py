@@ -220,6 +220,7 @@ class GatewayAsync(harness.NodeTest):
         one.start()
         self.assertEqual(self.event(one, {"n": "next"}).status, 202)
         harness.wait_until(lambda: self.ran("next") == 1, "it goes on")
+        harness.wait_until(lambda: one.request("GET", "/system/async").json()["dead_letters"] == len(ids), "all are dead")
         self.assertEqual(one.stop(), 0)
         self.assertEqual({identity: row[:2] for identity, row in self.dead().items()}, {identity: (REMOVED, 0) for identity in ids})
 
@@ -305,6 +306,17 @@ class GatewayAsync(harness.NodeTest):
         self.node.wait_idle()
         self.assertEqual(one.stop(), 0)
         self.assertEqual((self.ran("loop"), self.rows("SELECT count(*) FROM invocations")), (17, [(0,)]))
+        # The last result could not be delivered: it is listed, and nothing else of it can be done than to try again or to drop it.
+        one.start()
+        entries = one.request("GET", "/system/async/deliveries").json()["entries"]
+        self.assertEqual([(e["function"], e["target"], e["kind"], e["state"]) for e in entries], [("source", "source", "on-success", "dead")])
+        self.assertEqual(one.request("GET", "/system/async").json()["deliveries_dead"], 1)
+        self.assertEqual(one.request("POST", "/system/async/deliveries/purge?id=" + str(uuid.uuid4())).status, 400)
+        self.assertEqual(one.request("POST", "/system/async/deliveries/redrive?function=source").json(), {"count": 1})
+        harness.wait_until(lambda: one.request("GET", "/system/async").json()["deliveries_dead"] == 1, "it is dead again")
+        self.assertEqual(one.request("POST", "/system/async/deliveries/purge?all=true").json(), {"count": 1})
+        self.assertEqual(one.request("GET", "/system/async/deliveries?function=source").json(), {"entries": []})
+        self.assertEqual(one.stop(), 0)
 
     # --- looking at it, and mending ---
 

@@ -26,6 +26,7 @@ struct admin {
 	union {
 		struct wc_async_head heads[WC_ASYNC_PAGE_MAX];
 		struct wc_async_dead dead[WC_ASYNC_PAGE_MAX];
+		struct wc_async_delivery deliveries[WC_ASYNC_PAGE_MAX];
 	};
 	struct wc_async_body body;
 };
@@ -76,6 +77,19 @@ static json_t *dead_json(const struct wc_async_dead *dead)
 			 wc_async_reason_name(dead->reason), "error", text_of(dead->error), "accepted_ms",
 			 (json_int_t)dead->accepted_ms, "died_ms", (json_int_t)dead->died_ms, "attempts",
 			 (int)dead->attempts, "size", (int)dead->size);
+}
+
+static json_t *delivery_json(const struct wc_async_delivery *delivery)
+{
+	char id[WC_ASYNC_ID_TEXT];
+
+	wc_async_id_format(&delivery->id, id);
+	return json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:i}", "id", id, "number",
+			 (json_int_t)delivery->number, "function", delivery->function, "qualifier", delivery->qualifier,
+			 "kind", wc_async_kind_name(delivery->kind), "target", delivery->target, "state",
+			 wc_async_state_name(delivery->state), "error", text_of(delivery->last_error), "created_ms",
+			 (json_int_t)delivery->created_ms, "attempts", (int)delivery->attempts, "size",
+			 (int)delivery->size);
 }
 
 /* A page, and where the next one begins when this one is full. */
@@ -182,6 +196,42 @@ static int purge(struct wc_async_store *store, struct admin *admin, uint64_t now
 	return wc_async_purge(store, pick(store, admin), &admin->count, fault);
 }
 
+static int list_deliveries(struct wc_async_store *store, struct admin *admin, uint64_t now_ms, struct wc_fault *fault)
+{
+	(void)now_ms;
+	return wc_async_delivery_list(store, admin->function, admin->after, WC_ASYNC_PAGE_MAX, admin->deliveries,
+				      &admin->count, fault);
+}
+
+static json_t *describe_deliveries(const struct admin *admin)
+{
+	json_t *entries = json_array();
+
+	for (size_t i = 0; i < admin->count; i++)
+		json_array_append_new(entries, delivery_json(&admin->deliveries[i]));
+	return page_json(entries, admin->count, admin->count ? admin->deliveries[admin->count - 1].number : 0);
+}
+
+static struct wc_async_pick *pick_deliveries(struct wc_async_store *store, struct admin *admin)
+{
+	admin->pick.function = admin->function;
+	if (!admin->pick.last)
+		admin->pick.last = wc_async_last_delivery(store);
+	return &admin->pick;
+}
+
+static int redrive_deliveries(struct wc_async_store *store, struct admin *admin, uint64_t now_ms,
+			      struct wc_fault *fault)
+{
+	return wc_async_delivery_redrive(store, pick_deliveries(store, admin), now_ms, &admin->count, fault);
+}
+
+static int purge_deliveries(struct wc_async_store *store, struct admin *admin, uint64_t now_ms, struct wc_fault *fault)
+{
+	(void)now_ms;
+	return wc_async_delivery_purge(store, pick_deliveries(store, admin), &admin->count, fault);
+}
+
 static json_t *describe_total(const struct admin *admin)
 {
 	return json_pack("{s:I}", "count", (json_int_t)admin->total);
@@ -193,6 +243,9 @@ static const struct verb verbs[] = {
 	{ "/show", false, false, true, false, show, describe_one },
 	{ "/redrive", true, false, true, true, redrive, describe_total },
 	{ "/purge", true, false, true, true, purge, describe_total },
+	{ "/deliveries", false, true, false, false, list_deliveries, describe_deliveries },
+	{ "/deliveries/redrive", true, false, false, true, redrive_deliveries, describe_total },
+	{ "/deliveries/purge", true, false, false, true, purge_deliveries, describe_total },
 };
 
 /* --- there and back --- */
@@ -260,6 +313,9 @@ static const char *read_parameters(const struct verb *verb, const struct wc_rout
 	/* Whoever may see one function only names it; by its id anything could be meant. */
 	if (admin->has_id && *route->name)
 		return "give an id or a function, not both";
+	if ((admin->has_id && !verb->takes_id) || (after_length && !verb->takes_page) ||
+	    (all_length && !verb->takes_all))
+		return "id, after or all mean nothing here";
 	if (verb->takes_id && !verb->takes_all && !admin->has_id)
 		return "the parameter id is missing";
 	if (verb->takes_all && !!admin->has_id + !!*route->name + !!all_length != 1)
@@ -269,19 +325,42 @@ static const char *read_parameters(const struct verb *verb, const struct wc_rout
 
 static void reply_status(struct wc_async_door *door, struct wc_exchange *exchange)
 {
+	static const struct {
+		const char *name;
+		size_t offset;
+	} numbers[] = {
+#define NUMBER(name, field) { name, offsetof(struct wc_async_counters, field) }
+		NUMBER("waiting", waiting),
+		NUMBER("running", running),
+		NUMBER("dead_letters", dead_letters),
+		NUMBER("deliveries_waiting", outbox_waiting),
+		NUMBER("deliveries_running", outbox_running),
+		NUMBER("deliveries_dead", outbox_dead),
+		NUMBER("bytes", bytes),
+		NUMBER("accepted", accepted),
+		NUMBER("refused_full", refused_full),
+		NUMBER("succeeded", succeeded),
+		NUMBER("failed", failed),
+		NUMBER("busy", busy),
+		NUMBER("interrupted", interrupted),
+		NUMBER("redriven", redriven),
+		NUMBER("purged", purged),
+		NUMBER("forgotten", forgotten),
+		NUMBER("delivered", delivered),
+		NUMBER("delivery_failed", delivery_failed),
+#undef NUMBER
+	};
 	struct wc_async_status status;
-	const struct wc_async_counters *now = &status.counters;
+	json_t *object;
 
 	wc_async_worker_status(wc_async_door_worker(door), &status);
-	wc_system_json(exchange,
-		       json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "waiting",
-				 (json_int_t)now->waiting, "running", (json_int_t)now->running, "dead_letters",
-				 (json_int_t)now->dead_letters, "bytes", (json_int_t)now->bytes, "accepted",
-				 (json_int_t)now->accepted, "refused_full", (json_int_t)now->refused_full, "succeeded",
-				 (json_int_t)now->succeeded, "failed", (json_int_t)now->failed, "busy",
-				 (json_int_t)now->busy, "interrupted", (json_int_t)now->interrupted, "redriven",
-				 (json_int_t)now->redriven, "purged", (json_int_t)now->purged, "forgotten",
-				 (json_int_t)now->forgotten, "disk_ok", !status.error));
+	object = json_pack("{s:b}", "disk_ok", !status.error);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		const uint64_t *value = (const uint64_t *)((const char *)&status.counters + numbers[i].offset);
+
+		json_object_set_new(object, numbers[i].name, json_integer((json_int_t)*value));
+	}
+	wc_system_json(exchange, object);
 }
 
 void wc_async_admin(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route)
@@ -304,7 +383,8 @@ void wc_async_admin(struct wc_gateway *gateway, struct wc_exchange *exchange, co
 		if (wc_text_is(path, verbs[i].path))
 			verb = &verbs[i];
 	if (!verb) {
-		wc_reply_status(exchange, 404, "below /system/async there are waiting, dead, show, redrive and purge");
+		wc_reply_status(exchange, 404,
+				"below /system/async there are waiting, dead, show, redrive, purge and deliveries");
 		return;
 	}
 	if (verb->post != post) {
