@@ -226,6 +226,23 @@ class GatewayAuth(harness.NodeTest):
             self.assert_denied(answer, 403, "AccessDeniedException", "rotate")
         self.assertEqual(self.sdk({"url": "http://127.0.0.1:" + ports[0]}), ["200 1"])
 
+    def test_tls(self):
+        """The same address with TLS: nobody else reads the token."""
+        if not shutil.which("curl") or not shutil.which("openssl"):
+            self.skipTest("no curl or no openssl")
+        cert, key = os.path.join(self.node.root, "cert.pem"), os.path.join(self.node.root, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)  # fmt: skip
+        tls = gateway.Gateway(self.node, "--key-file", self.keys.path, "--tls-cert", cert, "--tls-key", key,
+                              listen=("--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"))  # fmt: skip
+        self.addCleanup(tls.close)
+        tls.said += tls.process.stderr.readline().decode()
+        for port in re.findall(r"https://[0-9.]+:(\d+)", tls.said):
+            for token, body in ((self.token, b"9"), (self.token + "x", None)):
+                done = subprocess.run(["curl", "-sS", "--max-time", "60", "--cacert", cert, "-d", "9", "-H", "Authorization: Bearer " + token,
+                                       "https://127.0.0.1:%s/function/echo" % port], stdout=subprocess.PIPE)  # fmt: skip
+                self.assertEqual(done.stdout == b"9", body == b"9", done.stdout)
+
     def test_open(self):
         self.assertEqual(self.gateway.request("GET", "/healthz").body, b"OK")
         with gateway.Connection(self.unix) as connection:

@@ -107,7 +107,7 @@ void wc_auth_close(struct wc_auth *auth)
 
 int wc_auth_refresh(struct wc_auth *auth, struct wc_fault *fault)
 {
-	struct wc_keys_stamp now = wc_keys_stamp(auth->path), stamp;
+	struct wc_keys_stamp now = wc_keys_stamp(auth->path), stamp = now;
 	struct wc_keys *fresh = NULL, *old = NULL;
 	struct wc_fault why;
 	int result = 0;

@@ -255,8 +255,12 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	ret = raise_limit(options, fault);
 	if (!ret)
 		ret = ping(options->node, fault);
-	if (!ret && options->async_dir)
+	if (!ret && options->async_dir) {
 		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
+		if (ret && !options->async_named)
+			fprintf(stderr,
+				"warmcore-gateway: with --no-async it starts without asynchronous invocations\n");
+	}
 	if (!ret && options->tls_cert)
 		ret = wc_http_tls_new(options->tls_cert, options->tls_key, ret_tls, fault);
 	if (!ret && options->unix_path) {
