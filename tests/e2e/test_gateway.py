@@ -527,13 +527,13 @@ class Gateway(harness.NodeTest):
                               (("--tls-cert", "/nothing", "--tls-key", "/nothing"), "certificate"), (("--user", "root"), "root"),
                               (("--user", "no-such-user"), "no user"), (("--unix-mode", "9"), "octal"),
                               (("--threads", "65"), "out of range")):  # fmt: skip
-            done = self.node.cli("gateway", *options, check=False)
+            done = self.node.cli("gateway", "--no-async", *options, check=False)
             self.assertNotEqual(done.returncode, 0, options)
             self.assertIn(word, done.stderr, options)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            done = self.node.cli("gateway", "--listen", "127.0.0.1:%d" % taken.getsockname()[1], check=False)
+            done = self.node.cli("gateway", "--no-async", "--listen", "127.0.0.1:%d" % taken.getsockname()[1], check=False)
             self.assertIn("Address already in use", done.stderr)
         everybody = gateway.Gateway(self.node, "--no-auth", listen=("--listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"))
         self.assertEqual(everybody.request("GET", "/healthz").status, 200)

@@ -374,7 +374,7 @@ class GatewayAuth(harness.NodeTest):
                                     (0o600, ("--key-file", "/no/such/folder/keys"), "cannot open the folder"),
                                     (0o600, ("--presign-max-s", "604801"), "out of range")):  # fmt: skip
             os.chmod(keys.path, mode)
-            done = self.node.cli("gateway", "--listen", "127.0.0.1:0", *options, check=False)
+            done = self.node.cli("gateway", "--no-async", "--listen", "127.0.0.1:0", *options, check=False)
             self.assertNotEqual(done.returncode, 0, options)
             self.assertIn(word, done.stderr, options)
 

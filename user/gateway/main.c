@@ -255,12 +255,6 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	ret = raise_limit(options, fault);
 	if (!ret)
 		ret = ping(options->node, fault);
-	if (!ret && options->async_dir) {
-		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
-		if (ret && !options->async_named)
-			fprintf(stderr,
-				"warmcore-gateway: with --no-async it starts without asynchronous invocations\n");
-	}
 	if (!ret && options->tls_cert)
 		ret = wc_http_tls_new(options->tls_cert, options->tls_key, ret_tls, fault);
 	if (!ret && options->unix_path) {
@@ -284,7 +278,13 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 		if (ret)
 			return wc_fail(fault, ret, "cannot set up an event loop: %s", strerror(-ret));
 	}
-	return 0;
+	if (options->async_dir) {
+		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
+		if (ret && !options->async_named)
+			fprintf(stderr,
+				"warmcore-gateway: with --no-async it starts without asynchronous invocations\n");
+	}
+	return ret;
 }
 
 /* --- keys --- */
