@@ -229,11 +229,12 @@ class Compiled(CompiledTest):
         self.deploy_archive("other", ("function.json", MANIFEST), ("main.py", code("other")))
         done = []
 
-        def deploy(name, value):
+        def deploy(number, name, value):
             data = archive(("function.json", MANIFEST), ("main.py", code(value)), *slow)
-            done.append(self.node.cli("deploy", self.write("%s-%s.zip" % (name, value), data), "--name", name).returncode)
+            done.append(self.node.cli("deploy", self.write("%d.zip" % number, data), "--name", name).returncode)
 
-        threads = [threading.Thread(target=deploy, args=at) for at in (("two", "a"), ("two", "a"), ("two", "b"), ("three", "a"))]
+        threads = [threading.Thread(target=deploy, args=(i, *at))
+                   for i, at in enumerate((("two", "a"), ("two", "a"), ("two", "b"), ("three", "a")))]  # fmt: skip
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
