@@ -151,7 +151,7 @@ class GatewayAsync(harness.NodeTest):
                 (404, "ResourceNotFoundException", b"{}", INVOKE % "nobody", EVENT),  # now it is remembered
                 (404, "ResourceNotFoundException", b"{}", "/async-function/nobody", []),
                 (404, "ResourceNotFoundException", b"{}", INVOKE % "work%3A7", EVENT),
-                (400, "InvalidRequestContentException", b"{}", "/async-function/work/path", []),
+                (400, "InvalidRequestContentException", b"{}", "/async-function/%s/path" % "work", []),
                 (400, "InvalidRequestContentException", b"{}", "/async-function/work?a=b", []),
                 (501, "NotImplementedException", b"{}", "/async-function/work", [("X-Callback-Url", "http://127.0.0.1/")]),
                 (405, None, None, "/async-function/work", [])):  # fmt: skip
