@@ -3,6 +3,7 @@
 #include "user/compile.h"
 
 #include "user/clock.h"
+#include "user/launch.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/pycache.h"
@@ -35,30 +36,13 @@ static int fork_compiler(const struct wc_launcher *launcher, struct compiler *co
 			 const char *function, struct wc_fault *fault)
 {
 	int fds[WC_ZYGOTE_FDS] = { [WC_ZYGOTE_FD_CHANNEL] = compiler->theirs, [WC_ZYGOTE_FD_OUTPUT] = compiler->output };
-	struct wc_zygote *zygote;
 	char name[WC_NAME_MAX + 16];
-	pid_t pid;
 
 	fds[WC_ZYGOTE_FD_CODE] = compiler->code;
 	fds[WC_ZYGOTE_FD_NET] = fds[WC_ZYGOTE_FD_SECRETS] = -1;
 	wc_order_confine(order, fds, launcher, compiler->sandbox);
-	zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
-	if (!zygote)
-		return -EAGAIN;
 	snprintf(name, sizeof(name), "compiler of %s", function);
-	wc_watch_begin_launch();
-	pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, fds);
-	wc_zygote_give(zygote);
-	compiler->watch = pid < 0 ? NULL : wc_watch_add_helper(pid, -1, name);
-	if (compiler->watch)
-		compiler->watch->contained = compiler->sandbox != NULL;
-	wc_watch_end_launch();
-	if (!compiler->watch)
-		return wc_fail(fault, pid < 0 ? -pid : ENOMEM, "its compiler cannot be started: %s",
-			       strerror(pid < 0 ? -pid : ENOMEM));
-	if (wc_watch_arm(compiler->watch))
-		wc_warning("the end of process %d will be noticed late", pid);
-	return 0;
+	return wc_launch_helper(launcher, order, fds, compiler->sandbox, -1, name, &compiler->watch, fault);
 }
 
 /* One that is there within a second or two: what is not compiled ahead is only slower. */

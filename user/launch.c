@@ -331,10 +331,39 @@ static int start_somewhere(const struct wc_launcher *launcher, struct wc_instanc
 
 /* --- spares --- */
 
+int wc_launch_helper(const struct wc_launcher *launcher, const struct wc_start_order *order, const int *fds,
+		     struct wc_sandbox *sandbox, int output, const char *name, struct wc_watch **ret_watch,
+		     struct wc_fault *fault)
+{
+	struct wc_zygote *zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
+	struct wc_watch *watch = NULL;
+	pid_t pid;
+
+	if (!zygote)
+		return -EAGAIN;
+	wc_watch_begin_launch();
+	pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, fds);
+	wc_zygote_give(zygote);
+	if (pid >= 0)
+		watch = wc_watch_add_helper(pid, output, name);
+	if (watch)
+		watch->contained = sandbox != NULL;
+	wc_watch_end_launch();
+	if (pid == -EPIPE)
+		return wc_fail(fault, EAGAIN, "its zygote has ended");
+	if (!watch)
+		return wc_fail(fault, pid < 0 ? -pid : ENOMEM, "it cannot be forked, or not watched: %s",
+			       strerror(pid < 0 ? -pid : ENOMEM));
+	wc_sandbox_entered(sandbox);
+	if (wc_watch_arm(watch))
+		wc_warning("the end of process %d will be noticed late", pid);
+	*ret_watch = watch;
+	return 0;
+}
+
 int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault)
 {
 	struct wc_start_order *order = malloc(sizeof(*order));
-	struct wc_zygote *zygote;
 	struct wc_ends ends = WC_ENDS_NONE;
 	struct files files;
 	int error;
@@ -350,33 +379,19 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 		wc_fail(fault, -error, "cannot make its channel: %s", strerror(-error));
 		goto out;
 	}
-	zygote = wc_zygotes_take(launcher->zygotes, WC_RUNTIME_NATIVE, "", true, fault);
-	if (!zygote) {
-		error = -EAGAIN;
-		goto out;
-	}
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
 	files.fd[WC_ZYGOTE_FD_CODE] = files.fd[WC_ZYGOTE_FD_SECRETS] = files.fd[WC_ZYGOTE_FD_NET] = -1;
 	wc_order_confine(order, files.fd, launcher, spare->sandbox);
-	wc_watch_begin_launch();
-	spare->pid = wc_zygote_fork(zygote, -1, order->bytes, order->length, files.fd);
-	wc_zygote_give(zygote);
-	spare->watch = spare->pid < 0 ? NULL : wc_watch_add_helper(spare->pid, ends.output[0], "spare Node.js");
-	if (spare->watch)
-		spare->watch->contained = spare->sandbox != NULL;
-	wc_watch_end_launch();
-	if (!spare->watch) {
-		error = spare->pid == -EPIPE ? -EAGAIN : wc_fail(fault, EIO, "it cannot be forked, or not watched");
+	error = wc_launch_helper(launcher, order, files.fd, spare->sandbox, ends.output[0], "spare Node.js",
+				 &spare->watch, fault);
+	if (error)
 		goto out;
-	}
+	spare->pid = spare->watch->pid;
 	spare->pidfd = spare->watch->pidfd;
-	wc_sandbox_entered(spare->sandbox);
 	spare->channel = spare->watch->channel = ends.channel; /* lives as long as the watch */
 	ends.channel = NULL;
 	ends.output[0] = -1;
-	if (wc_watch_arm(spare->watch))
-		wc_warning("the end of process %d will be noticed late", spare->pid);
 out:
 	if (error)
 		wc_sandbox_end(spare->sandbox);

@@ -29,7 +29,15 @@ int wc_launcher_open(struct wc_launcher *launcher, const char *node, const char 
 void wc_launcher_close(struct wc_launcher *launcher);
 
 struct wc_spare;
+struct wc_start_order;
 
+/*
+ * Have the native zygote fork a process that is no instance, with the descriptors of `fds` (wc_order_confine() has been there), and watch it as
+ * `name`. The watch has `output` then, if that is not -1. -EAGAIN: not now, there is no zygote. 0 or a negative errno.
+ */
+int wc_launch_helper(const struct wc_launcher *launcher, const struct wc_start_order *order, const int *fds,
+		     struct wc_sandbox *sandbox, int output, const char *name, struct wc_watch **ret_watch,
+		     struct wc_fault *fault);
 /* Start a Node.js process of spare->memory_mb that waits for a function; fills the rest. -EAGAIN: not now. */
 int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, struct wc_fault *fault);
 
