@@ -24,16 +24,26 @@ static char token[WC_KEY_TOKEN_LENGTH + 16];
 static atomic_bool stop;
 static atomic_uint passed, denied;
 
+static struct wc_auth_header token_header(void)
+{
+	return (struct wc_auth_header){ { "Authorization", 13 }, { token, strlen(token) } };
+}
+
+static struct wc_auth_request request_with(const struct wc_auth_header *header)
+{
+	return (struct wc_auth_request){ .method = { "GET", 3 },
+					 .path = { "/", 1 },
+					 .query = { "", 0 },
+					 .headers = header,
+					 .header_count = 1,
+					 .now_s = NOW,
+					 .private = true };
+}
+
 static void *check(void *argument)
 {
-	struct wc_auth_header header = { { "Authorization", 13 }, { token, strlen(token) } };
-	struct wc_auth_request request = { .method = { "GET", 3 },
-					   .path = { "/", 1 },
-					   .query = { "", 0 },
-					   .headers = &header,
-					   .header_count = 1,
-					   .now_s = NOW,
-					   .private = true };
+	struct wc_auth_header header = token_header();
+	struct wc_auth_request request = request_with(&header);
 	struct wc_auth_verdict verdict;
 
 	(void)argument;
@@ -77,6 +87,9 @@ static void *refresh(void *argument)
 
 static void test_changes(void **state)
 {
+	struct wc_auth_request request;
+	struct wc_auth_verdict verdict;
+	struct wc_auth_header header;
 	struct wc_auth_options options = { 0 };
 	pthread_t threads[THREADS + 1];
 	struct wc_key_shown shown;
@@ -107,19 +120,9 @@ static void test_changes(void **state)
 	wc_auth_refresh(auth, &fault);
 	/* And the last one made is known. */
 	snprintf(token, sizeof(token), "Bearer %s", shown.text);
-	{
-		struct wc_auth_header header = { { "Authorization", 13 }, { token, strlen(token) } };
-		struct wc_auth_request request = { .method = { "GET", 3 },
-						   .path = { "/", 1 },
-						   .query = { "", 0 },
-						   .headers = &header,
-						   .header_count = 1,
-						   .now_s = NOW,
-						   .private = true };
-		struct wc_auth_verdict verdict;
-
-		assert_int_equal(wc_auth_verify(auth, &request, &verdict), WC_AUTH_PASSED);
-	}
+	header = token_header();
+	request = request_with(&header);
+	assert_int_equal(wc_auth_verify(auth, &request, &verdict), WC_AUTH_PASSED);
 	wc_auth_close(auth);
 }
 
