@@ -32,7 +32,7 @@ struct node {
 	struct sockaddr_storage client;
 	socklen_t client_len;
 	__u8 in[DATAGRAM_MAX], out[DATAGRAM_MAX];
-	unsigned seen;
+	unsigned seen; /* INVOKEs; written by the thread only */
 	__u64 ids[SEEN_MAX]; /* request id of each INVOKE */
 };
 
@@ -67,6 +67,7 @@ static void reply(struct node *node, size_t payload_len)
 static void *serve(void *argument)
 {
 	struct node *node = argument;
+	unsigned number;
 
 	for (;;) {
 		struct pollfd pfds[2] = { { .fd = node->fd, .events = POLLIN },
@@ -81,10 +82,12 @@ static void *serve(void *argument)
 		length = recvfrom(node->fd, node->in, sizeof(node->in), 0, (void *)&node->client, &node->client_len);
 		if (length < WC_HEADER_LEN)
 			continue;
-		if (node->seen < SEEN_MAX)
-			node->ids[node->seen] = be64toh(in->request_id);
-		node->answer(node, node->seen, in, (size_t)length - WC_HEADER_LEN);
-		node->seen++;
+		number = node->seen;
+		if (number < SEEN_MAX)
+			node->ids[number] = be64toh(in->request_id);
+		/* Before the answer: who has it may look. */
+		__atomic_store_n(&node->seen, number + 1, __ATOMIC_RELEASE);
+		node->answer(node, number, in, (size_t)length - WC_HEADER_LEN);
 	}
 }
 
