@@ -245,12 +245,18 @@ class Node:
     def problems(self):
         return self.json("doctor", "--maps", check=False).get("problems", ["doctor --maps failed"])
 
+    def all_free(self, *others):
+        """Every core is free, or in one of these states, and can be claimed: its state is written before its bit."""
+        status = self.status()
+        states = collections.Counter(core["state"] for core in status["cores"] if not core["queued"])
+        return (status["pending"]["now"] == 0 and sum(states[name] for name in ("free", *others)) == len(status["cores"])
+                and sum(shard["free"] for shard in status["shards"])
+                == sum(core["state"] == "free" and "reserved_for" not in core for core in status["cores"]))  # fmt: skip
+
     def wait_idle(self):
         """Every core free or parked and nothing pending; fails when that does not come, or the maps are not sound."""
         def idle():
-            status = self.status()
-            return status["pending"]["now"] == 0 and all(core["state"] in ("free", "parked") and not core["queued"]
-                                                         for core in status["cores"])  # fmt: skip
+            return self.all_free("parked")
 
         wait_until(idle, "every core is free and nothing is pending: %s" % self.name)
         problems = self.problems()

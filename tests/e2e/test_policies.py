@@ -276,9 +276,6 @@ class Cold(unittest.TestCase):
         function = self.node.deploy_native(event="binary", timeout_ms=120000)
         allowed = os.sched_getaffinity(0)
 
-        def free():  # the order is about free cores, so none may be busy with the end of the one before
-            return all(core["state"] == "free" for core in self.node.status()["cores"])
-
         for order in ("pack", "spread", "local"):
             self.node.set("--order", order)
             core = max(self.cpus.index(cpu) for cpu in self.cpus)  # the lowest one of the other CPU
@@ -288,7 +285,8 @@ class Cold(unittest.TestCase):
                     answers = []
                     for _ in range(2 * self.cores):
                         answers.append(client.invoke(function, b"x"))
-                        harness.wait_until(free, "every core is free")
+                        # The order is about free cores, so none may be busy with the end of the one before.
+                        harness.wait_until(self.node.all_free, "every core is free")
             finally:
                 os.sched_setaffinity(0, allowed)
             self.assertEqual({wcproto.CODES[answer.code] for answer in answers}, {"EXIT"})
