@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * async_schema.h - the database file: made, recognised, checked, brought to this version's schema. A file that is foreign, damaged or
- * of a newer version is refused as it is, to the byte.
- *
- * PRAGMA user_version counts the steps of the schema that the file has had, application_id says whose it is.
- */
+/* async_schema.h - the database file of the store: user/database.h with the schema of asynchronous invocations. */
 #ifndef WC_GATEWAY_ASYNC_SCHEMA_H
 #define WC_GATEWAY_ASYNC_SCHEMA_H
 
+#include "user/database.h"
 #include "user/gateway/async.h"
 
-#include <sqlite3.h>
-
 #define WC_ASYNC_SCHEMA_VERSION 2
+
+extern const struct wc_database_kind wc_async_database;
 
 /*
  * Make the file with the schema of this version, 1 to WC_ASYNC_SCHEMA_VERSION (older ones: for tests). A crash leaves all of it or

@@ -2,54 +2,14 @@
 /* async_sql.c - see async_sql.h. */
 #include "user/gateway/async_sql.h"
 
-#include <string.h>
+#include "user/gateway/async_schema.h"
 
 #define STATEMENT_TEXT(name, text) text,
 static const char *const texts[WC_ASYNC_SQL_COUNT] = { WC_ASYNC_STATEMENTS(STATEMENT_TEXT) };
 
-static int errno_of(int code)
-{
-	switch (code & 0xff) {
-	case SQLITE_FULL:
-		return ENOSPC;
-	case SQLITE_NOMEM:
-		return ENOMEM;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return EBUSY;
-	case SQLITE_READONLY:
-		return EROFS;
-	case SQLITE_CANTOPEN:
-	case SQLITE_PERM:
-	case SQLITE_AUTH:
-		return EACCES;
-	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB:
-		return EBADMSG;
-	case SQLITE_TOOBIG:
-		return EMSGSIZE;
-	case SQLITE_CONSTRAINT:
-		return EEXIST;
-	default:
-		return EIO;
-	}
-}
-
 int wc_async_sql_fail(sqlite3 *db, const char *what, struct wc_fault *fault)
 {
-	int code = sqlite3_extended_errcode(db), system = sqlite3_system_errno(db);
-	const char *file = sqlite3_db_filename(db, "main");
-
-	/* A write that finds the disk full half-way is an I/O error to SQLite. */
-	if ((code & 0xff) == SQLITE_IOERR && (system == ENOSPC || system == EDQUOT))
-		code = SQLITE_FULL;
-	return wc_fail(fault, errno_of(code), "%s: cannot %s: %s%s", file ? file : "async.db", what,
-		       errno_of(code) == ENOSPC ? "no space is left" : sqlite3_errmsg(db),
-		       errno_of(code) == ENOSPC ?
-			       "; what was accepted is safe, make room and it goes on" :
-		       errno_of(code) == EBADMSG ?
-			       "; stop the gateway, and restore the file or look at it with `sqlite3 FILE .recover`" :
-			       "");
+	return wc_database_fail(&wc_async_database, db, what, fault);
 }
 
 int wc_async_sql_prepare(struct wc_async_sql *sql, struct wc_fault *fault)
@@ -130,7 +90,5 @@ int wc_async_sql_run(struct wc_async_sql *sql, enum wc_async_statement which, co
 
 void wc_async_column_text(sqlite3_stmt *row, int column, char *out, size_t size)
 {
-	const unsigned char *text = sqlite3_column_text(row, column);
-
-	snprintf(out, size, "%s", text ? (const char *)text : "");
+	wc_database_text(row, column, out, size);
 }
