@@ -96,6 +96,12 @@ static __always_inline __u64 wc_shard_load(struct wc_shard *shard)
 
 /* --- the limit on invocations of one function at a time --- */
 
+/* Does the function run as often as it may? */
+static __always_inline bool wc_run_full(struct wc_function *function, __u32 max)
+{
+	return max && (max == WC_RUNNING_NONE || WC_READ(function->running) >= max);
+}
+
 /* One more of this function begins. False: it runs as often as it may. *ret_counted: wc_run_end() is owed. */
 static __always_inline bool wc_run_begin(struct wc_function *function, bool *ret_counted)
 {
@@ -104,7 +110,7 @@ static __always_inline bool wc_run_begin(struct wc_function *function, bool *ret
 	*ret_counted = false;
 	if (!max)
 		return true;
-	if (WC_READ(function->running) >= max)
+	if (wc_run_full(function, max))
 		return false;
 	if (wc_fetch_add(&function->running, 1) >= max) {
 		wc_fetch_add(&function->running, -1U);
@@ -247,7 +253,7 @@ WC_GLOBAL_AT(int, wc_decide_now, struct wc_decision, decision)
 			wc_fetch_add(&top->trials_ended, 1);
 		decision->facts = WC_DECIDED_HELD;
 		decision->outcome = WC_OUTCOME_busy_function;
-		return early;
+		return early || WC_READ(function->running_max) == WC_RUNNING_NONE;
 	}
 	choice = (struct wc_choice){
 		.function_id = decision->request.function_id,

@@ -196,7 +196,7 @@ struct wc_function {
 	__u16 tag_runtime;	 /* tag of its language runtime */
 	__u16 reserve;		 /* queue index of its reserve, 0 = none */
 	__u16 priority;		 /* 0..WC_PRIORITY_MAX; the pending queue serves higher ones first */
-	__u32 running_max;	 /* invocations at a time, 0 = no limit */
+	__u32 running_max;	 /* invocations at a time, 0 = no limit, WC_RUNNING_NONE = none at all */
 	__u32 waiting_max;	 /* in the pending queue, 0 = no limit of its own */
 	__u8 pad0[24];
 	__u32 running; /* invocations that count against running_max (WC_HOW_COUNTED) */
@@ -205,6 +205,7 @@ struct wc_function {
 	char name[WC_NAME_MAX];
 };
 _Static_assert(sizeof(struct wc_function) == 192, "three cache lines");
+#define WC_RUNNING_NONE 0xffffffffu /* what comes is refused, what waits goes on waiting */
 #define WC_PRIORITY_MAX 7
 #define WC_PRIORITY_DEFAULT 3
 

@@ -114,9 +114,8 @@ static bool somebody_could_run(struct wc_tables *tables, uint64_t general, const
 {
 	for (uint32_t slot = 0; slot < tables->wc_functions_max; slot++) {
 		struct wc_function *function = &tables->wc_functions[slot];
-		uint32_t max = WC_READ(function->running_max);
 
-		if (!WC_READ(function->waiting) || (max && WC_READ(function->running) >= max))
+		if (!WC_READ(function->waiting) || wc_run_full(function, WC_READ(function->running_max)))
 			continue;
 		if (general || (function->reserve && function->reserve < WC_QUEUES_MAX && reserved[function->reserve]))
 			return true;

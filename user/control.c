@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* control.c - see control.h. Every request is small and bounded; a slow client holds up only itself. */
-#include "user/control.h"
+#include "user/control_internal.h"
 
 #include "user/agent.h"
 #include "user/compile.h"
@@ -75,23 +75,20 @@ static json_t *fail_fault(int error, const struct wc_fault *fault)
 	return fail(error == -ENOENT			? "not-found" :
 		    error == -EINVAL			? "bad-request" :
 		    error == -ENOSPC || error == -EFBIG ? "limit" :
+		    error == -EEXIST			? "conflict" :
+		    error == -ESTALE			? "precondition" :
 							  "failed",
 		    fault->text);
 }
 
-static json_t *do_resolve(struct wc_node *node, const char *name, json_t *request)
+json_t *wc_control_fail(const char *code, const char *text)
 {
-	struct wc_fn *fn = wc_functions_find(node->functions, name);
-	json_t *answer;
+	return fail(code, text);
+}
 
-	(void)request;
-	if (!fn)
-		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
-	answer = json_pack("{s:b, s:o, s:s, s:s, s:i, s:i}", "ok", 1, "function", wc_fn_json(fn), "address4",
-			   node->address4, "address6", node->address6, "port", (int)node->options.port, "payload_max",
-			   WC_PAYLOAD_MAX);
-	wc_fn_put(fn);
-	return answer;
+json_t *wc_control_fault(int error, const struct wc_fault *fault)
+{
+	return fail_fault(error, fault);
 }
 
 /* Agents may hold instances of what was replaced or removed: let them look. */
@@ -119,7 +116,7 @@ static json_t *warnings_of(const struct wc_manifest *manifest)
 }
 
 /* Another version of a function, or another function, is current. */
-static void switched(struct wc_node *node)
+void wc_control_switched(struct wc_node *node)
 {
 	wc_zygotes_changed(node->launcher.zygotes);
 	wc_scheduler_wake(node);
@@ -158,7 +155,7 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 			   warnings_of(&fn->manifest));
 	if (what != WC_UNCHANGED) {
 		wc_info("function %s deployed as %u version %u", fn->manifest.name, fn->id, fn->version);
-		switched(node);
+		wc_control_switched(node);
 	}
 	wc_fn_put(fn);
 	return answer;
@@ -191,7 +188,7 @@ static json_t *do_rollback(struct wc_node *node, const char *name, json_t *reque
 		return fail_fault(error, &fault);
 	answer = json_pack("{s:b, s:o, s:I}", "ok", 1, "function", wc_fn_json(fn), "from", (json_int_t)from);
 	wc_info("function %s back from version %u to %u", name, from, fn->version);
-	switched(node);
+	wc_control_switched(node);
 	wc_fn_put(fn);
 	return answer;
 }
@@ -312,39 +309,6 @@ static json_t *do_set(struct wc_node *node, json_t *request)
 	wc_info("knobs set: policy %s, order %s, prefer %s", wc_policy_names[wanted.policy],
 		wc_order_names[wanted.order], wc_prefer_names[wanted.prefer]);
 	return wc_status(node);
-}
-
-static json_t *do_limit(struct wc_node *node, const char *name, json_t *request)
-{
-	struct wc_fault fault;
-	struct wc_fn *fn;
-	json_t *answer;
-	int error = wc_functions_limit(node->functions, name, request, &fn, &fault);
-
-	if (error)
-		return fail_fault(error, &fault);
-	answer = json_pack("{s:b, s:o}", "ok", 1, "function", wc_fn_json(fn));
-	wc_fn_put(fn);
-	wc_warmth_changed(node->warmth); /* fewer may be provisioned */
-	wc_scheduler_wake(node);
-	wc_pending_changed(node); /* more may be allowed to run now */
-	sweep_all(node);
-	return answer;
-}
-
-static json_t *do_remove(struct wc_node *node, const char *name, json_t *request)
-{
-	struct wc_fault fault;
-	int error = wc_functions_remove(node->functions, name, &fault);
-
-	(void)request;
-	if (error)
-		return fail_fault(error, &fault);
-	wc_zygotes_changed(node->launcher.zygotes);
-	sweep_all(node);
-	wc_secrets_remove_all(node->options.state_dir, name);
-	wc_info("function %s removed", name);
-	return json_pack("{s:b, s:s}", "ok", 1, "removed", name);
 }
 
 static json_t *do_secret(struct wc_node *node, const char *name, json_t *request)
@@ -499,12 +463,18 @@ static const struct {
 	json_t *(*run)(struct wc_node *node, const char *name, json_t *request);
 	pthread_mutex_t *lock; /* or NULL */
 } of_functions[] = {
-	{ "resolve", do_resolve, NULL },
-	{ "remove", do_remove, &secrets_lock },
+	{ "resolve", wc_control_resolve, NULL },
+	{ "remove", wc_control_remove, &secrets_lock },
 	{ "secret", do_secret, &secrets_lock },
 	{ "versions", do_versions, NULL },
 	{ "rollback", do_rollback, NULL },
-	{ "limit", do_limit, &knobs_lock },
+	{ "limit", wc_control_limit, &knobs_lock },
+	{ "settings", wc_control_settings, NULL },
+	{ "configure", wc_control_configure, &knobs_lock },
+	{ "publish", wc_control_publish, NULL },
+	{ "published", wc_control_published, NULL },
+	{ "alias", wc_control_alias, &knobs_lock },
+	{ "concurrency", wc_control_concurrency, &knobs_lock },
 	{ "tail", do_tail, NULL },
 };
 
@@ -521,10 +491,12 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	if (!strcmp(op, "status"))
 		return wc_status(node);
 	if (!strcmp(op, "list")) {
-		answer = wc_functions_list(node->functions);
+		answer = wc_functions_list(node->functions, json_is_true(json_object_get(request, "all")));
 		wc_placement_times(node, answer);
 		return json_pack("{s:b, s:o}", "ok", 1, "functions", answer);
 	}
+	if (!strcmp(op, "registry"))
+		return json_pack("{s:b, s:o}", "ok", 1, "registry", wc_functions_check(node->functions));
 	if (!strcmp(op, "check"))
 		return json_pack("{s:b, s:o}", "ok", 1, "problems", wc_status_check(node));
 	if (!strcmp(op, "stop")) {

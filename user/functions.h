@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * functions.h - the registry: which functions are deployed, their code on disk, their entry in wc_functions.
+ * functions.h - which functions are deployed, their code on disk, their entry in wc_functions.
  *
- * On disk: STATE/functions/NAME/function.json (record.h) names the id, the version and the settings, and the versions before it
- * that are kept; STATE/functions/NAME/vN is code (store.h). Renaming a new function.json over the old one is the moment of
- * deployment, and of going back to an older version: so a crash leaves the old or the new function, never half of one.
- * Thread-safe: one mutex for the table, references for what it holds.
+ * On disk: STATE/registry.db (registry.h) has the ids, versions, settings and aliases; STATE/functions/NAME/vN is code (store.h). A
+ * transaction is the moment of deployment, of going back to an older version, and of publishing one: so a crash leaves the old or
+ * the new function, never half of one.
+ *
+ * A published version (published.h) is a function of its own to everything that dispatches, with an id of its own; it has the
+ * name, the user and the secrets of its function, and shares its code. Thread-safe: one mutex for the table, references for what it holds.
  */
 #ifndef WC_FUNCTIONS_H
 #define WC_FUNCTIONS_H
@@ -28,8 +30,15 @@
 #define WC_LIBRARIES_MAX 16
 #define WC_PROVISIONED_MAX 1024
 #define WC_LIBRARY_NAME_MAX 32
-#define WC_VERSIONS_MAX 16    /* of a function that are kept, the current one included */
-#define WC_VERSIONS_DEFAULT 3 /* unless the daemon was told otherwise */
+#define WC_VERSIONS_MAX 16     /* of a function that are kept, the current one included */
+#define WC_VERSIONS_DEFAULT 3  /* unless the daemon was told otherwise */
+#define WC_DESCRIPTION_MAX 256 /* characters */
+#define WC_DESCRIPTION_BYTES (4 * WC_DESCRIPTION_MAX + 1)
+#define WC_PUBLISHED_MAX 100 /* published versions of a function at a time */
+#define WC_ALIASES_MAX 100   /* of a function */
+#define WC_ALIAS_NAME_MAX 128
+#define WC_REVISION_TEXT 37 /* a UUID and NUL: another one after each change */
+#define WC_SHOWN_MAX (WC_NAME_MAX + 11)
 
 enum wc_runtime {
 	WC_RUNTIME_NATIVE,
@@ -61,13 +70,31 @@ struct wc_manifest {
 	uint32_t memory_mb;
 	struct wc_limits limits;
 	char libraries[WC_TAG_NAME_MAX]; /* "numpy,scipy": sorted, each once; empty = it declares none */
-	json_t *environment;		 /* object of strings, or NULL */
+	char description[WC_DESCRIPTION_BYTES];
+	json_t *environment; /* object of strings, or NULL */
 };
 
-/* A deployed version of a function. */
+/* A name for a published version, or for two of them. */
+struct wc_alias {
+	char name[WC_ALIAS_NAME_MAX + 1];
+	char description[WC_DESCRIPTION_BYTES];
+	uint32_t version; /* 0: $LATEST */
+	uint32_t other;	  /* gets `weight` of the invocations; 0: none does */
+	double weight;	  /* 0..1 */
+	uint32_t provisioned;
+	char revision[WC_REVISION_TEXT];
+};
+
+/* A deployed version of a function: $LATEST or a published one. */
 struct wc_fn {
 	struct wc_manifest manifest;
 	uint32_t id;
+	uint32_t published;	  /* number of a published version; 0: $LATEST */
+	uint32_t user;		  /* slot of $LATEST, whose user and group a published version has, too */
+	char shown[WC_SHOWN_MAX]; /* NAME or NAME:NUMBER, for people */
+	atomic_uint provisioned;  /* instances that are kept ready: its own and those of its aliases */
+	time_t published_at;
+	char revision[WC_REVISION_TEXT];
 	uint32_t version;
 	time_t deployed_at;
 	const char *code;	  /* folder of the code: path of... */
@@ -108,6 +135,11 @@ void wc_manifest_release(struct wc_manifest *manifest);
 json_t *wc_manifest_json(const struct wc_manifest *manifest);
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b);
 
+/* Take "description" of an object, if it is there. */
+int wc_description_parse(json_t *object, char description[WC_DESCRIPTION_BYTES], struct wc_fault *fault);
+/* 1 to WC_ALIAS_NAME_MAX letters, digits, - and _, not only digits. */
+bool wc_alias_name_valid(const char *name);
+
 /* Check limits from a JSON object with some of concurrency, reserved, queue, priority, provisioned; others are kept. */
 int wc_limits_parse(struct wc_limits *limits, json_t *object, struct wc_fault *fault);
 
@@ -145,16 +177,26 @@ int wc_functions_permitted(const struct wc_functions *functions, const struct wc
 /* The group that may read a function's files; 0: none of this name is deployed. */
 uint32_t wc_functions_group(struct wc_functions *functions, const char *name);
 
-/* Remove a function, with all versions that are kept. */
+/*
+ * Other settings for the code that is current: those of the object, as in a manifest, and the rest as they are. A new deployment, unless
+ * nothing is different. `revision`, if not NULL, must be the current one (-ESTALE). *ret_fn is a reference.
+ */
+int wc_functions_configure(struct wc_functions *functions, const char *name, json_t *object, const char *revision,
+			   struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault);
+
+/* Remove a function, with all versions that are kept or published. */
 int wc_functions_remove(struct wc_functions *functions, const char *name, struct wc_fault *fault);
 
-/* Change the limits of a deployed function, and keep them. On failure nothing changes. */
-int wc_functions_limit(struct wc_functions *functions, const char *name, json_t *object, struct wc_fn **ret_fn,
-		       struct wc_fault *fault);
+/* Change the limits of $LATEST or a published version, and keep them. On failure nothing changes. */
+int wc_functions_limit(struct wc_functions *functions, const char *name, uint32_t published, json_t *object,
+		       struct wc_fn **ret_fn, struct wc_fault *fault);
 /* The policy knows reservations now: those that could not be granted before are. */
 void wc_functions_grant(struct wc_functions *functions);
 /* Cores wanted by each reserve: index 1..WC_RESERVES_MAX - 1, whose queue is WC_SHARDS_MAX + index. */
 void wc_functions_reserved(struct wc_functions *functions, uint32_t wanted[WC_RESERVES_MAX]);
+
+/* Read all of the registry: a new object, see registry.h. */
+json_t *wc_functions_check(struct wc_functions *functions);
 
 /* Call back for each function with provisioned instances, under a lock that every invocation takes: be quick. */
 void wc_functions_provisioned(struct wc_functions *functions, void (*callback)(void *context, const struct wc_fn *fn),
@@ -163,8 +205,8 @@ void wc_functions_provisioned(struct wc_functions *functions, void (*callback)(v
 void wc_functions_each(struct wc_functions *functions,
 		       void (*callback)(void *context, const struct wc_manifest *manifest), void *context);
 
-/* A new array of function objects as docs/CONTROL.md describes them. */
-json_t *wc_functions_list(struct wc_functions *functions);
+/* A new array of function objects as docs/CONTROL.md describes them; with `all` published versions, too. */
+json_t *wc_functions_list(struct wc_functions *functions, bool all);
 json_t *wc_fn_json(const struct wc_fn *fn);
 
 #endif

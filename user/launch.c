@@ -176,7 +176,7 @@ static int take_mounts(const struct wc_launcher *launcher, const struct wc_fn *f
 	wc_secrets_path(launcher->state_dir, fn->manifest.name, path, sizeof(path));
 	error = !access(path, F_OK) ? 0 :
 				      wc_secrets_prepare(launcher->state_dir, fn->manifest.name,
-							 wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id), fault);
+							 wc_uid_base(launcher->name) + fn->user, fault);
 	if (!error) {
 		mounts->secrets = wc_sandbox_mount(path, fault);
 		error = mounts->secrets < 0 ? mounts->secrets : 0;

@@ -14,9 +14,9 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 };
 
 static const char *const known_keys[] = {
-	"name",	       "runtime", "handler",  "event",	   "timeout_ms",  "memory_mb",
-	"environment", "trusted", "op",	      "source",	   "example",	  "concurrency",
-	"reserved",    "queue",	  "priority", "libraries", "provisioned", "network",
+	"name",	    "runtime",	 "handler",	"event",   "timeout_ms",  "memory_mb", "environment",
+	"trusted",  "op",	 "source",	"example", "concurrency", "reserved",  "queue",
+	"priority", "libraries", "provisioned", "network", "description",
 };
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
@@ -52,6 +52,24 @@ static int check_name(const char *name, struct wc_fault *fault)
 			return wc_fail(fault, EINVAL,
 				       "\"name\" %s: only letters, digits, - and _ are allowed, at most %d", name,
 				       WC_NAME_MAX - 1);
+	return 0;
+}
+
+/* Characters are counted as people count them; "" is good, too. */
+int wc_description_parse(json_t *object, char description[WC_DESCRIPTION_BYTES], struct wc_fault *fault)
+{
+	json_t *value = json_object_get(object, "description");
+	const char *text = json_string_value(value);
+	size_t characters = 0;
+
+	if (!value)
+		return 0;
+	for (const char *c = text; c && *c; c++)
+		characters += (*c & 0xc0) != 0x80;
+	if (!text || characters > WC_DESCRIPTION_MAX || strlen(text) != json_string_length(value))
+		return wc_fail(fault, EINVAL, "\"description\" must be a text of at most %d characters",
+			       WC_DESCRIPTION_MAX);
+	memcpy(description, text, strlen(text) + 1);
 	return 0;
 }
 
@@ -180,6 +198,8 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 	if (!error)
 		error = check_environment(json_object_get(object, "environment"), fault);
 	if (!error)
+		error = wc_description_parse(object, manifest->description, fault);
+	if (!error)
 		error = wc_limits_parse(&manifest->limits, object, fault);
 	if (!error) /* the tag's name has the runtime in front */
 		error = get_libraries(object, manifest->libraries, sizeof(manifest->libraries) - 16, fault);
@@ -258,7 +278,7 @@ static json_t *libraries_json(const struct wc_manifest *manifest)
 
 json_t *wc_manifest_json(const struct wc_manifest *manifest)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*}", "name",
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*, s:s*}", "name",
 			 manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
 			 "event", manifest->binary ? "binary" : "json", "network",
 			 manifest->host_network ? "host" : "none", "trusted", manifest->trusted, "timeout_ms",
@@ -266,7 +286,7 @@ json_t *wc_manifest_json(const struct wc_manifest *manifest)
 			 (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
 			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "provisioned",
 			 (int)manifest->limits.provisioned, "libraries", libraries_json(manifest), "environment",
-			 manifest->environment);
+			 manifest->environment, "description", manifest->description[0] ? manifest->description : NULL);
 }
 
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)

@@ -99,7 +99,7 @@ static void fill_environment(struct wc_start_order *order, const struct wc_launc
 	add_variable(order, "WARMCORE_EVENT=%s", fn->manifest.binary ? "binary" : "json");
 	add_variable(order, "WARMCORE_TIMEOUT_MS=%u", fn->manifest.timeout_ms);
 	add_variable(order, "WARMCORE_MEMORY_MB=%u", fn->manifest.memory_mb);
-	add_variable(order, "WARMCORE_VERSION=%u", fn->version);
+	add_variable(order, "WARMCORE_VERSION=%u", fn->published ?: fn->version);
 	add_variable(order, "WARMCORE_CORE=%u", instance->core);
 	json_object_foreach (fn->manifest.environment, key, value)
 		add_variable(order, "%s=%s", key, json_string_value(value));
@@ -184,7 +184,7 @@ int wc_order_instance(struct wc_start_order *order, const struct wc_launcher *la
 	const struct wc_fn *fn = instance->fn;
 
 	begin(order);
-	order->head.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id);
+	order->head.uid = wc_uid_base(launcher->name) + fn->user;
 	fill_arguments(order, launcher, fn->manifest.runtime, fn->manifest.memory_mb);
 	order->environment = order->length;
 	fill_environment(order, launcher, instance, socket);
@@ -203,7 +203,7 @@ int wc_order_compiler(struct wc_start_order *order, const struct wc_launcher *la
 
 	begin(order);
 	order->head.flags |= WC_ZYGOTE_EXEC;
-	order->head.uid = wc_uid_base(launcher->name) + WC_FUNCTION_SLOT(fn->id);
+	order->head.uid = wc_uid_base(launcher->name) + fn->user;
 	snprintf(text, sizeof(text), "%s/python/warmcore_compile.py", launcher->runtimes);
 	add_argument(order, launcher->python);
 	add_argument(order, "-I");

@@ -163,9 +163,9 @@ static struct line *choose(struct wc_node *node, uint32_t core, bool fair)
 		struct wc_function *entry = &node->tables.wc_functions[pending->active[i]];
 		struct line *line = &pending->lines[pending->active[i]];
 		uint64_t key = fair ? line->tag : line->first->arrival;
-		uint32_t max = WC_READ(entry->running_max), priority = WC_READ(entry->priority);
+		uint32_t priority = WC_READ(entry->priority);
 
-		if ((max && WC_READ(entry->running) >= max) || (core != WC_NONE && !may_use(node, entry, core)))
+		if (wc_run_full(entry, WC_READ(entry->running_max)) || (core != WC_NONE && !may_use(node, entry, core)))
 			continue;
 		if (best && (priority < best_priority || (priority == best_priority && key >= best_key)))
 			continue;

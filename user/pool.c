@@ -136,7 +136,7 @@ static struct wc_instance *least_recent(struct wc_pool *pool)
 
 	for (struct wc_instance *instance = pool->idle; instance; instance = instance->next) {
 		any = instance;
-		if (!instance->fn->manifest.limits.provisioned)
+		if (!atomic_load(&instance->fn->provisioned))
 			last = instance;
 	}
 	return last ? last : any;
@@ -267,8 +267,7 @@ uint32_t wc_pool_look(struct wc_pool *pool, struct wc_pool_view *ret_views, uint
 			.instance = instance,
 			.core = pool->core,
 			.function_id = instance->fn->id,
-			.provisioned = atomic_load(&instance->fn->stale) ? 0 :
-									   instance->fn->manifest.limits.provisioned,
+			.provisioned = atomic_load(&instance->fn->stale) ? 0 : atomic_load(&instance->fn->provisioned),
 			.pid = instance->pid,
 			.origin = instance->origin,
 			.dead = wc_instance_dead(instance),

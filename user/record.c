@@ -91,56 +91,13 @@ json_t *wc_time_json(time_t when)
 	return json_string(stamp);
 }
 
-static json_t *version_json(const struct wc_manifest *manifest, uint32_t number, time_t deployed_at,
-			    const struct wc_stored *code)
-{
-	json_t *object = wc_manifest_json(manifest);
-	json_t *more = json_pack("{s:I, s:I, s:I, s:s, s:I, s:I}", "version", (json_int_t)number, "deployed_at",
-				 (json_int_t)deployed_at, "code", (json_int_t)code->number, "code_sha256",
-				 code->digest.sha256, "code_bytes", (json_int_t)code->digest.bytes, "code_files",
-				 (json_int_t)code->digest.files);
-
-	if (!object || !more || json_object_update(object, more)) {
-		json_decref(object);
-		object = NULL;
-	}
-	json_decref(more);
-	return object;
-}
-
-int wc_record_write(const char *dir, const struct wc_fn *fn, struct wc_fault *fault)
-{
-	json_t *object = version_json(&fn->manifest, fn->version, fn->deployed_at, fn->stored), *list = json_array();
-	bool failed = !object || !list || json_object_set_new(object, "id", json_integer(fn->id));
-	char path[600], *text = NULL;
-	int error;
-
-	for (uint32_t i = 0; i < fn->former->count; i++) {
-		const struct wc_version *version = &fn->former->list[i];
-
-		failed |= json_array_append_new(list, version_json(&version->manifest, version->number,
-								   version->deployed_at, version->code)) != 0;
-	}
-	failed |= json_object_set(object, "former", list) != 0;
-	if (!failed)
-		text = json_dumps(object, JSON_INDENT(2));
-	json_decref(list);
-	json_decref(object);
-	if (!text)
-		return wc_fail(fault, ENOMEM, "out of memory");
-	snprintf(path, sizeof(path), "%s/function.json", dir);
-	error = wc_store_write(path, text, fault);
-	free(text);
-	return error;
-}
-
 static json_t *summary(const struct wc_version *version, bool current)
 {
-	return json_pack("{s:I, s:b, s:o, s:s, s:I, s:I, s:s, s:s}", "version", (json_int_t)version->number, "current",
-			 current, "deployed_at", wc_time_json(version->deployed_at), "code_sha256",
-			 version->code->digest.sha256, "bytes", (json_int_t)version->code->digest.bytes, "files",
-			 (json_int_t)version->code->digest.files, "runtime",
-			 wc_runtime_names[version->manifest.runtime], "handler", version->manifest.handler);
+	return json_pack("{s:I, s:b, s:I, s:o, s:s, s:I, s:I, s:s, s:s}", "version", (json_int_t)version->number,
+			 "current", current, "code", (json_int_t)version->code->number, "deployed_at",
+			 wc_time_json(version->deployed_at), "code_sha256", version->code->digest.sha256, "bytes",
+			 (json_int_t)version->code->digest.bytes, "files", (json_int_t)version->code->digest.files,
+			 "runtime", wc_runtime_names[version->manifest.runtime], "handler", version->manifest.handler);
 }
 
 json_t *wc_record_versions(const struct wc_fn *fn)

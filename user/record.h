@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * record.h - function.json in the state folder: what is deployed under a name, and the versions before it that are kept.
+ * record.h - the deployments of a function in memory: the current one, and those before it that are kept. And function.json, in which daemons
+ * without registry.db kept them: it is only read (registry_old.c).
  *
- * One file has all of it, so that renaming a new one over it changes everything at once. The keys are the settings, `id`, and of
- * the version: `version`, `deployed_at`, `code` (N of the folder vN), `code_sha256`, `code_bytes`, `code_files`; `former` is an
- * array of versions with their settings, the one that was current last first. Files of a daemon that kept no versions have
- * neither `code` nor `former`, and are read all the same.
+ * The keys of that file are the settings, `id`, and of the version: `version`, `deployed_at`, `code` (N of the folder vN), `code_sha256`,
+ * `code_bytes`, `code_files`; `former` is an array of versions with their settings, the one that was current last first. Files of a
+ * daemon that kept no versions have neither `code` nor `former`, and are read all the same.
  */
 #ifndef WC_RECORD_H
 #define WC_RECORD_H
@@ -40,7 +40,6 @@ bool wc_record_uses(const struct wc_fn *fn, const struct wc_stored *code);
 /* Code of the current or a former version with this content, or NULL. */
 struct wc_stored *wc_record_same_code(const struct wc_fn *fn, const char *sha256);
 
-int wc_record_write(const char *dir, const struct wc_fn *fn, struct wc_fault *fault);
 int wc_record_read(const char *dir, uint32_t *ret_id, struct wc_version *ret_version, struct wc_former **ret_former,
 		   struct wc_fault *fault);
 

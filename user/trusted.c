@@ -52,7 +52,7 @@ static int load(struct wc_fn *fn, struct wc_result *result)
 		snprintf(result->text, sizeof(result->text), "warmcore_init failed");
 		goto fail;
 	}
-	snprintf(fn->version_text, sizeof(fn->version_text), "%u", fn->version);
+	snprintf(fn->version_text, sizeof(fn->version_text), "%u", fn->published ?: fn->version);
 	/* Last: from here on other agents call it without the lock. */
 	__atomic_store_n(&fn->entry, entry, __ATOMIC_RELEASE);
 	return 0;

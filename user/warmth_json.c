@@ -81,7 +81,7 @@ static json_t *known_json(const struct wc_known *warm, uint64_t now)
 
 json_t *wc_warmth_list(struct wc_warmth *warmth, const char *name)
 {
-	json_t *functions = wc_functions_list(warmth->node->functions), *list = json_array(), *function;
+	json_t *functions = wc_functions_list(warmth->node->functions, true), *list = json_array(), *function;
 	size_t i;
 
 	json_array_foreach (functions, i, function) {
@@ -104,6 +104,7 @@ json_t *wc_warmth_list(struct wc_warmth *warmth, const char *name)
 			object = known_json(&none, 0);
 		}
 		json_object_set_new(object, "name", json_string(its));
+		json_object_set(object, "qualifier", json_object_get(function, "qualifier"));
 		json_object_set_new(object, "provisioned",
 				    json_integer(json_integer_value(json_object_get(function, "provisioned"))));
 		json_array_append_new(list, object);

@@ -314,7 +314,7 @@ static void want(void *context, const struct wc_fn *fn)
 	struct wc_known *warm;
 
 	wanted->any = true;
-	if (wanted->count == ASK_MAX || (uint32_t)atomic_load(&fn->instances) >= fn->manifest.limits.provisioned)
+	if (wanted->count == ASK_MAX || (uint32_t)atomic_load(&fn->instances) >= atomic_load(&fn->provisioned))
 		return;
 	warm = wc_known_lock(wanted->warmth, fn);
 	if (!warm->prewarming && wanted->now >= warm->retry_at)

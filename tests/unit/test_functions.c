@@ -74,7 +74,7 @@ static int limit(const char *name, const char *change)
 {
 	json_t *object = json_loads(change, 0, NULL);
 	struct wc_fn *fn = NULL;
-	int error = wc_functions_limit(functions, name, object, &fn, &fault);
+	int error = wc_functions_limit(functions, name, 0, object, &fn, &fault);
 
 	json_decref(object);
 	assert_true(!!fn == !error);
@@ -106,7 +106,7 @@ static void test_deploy(void **state)
 	uint32_t id = deploy("hello");
 	struct wc_function *entry = &tables.wc_functions[WC_FUNCTION_SLOT(id)];
 	struct wc_fn *fn = wc_functions_get(functions, id), *found = wc_functions_find(functions, "hello");
-	json_t *list = wc_functions_list(functions);
+	json_t *list = wc_functions_list(functions, false);
 
 	(void)state;
 	assert_non_null(fn);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* control_internal.h - what the files of the control socket share. Only for control*.c. */
+#ifndef WC_CONTROL_INTERNAL_H
+#define WC_CONTROL_INTERNAL_H
+
+#include "user/control.h"
+
+/* A new answer that says no: one of the codes of docs/CONTROL.md, or that of a negative errno, and a sentence. */
+json_t *wc_control_fail(const char *code, const char *text);
+json_t *wc_control_fault(int error, const struct wc_fault *fault);
+
+/* Another version of a function, or another function, is current: wake whoever has to look. */
+void wc_control_switched(struct wc_node *node);
+
+/* The requests of control_registry.c: each takes the name that was asked for, and returns a new answer. */
+json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_settings(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_remove(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_limit(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_configure(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_publish(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_published(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_alias(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_concurrency(struct wc_node *node, const char *name, json_t *request);
+
+#endif
