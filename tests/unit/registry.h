@@ -5,7 +5,8 @@
 
 #include "tests/unit/scratch.h"
 #include "tests/unit/tables_fixture.h"
-#include "user/functions.h"
+#include "user/functions_internal.h"
+#include "user/registry_internal.h"
 
 #define CORES 8
 
@@ -25,6 +26,24 @@ static void reopen(void)
 {
 	wc_functions_free(functions);
 	open_registry();
+}
+
+/* The disk takes no change of the registry, as when it is full. */
+static inline void refuse_changes(bool refuse)
+{
+	assert_int_equal(sqlite3_exec(functions->registry->db,
+				      refuse ? "PRAGMA query_only = 1" : "PRAGMA query_only = 0", NULL, NULL, NULL),
+			 SQLITE_OK);
+}
+
+/* The state folder as a daemon without a registry would have it: what is deployed now is forgotten, code is not. */
+static inline void forget_registry(void)
+{
+	wc_functions_free(functions);
+	functions = NULL;
+	unlink(path_of("state/registry.db"));
+	unlink(path_of("state/registry.db-wal"));
+	unlink(path_of("state/functions/.registry"));
 }
 
 static int setup(void **state)

@@ -64,7 +64,8 @@ static struct wc_fn *current(void)
 static void expect_versions(const char *expected)
 {
 	char text[200] = "", path[80];
-	json_t *versions, *each, *record;
+	sqlite3_stmt *row = NULL;
+	json_t *versions, *each;
 	size_t i, at = 0;
 
 	assert_int_equal(wc_functions_versions(functions, "hello", &versions, &fault), 0);
@@ -77,15 +78,19 @@ static void expect_versions(const char *expected)
 	json_decref(versions);
 	assert_string_equal(text, expected);
 	/* And so says the disk. */
-	record = json_load_file(path_of("state/functions/hello/function.json"), 0, NULL);
-	assert_int_equal(json_array_size(json_object_get(record, "former")) + 1, i);
-	for (size_t k = 0; k < i; k++) {
-		each = k ? json_array_get(json_object_get(record, "former"), k - 1) : record;
-		snprintf(path, sizeof(path), "state/functions/hello/v%d/main.py",
-			 (int)json_integer_value(json_object_get(each, "code")));
+	assert_int_equal(
+		sqlite3_prepare_v2(functions->registry->db,
+				   "SELECT code, number FROM deployments WHERE function = 'hello' ORDER BY place", -1,
+				   &row, NULL),
+		SQLITE_OK);
+	for (at = 0; sqlite3_step(row) == SQLITE_ROW; i--) {
+		snprintf(path, sizeof(path), "state/functions/hello/v%d/main.py", sqlite3_column_int(row, 0));
 		assert_true(exists(path));
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%d", at ? " " : "", sqlite3_column_int(row, 1));
 	}
-	json_decref(record);
+	sqlite3_finalize(row);
+	assert_int_equal(i, 0);
+	assert_string_equal(text, expected);
 }
 
 static void expect_current(uint32_t version, const char *text)
@@ -359,7 +364,7 @@ static void test_remove(void **state)
 	expect_versions("4");
 }
 
-/* function.json cannot be written: the current version stays, and the one that was wanted, too. */
+/* The registry cannot be written: the current version stays, and the one that was wanted, too. */
 static void test_failed_rollback(void **state)
 {
 	unsigned long before;
@@ -367,15 +372,15 @@ static void test_failed_rollback(void **state)
 	(void)state;
 	deploy("one");
 	deploy("two");
-	make_folder("state/functions/hello/function.json.new");
+	refuse_changes(true);
 	before = scratch_state();
-	assert_true(rollback(1) < 0);
+	assert_int_equal(rollback(1), -EROFS);
 	assert_int_equal(scratch_state(), before);
 	expect_current(2, "two");
 	expect_versions("2 1");
 	assert_int_equal(deploy_with("two", "{\"queue\":1}") < 0, 1);
 	expect_versions("2 1");
-	assert_int_equal(rmdir(path_of("state/functions/hello/function.json.new")), 0);
+	refuse_changes(false);
 	assert_int_equal(rollback(1), 0);
 	expect_current(1, "one");
 }
@@ -402,11 +407,13 @@ static void test_old_state(void **state)
 	struct wc_fn *fn;
 
 	(void)state;
+	forget_registry();
 	make_folder("state/functions/hello");
 	make_folder("state/functions/hello/v7");
 	make_file("state/functions/hello/v7/main.py", "seven", 0644);
 	make_file("state/functions/hello/function.json", old, 0600);
-	reopen();
+	open_registry();
+	assert_false(exists("state/functions/hello/function.json")); /* the registry has it now */
 	fn = current();
 	assert_int_equal(fn->id, 8193);
 	assert_int_equal(fn->deployed_at, 1700000000);
@@ -448,6 +455,7 @@ static void test_damaged(void **state)
 	(void)state;
 	deploy("one");
 	deploy("two");
+	forget_registry();
 	for (size_t i = 0; i < sizeof(formers) / sizeof(formers[0]); i++) {
 		struct wc_functions *broken = NULL;
 
@@ -459,6 +467,7 @@ static void test_damaged(void **state)
 		if (!wc_functions_open(&broken, path_of("state"), &tables, 0, &fault))
 			fail_msg("accepted: %s", formers[i]);
 		assert_non_null(strstr(fault.text, "hello/function.json: "));
+		assert_false(exists("state/registry.db"));
 		expect_text("state/functions/hello/v1/main.py", "one");
 	}
 }
