@@ -135,7 +135,8 @@ static inline bool ref_any_usable(__u32 f)
 
 static inline bool ref_may_run(__u32 f)
 {
-	return !ref_function(f)->running_max || ref.function[f].running < ref_function(f)->running_max;
+	return !ref_function(f)->running_max || (ref_function(f)->running_max != WC_RUNNING_NONE &&
+						 ref.function[f].running < ref_function(f)->running_max);
 }
 
 /* The lowest free core of a queue, from `from` on and then round. */

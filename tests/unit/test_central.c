@@ -248,6 +248,27 @@ static void test_running_max(void **state)
 	function->running = 0;
 }
 
+/* None at all is refused at once: waiting would have no end. What runs goes on. */
+static void test_running_none(void **state)
+{
+	(void)state;
+	function->running = 1;
+	function->running_max = WC_RUNNING_NONE;
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(decide(), WC_OUTCOME_busy_function);
+		assert_int_equal(decision.core, WC_NONE);
+		assert_int_equal(function->running, 1);
+		assert_int_equal(function->waiting, 0);
+	}
+	assert_int_equal(tables.wc_top->trials_begun, tables.wc_top->trials_ended);
+	request.function_id = OTHER; /* is nobody else's affair */
+	expect_core(0, 0);
+	request.function_id = FUNCTION;
+	function->running_max = 0;
+	expect_core(3, 0);
+	function->running = 0;
+}
+
 /* Both are needed, a core and the limit. Which one is missing is told apart. */
 static void test_running_max_no_core(void **state)
 {
@@ -409,6 +430,7 @@ int main(void)
 		TEST(test_reserved),
 		TEST(test_reserve_first),
 		TEST(test_running_max),
+		TEST(test_running_none),
 		TEST(test_waiting_max),
 		TEST(test_running_max_no_core),
 		cmocka_unit_test_teardown(test_places, teardown),
