@@ -8,9 +8,11 @@
 #include "tools/cli.h"
 #include "tools/doctor.h"
 #include "user/control_client.h"
+#include "user/registry.h"
 
 static struct doctor_options {
 	bool maps;
+	const char *state_dir;
 } options;
 
 static const struct option_spec specs[] = {
@@ -21,6 +23,11 @@ static const struct option_spec specs[] = {
 	  .help = "Have the running node check the invariants of its maps instead: every core free, claimed or "
 		  "running, and "
 		  "every counter adding up." },
+	{ .name = "state-dir",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct doctor_options, state_dir),
+	  .metavar = "DIR",
+	  .help = "Where the registry of a node that is not running is; /var/lib/warmcore/NAME unless given." },
 	{ 0 },
 };
 
@@ -92,6 +99,37 @@ static void check_node(const struct cli *cli, struct finding *finding)
 	}
 }
 
+/* Its database of functions: a running node reads all of it, else it is read here, where a start would begin. */
+static void check_registry(const struct cli *cli, struct finding *finding)
+{
+	json_t *request = json_pack("{s:s}", "op", "registry"), *answer = NULL, *registry = NULL;
+	const json_t *problems;
+	char folder[256];
+
+	snprintf(folder, sizeof(folder), "/var/lib/warmcore/%s", cli->node);
+	if (cli_ping(cli) > 0) {
+		if (!wc_control_request(cli->node, request, CLI_CONTROL_TIMEOUT_MS, &answer))
+			registry = json_incref(json_object_get(answer, "registry"));
+		json_decref(answer);
+	} else {
+		registry = wc_registry_check_file(options.state_dir ?: folder);
+	}
+	json_decref(request);
+	problems = json_object_get(registry, "problems");
+	if (!registry) {
+		finding_set(finding, OUTCOME_INFO, "there is none yet");
+	} else if (!json_array_size(problems)) {
+		finding_set(finding, OUTCOME_OK, "%.150s: sound, schema %lld, %lld KiB",
+			    cli_json_text(registry, "path", "?"), cli_json_integer(registry, "schema"),
+			    cli_json_integer(registry, "bytes") / 1024);
+	} else {
+		finding_set(finding, OUTCOME_WARNING, "%.250s", json_string_value(json_array_get(problems, 0)) ?: "?");
+		finding_remedy(finding, "stop the node and restore %.200s from a copy; docs/REGISTRY.md",
+			       cli_json_text(registry, "path", "?"));
+	}
+	json_decref(registry);
+}
+
 struct totals {
 	unsigned count[sizeof(outcome_text) / sizeof(outcome_text[0])];
 	json_t *list; /* with --json */
@@ -135,6 +173,9 @@ static int examine_host(const struct cli *cli)
 	memset(&finding, 0, sizeof(finding));
 	check_node(cli, &finding);
 	take(cli, "node", cli->node, &finding, &totals);
+	memset(&finding, 0, sizeof(finding));
+	check_registry(cli, &finding);
+	take(cli, "node", "registry", &finding, &totals);
 
 	missing = totals.count[OUTCOME_MISSING];
 	if (cli->json) {
@@ -191,7 +232,7 @@ const struct command cmd_doctor = {
 	.run = run_doctor,
 	.help = {
 		.summary = "name what this host lacks, with its remedy",
-		.synopsis = "[--maps]",
+		.synopsis = "[--maps] [--state-dir DIR]",
 		.description = "Checks each kernel feature, right, program and file that a node needs, by trying it "
 			       "where that leaves no "
 			       "trace. A line says ok, info, warning (something works less well or could not be "

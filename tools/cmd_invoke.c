@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "tools/invoke.h"
+#include "tools/qualifier.h"
 
 /* How much longer than the function may run the client waits by default: for its turn and a cold start. */
 #define PATIENCE_MS 30000
@@ -178,6 +181,33 @@ static int pin(const struct cli *cli)
 	return CLI_OK;
 }
 
+void invoke_choose(struct invoke_target *target)
+{
+	unsigned which = target->targets_count > 1 && erand48(target->dice) >= target->targets[0].weight;
+
+	target->request.function_id = target->targets[which].id;
+}
+
+/* An older daemon knows no targets, but the function. */
+static void read_targets(const json_t *answer, struct invoke_target *target)
+{
+	const json_t *list = json_object_get(answer, "targets"), *each;
+	size_t i;
+
+	target->targets[0].id = (__u32)cli_json_integer(json_object_get(answer, "function"), "id");
+	target->targets_count = 1;
+	json_array_foreach ((json_t *)list, i, each) {
+		if (i == sizeof(target->targets) / sizeof(target->targets[0]))
+			break;
+		target->targets[i].id = (__u32)cli_json_integer(each, "id");
+		target->targets[i].weight = json_number_value(json_object_get(each, "weight"));
+		target->targets_count = (unsigned)i + 1;
+	}
+	if (getrandom(target->dice, sizeof(target->dice), 0) < 0)
+		target->dice[0] = (unsigned short)getpid();
+	invoke_choose(target);
+}
+
 static int run_invoke(struct cli *cli, int argc, char **argv)
 {
 	struct invoke_target target = { .name = argv[0] };
@@ -188,13 +218,12 @@ static int run_invoke(struct cli *cli, int argc, char **argv)
 	ret = get_payload(cli, argc > 1 ? argv[1] : NULL, &target.request);
 	if (ret)
 		return ret;
-	ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "resolve", "name", target.name), CLI_CONTROL_TIMEOUT_MS,
-			  &answer);
+	ret = cli_control(cli, qualifier_request("resolve", target.name), CLI_CONTROL_TIMEOUT_MS, &answer);
 	if (ret)
 		return ret;
 	function = json_object_get(answer, "function");
 	target.json_event = strcmp(cli_json_text(function, "event", "json"), "binary");
-	target.request.function_id = (__u32)cli_json_integer(function, "id");
+	read_targets(answer, &target);
 	target.request.deadline_us = (__u32)options.deadline_us;
 	target.request.timeout_ms = (unsigned)(options.timeout_ms > 0 ?
 						       options.timeout_ms :
@@ -220,13 +249,15 @@ const struct command cmd_invoke = {
 	.positional_max = 2,
 	.help = {
 		.summary = "run a function and print its reply",
-		.synopsis = "NAME [PAYLOAD | - | --file FILE] [OPTIONS]",
+		.synopsis = "NAME[:QUALIFIER] [PAYLOAD | - | --file FILE] [OPTIONS]",
 		.description = "Sends one invocation packet to the node and writes the payload of the reply to "
 			       "standard output. The "
 			       "payload is the argument, or with - what comes on standard input. A function that "
 			       "takes JSON events "
 			       "gets {} when there is no payload, and what is not JSON is refused before it is "
 			       "sent.\n\n"
+			       "QUALIFIER is the number of a published version, $LATEST (which is meant without one), or an "
+			       "alias, which may stand for two versions: each invocation gets one of them.\n\n"
 			       "An error of the function goes to standard error as the JSON object that the runtime "
 			       "made of it.\n\n"
 			       "--repeat prints latencies in microseconds, cold starts apart from warm runs: the "
@@ -234,6 +265,7 @@ const struct command cmd_invoke = {
 			       "client saw, the wait at the node (its queue, and the start of an instance), and the "
 			       "function itself.",
 		.examples = "  warmcore invoke hello '{\"name\": \"Ada\"}'\n"
+			    "  warmcore invoke hello:prod '{\"name\": \"Ada\"}'\n"
 			    "  warmcore invoke thumbnail --file in.png --output out.png --show\n"
 			    "  generate | warmcore invoke wordcount - | jq .words\n"
 			    "  warmcore invoke noop --repeat 10000 --cpu 0",

@@ -3,9 +3,35 @@
 #include <stdio.h>
 
 #include "tools/cli.h"
+#include "tools/qualifier.h"
 #include "tools/table.h"
 
 #define REMOVE_TIMEOUT_MS 120000u /* several versions of 10,000 files each, on a slow disk */
+
+static struct list_options {
+	bool all;
+} list_options;
+
+static const struct option_spec list_specs[] = {
+	{ .name = "all",
+	  .letter = 'a',
+	  .type = OPTION_FLAG,
+	  .offset = offsetof(struct list_options, all),
+	  .help = "Published versions, too." },
+	{ 0 },
+};
+
+/* NAME, or NAME:NUMBER of a published version. */
+static void name_cell(struct table *table, const json_t *function)
+{
+	const char *name = cli_json_text(function, "name", "?"),
+		   *qualifier = cli_json_text(function, "qualifier", "$LATEST");
+
+	if (qualifier[0] == '$')
+		table_cell(table, "%s", name);
+	else
+		table_cell(table, "%s:%s", name, qualifier);
+}
 
 static int run_list(struct cli *cli, int argc, char **argv)
 {
@@ -19,7 +45,10 @@ static int run_list(struct cli *cli, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	ret = cli_control(cli, json_pack("{s:s}", "op", "list"), CLI_CONTROL_TIMEOUT_MS, &answer);
+	ret = cli_control(cli,
+			  list_options.all ? json_pack("{s:s, s:b}", "op", "list", "all", 1) :
+					     json_pack("{s:s}", "op", "list"),
+			  CLI_CONTROL_TIMEOUT_MS, &answer);
 	if (ret)
 		return ret;
 	functions = json_object_get(answer, "functions");
@@ -32,7 +61,7 @@ static int run_list(struct cli *cli, int argc, char **argv)
 		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
 			table_cell(table, "%s", titles[i]);
 		json_array_foreach ((json_t *)functions, index, function) {
-			table_cell(table, "%s", cli_json_text(function, "name", "?"));
+			name_cell(table, function);
 			table_cell(table, "%s%s", cli_json_text(function, "runtime", "?"),
 				   json_is_true(json_object_get(function, "trusted")) ? " (trusted)" : "");
 			table_cell(table, "%s", cli_json_text(function, "handler", "?"));
@@ -52,14 +81,16 @@ static int run_list(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_list = {
 	.name = "list",
+	.options = &list_options,
 	.run = run_list,
 	.help = {
 		.summary = "list the deployed functions",
-		.synopsis = "",
+		.synopsis = "[--all]",
 		.description = "Shows each function with its runtime, its limits and what it has done since the node "
 			       "was started.",
 		.examples = "  warmcore list\n"
 			    "  warmcore --json list | jq -r '.functions[].name'",
+		.options = list_specs,
 	},
 };
 
@@ -79,7 +110,7 @@ static int for_each(struct cli *cli, int count, char **names, int (*one)(struct 
 static int remove_one(struct cli *cli, const char *name)
 {
 	json_t *answer;
-	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "remove", "name", name), REMOVE_TIMEOUT_MS, &answer);
+	int ret = cli_control(cli, qualifier_request("remove", name), REMOVE_TIMEOUT_MS, &answer);
 
 	if (ret)
 		return ret;
@@ -103,13 +134,14 @@ const struct command cmd_remove = {
 	.positional_max = -1,
 	.help = {
 		.summary = "remove deployed functions",
-		.synopsis = "NAME...",
+		.synopsis = "NAME[:NUMBER]...",
 		.description = "Removes each function and its code from the node. What runs is finished; what waits "
 			       "is answered with an "
 			       "error. A client that still uses the function's id gets UNKNOWN_FUNCTION, never "
-			       "another function. With "
+			       "another function. With a number only that published version goes, unless an alias stands for it. With "
 			       "--json one object is written for each name.",
-		.examples = "  warmcore remove thumbnail",
+		.examples = "  warmcore remove thumbnail\n"
+			    "  warmcore remove thumbnail:1",
 	},
 };
 

@@ -4,6 +4,7 @@
 
 #include "tools/cli.h"
 #include "tools/knobs.h"
+#include "tools/qualifier.h"
 
 static struct set_options {
 	struct knobs knobs;
@@ -115,7 +116,8 @@ static void put(json_t *request, const char *key, long long value)
 
 static int run_limit(struct cli *cli, int argc, char **argv)
 {
-	json_t *request = json_pack("{s:s, s:s}", "op", "limit", "name", argv[0]), *answer;
+	json_t *request = qualifier_request("limit", argv[0]), *answer;
+	size_t said = json_object_size(request);
 	const json_t *function;
 	int ret;
 
@@ -125,7 +127,7 @@ static int run_limit(struct cli *cli, int argc, char **argv)
 	put(request, "queue", limit_options.queue);
 	put(request, "priority", limit_options.priority);
 	put(request, "provisioned", limit_options.provisioned);
-	if (json_object_size(request) < 3) {
+	if (json_object_size(request) == said) {
 		json_decref(request);
 		return cli_usage(cli, "no limit to set; give at least one option");
 	}
@@ -152,9 +154,9 @@ const struct command cmd_limit = {
 	.positional_max = 1,
 	.help = {
 		.summary = "limit a function, reserve cores or keep instances ready for it",
-		.synopsis = "NAME [OPTIONS]",
+		.synopsis = "NAME[:NUMBER] [OPTIONS]",
 		.description = "Changes what is given and keeps the rest; lasts until the function is deployed again, whose "
-			       "function.json then says what holds. What runs is finished.",
+			       "function.json then says what holds. A published version has limits of its own. What runs is finished.",
 		.examples = "  warmcore limit thumbnail --concurrency 2 --queue 100\n"
 			    "  warmcore limit checkout --reserved 1 --priority 6\n"
 			    "  warmcore limit checkout --provisioned 2",

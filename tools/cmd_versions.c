@@ -11,6 +11,54 @@
 
 #define SHORT_SHA256 12 /* characters of it in the table */
 
+static struct versions_options {
+	bool published;
+} options;
+
+static const struct option_spec specs[] = {
+	{ .name = "published",
+	  .letter = 'p',
+	  .type = OPTION_FLAG,
+	  .offset = offsetof(struct versions_options, published),
+	  .help = "List the published versions instead (`warmcore publish`)." },
+	{ 0 },
+};
+
+static int run_published(struct cli *cli, const char *name)
+{
+	static const char *const titles[] = { "version",     "published", "id",		"instances",
+					      "invocations", "sha256",	  "description" };
+	const json_t *versions, *version;
+	struct table *table;
+	json_t *answer;
+	size_t index;
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "published", "name", name), CLI_CONTROL_TIMEOUT_MS,
+			      &answer);
+
+	if (ret)
+		return ret;
+	versions = json_object_get(answer, "versions");
+	if (cli->json) {
+		cli_print_json(answer);
+	} else {
+		table = table_new("rlrrrll");
+		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+			table_cell(table, "%s", titles[i]);
+		json_array_foreach ((json_t *)versions, index, version) {
+			table_cell(table, "%s", cli_json_text(version, "qualifier", "?"));
+			table_cell(table, "%s", cli_json_text(version, "published_at", ""));
+			table_cell(table, "%lld", cli_json_integer(version, "id"));
+			table_cell(table, "%lld", cli_json_integer(version, "instances"));
+			table_cell(table, "%lld", cli_json_integer(version, "invocations"));
+			table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
+			table_cell(table, "%s", cli_json_text(version, "description", ""));
+		}
+		table_print(table, stdout, 0);
+	}
+	json_decref(answer);
+	return CLI_OK;
+}
+
 static int run_versions(struct cli *cli, int argc, char **argv)
 {
 	static const char *const titles[] = { "version", "", "deployed", "files", "bytes", "runtime", "sha256" };
@@ -21,6 +69,8 @@ static int run_versions(struct cli *cli, int argc, char **argv)
 	int ret;
 
 	(void)argc;
+	if (options.published)
+		return run_published(cli, argv[0]);
 	ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "versions", "name", argv[0]), CLI_CONTROL_TIMEOUT_MS,
 			  &answer);
 	if (ret)
@@ -49,17 +99,21 @@ static int run_versions(struct cli *cli, int argc, char **argv)
 
 const struct command cmd_versions = {
 	.name = "versions",
+	.options = &options,
 	.run = run_versions,
 	.positional_min = 1,
 	.positional_max = 1,
 	.help = {
 		.summary = "list the versions of a function that are kept",
-		.synopsis = "NAME",
+		.synopsis = "NAME [--published]",
 		.description = "The current one comes first, then those before it, the one that was current last first. A node "
 			       "keeps the last 3 of each function, unless it was started with another number. Versions "
-			       "with the same sha256 have the same code, which is on the disk once. --json has all of it.",
+			       "with the same sha256 have the same code, which is on the disk once. These are deployments, for `warmcore "
+			       "rollback`; with --published those that stay until they are removed, after $LATEST. --json has all of it.",
 		.examples = "  warmcore versions thumbnail\n"
-			    "  warmcore --json versions thumbnail | jq -r '.versions[0].code_sha256'",
+			    "  warmcore --json versions thumbnail | jq -r '.versions[0].code_sha256'\n"
+			    "  warmcore versions thumbnail --published",
+		.options = specs,
 	},
 };
 

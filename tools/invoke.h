@@ -23,7 +23,16 @@ struct invoke_target {
 	bool json_event;
 	struct wc_client *client;
 	struct wc_client_request request;
+	struct {
+		__u32 id;
+		double weight;
+	} targets[2]; /* of an alias; each invocation goes to one of them */
+	unsigned targets_count;
+	unsigned short dice[3]; /* of erand48() */
 };
+
+/* Which of its targets the next invocation goes to, into the request. */
+void invoke_choose(struct invoke_target *target);
 
 /* Invokes once and writes the answer; returns an exit status. */
 int invoke_once(const struct cli *cli, const struct invoke_options *options, struct invoke_target *target);

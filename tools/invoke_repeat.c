@@ -105,6 +105,7 @@ static int run(const struct cli *cli, const struct invoke_options *options, stru
 	int ret = 0;
 
 	while (tally->done < total && !interrupted) {
+		invoke_choose(target);
 		ret = wc_client_invoke(target->client, &target->request, last);
 		if (!ret)
 			ret = count_answer(tally, last);

@@ -66,8 +66,8 @@ def hostile():
 class CompiledTest(test_packages.PackagesTest):
     def folder(self, name):
         """That of the current version."""
-        with open(os.path.join(self.node.state, "functions", name, "function.json")) as file:
-            return os.path.join(self.node.state, "functions", name, "v%d" % json.load(file)["code"])
+        current = self.node.json("versions", name)["versions"][0]
+        return os.path.join(self.node.state, "functions", name, "v%d" % current["code"])
 
     def deploy_archive(self, name, *entries, check=True):
         return self.node.cli("deploy", self.write(name + ".zip", archive(*entries)), check=check)

@@ -324,10 +324,8 @@ class KillDuringDeploy(PackagesTest):
         """One of these versions, with all of its code, and nothing else on the disk."""
         value = self.invoke(name)
         self.assertIn(value, values)
-        with open(os.path.join(self.node.state, "functions", name, "function.json")) as file:
-            record = json.load(file)
-        wanted = {"v%d" % v["code"] for v in [record] + record["former"]}
-        self.assertEqual(set(self.folders(name)) - {"function.json"}, wanted)
+        wanted = {"v%d" % v["code"] for v in self.node.json("versions", name)["versions"]}
+        self.assertEqual(set(self.folders(name)), wanted)
         for version in wanted:
             count = sum(len(d) + len(f) for folder, d, f in os.walk(os.path.join(self.node.state, "functions", name, version))
                         if not folder.endswith("__pycache__"))  # fmt: skip

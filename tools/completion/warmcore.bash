@@ -103,7 +103,7 @@ _warmcore() {
 	"" | help)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_commands "$program")" -- "$word")
 		;;
-	invoke | logs | versions | rollback | secret)
+	invoke | logs | versions | rollback | secret | publish | alias)
 		if [ $positional = 0 ]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
