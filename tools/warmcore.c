@@ -15,9 +15,9 @@
 #include "user/control_client.h"
 
 static const struct command *const commands[] = {
-	&cmd_up,       &cmd_down,     &cmd_status, &cmd_set,   &cmd_deploy,  &cmd_list,	   &cmd_remove,
-	&cmd_versions, &cmd_rollback, &cmd_evict,  &cmd_limit, &cmd_invoke,  &cmd_logs,	   &cmd_doctor,
-	&cmd_version,  &cmd_warmth,   &cmd_secret, &cmd_keys,  &cmd_gateway, &cmd_publish, &cmd_alias,
+	&cmd_up,       &cmd_down,  &cmd_status,	 &cmd_set,     &cmd_deploy, &cmd_list,	  &cmd_remove,	&cmd_versions,
+	&cmd_rollback, &cmd_evict, &cmd_limit,	 &cmd_invoke,  &cmd_logs,   &cmd_doctor,  &cmd_version, &cmd_warmth,
+	&cmd_secret,   &cmd_keys,  &cmd_gateway, &cmd_publish, &cmd_alias,  &cmd_metrics,
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 

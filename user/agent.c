@@ -348,7 +348,8 @@ int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t la
 	worker->run = wc_runs_at(&worker->node->tables, agent->core * WC_LANES_MAX + lane);
 	worker->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
 	worker->staged = malloc(sizeof(*worker->staged));
-	return worker->run && worker->buffer && worker->staged ? 0 : -ENOMEM;
+	worker->latencies = wc_latencies_new(worker->node->options.metrics_functions);
+	return worker->run && worker->buffer && worker->staged && worker->latencies ? 0 : -ENOMEM;
 }
 
 void wc_worker_enter(struct wc_worker *worker, const char *kind)
@@ -369,8 +370,10 @@ void wc_worker_close(struct wc_worker *worker)
 {
 	free(worker->buffer);
 	free(worker->staged);
+	wc_latencies_free(worker->latencies);
 	worker->buffer = NULL;
 	worker->staged = NULL;
+	worker->latencies = NULL;
 }
 
 static int open_agent(struct wc_node *node, uint32_t core)
@@ -459,6 +462,50 @@ void wc_agents_counters(const struct wc_node *node, struct wc_agent_counters *su
 		wc_lanes_counters(&node->agents[i], sum);
 		sum->evictions += node->agents[i].pool.evictions;
 	}
+}
+
+struct latency_sum {
+	unsigned index;
+	bool any;
+	struct wc_latency *sum;
+};
+
+static void add_latency(void *context, const struct wc_worker *worker)
+{
+	struct latency_sum *sum = context;
+
+	sum->any |= wc_latency_read(worker->latencies, sum->index, sum->sum);
+}
+
+bool wc_agents_latency(const struct wc_node *node, unsigned index, struct wc_latency *sum)
+{
+	struct latency_sum all = { .index = index, .sum = sum };
+
+	for (uint32_t i = 0; i < node->agents_started; i++) {
+		add_latency(&all, &node->agents[i].worker);
+		wc_lanes_each(&node->agents[i], add_latency, &all);
+	}
+	return all.any;
+}
+
+struct busy_sum {
+	uint64_t now, ns;
+};
+
+static void add_busy(void *context, const struct wc_worker *worker)
+{
+	struct busy_sum *sum = context;
+
+	sum->ns += wc_worker_busy(worker, sum->now);
+}
+
+uint64_t wc_agent_busy(const struct wc_node *node, uint32_t core, uint64_t now)
+{
+	struct busy_sum sum = { .now = now };
+
+	add_busy(&sum, &node->agents[core].worker);
+	wc_lanes_each(&node->agents[core], add_busy, &sum);
+	return sum.ns;
 }
 
 bool wc_agent_idle(const struct wc_node *node, uint32_t core)

@@ -53,6 +53,14 @@ uint32_t wc_agents_evict(struct wc_node *node, const struct wc_fn *fn);
 
 /* Sum over all agents. */
 void wc_agents_counters(const struct wc_node *node, struct wc_agent_counters *sum);
+/*
+ * Entry `index` of what all agents and lanes recorded (latency.h), added up; zero *ret_sum.id or the function that is asked for. False: nothing
+ * was recorded of it.
+ */
+struct wc_latency;
+bool wc_agents_latency(const struct wc_node *node, unsigned index, struct wc_latency *sum);
+/* For how long a core has had invocations until `now`, ns: of several at once the times are added up. */
+uint64_t wc_agent_busy(const struct wc_node *node, uint32_t core, uint64_t now);
 /* True when the core's agent blocks in its idle wait. */
 bool wc_agent_idle(const struct wc_node *node, uint32_t core);
 

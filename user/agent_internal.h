@@ -7,6 +7,7 @@
 #define WC_AGENT_INTERNAL_H
 
 #include "user/agent.h"
+#include "user/latency.h"
 #include "user/pool.h"
 
 #include <pthread.h>
@@ -33,6 +34,13 @@ struct wc_worker {
 	uint32_t staged_len;
 	uint8_t *buffer; /* a message with the largest payload */
 	struct wc_agent_counters counters;
+	struct wc_latencies *latencies; /* of what it ran */
+	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
+	struct {
+		uint32_t sequence;
+		uint64_t ns;	/* of those that have ended */
+		uint64_t since; /* the one that runs; 0: none does */
+	} busy;
 };
 
 struct wc_lanes;
@@ -73,6 +81,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job);
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job);
 /* run.c: the job is no longer under way: take it out of all counts. Before the answer leaves. */
 void wc_worker_account(struct wc_worker *worker, const struct wc_job *job);
+/* run.c: for how long it has had an invocation until `now`, all in all, ns. Any thread. */
+uint64_t wc_worker_busy(const struct wc_worker *worker, uint64_t now);
 /* run.c: give frame and memory back. */
 void wc_job_free(struct wc_job *job);
 
@@ -111,6 +121,9 @@ bool wc_lanes_may_begin(const struct wc_agent *agent);
 uint64_t wc_lanes_patience(const struct wc_agent *agent);
 void wc_lanes_stop(struct wc_agent *agent);
 void wc_lanes_counters(const struct wc_agent *agent, struct wc_agent_counters *sum);
+/* Calls back for each lane that there is. */
+void wc_lanes_each(const struct wc_agent *agent, void (*callback)(void *context, const struct wc_worker *worker),
+		   void *context);
 
 /* trusted.c: load a trusted function once, and call it in this thread. */
 int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffer, uint32_t capacity, bool *ret_loaded,

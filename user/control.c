@@ -490,6 +490,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return json_pack("{s:b, s:s, s:i}", "ok", 1, "version", WC_VERSION_TEXT, "pid", (int)getpid());
 	if (!strcmp(op, "status"))
 		return wc_status(node);
+	if (!strcmp(op, "metrics"))
+		return wc_control_metrics(node);
 	if (!strcmp(op, "list")) {
 		answer = wc_functions_list(node->functions, json_is_true(json_object_get(request, "all")));
 		wc_placement_times(node, answer);

@@ -12,4 +12,7 @@ void wc_control_stop(struct wc_node *node);
 /* Answer one request. Takes no reference; returns a new object. For tests, too. */
 json_t *wc_control_answer(struct wc_node *node, json_t *request);
 
+/* The op `metrics`: control_metrics.c. */
+json_t *wc_control_metrics(struct wc_node *node);
+
 #endif

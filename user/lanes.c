@@ -226,6 +226,15 @@ void wc_lanes_counters(const struct wc_agent *agent, struct wc_agent_counters *s
 			((uint64_t *)sum)[j] += ((const uint64_t *)&lanes->lanes[i].worker.counters)[j];
 }
 
+void wc_lanes_each(const struct wc_agent *agent, void (*callback)(void *context, const struct wc_worker *worker),
+		   void *context)
+{
+	const struct wc_lanes *lanes = agent->lanes;
+
+	for (uint32_t i = 0; lanes && i < WC_READ(lanes->count); i++)
+		callback(context, &lanes->lanes[i].worker);
+}
+
 void wc_lanes_stop(struct wc_agent *agent)
 {
 	struct wc_lanes *lanes = agent->lanes;

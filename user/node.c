@@ -8,6 +8,7 @@
 
 #include "user/agent.h"
 #include "user/clock.h"
+#include "user/cold_starts.h"
 #include "user/control.h"
 #include "user/farewell.h"
 #include "user/launch.h"
@@ -354,6 +355,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
 	if (!error && !(node->warmth = wc_warmth_new(node)))
 		error = wc_fail(fault, ENOMEM, "out of memory for what is known of functions");
+	if (!error && !(node->cold_starts = wc_cold_starts_new(node->options.metrics_functions)))
+		error = wc_fail(fault, ENOMEM, "out of memory for the metrics of cold starts");
 	if (!error)
 		wc_warmth_load(node->warmth);
 	if (!error && kernel)
@@ -511,6 +514,8 @@ void wc_node_stop(struct wc_node *node)
 	wc_umem_free(node->umem);
 	wc_functions_free(node->functions);
 	wc_warmth_free(node->warmth);
+	wc_cold_starts_free(node->cold_starts);
+	node->cold_starts = NULL;
 	wc_replies_free(node->replies);
 	wc_launcher_close(&node->launcher);
 	if (node->xdp)

@@ -44,6 +44,7 @@ struct wc_agent_counters {
 };
 
 struct wc_agent;
+struct wc_cold_starts;
 struct wc_pending;
 struct wc_scheduler;
 struct wc_stack;
@@ -72,6 +73,7 @@ struct wc_node {
 	struct wc_launcher launcher;
 	struct wc_replies *replies;
 	struct wc_warmth *warmth;
+	struct wc_cold_starts *cold_starts;
 	struct wc_stack *stack;
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;

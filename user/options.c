@@ -5,6 +5,7 @@
 #include "bpf/policies.h"
 #include "bpf/proto.h"
 #include "user/functions.h"
+#include "user/latency.h"
 #include "user/sched.h"
 #include "user/umem.h"
 #include "user/version.h"
@@ -53,6 +54,7 @@ const char *const wc_order_names[] = { "local", "pack", "spread", NULL };
 const char *const wc_prefer_names[] = { "warm", "shard", NULL };
 static const char *const switches[] = { "off", "on", NULL };
 static const char *const datapaths[] = { "kernel", "user", NULL };
+static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const sandboxes[] = { "auto", "on", "off", NULL };
 static const char *const modes[] = { "auto", "native", "generic", NULL };
 
@@ -136,6 +138,8 @@ static const struct wc_option option_table[] = {
 	{ "listen", OPTION_TEXT, FIELD(listen), 0, 0, NULL, "ADDR",
 	  "user datapath: address to bind (default 127.0.0.1)" },
 	{ "log", OPTION_TEXT, FIELD(log), 0, 0, NULL, "FILE", "append the daemon's log to FILE instead of stderr" },
+	{ "log-format", OPTION_CHOICE, FIELD(log_json), 0, 0, log_formats, "text|json",
+	  "form of the daemon's log: lines for people, or one JSON object a line (default text)" },
 	{ "log-file-kib", OPTION_NUMBER, FIELD(log_file_kib), 64, 1048576, NULL, "N",
 	  "a function's log, and the daemon's, begins a new file when it has N KiB (default 4096)" },
 	{ "log-files", OPTION_NUMBER, FIELD(log_files), 1, 100, NULL, "N",
@@ -145,6 +149,8 @@ static const struct wc_option option_table[] = {
 	{ "log-rate-kib", OPTION_NUMBER, FIELD(log_rate_kib), 0, 1048576, NULL, "N",
 	  "a function that prints more than N KiB a second for long loses the rest, and its log says how much; 0: no limit "
 	  "(default 1024)" },
+	{ "metrics-functions", OPTION_NUMBER, FIELD(metrics_functions), 0, WC_FUNCTIONS_MAX - 1, NULL, "N",
+	  "functions that have metrics of their own; the others are counted together (default 256)" },
 	{ "log-report", OPTION_CHOICE, FIELD(log_report), 0, 0, switches, "on|off",
 	  "write START, END and REPORT lines for each invocation to its function's log (default off)" },
 	{ "clean", OPTION_FLAG, FIELD(clean), 0, 0, NULL, NULL,
@@ -410,6 +416,7 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->log_files = 4;
 	options->log_total_mib = 1024;
 	options->log_rate_kib = 1024;
+	options->metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT;
 
 	for (int i = 1; i < argc; i++) {
 		const struct wc_option *option = NULL;

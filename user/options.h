@@ -90,6 +90,8 @@ struct wc_options {
 	uint32_t log_files;	/* of one function */
 	uint32_t log_total_mib; /* of all functions */
 	uint32_t log_rate_kib;	/* a second, of one function; 0: no limit */
+	bool log_json;		/* the daemon's own, see log.h */
+	uint32_t metrics_functions; /* that have metrics of their own */
 	bool log_report;	/* lines about each invocation */
 };
 

@@ -3,6 +3,7 @@
 #include "user/agent_internal.h"
 
 #include "user/clock.h"
+#include "user/cold_starts.h"
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/report.h"
@@ -48,22 +49,34 @@ static void respond_error(struct wc_worker *worker, const struct wc_job *job, ui
 	wc_worker_respond(worker, job, &response);
 }
 
+/* It was not run. */
+static void count_end(struct wc_worker *worker, uint32_t function_id, const struct wc_fn *fn, enum wc_end end)
+{
+	/* An entry is that of a function that is there; what is gone counts with the others. */
+	wc_latency_add(worker->latencies, fn ? function_id : WC_FUNCTIONS_MAX, fn ? fn->manifest.name : "", end,
+		       WC_LATENCY_NONE, WC_LATENCY_NONE);
+}
+
 /* Everything that keeps a job from being run. True: it was answered. */
 static bool refuse(struct wc_worker *worker, const struct wc_job *job, const struct wc_fn *fn, uint64_t now)
 {
 	uint64_t waited = now > job->arrival ? now - job->arrival : 0;
+	enum wc_end end = WC_END_removed;
 
 	if (!fn)
 		respond_error(worker, job, WC_CODE_REMOVED, "Node.FunctionRemoved",
 			      "the function was removed while the invocation waited", waited, 0);
-	else if (atomic_load(&worker->node->stopping))
+	else if (atomic_load(&worker->node->stopping)) {
+		end = WC_END_shutdown;
 		respond_error(worker, job, WC_CODE_SHUTDOWN, "Node.Shutdown", "the node is shutting down", waited, 0);
-	else if (job->deadline_us && waited > job->deadline_us * WC_US) {
+	} else if (job->deadline_us && waited > job->deadline_us * WC_US) {
+		end = WC_END_deadline;
 		worker->counters.deadline_missed++;
 		respond_error(worker, job, WC_CODE_DEADLINE, "Node.DeadlineExceeded",
 			      "the deadline passed before a core was free", waited, 0);
 	} else
 		return false;
+	count_end(worker, job->function_id, fn, end);
 	return true;
 }
 
@@ -97,6 +110,45 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 
 /* --- running --- */
 
+static enum wc_end end_of(const struct wc_result *result)
+{
+	static const enum wc_end ends[] = {
+		[WC_FAILURE_EXIT] = WC_END_exit,	 [WC_FAILURE_CRASH] = WC_END_crash,
+		[WC_FAILURE_MEMORY] = WC_END_memory,	 [WC_FAILURE_TIMEOUT] = WC_END_timeout,
+		[WC_FAILURE_PROTOCOL] = WC_END_protocol, [WC_FAILURE_START] = WC_END_init,
+	};
+
+	if (result->failure)
+		return ends[result->failure];
+	return result->kind == WC_CHANNEL_REPLY ? WC_END_ok : WC_END_function;
+}
+
+/* One writer, and readers that look at `sequence` before and after: plain stores, in this order. */
+static void set_busy(struct wc_worker *worker, uint64_t ns, uint64_t since)
+{
+	uint32_t sequence = worker->busy.sequence;
+
+	__atomic_store_n(&worker->busy.sequence, sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_store_n(&worker->busy.ns, ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&worker->busy.since, since, __ATOMIC_RELAXED);
+	__atomic_store_n(&worker->busy.sequence, sequence + 2, __ATOMIC_RELEASE);
+}
+
+uint64_t wc_worker_busy(const struct wc_worker *worker, uint64_t now)
+{
+	uint64_t ns, since;
+	uint32_t sequence;
+
+	do {
+		sequence = __atomic_load_n(&worker->busy.sequence, __ATOMIC_ACQUIRE);
+		ns = __atomic_load_n(&worker->busy.ns, __ATOMIC_RELAXED);
+		since = __atomic_load_n(&worker->busy.since, __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	} while (sequence & 1 || __atomic_load_n(&worker->busy.sequence, __ATOMIC_RELAXED) != sequence);
+	return ns + (since && now > since ? now - since : 0);
+}
+
 /* Before the id is marked as started, cold start included: whatever moment the daemon dies, the client can be told. */
 static void mark_running(struct wc_worker *worker, const struct wc_job *job, uint64_t now)
 {
@@ -110,7 +162,8 @@ static void mark_running(struct wc_worker *worker, const struct wc_job *job, uin
 	WC_WRITE(run->function_id, job->function_id);
 }
 
-static void run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
+/* Returns when it ended. */
+static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
 	uint64_t start = wc_now(), end;
 	struct wc_call call = {
@@ -127,12 +180,17 @@ static void run_trusted(struct wc_worker *worker, const struct wc_job *job, stru
 	if (loaded) {
 		worker->counters.cold_starts++;
 		atomic_fetch_add(&fn->cold_starts, 1);
+		wc_cold_starts_add(worker->node->cold_starts, fn->id, fn->manifest.name, WC_COLD_first,
+				   WC_LATENCY_NONE);
 	}
 	if (result.kind == WC_CHANNEL_ERROR || result.failure)
 		atomic_fetch_add(&fn->errors, 1);
 	respond_result(worker, job, &result, false, !loaded, start - job->arrival, end - start);
+	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
+		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
 	wc_pool_tag(&worker->agent->pool, fn);
+	return end;
 }
 
 /* An instance that idles: of this core, else one that idles on another core and moves here in microseconds. */
@@ -173,7 +231,7 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_instance *instance;
 	struct wc_result result;
-	uint64_t begun;
+	uint64_t begun, took;
 
 	*ret_warm = true;
 	do {
@@ -189,10 +247,14 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, true,
 							 job->id.request_id },
 				     worker->buffer, &result);
-	wc_warmth_started(warmth, fn, instance, wc_now() - begun);
+	took = wc_now() - begun;
+	wc_warmth_started(warmth, fn, instance, took);
+	wc_cold_starts_add(worker->node->cold_starts, fn->id, fn->manifest.name, call->cold,
+			   instance ? took : WC_LATENCY_NONE);
 	if (instance)
 		return instance;
 	atomic_fetch_add(&fn->errors, 1);
+	count_end(worker, fn->id, fn, WC_END_init);
 	respond_result(worker, job, &result, true, false, wc_now() - job->arrival, 0);
 	return NULL;
 }
@@ -216,7 +278,8 @@ static void note_times(struct wc_run *run, const struct wc_instance *instance, u
 	WC_WRITE(run->wait_ns, wait_now - wait_ns);
 }
 
-static void run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
+/* Returns when it ended; 0: it did not begin. */
+static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
 	struct wc_pool *pool = &worker->agent->pool;
 	struct wc_instance *instance;
@@ -236,7 +299,7 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 		begun = report ? wc_now() : 0;
 		instance = get_instance(worker, job, fn, &hope, &warm);
 		if (!instance)
-			return;
+			return 0;
 		worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
 		/* The start, or the wait, took too long; the instance is good for others. */
@@ -244,7 +307,7 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 			wc_warmth_end(warmth, fn, 0);
 			wc_watch_end(instance->watch);
 			wc_pool_put(pool, instance);
-			return;
+			return 0;
 		}
 		if (report)
 			wc_report_start(instance, call.request_id);
@@ -266,12 +329,15 @@ static void run_in_process(struct wc_worker *worker, const struct wc_job *job, s
 	if (result.failure || result.kind == WC_CHANNEL_ERROR)
 		atomic_fetch_add(&fn->errors, 1);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
+	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
+		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
 	wc_warmth_end(warmth, fn, end - start);
 	if (result.failure != WC_FAILURE_NONE)
 		wc_pool_discard(pool, instance, wc_warmth_failure(result.failure));
 	else
 		wc_pool_put(pool, instance);
+	return end;
 }
 
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
@@ -300,6 +366,7 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
 	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
 	enum wc_seen_result seen = WC_SEEN_AGAIN;
+	uint64_t end = 0;
 
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
@@ -310,18 +377,21 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 			return;
 		}
 		mark_running(worker, job, now);
+		set_busy(worker, worker->busy.ns, now);
 		seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
 	}
 	if (seen == WC_SEEN_NEW) {
 		worker->counters.invocations++;
 		atomic_fetch_add(&fn->invocations, 1);
 		if (fn->manifest.trusted && worker->node->options.allow_trusted)
-			run_trusted(worker, job, fn);
+			end = run_trusted(worker, job, fn);
 		else
-			run_in_process(worker, job, fn); /* also what an earlier, more trusting node left deployed */
+			end = run_in_process(worker, job, fn); /* also what an earlier, more trusting node left deployed */
 	} else if (seen == WC_SEEN_AGAIN) {
 		wc_worker_resend(worker, job);
 	}
+	if (worker->busy.since)
+		set_busy(worker, worker->busy.ns + (end ?: wc_now()) - worker->busy.since, 0);
 	WC_WRITE(worker->run->function_id, 0);
 	wc_fn_put(fn);
 }

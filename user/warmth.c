@@ -214,7 +214,8 @@ bool wc_warmth_wait(struct wc_warmth *warmth, const struct wc_fn *fn, struct wc_
 		call->seen = warm->became_idle;
 		call->waited = again = true;
 	} else {
-		warm->counters.cold[cold_why(warm, fn, WC_READ(warmth->node->options.move_instances))]++;
+		call->cold = cold_why(warm, fn, WC_READ(warmth->node->options.move_instances));
+		warm->counters.cold[call->cold]++;
 		warm->version = fn->version;
 		warm->starting++;
 	}

@@ -112,6 +112,7 @@ struct wc_warmth_call {
 	uint64_t seen;	/* of what became idle */
 	uint64_t until; /* it waits no longer */
 	bool waited;
+	enum wc_cold cold; /* once one has to be started: why */
 };
 
 /* An invocation of the function begins: it needs an instance. */
@@ -170,6 +171,14 @@ int wc_warmth_keep(struct wc_warmth *warmth, struct wc_fault *fault);
 void wc_warmth_kept(struct wc_warmth *warmth);
 
 /* --- people --- */
+
+/* Instances of a function. False: it never had one. */
+struct wc_warmth_instances {
+	uint32_t running, idle, starting;
+	uint64_t memory_kib; /* of all that are ready */
+};
+bool wc_warmth_instances(struct wc_warmth *warmth, uint32_t function_id, struct wc_warmth_instances *ret_instances);
+extern const char *const wc_cold_names[]; /* by enum wc_cold */
 
 /* Array of what is known of each function, or of the one with this name. */
 json_t *wc_warmth_list(struct wc_warmth *warmth, const char *name);

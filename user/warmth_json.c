@@ -9,7 +9,7 @@
 
 #define NAME(name, text) #name,
 static const char *const hit_names[] = { WC_HITS(NAME) };
-static const char *const cold_names[] = { WC_COLDS(NAME) };
+const char *const wc_cold_names[] = { WC_COLDS(NAME) };
 static const char *const stop_names[] = { WC_STOPS(NAME) };
 static const char *const prewarm_names[] = { WC_PREWARMS(NAME) };
 #undef NAME
@@ -26,7 +26,7 @@ static json_t *counts(const uint64_t *values, const char *const *names, size_t c
 static void add_counters(json_t *object, const struct wc_warmth_counters *counters)
 {
 	json_object_set_new(object, "hits", counts(counters->hit, hit_names, WC_HIT_COUNT));
-	json_object_set_new(object, "cold_starts", counts(counters->cold, cold_names, WC_COLD_COUNT));
+	json_object_set_new(object, "cold_starts", counts(counters->cold, wc_cold_names, WC_COLD_COUNT));
 	json_object_set_new(object, "prewarms", counts(counters->prewarm, prewarm_names, WC_PREWARM_COUNT));
 	json_object_set_new(object, "stops", counts(counters->stop, stop_names, WC_STOP_COUNT));
 	json_object_set_new(object, "idle_ms", json_integer((json_int_t)(counters->idle_ns / WC_MS)));
@@ -111,6 +111,24 @@ json_t *wc_warmth_list(struct wc_warmth *warmth, const char *name)
 	}
 	json_decref(functions);
 	return list;
+}
+
+bool wc_warmth_instances(struct wc_warmth *warmth, uint32_t function_id, struct wc_warmth_instances *ret_instances)
+{
+	struct wc_known *warm = wc_known_at(warmth, function_id);
+	bool known;
+
+	pthread_mutex_lock(&warm->lock);
+	known = warm->id == function_id;
+	if (known)
+		*ret_instances = (struct wc_warmth_instances){
+			.running = warm->running,
+			.idle = warm->loaded > warm->running ? warm->loaded - warm->running : 0,
+			.starting = warm->starting,
+			.memory_kib = warm->loaded * wc_known_memory(warm),
+		};
+	pthread_mutex_unlock(&warm->lock);
+	return known;
 }
 
 json_t *wc_warmth_json(struct wc_warmth *warmth)

@@ -65,7 +65,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* Not here: deploy copies folders, stop ends this process, status and check describe a node that runs. */
 static bool left_out(json_t *request)
 {
-	static const char *const ops[] = { "deploy", "stop", "status", "check" };
+	static const char *const ops[] = { "deploy", "stop", "status", "check", "metrics" };
 	const char *op = json_string_value(json_object_get(request, "op"));
 	const char *name = json_string_value(json_object_get(request, "name"));
 
