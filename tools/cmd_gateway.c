@@ -14,9 +14,10 @@
 
 static struct gateway_options {
 	struct option_list listen;
-	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir;
-	bool no_auth, no_async;
-	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s;
+	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *log_format;
+	bool no_auth, no_async, access_log;
+	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
+		metrics_functions;
 } options;
 
 #define AT(member) .offset = offsetof(struct gateway_options, member)
@@ -135,13 +136,33 @@ static const struct option_spec specs[] = {
 	  .max = 3600000,
 	  .fallback = "30000",
 	  .help = "A connection is cut off when its client has not taken a response within this time." },
+	{ .name = "metrics-functions",
+	  .type = OPTION_INTEGER,
+	  AT(metrics_functions),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 4095,
+	  .fallback = "256",
+	  .help = "Functions whose invocations by this gateway have metrics of their own; the others are counted together." },
+	{ .name = "log-format",
+	  .type = OPTION_CHOICE,
+	  AT(log_format),
+	  .metavar = "text|json",
+	  .choices = "text|json",
+	  .fallback = "text",
+	  .help = "Form of what it logs to standard error: lines for people, or one JSON object a line." },
+	{ .name = "access-log",
+	  .type = OPTION_FLAG,
+	  AT(access_log),
+	  .help = "Log a line for each request: method, path, status, bytes, time, function, request id and who asked; never a query, "
+		  "a header or a body." },
 	{ 0 },
 };
 
 /* The gateway's command line. Numbers need storage of their own. */
 struct gateway_line {
 	char program[PATH_MAX];
-	char numbers[8][24];
+	char numbers[9][24];
 	const char *argv[ARGUMENTS_MAX];
 	int argc, count;
 };
@@ -183,6 +204,9 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--user", options.user);
 	add(&line, "--key-file", options.key_file);
 	add(&line, "--async-dir", options.async_dir);
+	add(&line, "--log-format", options.log_format);
+	if (options.access_log)
+		line.argv[line.argc++] = "--access-log";
 	if (options.no_async)
 		line.argv[line.argc++] = "--no-async";
 	if (options.no_auth)
@@ -194,6 +218,7 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add_number(&line, "--read-timeout-ms", options.read_timeout_ms);
 	add_number(&line, "--write-timeout-ms", options.write_timeout_ms);
 	add_number(&line, "--presign-max-s", options.presign_max_s);
+	add_number(&line, "--metrics-functions", options.metrics_functions);
 	fflush(stdout);
 	execv(line.program, (char *const *)(uintptr_t)line.argv);
 	return cli_fail(cli, "%s: %s", line.program, strerror(errno));

@@ -35,10 +35,10 @@ static const struct option_spec specs[] = {
 	{ .name = "role",
 	  .type = OPTION_CHOICE,
 	  AT(role),
-	  .metavar = "invoke|admin",
-	  .choices = "invoke|admin",
+	  .metavar = "invoke|admin|metrics",
+	  .choices = "invoke|admin|metrics",
 	  .fallback = "invoke",
-	  .help = "create: what it may do with its functions: invoke them, or everything." },
+	  .help = "create: what it may do with its functions: invoke them, or everything; or read /metrics and nothing else." },
 	{ .name = "functions",
 	  .type = OPTION_LIST,
 	  AT(functions),
@@ -213,7 +213,9 @@ static int make_key(const struct cli *cli, struct wc_keys *keys, const char *nam
 {
 	struct wc_key like = {
 		.kind = strcmp(options.kind, "bearer") ? WC_KEY_SIGV4 : WC_KEY_BEARER,
-		.role = strcmp(options.role, "admin") ? WC_KEY_INVOKE : WC_KEY_ADMIN,
+		.role = !strcmp(options.role, "admin")	 ? WC_KEY_ADMIN :
+			!strcmp(options.role, "metrics") ? WC_KEY_METRICS :
+							   WC_KEY_INVOKE,
 		.pattern_count = options.functions.count ?: 1,
 	};
 	struct wc_fault fault;

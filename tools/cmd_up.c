@@ -30,7 +30,8 @@ static struct up_options {
 	long long keep_versions, keep_alive_save_s;
 	const char *state_dir;
 	long long log_file_kib, log_files, log_total_mib, log_rate_kib;
-	const char *log_report;
+	const char *log_report, *log_format;
+	long long metrics_functions;
 	const char *listen;
 	bool foreground;
 	long long timeout;
@@ -42,6 +43,7 @@ static struct up_options {
 	      .keep_alive_save_s = -1,
 	      .log_file_kib = -1,
 	      .log_files = -1,
+	      .metrics_functions = -1,
 	      .log_total_mib = -1,
 	      .log_rate_kib = -1,
 	      .knobs = KNOBS_NONE };
@@ -241,6 +243,20 @@ static const struct option_spec specs[] = {
 	  .choices = "on|off",
 	  .fallback = "off",
 	  .help = "Write START, END and REPORT lines for each invocation to its function's log." },
+	{ .name = "log-format",
+	  .type = OPTION_CHOICE,
+	  AT(log_format),
+	  .metavar = "text|json",
+	  .choices = "text|json",
+	  .help = "Form of the daemon's log: lines for people, text, the default, or one JSON object a line." },
+	{ .name = "metrics-functions",
+	  .type = OPTION_INTEGER,
+	  AT(metrics_functions),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = 4095,
+	  .help = "Functions that have metrics of their own, those with the lowest ids; the others are counted together. 256 unless "
+		  "given." },
 	{ .name = "listen",
 	  .type = OPTION_STRING,
 	  AT(listen),
@@ -268,7 +284,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
-	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24], metrics[24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -354,6 +370,8 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add_number(line, "--log-total-mib", line->logs[2], sizeof(line->logs[2]), options.log_total_mib);
 	add_number(line, "--log-rate-kib", line->logs[3], sizeof(line->logs[3]), options.log_rate_kib);
 	add(line, "--log-report", options.log_report);
+	add(line, "--log-format", options.log_format);
+	add_number(line, "--metrics-functions", line->metrics, sizeof(line->metrics), options.metrics_functions);
 	add(line, "--listen", options.listen);
 	if (!options.foreground)
 		add(line, "--log", line->log);

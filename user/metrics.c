@@ -69,7 +69,7 @@ static void put_double(struct wc_metrics *metrics, double value)
 	else if (isinf(value))
 		put_text(metrics, value > 0 ? "+Inf" : "-Inf");
 	else
-		put(metrics, text, (size_t)snprintf(text, sizeof(text), "%.16g", value));
+		put(metrics, text, (size_t)snprintf(text, sizeof(text), "%.15g", value));
 }
 
 /* ns as seconds, with all digits: a double has not that many when a sum is of years. */
@@ -181,6 +181,13 @@ void wc_metrics_value(struct wc_metrics *metrics, const struct wc_label *labels,
 {
 	put_head(metrics, "", labels, NULL);
 	put_double(metrics, value);
+	put_text(metrics, "\n");
+}
+
+void wc_metrics_seconds(struct wc_metrics *metrics, const struct wc_label *labels, uint64_t ns)
+{
+	put_head(metrics, "", labels, NULL);
+	put_seconds(metrics, ns);
 	put_text(metrics, "\n");
 }
 

@@ -38,6 +38,7 @@ void wc_metrics_family(struct wc_metrics *metrics, enum wc_metric family);
 /* A sample of the family, with at most WC_LABELS_MAX labels; a list ends with a name that is NULL. */
 void wc_metrics_count(struct wc_metrics *metrics, const struct wc_label *labels, uint64_t value);
 void wc_metrics_value(struct wc_metrics *metrics, const struct wc_label *labels, double value);
+void wc_metrics_seconds(struct wc_metrics *metrics, const struct wc_label *labels, uint64_t ns);
 /* Buckets of latency.h as octaves: count, sum and +Inf are those of the buckets. */
 void wc_metrics_histogram(struct wc_metrics *metrics, const struct wc_label *labels,
 			  const uint64_t buckets[WC_HISTOGRAM_BUCKETS], uint64_t sum_ns);

@@ -33,7 +33,18 @@ static void single(struct wc_metrics *metrics, enum wc_metric family, const json
 		wc_metrics_count(metrics, NULL, number(object, key) * unit);
 }
 
-/* An object of counts, one sample for each member but those that begin with `but`. */
+/* Is the word one of a list with blanks between? */
+static bool is_among(const char *list, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = list; at && (at = strstr(at, word)); at += length)
+		if ((at == list || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+			return true;
+	return false;
+}
+
+/* An object of counts, one sample for each member but those in the list `but`. */
 static void members(struct wc_metrics *metrics, const char *first, const char *value, const char *label,
 		    const json_t *object, const char *but)
 {
@@ -41,7 +52,7 @@ static void members(struct wc_metrics *metrics, const char *first, const char *v
 	const char *key;
 
 	json_object_foreach ((json_t *)object, key, count) {
-		if (!json_is_integer(count) || (but && strstr(but, key)))
+		if (!json_is_integer(count) || is_among(but, key))
 			continue;
 		if (first)
 			wc_metrics_count(metrics, NAMED({ first, value }, { label, key }), number(object, key));
@@ -299,10 +310,8 @@ static void cores(struct wc_metrics *metrics, const json_t *list)
 	json_array_foreach ((json_t *)list, i, core) {
 		const char *label = label_of(core, "core", &digits);
 
-		wc_metrics_value(metrics, NAMED({ "core", label }, { "mode", "busy" }),
-				 (double)number(core, "busy_ns") / 1e9);
-		wc_metrics_value(metrics, NAMED({ "core", label }, { "mode", "idle" }),
-				 (double)number(core, "idle_ns") / 1e9);
+		wc_metrics_seconds(metrics, NAMED({ "core", label }, { "mode", "busy" }), number(core, "busy_ns"));
+		wc_metrics_seconds(metrics, NAMED({ "core", label }, { "mode", "idle" }), number(core, "idle_ns"));
 	}
 	wc_metrics_family(metrics, WC_M_CORE_STATE);
 	json_array_foreach ((json_t *)list, i, core)
@@ -331,9 +340,9 @@ static void placement(struct wc_metrics *metrics, const json_t *object)
 	wc_metrics_family(metrics, WC_M_CPU_TIME);
 	json_array_foreach ((json_t *)cpus, i, cpu)
 		for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-			wc_metrics_value(metrics,
-					 NAMED({ "cpu", label_of(cpu, "cpu", &digits) }, { "kind", kinds[k][0] }),
-					 (double)number(cpu, kinds[k][1]) / 1e9);
+			wc_metrics_seconds(metrics,
+					   NAMED({ "cpu", label_of(cpu, "cpu", &digits) }, { "kind", kinds[k][0] }),
+					   number(cpu, kinds[k][1]));
 	each(metrics, WC_M_CPU_SWITCHES, cpus, "cpu", "switches");
 	each(metrics, WC_M_CPU_PREEMPTIONS, cpus, "cpu", "preemptions");
 	each(metrics, WC_M_CPU_HOST_TURNS, cpus, "cpu", "host_turns");

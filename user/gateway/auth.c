@@ -120,6 +120,10 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 	case WC_ROUTE_ADMIN: /* those of one function, or all */
 		ask.operation = "warmcore:AdministerAsync";
 		break;
+	case WC_ROUTE_METRICS:
+		ask.metrics = true;
+		ask.operation = "warmcore:ReadMetrics";
+		break;
 	case WC_ROUTE_INFO:
 		ask.operation = "lambda:GetAccountSettings";
 		break;

@@ -331,11 +331,24 @@ static bool has_all(const struct wc_auth_identity *who)
 	return false;
 }
 
+static bool role_may(enum wc_key_role role, const struct wc_auth_ask *ask)
+{
+	switch (role) {
+	case WC_KEY_INVOKE:
+		return ask->invoke;
+	case WC_KEY_ADMIN:
+		return true;
+	case WC_KEY_METRICS:
+		return ask->metrics;
+	}
+	return false;
+}
+
 bool wc_auth_allows(const struct wc_auth_identity *who, const struct wc_auth_ask *ask, struct wc_auth_denial *denial)
 {
 	struct wc_slice function = { ask->function ?: "*", strlen(ask->function ?: "*") };
 
-	if ((ask->invoke || who->role == WC_KEY_ADMIN) && (ask->function ? matches(who, ask->function) : has_all(who)))
+	if (role_may(who->role, ask) && (ask->function ? matches(who, ask->function) : has_all(who)))
 		return true;
 	wc_auth_deny(
 		denial, 403, "AccessDeniedException",

@@ -70,7 +70,7 @@ bool wc_auth_body_is(struct wc_auth_verdict *verdict, const uint8_t sha256[WC_SH
 
 /* What somebody wants to do. */
 struct wc_auth_ask {
-	bool invoke;	       /* else it is administration, reading included */
+	bool invoke, metrics;  /* neither: it is administration, reading included */
 	const char *operation; /* for the message: "lambda:InvokeFunction" */
 	const char *function;  /* its bare name; NULL: the node as a whole, which takes the pattern "*" */
 };

@@ -9,7 +9,7 @@
 #include <sys/random.h>
 
 const char *const wc_key_kind_names[] = { "sigv4", "bearer" };
-const char *const wc_key_role_names[] = { "invoke", "admin" };
+const char *const wc_key_role_names[] = { "invoke", "admin", "metrics" };
 
 static const char *const prefixes[] = { "WCKA", "WCBT" };
 

@@ -111,11 +111,11 @@ static json_t *format_secret(const struct wc_key_secret *secret, enum wc_key_kin
 
 /* --- a key --- */
 
-static int parse_choice(const json_t *object, const char *member, const char *const names[2])
+static int parse_choice(const json_t *object, const char *member, const char *const *names, int count)
 {
 	const char *text = json_string_value(json_object_get(object, member));
 
-	for (int i = 0; text && i < 2; i++)
+	for (int i = 0; text && i < count; i++)
 		if (!strcmp(text, names[i]))
 			return i;
 	return -1;
@@ -172,8 +172,8 @@ static int check_members(const struct place *place, const json_t *object)
 
 static int parse_key(const struct place *place, const json_t *object, struct wc_key *key)
 {
-	int kind = parse_choice(object, "kind", wc_key_kind_names), error;
-	int role = parse_choice(object, "role", wc_key_role_names);
+	int kind = parse_choice(object, "kind", wc_key_kind_names, WC_KEY_BEARER + 1), error;
+	int role = parse_choice(object, "role", wc_key_role_names, WC_KEY_METRICS + 1);
 
 	if (!json_is_object(object))
 		return wc_fail(place->fault, EINVAL, "key number %zu is not an object", place->key);
@@ -183,7 +183,7 @@ static int parse_key(const struct place *place, const json_t *object, struct wc_
 	if (kind < 0)
 		return wrong(place, "kind", "is neither sigv4 nor bearer");
 	if (role < 0)
-		return wrong(place, "role", "is neither invoke nor admin");
+		return wrong(place, "role", "is none of invoke, admin and metrics");
 	key->kind = (enum wc_key_kind)kind;
 	key->role = (enum wc_key_role)role;
 	error = parse_text(place, json_object_get(object, "id"), "id", key->id, sizeof(key->id))		 ?:

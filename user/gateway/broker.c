@@ -27,6 +27,7 @@ static const struct {
 	{ "resolve", true, false },
 	{ "list", false, false },
 	{ "tail", true, true },
+	{ "metrics", false, false },
 };
 
 /* --- the process --- */
@@ -68,7 +69,7 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 		return answer;
 	}
 	json_decref(question);
-	return refuse("bad-request", "a gateway may ask resolve, list and tail only");
+	return refuse("bad-request", "a gateway may ask resolve, list, tail and metrics only");
 }
 
 struct channel {
@@ -232,6 +233,47 @@ int wc_broker_start(const char *node, const char *leave, const char *keys, unsig
 }
 
 /* --- the gateway's side --- */
+
+int wc_broker_ask_wait(int fd, const char *op, json_t **ret_answer)
+{
+	struct timeval patience = { .tv_sec = WC_BROKER_TIMEOUT_MS / 1000 + 1 };
+	size_t have = 0, size = 0;
+	char line[QUESTION_MAX], *text = NULL, *newline = NULL;
+	int ret = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (!send_all(fd, line, (size_t)snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op)))
+		return -EPIPE;
+	while (!ret && !newline) {
+		ssize_t n;
+
+		if (size - have < 65536) {
+			char *larger = size > WC_CONTROL_ANSWER_MAX ? NULL : realloc(text, 2 * size + 131072);
+
+			if (!larger) {
+				ret = -ENOMEM;
+				break;
+			}
+			text = larger;
+			size = 2 * size + 131072;
+		}
+		n = recv(fd, text + have, size - have, 0);
+		if (n > 0) {
+			newline = memchr(text + have, '\n', (size_t)n);
+			have += (size_t)n;
+		} else if (!n || errno != EINTR) {
+			ret = n && errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+		}
+	}
+	if (!ret) {
+		*ret_answer = json_loadb(text, (size_t)(newline - text), JSON_REJECT_DUPLICATES, NULL);
+		ret = *ret_answer ? 0 : -EBADMSG;
+	} else { /* an answer that is late would be taken for the next one's */
+		shutdown(fd, SHUT_RDWR);
+	}
+	free(text);
+	return ret;
+}
 
 struct question {
 	wc_broker_cb done;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list` and `tail`, and
- * nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
+ * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list`, `tail` and
+ * `metrics`, and nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
  * only from the gateway, and checks each question. So whoever breaks into the gateway, which reads from the network as nobody,
  * learns the names and the output of functions, and cannot deploy or stop anything. It also opens the one file of keys for the
  * gateway, when that is root's.
@@ -16,7 +16,7 @@
 
 #include "user/gateway/auth_keys.h"
 
-#define WC_BROKER_CHANNELS_MAX 64u
+#define WC_BROKER_CHANNELS_MAX 65u
 #define WC_BROKER_PENDING_MAX 256u
 #define WC_BROKER_TIMEOUT_MS 5000u /* of one question, at the node */
 
@@ -33,6 +33,12 @@ int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fau
 
 /* What the process does with one line: the answer's object, a new reference; never NULL but without memory. Pure but for the node. */
 json_t *wc_broker_answer(const char *node, const char *line, size_t length);
+
+/*
+ * Asks on a channel of its own, and waits: 0 and the answer, a new reference; -ETIMEDOUT, -EPIPE (the process is gone, or the channel is of no
+ * use any more), -EBADMSG, -ENOMEM. One thread at a time.
+ */
+int wc_broker_ask_wait(int fd, const char *op, json_t **ret_answer);
 
 struct wc_broker;
 

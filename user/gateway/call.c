@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "user/clock.h"
+
 struct wc_call {
 	struct wc_calls *calls;
 	struct wc_call_request request;
@@ -13,6 +15,7 @@ struct wc_call {
 	struct wc_text payload;
 	struct wc_invocation *invocation; /* NULL while the name is asked for */
 	bool prepared, again;
+	__u64 sent_ns; /* the first packet; 0: none was sent */
 };
 
 static void end(struct wc_call *call)
@@ -21,8 +24,40 @@ static void end(struct wc_call *call)
 	free(call);
 }
 
+static enum wc_call_end end_of(const struct wc_called *called)
+{
+	const struct wc_client_result *answer;
+
+	if (!called->invoked)
+		return called->error == -ENOENT ? WC_CALL_gone : WC_CALL_failed;
+	if (called->invoked->how != WC_INVOKED_ANSWER)
+		return called->invoked->how == WC_INVOKED_TIMEOUT ? WC_CALL_timeout :
+		       called->invoked->how == WC_INVOKED_REFUSED ? WC_CALL_down :
+								    WC_CALL_lost;
+	answer = &called->invoked->answer;
+	if (answer->type != WC_TYPE_ERROR)
+		return answer->type == WC_TYPE_REPLY ? WC_CALL_ok : WC_CALL_busy;
+	switch (answer->code) {
+	case WC_CODE_NODE_DOWN:
+	case WC_CODE_SHUTDOWN:
+		return WC_CALL_down;
+	case WC_CODE_DEADLINE:
+	case WC_CODE_PENDING_FULL:
+	case WC_CODE_FUNCTION_LIMIT:
+		return WC_CALL_busy;
+	case WC_CODE_RESTARTED:
+		return WC_CALL_lost;
+	default:
+		return WC_CALL_error;
+	}
+}
+
 static void finish(struct wc_call *call, const struct wc_called *called)
 {
+	if (call->calls->latencies && call->sent_ns)
+		wc_latency_add(call->calls->latencies, call->callee.id, call->callee.name, end_of(called),
+			       wc_now() - call->sent_ns, WC_LATENCY_NONE);
+
 	call->request.done(call->request.context, called);
 	end(call);
 }
@@ -50,7 +85,10 @@ static int invoke(struct wc_call *call)
 	request.payload = call->payload.at;
 	request.payload_len = call->payload.length;
 	request.timeout_ms = request.patience_ms + WC_CALL_LOAD_MS + callee->timeout_ms + WC_CALL_SLACK_MS;
-	return wc_invoker_start(calls->invoker, &request, on_invoked, call, &call->invocation);
+	ret = wc_invoker_start(calls->invoker, &request, on_invoked, call, &call->invocation);
+	if (!ret && !call->sent_ns)
+		call->sent_ns = wc_now();
+	return ret;
 }
 
 static void on_invoked(void *context, const struct wc_invoked *invoked)

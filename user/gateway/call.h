@@ -9,6 +9,7 @@
 #include "user/gateway/invoker.h"
 #include "user/gateway/names.h"
 #include "user/gateway/request.h"
+#include "user/latency.h"
 
 /* Beside the time that the function may run: until it is loaded (docs/RUNTIMES.md), and for packets that are lost. */
 #define WC_CALL_LOAD_MS 30000u
@@ -20,7 +21,18 @@ struct wc_calls {
 	struct wc_invoker *invoker;
 	unsigned patience_ms; /* for how long a busy node is asked again */
 	unsigned calls, calls_max;
+	struct wc_latencies *latencies; /* round trips, ends[] by enum wc_call_end; NULL: nobody counts */
 };
+
+/* What came of an invocation that was sent. X(name) */
+#define WC_CALL_ENDS(X) X(ok) X(error) X(busy) X(down) X(timeout) X(lost) X(gone) X(failed)
+enum wc_call_end {
+#define WC_CALL_END_NUMBER(name) WC_CALL_##name,
+	WC_CALL_ENDS(WC_CALL_END_NUMBER)
+#undef WC_CALL_END_NUMBER
+	WC_CALL_END_COUNT,
+};
+_Static_assert(WC_CALL_END_COUNT <= WC_LATENCY_ENDS, "all can be counted");
 
 struct wc_call;
 

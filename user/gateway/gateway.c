@@ -7,8 +7,11 @@
 #include <stdlib.h>
 
 #include "user/gateway/async_door.h"
+#include "user/clock.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/http_metrics.h"
 #include "user/gateway/reply.h"
+#include "user/gateway/scrape.h"
 
 /* --- jobs --- */
 
@@ -131,6 +134,17 @@ static bool may_go_on(struct wc_exchange *exchange, const char *allow)
 	return false;
 }
 
+void wc_gateway_on_response(void *context, const struct wc_exchange *exchange, const struct wc_response *response)
+{
+	struct wc_gateway *gateway = context;
+
+	if (exchange)
+		wc_http_metrics_add(gateway->metrics, wc_exchange_note(exchange)->kind, response->status,
+				    wc_now() - wc_exchange_begun_ns(exchange));
+	else
+		wc_http_metrics_add(gateway->metrics, WC_ROUTE_UNKNOWN, response->status, WC_LATENCY_NONE);
+}
+
 void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 {
 	static const char reads[] = "GET, HEAD, OPTIONS", invokes[] = "POST, OPTIONS",
@@ -138,6 +152,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	const struct wc_request *request = wc_exchange_request(exchange);
 	struct wc_gateway *gateway = context;
 	struct wc_auth_identity who;
+	struct wc_exchange_note note = { 0 };
 	struct wc_route route;
 	const char *error;
 
@@ -146,9 +161,14 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		wc_reply_status(exchange, 400, error);
 		return;
 	}
+	note.kind = route.kind;
+	memcpy(note.function, route.name, sizeof(note.function));
+	wc_exchange_set_note(exchange, &note);
 	/* Who asks comes before whether there is such a thing. */
 	if (!wc_auth_check(gateway->auth, exchange, &route, &who))
 		return;
+	memcpy(note.key, who.id, sizeof(who.id));
+	wc_exchange_set_note(exchange, &note);
 	switch (route.kind) {
 	case WC_ROUTE_ANY:
 		if (may_go_on(exchange, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
@@ -188,6 +208,10 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	case WC_ROUTE_HEALTH:
 		if (may_go_on(exchange, reads))
 			wc_system_health(exchange);
+		break;
+	case WC_ROUTE_METRICS:
+		if (may_go_on(exchange, reads))
+			wc_scraper_request(gateway, exchange);
 		break;
 	default:
 		wc_reply_status(exchange, 404, "there is nothing at this path; docs/GATEWAY.md has what there is");

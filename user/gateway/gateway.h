@@ -12,13 +12,20 @@
 
 struct wc_auth;
 struct wc_async_door;
+struct wc_http_metrics;
+struct desk;
 
 struct wc_gateway {
 	struct wc_auth *auth;	     /* of all loops; NULL: nobody is asked who they are */
 	struct wc_async_door *async; /* NULL: asynchronous invocations are not offered */
 	struct wc_calls calls;
 	struct wc_http *http;
+	struct wc_http_metrics *metrics;
+	struct desk *desk; /* scrape.c's */
 };
+
+/* wc_http_options.on_response: counts it. */
+void wc_gateway_on_response(void *context, const struct wc_exchange *exchange, const struct wc_response *response);
 
 /* wc_http_options.on_request; the context is a struct wc_gateway. */
 void wc_gateway_on_request(void *context, struct wc_exchange *exchange);

@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "user/clock.h"
 #include "user/gateway/head.h"
 #include "user/gateway/reply.h"
 
@@ -56,6 +57,8 @@ struct wc_exchange {
 	struct wc_http *http;
 	struct connection *connection;
 	h2o_req_t *h2o; /* NULL: responded */
+	uint64_t begun_ns;
+	struct wc_exchange_note note;
 	void (*gone)(void *context);
 	void *gone_context;
 };
@@ -256,6 +259,8 @@ void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response 
 	struct wc_http *http = exchange->http;
 	h2o_iovec_t body;
 
+	if (http->options.on_response)
+		http->options.on_response(http->options.context, exchange, response);
 	exchange->h2o = NULL;
 	exchange->gone = NULL;
 	http->stats.exchanges--;
@@ -283,6 +288,21 @@ void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response 
 const struct wc_request *wc_exchange_request(const struct wc_exchange *exchange)
 {
 	return &exchange->request;
+}
+
+void wc_exchange_set_note(struct wc_exchange *exchange, const struct wc_exchange_note *note)
+{
+	exchange->note = *note;
+}
+
+const struct wc_exchange_note *wc_exchange_note(const struct wc_exchange *exchange)
+{
+	return &exchange->note;
+}
+
+uint64_t wc_exchange_begun_ns(const struct wc_exchange *exchange)
+{
+	return exchange->begun_ns;
 }
 
 void wc_exchange_on_gone(struct wc_exchange *exchange, void (*gone)(void *context), void *context)
@@ -413,11 +433,15 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	exchange->connection = socket->on_close.data;
 	exchange->h2o = req;
 	exchange->gone = NULL;
+	exchange->begun_ns = wc_now();
+	exchange->note.kind = 0;
+	exchange->note.function[0] = exchange->note.key[0] = 0;
 	http->stats.requests++;
 	http->stats.exchanges++;
 	if (wc_head_check(socket->input->bytes, socket->input->size, &length, &fault)) {
 		http->stats.refused++;
 		exchange->request.method = (struct wc_text){ req->input.method.base, req->input.method.len };
+		exchange->request.target = (struct wc_text){ req->input.path.base, req->input.path.len };
 		wc_reply_refuse(exchange, fault.status, fault.text);
 		return 0;
 	}
@@ -465,6 +489,8 @@ static void on_setup_ostream(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
 		add_headers(req, &response);
 		req->res.content_length = stream->body.len;
 		connection->http->stats.refused++;
+		if (connection->http->options.on_response)
+			connection->http->options.on_response(connection->http->options.context, NULL, &response);
 		prepare_close(req, connection);
 		slot = &stream->super.next;
 	}

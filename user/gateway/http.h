@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "bpf/tables.h"
 #include "user/error.h"
 #include "user/gateway/request.h"
 
@@ -17,6 +18,10 @@
 struct wc_exchange;
 
 typedef void (*wc_http_on_request)(void *context, struct wc_exchange *exchange);
+
+/* A response is about to be sent. NULL as exchange: the library refused what came before it was a request. */
+typedef void (*wc_http_on_response)(void *context, const struct wc_exchange *exchange,
+				    const struct wc_response *response);
 
 struct wc_http_listener {
 	int fd;	      /* listens, is not blocking */
@@ -34,6 +39,7 @@ struct wc_http_options {
 	unsigned write_timeout_ms; /* until the client has taken a response */
 	size_t body_max;
 	wc_http_on_request on_request;
+	wc_http_on_response on_response; /* NULL: nobody */
 	void *context;
 };
 
@@ -63,6 +69,17 @@ void wc_http_stats(const struct wc_http *http, struct wc_http_stats *ret_stats);
 
 /* Valid until the response; so are the texts in it. */
 const struct wc_request *wc_exchange_request(const struct wc_exchange *exchange);
+
+/* What it is about, for on_response: copied. `kind` is the caller's, 0 until it is said. */
+struct wc_exchange_note {
+	unsigned kind;
+	char function[WC_NAME_MAX]; /* "": none */
+	char key[32];		    /* id of the key, which is public; "": nobody was asked */
+};
+void wc_exchange_set_note(struct wc_exchange *exchange, const struct wc_exchange_note *note);
+const struct wc_exchange_note *wc_exchange_note(const struct wc_exchange *exchange);
+/* CLOCK_MONOTONIC, when the whole request was here. */
+uint64_t wc_exchange_begun_ns(const struct wc_exchange *exchange);
 
 /* Takes all fields of this name (lower case) out of the request: whoever serves it shall not see them. */
 void wc_exchange_hide(struct wc_exchange *exchange, const char *name);

@@ -26,6 +26,8 @@
 #include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
 #include "user/gateway/gateway.h"
+#include "user/gateway/http_metrics.h"
+#include "user/gateway/scrape.h"
 #include "user/gateway/settings.h"
 #include "user/gateway/state.h"
 
@@ -45,6 +47,8 @@ struct loop {
 static struct loop loops[WC_GATEWAY_THREADS_MAX];
 static struct wc_auth *auth;	      /* NULL: there are no keys */
 static int keys_channel;	      /* the broker's, for them */
+static int metrics_channel;	      /* and for the metrics */
+static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
 static atomic_uint running;
@@ -160,6 +164,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 		.write_timeout_ms = options->write_timeout_ms,
 		.body_max = WC_PAYLOAD_MAX,
 		.on_request = wc_gateway_on_request,
+		.on_response = wc_gateway_on_response,
 		.context = &loop->gateway,
 	};
 	struct wc_calls *calls = &loop->gateway.calls;
@@ -167,6 +172,10 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 
 	calls->patience_ms = options->max_wait_ms;
 	calls->calls_max = invoker.in_flight_max;
+	calls->latencies = wc_latencies_new(options->metrics_functions);
+	loop->gateway.metrics = wc_http_metrics_new();
+	if (!calls->latencies || !loop->gateway.metrics)
+		return -ENOMEM;
 	ret = wc_broker_new(loop->channel, &calls->broker);
 	if (!ret)
 		ret = wc_names_new(calls->broker, &calls->names);
@@ -249,7 +258,7 @@ static int ping(const char *node, struct wc_fault *fault)
 
 static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *ret_broker, struct wc_fault *fault)
 {
-	int channels[WC_GATEWAY_THREADS_MAX], unix_fd = -1, ret;
+	int channels[WC_GATEWAY_THREADS_MAX + 1], unix_fd = -1, ret;
 	char real[4096];
 
 	ret = raise_limit(options, fault);
@@ -265,10 +274,12 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	if (ret < 0)
 		return ret;
 	/* Before the other sockets: the broker has none of them. */
-	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->key_file, options->threads, channels,
+	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->key_file, options->threads + 1,
+			      channels,
 			      &keys_channel, ret_broker);
 	if (ret)
 		return wc_fail(fault, ret, "cannot start the process that asks the node: %s", strerror(-ret));
+	metrics_channel = channels[options->threads];
 	for (unsigned i = 0; i < options->threads; i++) {
 		loops[i].channel = channels[i];
 		ret = wc_gateway_listen(options, unix_fd, loops[i].listeners, fault);
@@ -359,6 +370,24 @@ static int open_async(const struct wc_gateway_options *options, struct wc_fault 
 	return 0;
 }
 
+static void on_scraped(void *context)
+{
+	wc_scraper_readable(&((struct loop *)context)->gateway);
+}
+
+/* After rights are put off, and with signals blocked: its thread has them as this one. */
+static int open_scraper(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	int ret = wc_scraper_new(metrics_channel, async, &scraper);
+
+	for (unsigned i = 0; i < options->threads && !ret; i++) {
+		ret = wc_scraper_add(scraper, &loops[i].gateway);
+		if (!ret)
+			wc_http_watch(loops[i].gateway.http, wc_scraper_fd(&loops[i].gateway), on_scraped, &loops[i]);
+	}
+	return ret ? wc_fail(fault, ret, "cannot set up metrics: %s", strerror(-ret)) : 0;
+}
+
 static void announce(const struct wc_gateway_options *options)
 {
 	char text[96];
@@ -407,6 +436,8 @@ int main(int argc, char **argv)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (open_scraper(&options, &fault))
+		return say(&fault);
 	atomic_store(&running, options.threads);
 	for (unsigned i = 0; i < options.threads; i++) {
 		ret = pthread_create(&loops[i].thread, NULL, run, &loops[i]);
@@ -425,6 +456,7 @@ int main(int argc, char **argv)
 		else if (number != SIGUSR1 || atomic_load(&broken))
 			stop_all(options.threads);
 	}
+	wc_scraper_free(scraper);
 	wc_async_worker_close(async);
 	wc_auth_close(auth);
 	return atomic_load(&broken) ? 1 : 0;

@@ -18,6 +18,13 @@ static const struct {
 
 #define URL_LABEL ".lambda-url." /* NAME.lambda-url.ANYTHING */
 
+const char *const wc_route_kind_names[WC_ROUTE_KINDS] = {
+	[WC_ROUTE_UNKNOWN] = "none",	 [WC_ROUTE_ANY] = "any",		 [WC_ROUTE_INVOKE] = "invoke",
+	[WC_ROUTE_CONFIG] = "config",	 [WC_ROUTE_FUNCTION] = "function",	 [WC_ROUTE_URL] = "url",
+	[WC_ROUTE_ASYNC] = "async",	 [WC_ROUTE_FUNCTIONS] = "functions", [WC_ROUTE_INFO] = "info",
+	[WC_ROUTE_ADMIN] = "async_admin", [WC_ROUTE_HEALTH] = "healthz",	 [WC_ROUTE_METRICS] = "metrics",
+};
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -254,6 +261,7 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		{ "/function/", WC_ROUTE_FUNCTION, true }, { "/async-function/", WC_ROUTE_ASYNC, true },
 		{ "/url/", WC_ROUTE_URL, true },	   { "/system/functions", WC_ROUTE_FUNCTIONS, false },
 		{ "/system/info", WC_ROUTE_INFO, false },  { "/healthz", WC_ROUTE_HEALTH, false },
+		{ "/metrics", WC_ROUTE_METRICS, false },
 	};
 	const char *query = target_len ? memchr(target, '?', target_len) : NULL;
 	const char *end = query ?: target + target_len;

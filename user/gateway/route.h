@@ -26,7 +26,12 @@ enum wc_route_kind {
 	WC_ROUTE_INFO,	    /* /system/info */
 	WC_ROUTE_ADMIN,	    /* /system/async[/PATH]: the name is that of the parameter `function` */
 	WC_ROUTE_HEALTH,    /* /healthz */
+	WC_ROUTE_METRICS,   /* /metrics */
+	WC_ROUTE_KINDS,
 };
+
+/* A word for each kind, for metrics and logs. */
+extern const char *const wc_route_kind_names[WC_ROUTE_KINDS];
 
 struct wc_route {
 	enum wc_route_kind kind;

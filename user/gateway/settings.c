@@ -16,6 +16,7 @@
 #include "user/control_client.h"
 #include "user/gateway/auth.h"
 #include "user/gateway/state.h"
+#include "user/latency.h"
 #include "user/version.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
@@ -33,6 +34,8 @@ enum wc_gateway_option {
 	OPTION_KEY_FILE,
 	OPTION_ASYNC_DIR,
 	OPTION_NO_ASYNC,
+	OPTION_LOG_FORMAT,
+	OPTION_ACCESS_LOG,
 	OPTION_NUMBERS, /* from here on, by number_table */
 };
 
@@ -51,6 +54,7 @@ static const struct {
 	NUMBER("max-wait-ms", max_wait_ms, 10000, 1, 600000),
 	NUMBER("read-timeout-ms", read_timeout_ms, 60000, 10, 3600000),
 	NUMBER("write-timeout-ms", write_timeout_ms, 30000, 10, 3600000),
+	NUMBER("metrics-functions", metrics_functions, WC_LATENCY_FUNCTIONS_DEFAULT, 0, WC_FUNCTIONS_MAX - 1),
 	NUMBER("presign-max-s", presign_max_s, 0, 0, WC_SIGV4_PRESIGN_MAX_S),
 #undef NUMBER
 };
@@ -193,6 +197,7 @@ static void print_usage(void)
 {
 	puts("Usage: warmcore-gateway [--node NAME] [--listen ADDRESS:PORT]... [--unix PATH] [--unix-mode OCTAL]\n"
 	     "         [--tls-cert FILE --tls-key FILE] [--key-file FILE | --no-auth] [--presign-max-s N] [--user NAME]\n"
+	     "         [--metrics-functions N] [--log-format text|json] [--access-log]\n"
 	     "         [--async-dir DIR | --no-async]\n"
 	     "         [--threads N] [--connections N] [--in-flight N] [--max-wait-ms N] [--read-timeout-ms N] [--write-timeout-ms N]\n"
 	     "Serves the functions of a warmcore node over HTTP. `warmcore gateway --help` says what the options mean.");
@@ -228,6 +233,14 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 	case OPTION_NO_ASYNC:
 		options->no_async = true;
 		return 0;
+	case OPTION_LOG_FORMAT:
+		options->log_json = !strcmp(value, "json");
+		return options->log_json || !strcmp(value, "text") ?
+			       0 :
+			       wc_fail(fault, EINVAL, "--log-format: '%.40s' is neither text nor json", value);
+	case OPTION_ACCESS_LOG:
+		options->access_log = true;
+		return 0;
 	case OPTION_KEY_FILE:
 		options->key_file = value;
 		return 0;
@@ -242,7 +255,7 @@ static int set(struct wc_gateway_options *options, int option, const char *value
 
 int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault)
 {
-	struct option table[15 + NUMBER_COUNT] = {
+	struct option table[17 + NUMBER_COUNT] = {
 		{ "node", required_argument, NULL, OPTION_NODE },
 		{ "listen", required_argument, NULL, OPTION_LISTEN },
 		{ "unix", required_argument, NULL, OPTION_UNIX },
@@ -254,10 +267,12 @@ int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char 
 		{ "key-file", required_argument, NULL, OPTION_KEY_FILE },
 		{ "async-dir", required_argument, NULL, OPTION_ASYNC_DIR },
 		{ "no-async", no_argument, NULL, OPTION_NO_ASYNC },
+		{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
+		{ "access-log", no_argument, NULL, OPTION_ACCESS_LOG },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
 	};
-	size_t at = 13;
+	size_t at = 15;
 	int option, ret;
 
 	*options = (struct wc_gateway_options){ .node = "default", .user = "nobody", .unix_mode = 0660 };
