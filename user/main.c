@@ -100,6 +100,7 @@ int main(int argc, char **argv)
 		wc_log_set_level(WC_LOG_DEBUG);
 	if (options.clean)
 		return clean(&options);
+	wc_log_begin(options.log_json, NULL);
 	if (options.log[0]) {
 		error = wc_log_open(options.log, (uint64_t)options.log_file_kib << 10, options.log_files);
 		if (error) {

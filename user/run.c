@@ -358,7 +358,8 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
 	if (instance)
 		wc_pool_put(&worker->agent->pool, instance);
 	else if (took)
-		wc_info("function %s could not be started ahead; its log may say why", fn->manifest.name);
+		wc_log_fields(WC_LOG_INFO, (struct wc_log_field[]){ { "function", fn->manifest.name, 0 }, { 0 } },
+			      "function %s could not be started ahead; its log may say why", fn->manifest.name);
 	wc_fn_put(fn);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "user/gateway/reply.h"
+#include "user/log.h"
 
 /* One request on its way to the disk. */
 struct accept {
@@ -108,7 +109,7 @@ static void report(struct wc_async_door *door, const struct accept *accept)
 	if (!strcmp(door->reported.text, accept->fault.text))
 		return;
 	door->reported = accept->fault;
-	fprintf(stderr, "warmcore-gateway: an asynchronous invocation was not accepted: %s\n", accept->fault.text);
+	wc_error("an asynchronous invocation was not accepted: %s", accept->fault.text);
 }
 
 static void answer(struct accept *accept)

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 
 #include "user/gateway/async_door.h"
-#include "user/clock.h"
 #include "user/gateway/auth.h"
-#include "user/gateway/http_metrics.h"
 #include "user/gateway/reply.h"
 #include "user/gateway/scrape.h"
 
@@ -132,17 +130,6 @@ static bool may_go_on(struct wc_exchange *exchange, const char *allow)
 	}
 	wc_reply_method(exchange, allow);
 	return false;
-}
-
-void wc_gateway_on_response(void *context, const struct wc_exchange *exchange, const struct wc_response *response)
-{
-	struct wc_gateway *gateway = context;
-
-	if (exchange)
-		wc_http_metrics_add(gateway->metrics, wc_exchange_note(exchange)->kind, response->status,
-				    wc_now() - wc_exchange_begun_ns(exchange));
-	else
-		wc_http_metrics_add(gateway->metrics, WC_ROUTE_UNKNOWN, response->status, WC_LATENCY_NONE);
 }
 
 void wc_gateway_on_request(void *context, struct wc_exchange *exchange)

@@ -21,10 +21,11 @@ struct wc_gateway {
 	struct wc_calls calls;
 	struct wc_http *http;
 	struct wc_http_metrics *metrics;
+	bool access_log;
 	struct desk *desk; /* scrape.c's */
 };
 
-/* wc_http_options.on_response: counts it. */
+/* wc_http_options.on_response: counts it, and logs it if asked for: access.c. */
 void wc_gateway_on_response(void *context, const struct wc_exchange *exchange, const struct wc_response *response);
 
 /* wc_http_options.on_request; the context is a struct wc_gateway. */

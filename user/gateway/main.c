@@ -30,6 +30,7 @@
 #include "user/gateway/scrape.h"
 #include "user/gateway/settings.h"
 #include "user/gateway/state.h"
+#include "user/log.h"
 
 #define PING_TIMEOUT_MS 2000u
 #define TURN_MAX_MS 1000
@@ -56,7 +57,7 @@ static atomic_bool broken; /* a loop ended for a reason that is none of ours */
 
 static int say(const struct wc_fault *fault)
 {
-	fprintf(stderr, "warmcore-gateway: %s\n", fault->text);
+	wc_error("%s", fault->text);
 	return 1;
 }
 
@@ -74,7 +75,7 @@ static void on_broker(void *context)
 	if (!wc_broker_readable(loop->gateway.calls.broker) || loop->stopping)
 		return;
 	/* Without it no name is found any more: better to be started again than to refuse everything. */
-	fprintf(stderr, "warmcore-gateway: the process that asks the node is gone; ending\n");
+	wc_error("the process that asks the node is gone; ending");
 	atomic_store(&broken, true);
 	kill(getpid(), SIGTERM);
 	loop->stopping = true;
@@ -137,7 +138,7 @@ static void *run(void *argument)
 	pthread_setname_np(pthread_self(), "gateway");
 	for (;;) {
 		if (wc_http_run(loop->gateway.http, until_ms(loop)) < 0 && errno != EINTR) {
-			perror("warmcore-gateway: the event loop failed");
+			wc_error("the event loop failed: %s", strerror(errno));
 			atomic_store(&broken, true);
 			break;
 		}
@@ -173,6 +174,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 	calls->patience_ms = options->max_wait_ms;
 	calls->calls_max = invoker.in_flight_max;
 	calls->latencies = wc_latencies_new(options->metrics_functions);
+	loop->gateway.access_log = options->access_log;
 	loop->gateway.metrics = wc_http_metrics_new();
 	if (!calls->latencies || !loop->gateway.metrics)
 		return -ENOMEM;
@@ -251,8 +253,7 @@ static int ping(const char *node, struct wc_fault *fault)
 		return wc_fail(fault, EACCES,
 			       "node '%s' belongs to root: start the gateway as root, it puts its rights off", node);
 	if (ret)
-		fprintf(stderr, "warmcore-gateway: node '%s' is not running yet; requests get 503 until it does\n",
-			node);
+		wc_warning("node '%s' is not running yet; requests get 503 until it does", node);
 	return 0;
 }
 
@@ -292,8 +293,7 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	if (options->async_dir) {
 		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
 		if (ret && !options->async_named)
-			fprintf(stderr,
-				"warmcore-gateway: with --no-async it starts without asynchronous invocations\n");
+			wc_info("with --no-async it starts without asynchronous invocations");
 	}
 	return ret;
 }
@@ -327,9 +327,9 @@ static void refresh_keys(const struct wc_gateway_options *options)
 	int ret = auth ? wc_auth_refresh(auth, &fault) : 0;
 
 	if (ret > 0)
-		fprintf(stderr, "warmcore-gateway: the keys in %s have changed and are in use\n", options->key_file);
+		wc_info("the keys in %s have changed and are in use", options->key_file);
 	else if (ret)
-		fprintf(stderr, "warmcore-gateway: %s; the keys from before go on\n", fault.text);
+		wc_warning("%s; the keys from before go on", fault.text);
 }
 
 /* --- asynchronous invocations --- */
@@ -352,7 +352,7 @@ static int open_async(const struct wc_gateway_options *options, struct wc_fault 
 	async_calls.calls = &loops[0].gateway.calls;
 	ret = wc_async_worker_open(&async, options->async_dir, &asked, &executor, fault);
 	if (ret == -EBUSY && !options->async_named) {
-		fprintf(stderr, "warmcore-gateway: %s; this gateway takes no asynchronous invocations\n", fault->text);
+		wc_warning("%s; this gateway takes no asynchronous invocations", fault->text);
 		return 0;
 	}
 	if (ret)
@@ -394,11 +394,10 @@ static void announce(const struct wc_gateway_options *options)
 
 	for (unsigned i = 0; i < options->listen_count; i++) {
 		wc_gateway_address_text(&options->listen[i], text, sizeof(text));
-		fprintf(stderr, "warmcore-gateway: node %s is served on %s://%s\n", options->node,
-			options->listen[i].secure ? "https" : "http", text);
+		wc_info("node %s is served on %s://%s", options->node, options->listen[i].secure ? "https" : "http", text);
 	}
 	if (options->unix_path)
-		fprintf(stderr, "warmcore-gateway: node %s is served on %s\n", options->node, options->unix_path);
+		wc_info("node %s is served on %s", options->node, options->unix_path);
 }
 
 static void stop_all(unsigned count)
@@ -419,6 +418,7 @@ int main(int argc, char **argv)
 	sigset_t set;
 	int ret, number;
 
+	wc_log_begin(false, "warmcore-gateway");
 	ret = wc_gateway_options_parse(&options, argc, argv, &fault);
 	if (ret > 0)
 		return 0;
@@ -426,6 +426,7 @@ int main(int argc, char **argv)
 		say(&fault);
 		return 2;
 	}
+	wc_log_begin(options.log_json, "warmcore-gateway");
 	signal(SIGPIPE, SIG_IGN);
 	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault) ||
 	    open_keys(&options, &fault) || open_async(&options, &fault))
@@ -442,7 +443,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < options.threads; i++) {
 		ret = pthread_create(&loops[i].thread, NULL, run, &loops[i]);
 		if (ret) {
-			fprintf(stderr, "warmcore-gateway: cannot start a thread: %s\n", strerror(ret));
+			wc_error("cannot start a thread: %s", strerror(ret));
 			return 1;
 		}
 	}
