@@ -149,7 +149,7 @@ bool wc_latency_read(const struct wc_latencies *latencies, unsigned index, struc
 		return false;
 	if (index && sum->id && copy.id != sum->id)
 		return false;
-	if (!sum->id)
+	if (!sum->name[0])
 		memcpy(sum->name, copy.name, sizeof(sum->name));
 	sum->id = copy.id;
 	for (size_t i = 0; i < WC_LATENCY_ENDS; i++)

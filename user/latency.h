@@ -17,6 +17,7 @@
 
 #include "bpf/tables.h"
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -57,8 +58,9 @@ extern const char *const wc_end_names[];
 
 /* One function. Written by the table's thread, under `sequence`; read with wc_latency_read(). */
 struct wc_latency {
-	uint32_t sequence; /* odd while it is written */
-	uint32_t id;	   /* of the function; another one in the same slot begins at 0. 0: nothing was ever recorded */
+	alignas(64) uint32_t
+		sequence; /* odd while it is written. What most invocations write is in this line, and two buckets */
+	uint32_t id;	  /* of the function; another one in the same slot begins at 0. 0: nothing was ever recorded */
 	uint64_t sum_ns[WC_LATENCY_TIMES];
 	uint64_t ends[WC_LATENCY_ENDS]; /* by enum wc_end, or what the table's owner counts */
 	char name[WC_NAME_MAX];

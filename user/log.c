@@ -142,7 +142,11 @@ static void put_text(struct line *line, const char *text)
 static size_t utf8_length(const unsigned char *text)
 {
 	unsigned char c = text[0];
-	size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+	size_t length = c < 0x80	      ? 1 :
+			c >= 0xc2 && c < 0xe0 ? 2 :
+			c >= 0xe0 && c < 0xf0 ? 3 :
+			c >= 0xf0 && c < 0xf5 ? 4 :
+						0;
 
 	for (size_t i = 1; i < length; i++)
 		if ((text[i] & 0xc0) != 0x80) /* also at the end of the text */
@@ -158,7 +162,8 @@ static void put_escaped(struct line *line, const char *text, size_t max)
 {
 	char escape[8];
 
-	for (size_t at = 0, length; text[at] && at < max && line->length + RESERVE + 8 < sizeof(line->text); at += length) {
+	for (size_t at = 0, length; text[at] && at < max && line->length + RESERVE + 8 < sizeof(line->text);
+	     at += length) {
 		unsigned char c = (unsigned char)text[at];
 
 		length = utf8_length((const unsigned char *)text + at);
@@ -178,7 +183,8 @@ static void put_escaped(struct line *line, const char *text, size_t max)
 /* A value that a reader of words can take as it is. */
 static bool is_plain(const char *text)
 {
-	return *text && text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/$%~+@")] == 0;
+	return *text &&
+	       text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/$%~+@")] == 0;
 }
 
 static void put_field(struct line *line, const struct wc_log_field *field)
@@ -191,8 +197,7 @@ static void put_field(struct line *line, const struct wc_log_field *field)
 	put_text(line, field->key);
 	put_text(line, form.json ? "\":" : "=");
 	if (!field->text) {
-		put(line, number,
-		    (size_t)snprintf(number, sizeof(number), "%llu", (unsigned long long)field->number));
+		put(line, number, (size_t)snprintf(number, sizeof(number), "%llu", (unsigned long long)field->number));
 		return;
 	}
 	if (!form.json && is_plain(field->text)) {

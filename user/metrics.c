@@ -271,8 +271,7 @@ bool wc_metrics_wants_open(const char *accept, size_t length)
 		for (; at < stop && isspace((unsigned char)*at); at++)
 			;
 		q = weight(at, stop);
-		if ((size_t)(stop - at) >= sizeof(open_type) - 1 &&
-		    !strncasecmp(at, open_type, sizeof(open_type) - 1))
+		if ((size_t)(stop - at) >= sizeof(open_type) - 1 && !strncasecmp(at, open_type, sizeof(open_type) - 1))
 			open = q > open ? q : open;
 		for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
 			if ((size_t)(stop - at) >= strlen(plain[i]) && !strncasecmp(at, plain[i], strlen(plain[i])))

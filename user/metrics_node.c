@@ -74,7 +74,8 @@ struct digits {
 
 static const char *label_of(const json_t *object, const char *key, struct digits *digits)
 {
-	snprintf(digits->text, sizeof(digits->text), "%lld", (long long)json_integer_value(json_object_get(object, key)));
+	snprintf(digits->text, sizeof(digits->text), "%lld",
+		 (long long)json_integer_value(json_object_get(object, key)));
 	return digits->text;
 }
 
@@ -159,8 +160,8 @@ static const char *name_of(const json_t *function)
 }
 
 /* Every function, and the others where there are any, or were. */
-#define EACH_FUNCTION(functions, i, function)                     \
-	json_array_foreach ((json_t *)(functions), i, function) \
+#define EACH_FUNCTION(functions, i, function)                                                                          \
+	json_array_foreach ((json_t *)(functions), i, function)                                                        \
 		if (is_shown(function))
 
 static bool is_shown(const json_t *function)
@@ -182,7 +183,8 @@ static void ends(struct wc_metrics *metrics, const json_t *functions)
 	size_t i;
 
 	wc_metrics_family(metrics, WC_M_INVOCATIONS);
-	EACH_FUNCTION (functions, i, function) {
+	EACH_FUNCTION(functions, i, function)
+	{
 		uint64_t total = 0;
 
 		json_object_foreach (json_object_get(function, "ends"), key, count)
@@ -190,7 +192,8 @@ static void ends(struct wc_metrics *metrics, const json_t *functions)
 		wc_metrics_count(metrics, NAMED({ "function", name_of(function) }), total);
 	}
 	wc_metrics_family(metrics, WC_M_ERRORS);
-	EACH_FUNCTION (functions, i, function) {
+	EACH_FUNCTION(functions, i, function)
+	{
 		const json_t *all = json_object_get(function, "ends");
 
 		wc_metrics_count(metrics, NAMED({ "function", name_of(function) }, { "kind", "function" }),
@@ -209,7 +212,8 @@ static void times(struct wc_metrics *metrics, enum wc_metric family, const json_
 	size_t i;
 
 	wc_metrics_family(metrics, family);
-	EACH_FUNCTION (functions, i, function) {
+	EACH_FUNCTION(functions, i, function)
+	{
 		const json_t *histogram = json_object_get(function, which),
 			     *list = json_object_get(histogram, "buckets");
 
@@ -234,23 +238,23 @@ static void now(struct wc_metrics *metrics, enum wc_metric family, const json_t 
 	size_t i;
 
 	wc_metrics_family(metrics, family);
-	EACH_FUNCTION (functions, i, function)
-		wc_metrics_count(metrics, NAMED({ "function", name_of(function) }), number(function, key) * unit);
+	EACH_FUNCTION(functions, i, function)
+	wc_metrics_count(metrics, NAMED({ "function", name_of(function) }), number(function, key) * unit);
 }
 
 static void instances(struct wc_metrics *metrics, const json_t *functions)
 {
-	static const char *const states[][2] = {
-		{ "running", "instances_running" }, { "idle", "instances_idle" }, { "starting", "instances_starting" }
-	};
+	static const char *const states[][2] = { { "running", "instances_running" },
+						 { "idle", "instances_idle" },
+						 { "starting", "instances_starting" } };
 	const json_t *function;
 	size_t i;
 
 	wc_metrics_family(metrics, WC_M_INSTANCES);
-	EACH_FUNCTION (functions, i, function)
-		for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
-			wc_metrics_count(metrics, NAMED({ "function", name_of(function) }, { "state", states[s][0] }),
-					 number(function, states[s][1]));
+	EACH_FUNCTION(functions, i, function)
+	for (size_t s = 0; s < sizeof(states) / sizeof(states[0]); s++)
+		wc_metrics_count(metrics, NAMED({ "function", name_of(function) }, { "state", states[s][0] }),
+				 number(function, states[s][1]));
 }
 
 static void functions_of(struct wc_metrics *metrics, const json_t *answer)
@@ -273,8 +277,8 @@ static void functions_of(struct wc_metrics *metrics, const json_t *answer)
 	times(metrics, WC_M_WAIT, functions, "wait");
 	times(metrics, WC_M_SERVICE, functions, "service");
 	wc_metrics_family(metrics, WC_M_COLD);
-	EACH_FUNCTION (functions, i, function)
-		members(metrics, "function", name_of(function), "reason", json_object_get(function, "cold_starts"), NULL);
+	EACH_FUNCTION(functions, i, function)
+	members(metrics, "function", name_of(function), "reason", json_object_get(function, "cold_starts"), NULL);
 	times(metrics, WC_M_COLD_TIME, functions, "start");
 	instances(metrics, functions);
 	now(metrics, WC_M_FUNCTION_MEMORY, functions, "memory_kib", 1024);

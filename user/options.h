@@ -86,13 +86,13 @@ struct wc_options {
 	char listen[64]; /* user datapath: address to bind */
 	char log[256];	 /* file for the log instead of stderr */
 	/* Logs of functions. */
-	uint32_t log_file_kib;	/* a file that is full is kept as an older part */
-	uint32_t log_files;	/* of one function */
-	uint32_t log_total_mib; /* of all functions */
-	uint32_t log_rate_kib;	/* a second, of one function; 0: no limit */
-	bool log_json;		/* the daemon's own, see log.h */
+	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */
+	uint32_t log_files;	    /* of one function */
+	uint32_t log_total_mib;	    /* of all functions */
+	uint32_t log_rate_kib;	    /* a second, of one function; 0: no limit */
+	bool log_json;		    /* the daemon's own, see log.h */
 	uint32_t metrics_functions; /* that have metrics of their own */
-	bool log_report;	/* lines about each invocation */
+	bool log_report;	    /* lines about each invocation */
 };
 
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */

@@ -32,8 +32,9 @@ static void read_stat(struct wc_process *process)
 		fclose(file);
 	text[length] = 0;
 	at = strrchr(text, ')');
-	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu %*d %llu %lu",
-			  &process->threads, &start, &process->virtual_bytes) != 3)
+	if (!at ||
+	    sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %lu %*d %llu %lu",
+		   &process->threads, &start, &process->virtual_bytes) != 3)
 		return;
 	__atomic_load(&start_s, &process->start_s, __ATOMIC_RELAXED);
 	if (process->start_s > 0)

@@ -387,7 +387,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 		if (fn->manifest.trusted && worker->node->options.allow_trusted)
 			end = run_trusted(worker, job, fn);
 		else
-			end = run_in_process(worker, job, fn); /* also what an earlier, more trusting node left deployed */
+			end = run_in_process(worker, job,
+					     fn); /* also what an earlier, more trusting node left deployed */
 	} else if (seen == WC_SEEN_AGAIN) {
 		wc_worker_resend(worker, job);
 	}

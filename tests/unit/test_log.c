@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <jansson.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -179,11 +180,123 @@ static void test_threads(void **state)
 	assert_true(size_of("log.2") > 0);
 }
 
+/* --- forms --- */
+
+/* What was logged since the file was opened. */
+static const char *logged(void)
+{
+	static char text[20000];
+	FILE *file = fopen(path_of("log"), "re");
+	size_t length = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
+
+	if (file)
+		fclose(file);
+	text[length] = 0;
+	unlink(path_of("log"));
+	assert_int_equal(wc_log_open(path_of("log"), 0, 1), 0);
+	return text;
+}
+
+static json_t *logged_json(void)
+{
+	const char *text = logged();
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+
+	if (!object)
+		fail_msg("no JSON: %s", text);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	return object;
+}
+
+static void test_json(void **state)
+{
+	/* Bytes of all kinds: quotes, controls, UTF-8, what is cut off, overlong, a surrogate, beyond Unicode. */
+	static const char nasty[] =
+		"a\"b\\c\n\x01\x7f\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80|\xc3|\xc0\x80|\xed\xa0\x80|\xf4\x90\x80\x80|\xff|\xe2\x82";
+	char longest[5000];
+	json_t *object;
+
+	(void)state;
+	wc_log_begin(true, "program");
+	assert_int_equal(wc_log_open(path_of("log"), 0, 1), 0);
+	wc_log_fields(WC_LOG_WARNING,
+		      (struct wc_log_field[]){ { "name", nasty, 0 }, { "count", NULL, UINT64_MAX >> 1 }, { 0 } }, "%s",
+		      nasty);
+	object = logged_json();
+	assert_string_equal(json_string_value(json_object_get(object, "level")), "warning");
+	assert_int_equal(strlen(json_string_value(json_object_get(object, "ts"))), strlen("2026-11-26T20:00:00.000Z"));
+	assert_int_equal(json_integer_value(json_object_get(object, "count")), UINT64_MAX >> 1);
+	assert_string_equal(json_string_value(json_object_get(object, "msg")),
+			    json_string_value(json_object_get(object, "name")));
+	/* What is sound comes back as it was, what is not as U+FFFD for each byte. */
+	assert_memory_equal(json_string_value(json_object_get(object, "name")), nasty, 18);
+	assert_non_null(
+		strstr(json_string_value(json_object_get(object, "name")), "|\xef\xbf\xbd|\xef\xbf\xbd\xef\xbf\xbd|"));
+	json_decref(object);
+	/* However long: a whole line, cut off within its texts. */
+	memset(longest, 1, sizeof(longest));
+	longest[sizeof(longest) - 1] = 0;
+	wc_log_fields(WC_LOG_INFO,
+		      (struct wc_log_field[]){ { "a", longest, 0 }, { "b", longest, 0 }, { "c", NULL, 1 }, { 0 } },
+		      "%s", longest);
+	json_decref(logged_json());
+	wc_log_begin(false, NULL);
+}
+
+static void test_text(void **state)
+{
+	(void)state;
+	wc_log_begin(false, "program");
+	assert_int_equal(wc_log_open(path_of("log"), 0, 1), 0);
+	wc_log_fields(WC_LOG_INFO,
+		      (struct wc_log_field[]){ { "a", "plain", 0 },
+					       { "b", "two words", 0 },
+					       { "c", "x=\"\n", 0 },
+					       { "d", NULL, 7 },
+					       { "e", "", 0 },
+					       { 0 } },
+		      "it is");
+	assert_string_equal(logged(), "program: it is a=plain b=\"two words\" c=\"x=\\\"\\u000a\" d=7 e=\"\"\n");
+	wc_log_begin(false, NULL);
+	wc_warning("it is");
+	assert_non_null(strstr(logged(), "Z warning: it is\n"));
+}
+
+/* stderr is the file that the variable names: priorities. Another one: none. */
+static void test_journal(void **state)
+{
+	char named[64];
+	struct stat status;
+
+	(void)state;
+	assert_int_equal(wc_log_open(path_of("log"), 0, 1), 0);
+	assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+	snprintf(named, sizeof(named), "%llu:%llu", (unsigned long long)status.st_dev,
+		 (unsigned long long)status.st_ino);
+	setenv("JOURNAL_STREAM", named, 1);
+	wc_log_begin(false, "program");
+	wc_error("one");
+	wc_info("two");
+	wc_log_begin(true, NULL);
+	wc_warning("three");
+	assert_int_equal(strncmp(logged(), "<3>one\n<6>two\n<4>{\"ts\":", 23), 0);
+	wc_log_begin(false, "program"); /* logged() has opened another file */
+	wc_error("four");
+	assert_string_equal(logged(), "program: four\n");
+	setenv("JOURNAL_STREAM", "nonsense", 1);
+	wc_log_begin(false, "program");
+	wc_error("five");
+	assert_string_equal(logged(), "program: five\n");
+	unsetenv("JOURNAL_STREAM");
+	wc_log_begin(false, NULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = { TEST(test_parts),	TEST(test_one_part),	   TEST(test_starts),
-					    TEST(test_removed), TEST(test_no_descriptors), TEST(test_threads) };
+					    TEST(test_removed), TEST(test_no_descriptors), TEST(test_threads),
+					    TEST(test_json),	TEST(test_text),	   TEST(test_journal) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

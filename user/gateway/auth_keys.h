@@ -34,8 +34,8 @@ enum wc_key_kind {
 };
 
 enum wc_key_role {
-	WC_KEY_INVOKE, /* may invoke the functions that a pattern names */
-	WC_KEY_ADMIN,  /* may do everything with them; with the pattern "*" everything with the node */
+	WC_KEY_INVOKE,	/* may invoke the functions that a pattern names */
+	WC_KEY_ADMIN,	/* may do everything with them; with the pattern "*" everything with the node */
 	WC_KEY_METRICS, /* may read /metrics, with the pattern "*", and nothing else */
 };
 

@@ -46,9 +46,9 @@ struct loop {
 };
 
 static struct loop loops[WC_GATEWAY_THREADS_MAX];
-static struct wc_auth *auth;	      /* NULL: there are no keys */
-static int keys_channel;	      /* the broker's, for them */
-static int metrics_channel;	      /* and for the metrics */
+static struct wc_auth *auth; /* NULL: there are no keys */
+static int keys_channel;     /* the broker's, for them */
+static int metrics_channel;  /* and for the metrics */
 static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
@@ -276,8 +276,7 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 		return ret;
 	/* Before the other sockets: the broker has none of them. */
 	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->key_file, options->threads + 1,
-			      channels,
-			      &keys_channel, ret_broker);
+			      channels, &keys_channel, ret_broker);
 	if (ret)
 		return wc_fail(fault, ret, "cannot start the process that asks the node: %s", strerror(-ret));
 	metrics_channel = channels[options->threads];
@@ -394,7 +393,8 @@ static void announce(const struct wc_gateway_options *options)
 
 	for (unsigned i = 0; i < options->listen_count; i++) {
 		wc_gateway_address_text(&options->listen[i], text, sizeof(text));
-		wc_info("node %s is served on %s://%s", options->node, options->listen[i].secure ? "https" : "http", text);
+		wc_info("node %s is served on %s://%s", options->node, options->listen[i].secure ? "https" : "http",
+			text);
 	}
 	if (options->unix_path)
 		wc_info("node %s is served on %s", options->node, options->unix_path);

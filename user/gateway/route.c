@@ -19,10 +19,12 @@ static const struct {
 #define URL_LABEL ".lambda-url." /* NAME.lambda-url.ANYTHING */
 
 const char *const wc_route_kind_names[WC_ROUTE_KINDS] = {
-	[WC_ROUTE_UNKNOWN] = "none",	 [WC_ROUTE_ANY] = "any",		 [WC_ROUTE_INVOKE] = "invoke",
-	[WC_ROUTE_CONFIG] = "config",	 [WC_ROUTE_FUNCTION] = "function",	 [WC_ROUTE_URL] = "url",
-	[WC_ROUTE_ASYNC] = "async",	 [WC_ROUTE_FUNCTIONS] = "functions", [WC_ROUTE_INFO] = "info",
-	[WC_ROUTE_ADMIN] = "async_admin", [WC_ROUTE_HEALTH] = "healthz",	 [WC_ROUTE_METRICS] = "metrics",
+	[WC_ROUTE_UNKNOWN] = "none",	  [WC_ROUTE_ANY] = "any",
+	[WC_ROUTE_INVOKE] = "invoke",	  [WC_ROUTE_CONFIG] = "config",
+	[WC_ROUTE_FUNCTION] = "function", [WC_ROUTE_URL] = "url",
+	[WC_ROUTE_ASYNC] = "async",	  [WC_ROUTE_FUNCTIONS] = "functions",
+	[WC_ROUTE_INFO] = "info",	  [WC_ROUTE_ADMIN] = "async_admin",
+	[WC_ROUTE_HEALTH] = "healthz",	  [WC_ROUTE_METRICS] = "metrics",
 };
 
 static int hex_digit(char c)

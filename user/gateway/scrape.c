@@ -168,8 +168,7 @@ static void respond(const struct scrape *scrape)
 		return;
 	}
 	response.body = (struct wc_text){ scrape->page->text, scrape->page->length };
-	wc_response_add(&response, "content-type",
-			wc_text(scrape->open ? WC_METRICS_OPEN_TYPE : WC_METRICS_TEXT_TYPE));
+	wc_response_add(&response, "content-type", wc_text(scrape->open ? WC_METRICS_OPEN_TYPE : WC_METRICS_TEXT_TYPE));
 	wc_response_add(&response, "cache-control", wc_text("no-store"));
 	wc_response_add(&response, "vary", wc_text("accept"));
 	wc_exchange_respond(scrape->exchange, &response);

@@ -78,7 +78,7 @@ static void http(struct wc_metrics *metrics, const struct wc_scrape_source *sour
  * Entry `index` of all loops: of the function that was called last there, if the slot has had several. One loop may not have heard of the
  * newest yet: ids grow.
  */
-static bool read_calls(const struct wc_scrape_source *source, unsigned index, struct wc_latency *sum)
+static void read_calls(const struct wc_scrape_source *source, unsigned index, struct wc_latency *sum)
 {
 	struct wc_latency one;
 	bool any = false;
@@ -97,7 +97,6 @@ static bool read_calls(const struct wc_scrape_source *source, unsigned index, st
 	}
 	if (!index)
 		snprintf(sum->name, sizeof(sum->name), "%s", WC_METRICS_OTHER);
-	return any;
 }
 
 /* A name that two slots have had, one after the other, is that of the larger id. */
@@ -117,21 +116,19 @@ static void calls(struct wc_metrics *metrics, const struct wc_scrape_source *sou
 #undef NAME
 	};
 	unsigned count = source->count ? wc_latencies_count(source->gateways[0]->calls.latencies) : 0;
-	struct wc_latency *all = calloc(count + 1, sizeof(*all));
+	struct wc_latency *all = aligned_alloc(alignof(struct wc_latency), (count + 1) * sizeof(*all));
 
 	if (!all) {
 		metrics->failed = true;
 		return;
 	}
 	for (unsigned i = 0; i < count; i++)
-		if (!read_calls(source, i, &all[i]))
-			all[i].id = 0;
+		read_calls(source, i, &all[i]); /* an id of 0: nothing */
 	wc_metrics_family(metrics, WC_M_CALLS);
 	for (unsigned i = 0; i < count; i++)
 		for (unsigned end = 0; end < WC_CALL_END_COUNT && is_latest(all, count, i); end++)
 			if (all[i].ends[end] || end == WC_CALL_ok)
-				wc_metrics_count(metrics,
-						 NAMED({ "function", all[i].name }, { "result", ends[end] }),
+				wc_metrics_count(metrics, NAMED({ "function", all[i].name }, { "result", ends[end] }),
 						 all[i].ends[end]);
 	wc_metrics_family(metrics, WC_M_CALL_TIME);
 	for (unsigned i = 0; i < count; i++)
@@ -207,9 +204,20 @@ static void async(struct wc_metrics *metrics, struct wc_async_worker *worker)
 	single(metrics, WC_M_ASYNC_BYTES, c->bytes);
 #define PAIR(name) { #name, c->name }
 	pairs(metrics, WC_M_ASYNC_EVENTS, "event",
-	      (const struct pair[]){ PAIR(accepted), PAIR(refused_full), PAIR(succeeded), PAIR(failed), PAIR(busy),
-				     PAIR(interrupted), PAIR(redriven), PAIR(purged), PAIR(forgotten), PAIR(delivered),
-				     PAIR(delivery_failed), PAIR(delivery_dead), PAIR(commits), PAIR(rollbacks),
+	      (const struct pair[]){ PAIR(accepted),
+				     PAIR(refused_full),
+				     PAIR(succeeded),
+				     PAIR(failed),
+				     PAIR(busy),
+				     PAIR(interrupted),
+				     PAIR(redriven),
+				     PAIR(purged),
+				     PAIR(forgotten),
+				     PAIR(delivered),
+				     PAIR(delivery_failed),
+				     PAIR(delivery_dead),
+				     PAIR(commits),
+				     PAIR(rollbacks),
 				     { NULL, 0 } });
 #undef PAIR
 	single(metrics, WC_M_ASYNC_DEAD, dead);
