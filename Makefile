@@ -54,6 +54,9 @@ CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
 # h2o serves HTTP in the gateway (user/gateway).
 _ := $(foreach p,libh2o-evloop openssl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl)
+# ncurses draws the screen of `warmcore top`.
+_ := $(or $(shell pkg-config --exists ncursesw && echo yes),$(call missing,the library ncursesw))
+CURSES_LIBS := $(shell pkg-config --libs ncursesw)
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 # Headers of the distribution's Python, for the optional extension.
 PYTHON_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags python3 2>/dev/null))
@@ -221,6 +224,7 @@ $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(ARCHIVE) $(FILES)
+$(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -o $@ $(filter %.o %.a,$^) $(LDLIBS)

@@ -151,7 +151,8 @@ struct wc_core {
 	__u16 pad0;
 	__u64 claims;
 	__u64 releases; /* claims - releases is 1 while the core is owned, 0 while it is free */
-	__u64 pad1[4];
+	__u64 busy_ns; /* that invocations ran here which have ended, starts of instances included; agent and lanes add */
+	__u64 pad1[3];
 	__u32 warm[WC_WARM_MAX]; /* ids of functions with an idle instance here, most recent first; agent writes */
 	__u32 queued; /* early binding: bound to this core and not ended; claimers add, the agent subtracts */
 	__u32 bound;  /* early binding: how many ever were, modulo 2^32: tells a lost one from a new one */
@@ -186,7 +187,8 @@ enum wc_function_flags {
 
 /*
  * wc_functions[slot]. First cache line: written by the daemon, except warm[], which agents write as hints (a reader must
- * check). Second: counts, changed with atomics by whoever claims, queues or ends an invocation.
+ * check). Second: counts, changed with atomics by whoever claims, queues or ends an invocation. Those of what has ended are for
+ * people (user/view.h): nothing decides by them.
  */
 struct wc_function {
 	__u32 id; /* 0 = empty slot; written last at deployment, first at removal */
@@ -199,9 +201,14 @@ struct wc_function {
 	__u32 running_max;	 /* invocations at a time, 0 = no limit, WC_RUNNING_NONE = none at all */
 	__u32 waiting_max;	 /* in the pending queue, 0 = no limit of its own */
 	__u8 pad0[24];
-	__u32 running; /* invocations that count against running_max (WC_HOW_COUNTED) */
-	__u32 waiting; /* in the pending queue, or announced for it */
-	__u8 pad1[56];
+	__u32 running;	   /* invocations that count against running_max (WC_HOW_COUNTED) */
+	__u32 waiting;	   /* in the pending queue, or announced for it */
+	__u64 invocations; /* that were run and have ended, since the slot is its; these by the agents, which only add */
+	__u64 errors;	   /* of those: that failed, whatever the reason */
+	__u64 cold_starts; /* instances started for them; one that is started ahead is none */
+	__u64 wait_ns;	   /* sums: from the arrival or pick-up until the function was started, cold start included, */
+	__u64 service_ns;  /* and of the function itself */
+	__u8 pad1[16];
 	char name[WC_NAME_MAX];
 };
 _Static_assert(sizeof(struct wc_function) == 192, "three cache lines");

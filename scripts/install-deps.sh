@@ -133,7 +133,7 @@ need_run() {
 	need_clang
 	need_bpftool
 	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev libseccomp-dev
-	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libh2o-evloop-dev libssl-dev
+	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libh2o-evloop-dev libssl-dev libncurses-dev
 	need iproute2 python3 python3-numpy libpython3-dev
 	need_node
 }
@@ -144,6 +144,7 @@ need_test() {
 	need debian-archive-keyring # on Ubuntu, too: VMs come from Debian, and scripts/vm-kit.sh fetches all else they need
 	need_clang_runtime
 	need openssl # a certificate for the gateway
+	need python3-pyte ncurses-base # a terminal that `warmcore top` draws on
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
 }
 

@@ -84,6 +84,33 @@ void *wc_bpf_map_table(const struct bpf_object *object, const char *name, size_t
 	return NULL;
 }
 
+void *wc_bpf_map_pinned(const char *node, const char *map, uint32_t value_size, uint32_t *ret_entries, size_t *ret_len)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	void *base = NULL;
+	char path[256];
+	int fd, error;
+
+	snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, node, map);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return NULL;
+	if (bpf_obj_get_info_by_fd(fd, &info, &len)) {
+		error = errno;
+	} else if (info.type != BPF_MAP_TYPE_ARRAY || !(info.map_flags & BPF_F_MMAPABLE) ||
+		   info.value_size != value_size) {
+		error = EPROTO;
+	} else {
+		base = wc_bpf_map_values(fd, value_size, info.max_entries, PROT_READ, ret_len);
+		error = errno;
+		*ret_entries = info.max_entries;
+	}
+	close(fd);
+	errno = error;
+	return base;
+}
+
 uint32_t wc_bpf_verified_insns(int fd)
 {
 	struct bpf_prog_info info = { 0 };

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define WC_PIN_ROOT "/sys/fs/bpf/warmcore"
+
 /* Keep what libbpf says from now on: it is shown only when something fails. Not for two threads at once. */
 void wc_bpf_log_begin(void);
 /* Back to normal. Returns the last lines, which name the reason; valid until the next begin. */
@@ -22,6 +24,12 @@ void *wc_bpf_map_values(int fd, uint32_t value_size, uint32_t entries, int prote
 /* Map a table of a loaded object, variables or array, to read and write. *ret_entries: how many of entry_size bytes it has. */
 void *wc_bpf_map_table(const struct bpf_object *object, const char *name, size_t entry_size, uint32_t *ret_entries,
 		       size_t *ret_len);
+
+/*
+ * Map a pinned array of a node into memory, read-only, if its values have the size that this build knows. NULL: see errno, ENOENT when it
+ * is not there, EPROTO when its layout is another one.
+ */
+void *wc_bpf_map_pinned(const char *node, const char *map, uint32_t value_size, uint32_t *ret_entries, size_t *ret_len);
 
 /* Instructions that the verifier walked for a program, 0 if the kernel does not say. */
 uint32_t wc_bpf_verified_insns(int fd);

@@ -134,8 +134,9 @@ void wc_functions_leave(struct wc_functions *functions, uint32_t slot)
 	put_tags(functions, functions->slot[slot]);
 	WC_WRITE(entry->id, 0);
 	__sync_synchronize();
-	/* All but the counts, which those who still run or wait take themselves out of. */
+	/* All but the counts which those who still run or wait take themselves out of. */
 	memset(entry, 0, offsetof(struct wc_function, running));
+	entry->invocations = entry->errors = entry->cold_starts = entry->wait_ns = entry->service_ns = 0;
 	memset(entry->name, 0, sizeof(entry->name));
 	functions->slot[slot] = NULL;
 }

@@ -162,6 +162,36 @@ static void mark_running(struct wc_worker *worker, const struct wc_job *job, uin
 	WC_WRITE(run->function_id, job->function_id);
 }
 
+/*
+ * What people see of it in the maps (user/view.h), 40 ns an invocation. Before it is answered: the core may be another's when the answer
+ * leaves.
+ */
+static void account(struct wc_worker *worker, const struct wc_fn *fn, bool failed, uint64_t wait_ns,
+		    uint64_t service_ns, uint64_t end)
+{
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
+
+	wc_fetch_add(&worker->agent->entry->busy_ns, end - worker->run->started_ns);
+	if (!entry)
+		return;
+	wc_fetch_add(&entry->invocations, 1);
+	wc_fetch_add(&entry->wait_ns, wait_ns);
+	wc_fetch_add(&entry->service_ns, service_ns);
+	if (failed)
+		wc_fetch_add(&entry->errors, 1);
+}
+
+/* An instance is started for an invocation. */
+static void account_start(struct wc_worker *worker, struct wc_fn *fn)
+{
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
+
+	worker->counters.cold_starts++;
+	atomic_fetch_add(&fn->cold_starts, 1);
+	if (entry)
+		wc_fetch_add(&entry->cold_starts, 1);
+}
+
 /* Returns when it ended. */
 static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
@@ -173,18 +203,19 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 		.deadline_ns = start + fn->manifest.timeout_ms * WC_MS,
 	};
 	struct wc_result result;
-	bool loaded;
+	bool loaded, failed;
 
 	wc_trusted_call(fn, &call, worker->buffer, WC_CHANNEL_CAPACITY, &loaded, &result);
 	end = wc_now();
 	if (loaded) {
-		worker->counters.cold_starts++;
-		atomic_fetch_add(&fn->cold_starts, 1);
+		account_start(worker, fn);
 		wc_cold_starts_add(worker->node->cold_starts, fn->id, fn->manifest.name, WC_COLD_first,
 				   WC_LATENCY_NONE);
 	}
-	if (result.kind == WC_CHANNEL_ERROR || result.failure)
+	failed = result.kind == WC_CHANNEL_ERROR || result.failure;
+	if (failed)
 		atomic_fetch_add(&fn->errors, 1);
+	account(worker, fn, failed, start - job->arrival, end - start, end);
 	respond_result(worker, job, &result, false, !loaded, start - job->arrival, end - start);
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);
@@ -231,7 +262,7 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_instance *instance;
 	struct wc_result result;
-	uint64_t begun, took;
+	uint64_t begun, end;
 
 	*ret_warm = true;
 	do {
@@ -241,21 +272,21 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	} while (wc_warmth_wait(warmth, fn, call, count_waiting(worker, fn)));
 	*ret_warm = false;
 	begun = wc_now();
-	worker->counters.cold_starts++;
-	atomic_fetch_add(&fn->cold_starts, 1);
+	account_start(worker, fn);
 	instance = wc_instance_start(&worker->node->launcher, fn,
 				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, true,
 							 job->id.request_id },
 				     worker->buffer, &result);
-	took = wc_now() - begun;
-	wc_warmth_started(warmth, fn, instance, took);
+	end = wc_now();
+	wc_warmth_started(warmth, fn, instance, end - begun);
 	wc_cold_starts_add(worker->node->cold_starts, fn->id, fn->manifest.name, call->cold,
-			   instance ? took : WC_LATENCY_NONE);
+			   instance ? end - begun : WC_LATENCY_NONE);
 	if (instance)
 		return instance;
 	atomic_fetch_add(&fn->errors, 1);
+	account(worker, fn, true, end - job->arrival, 0, end);
 	count_end(worker, fn->id, fn, WC_END_init);
-	respond_result(worker, job, &result, true, false, wc_now() - job->arrival, 0);
+	respond_result(worker, job, &result, true, false, end - job->arrival, 0);
 	return NULL;
 }
 
@@ -292,7 +323,7 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_warmth_call hope = { 0 };
 	uint64_t begun, start, end, cpu_ns, wait_ns;
-	bool report = worker->node->options.log_report, warm;
+	bool report = worker->node->options.log_report, warm, failed;
 
 	wc_warmth_begin(warmth, fn, &hope);
 	for (;;) {
@@ -326,8 +357,10 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	if (report)
 		wc_report_end(instance, call.request_id, &result, end - start, warm ? 0 : start - begun);
 	note_times(worker->run, instance, cpu_ns, wait_ns);
-	if (result.failure || result.kind == WC_CHANNEL_ERROR)
+	failed = result.failure || result.kind == WC_CHANNEL_ERROR;
+	if (failed)
 		atomic_fetch_add(&fn->errors, 1);
+	account(worker, fn, failed, start - job->arrival, end - start, end);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);

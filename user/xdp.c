@@ -269,27 +269,6 @@ int wc_xdp_unpin(const char *name)
 	return removed;
 }
 
-/* Map a pinned map read-only if it has the layout that this build knows. */
-static void *open_pinned(const char *name, const char *map, uint32_t value_size, uint32_t *ret_entries, size_t *ret_len)
-{
-	struct bpf_map_info info = { 0 };
-	uint32_t len = sizeof(info);
-	void *base = NULL;
-	char path[256];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, name, map);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return NULL;
-	if (!bpf_obj_get_info_by_fd(fd, &info, &len) && info.value_size == value_size) {
-		base = wc_bpf_map_values(fd, value_size, info.max_entries, PROT_READ, ret_len);
-		*ret_entries = info.max_entries;
-	}
-	close(fd);
-	return base;
-}
-
 static void read_orphans(struct wc_legacy *legacy, const struct wc_run *runs, uint32_t count)
 {
 	legacy->orphans = calloc(count, sizeof(*legacy->orphans));
@@ -328,9 +307,9 @@ int wc_legacy_read(struct wc_legacy *legacy, const char *name)
 	struct wc_run *runs;
 
 	memset(legacy, 0, sizeof(*legacy));
-	runs = open_pinned(name, "wc_runs", sizeof(*runs), &run_count, &runs_len);
-	seen = open_pinned(name, "wc_seen", sizeof(*seen), &sets, &seen_len);
-	config = open_pinned(name, "wc_config", sizeof(*config), &one, &config_len);
+	runs = wc_bpf_map_pinned(name, "wc_runs", sizeof(*runs), &run_count, &runs_len);
+	seen = wc_bpf_map_pinned(name, "wc_seen", sizeof(*seen), &sets, &seen_len);
+	config = wc_bpf_map_pinned(name, "wc_config", sizeof(*config), &one, &config_len);
 	if (runs && seen && config && sets == WC_SEEN_SETS) {
 		read_orphans(legacy, runs, run_count);
 		read_seen(legacy, seen);

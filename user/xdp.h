@@ -8,12 +8,11 @@
 
 #include "bpf/seen.h"
 #include "bpf/maps.h"
+#include "user/bpf_load.h"
 #include "user/error.h"
 #include "user/options.h"
 
 #include <stdbool.h>
-
-#define WC_PIN_ROOT "/sys/fs/bpf/warmcore"
 
 struct wc_xdp;
 

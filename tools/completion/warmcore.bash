@@ -72,6 +72,11 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
+	--sort)
+		mapfile -t COMPREPLY < <(compgen -W "rate load wait service cold errors running waiting warm total name core busy age state
+			shard function" -- "$word")
+		return
+		;;
 	--owner | --user)
 		mapfile -t COMPREPLY < <(compgen -u -- "$word")
 		return
