@@ -34,6 +34,7 @@
  * socket picks up: slower, same dispatch.
  */
 #define WC_PAYLOAD_MAX 61440
+#define WC_PAYLOAD_LARGE 6291456 /* by reference: struct wc_reference */
 
 enum wc_type {
 	WC_TYPE_INVOKE = 1, /* client -> node: run function_id on the payload */
@@ -50,7 +51,9 @@ enum wc_type {
 #define WC_FLAG_BINARY (1 << 3) /* reply: the function returned bytes, not a JSON value */
 #define WC_FLAG_CACHED (1 << 4) /* reply: a retransmission was answered with the reply of the one execution */
 #define WC_FLAG_TIMED (1 << 5)	/* INVOKE: take the time of arrival. reply: it was taken, wait_ns counts from there */
-#define WC_FLAGS_INVOKE WC_FLAG_TIMED /* flags an INVOKE may carry in version 1 */
+#define WC_FLAG_REFERENCE                                                                                              \
+	(1 << 6) /* the payload begins with a struct wc_reference. INVOKE: and the reply may be a large one */
+#define WC_FLAGS_INVOKE (WC_FLAG_TIMED | WC_FLAG_REFERENCE) /* flags an INVOKE may carry in version 1 */
 
 /* X(name, number, what the client reads). Numbers are wire format: never reuse one. */
 #define WC_CODES(X)                                                                                                    \
@@ -71,7 +74,9 @@ enum wc_type {
 	X(SHUTDOWN, 14, "the node is shutting down")                                                                   \
 	X(INTERNAL, 15, "the node failed")                                                                             \
 	X(REMOVED, 16, "the function was removed while the invocation waited")                                         \
-	X(FUNCTION_LIMIT, 17, "the function runs or waits as often as it may; others are served")
+	X(FUNCTION_LIMIT, 17, "the function runs or waits as often as it may; others are served")                      \
+	X(NO_PAYLOAD, 18, "the large payload that the invocation refers to is not at the node")                        \
+	X(PAYLOAD_FULL, 19, "the node, or this client, has as many large payloads there as it may")
 
 enum wc_code {
 #define WC_CODE_ENUM(name, number, text) WC_CODE_##name = (number),
@@ -126,6 +131,25 @@ struct wc_header {
 	__be16 code;	    /* enum wc_code; 0 in INVOKE and REPLY */
 	union wc_header_tail tail;
 } WC_WIRE;
+
+/*
+ * What the payload begins with when it is large, or the reply may be (WC_FLAG_REFERENCE); docs/PAYLOADS.md. The bytes themselves are in
+ * memory that the client and the node share, under the key of the client's session and the id of the request.
+ */
+struct wc_reference {
+	__u8 key[16];  /* INVOKE: of the client's session with the node; REPLY: 0 */
+	__be32 length; /* bytes of the payload itself */
+	__be32 where;  /* enum wc_where */
+} WC_WIRE;
+
+enum wc_where {
+	WC_WHERE_HERE = 0,   /* the bytes follow */
+	WC_WHERE_MEMORY = 1, /* nothing follows: the bytes are in shared memory */
+};
+
+#define WC_REFERENCE_LEN 24
+#define WC_REFERENCE_HERE_MAX (WC_PAYLOAD_MAX - WC_REFERENCE_LEN) /* bytes that can follow */
+_Static_assert(sizeof(struct wc_reference) == WC_REFERENCE_LEN, "wire format");
 
 #define WC_HEADER_LEN 48
 _Static_assert(sizeof(union wc_header_tail) == 16, "wire format");

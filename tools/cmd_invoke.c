@@ -80,7 +80,7 @@ static const struct option_spec specs[] = {
 };
 
 /* One byte more than allowed, so that too much is told from just enough. */
-static char payload[WC_PAYLOAD_MAX + 1];
+static char payload[WC_PAYLOAD_LARGE + 1];
 
 static int read_payload(const struct cli *cli, const char *name, int fd, size_t *ret_length)
 {
@@ -127,11 +127,13 @@ static int get_payload(const struct cli *cli, const char *argument, struct wc_cl
 
 static int check_payload(const struct cli *cli, const json_t *answer, struct invoke_target *target)
 {
-	long long max = cli_json_integer(answer, "payload_max");
+	long long max = cli_json_integer(answer, "payload_large"), least = cli_json_integer(answer, "payload_max");
 	json_error_t at;
 	json_t *event;
 
-	if (max <= 0 || max > WC_PAYLOAD_MAX)
+	if (max < least)
+		max = least;
+	if (max <= 0 || max > WC_PAYLOAD_LARGE)
 		max = WC_PAYLOAD_MAX;
 	if (target->request.payload_len > (size_t)max)
 		return cli_fail(cli, "the payload is larger than the %lld bytes that the node takes", max);
@@ -154,6 +156,7 @@ static int check_payload(const struct cli *cli, const json_t *answer, struct inv
 static int open_client(const struct cli *cli, const json_t *answer, struct invoke_target *target)
 {
 	const char *address = cli_json_text(answer, "address4", "");
+	const char *path = cli_json_text(answer, "payload_socket", "");
 	long long port = cli_json_integer(answer, "port");
 	int ret;
 
@@ -165,6 +168,16 @@ static int open_client(const struct cli *cli, const json_t *answer, struct invok
 	if (ret)
 		return cli_fail(cli, "cannot open a socket to %s port %lld: %s", address, port,
 				wc_client_error_text(ret));
+	if (!*path)
+		return CLI_OK;
+	/* What needs none of it goes on without: a large reply is then refused by the node, with a sentence of its own. */
+	ret = wc_client_share(target->client, path);
+	if (ret && target->request.payload_len > WC_PAYLOAD_MAX) {
+		wc_client_free(target->client);
+		return cli_fail(cli, "a payload of %zu bytes cannot be handed to the node, at %s: %s",
+				target->request.payload_len, path,
+				ret == -EUSERS ? "it has too many clients with large payloads" : strerror(-ret));
+	}
 	return CLI_OK;
 }
 

@@ -25,6 +25,7 @@ struct wc_job {
 	uint16_t shard;
 	uint16_t how; /* enum wc_how */
 	bool timed;   /* the client asked for the time of arrival (WC_FLAG_TIMED) */
+	bool refers;  /* the payload begins with a struct wc_reference (WC_FLAG_REFERENCE) */
 	uint32_t payload_len;
 	const uint8_t *payload;
 	struct wc_frame frame;	/* data is NULL when the job came from the stack */

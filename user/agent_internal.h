@@ -8,6 +8,7 @@
 
 #include "user/agent.h"
 #include "user/latency.h"
+#include "user/payloads.h"
 #include "user/pool.h"
 
 #include <pthread.h>
@@ -32,7 +33,8 @@ struct wc_worker {
 	struct wc_xsk *unsent;	    /* socket with frames that wait for wc_xsk_flush() */
 	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
 	uint32_t staged_len;
-	uint8_t *buffer; /* a message with the largest payload */
+	uint8_t *buffer;	       /* a message with the largest payload of a packet */
+	struct wc_payload_use payload; /* of the job that it runs, when that has a reference */
 	struct wc_agent_counters counters;
 	struct wc_latencies *latencies; /* of what it ran */
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
@@ -128,5 +130,14 @@ void wc_lanes_each(const struct wc_agent *agent, void (*callback)(void *context,
 /* trusted.c: load a trusted function once, and call it in this thread. */
 int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffer, uint32_t capacity, bool *ret_loaded,
 		    struct wc_result *result);
+
+/*
+ * large.c: what the job's reference means, into worker->payload; its payload then is what follows the reference. 0, or the code of the ERROR,
+ * and *ret_why says why. Nothing is held then.
+ */
+int wc_worker_refer(struct wc_worker *worker, struct wc_job *job, const char **ret_why);
+/* large.c: hand a result of more than WC_PAYLOAD_MAX bytes to the client. 0, then *ret_reference is what the REPLY says; or a sentence. */
+const char *wc_worker_deliver(struct wc_worker *worker, const struct wc_result *result,
+			      struct wc_reference *ret_reference);
 
 #endif

@@ -23,20 +23,27 @@
 #include "bpf/shim.h"
 #include "user/client.h"
 #include "user/clock.h"
+#include "user/payload_client.h"
 
 #define RECEIVE_BUFFER_BYTES (4 << 20)
 #define DATAGRAM_MAX (WC_HEADER_LEN + WC_PAYLOAD_MAX)
 #define RETRANSMIT_DOUBLINGS_MAX 3
 #define SMALL_PAYLOAD_MAX 512
+#define SESSION_TIMEOUT_MS 1000
 
 /* Bounds on how long one BUSY is waited out: the node's hint is a hint. */
 #define BUSY_WAIT_MIN_NS 50000ull
 #define BUSY_WAIT_MAX_NS (WC_SECOND)
 
-#define FLAGS_KNOWN (WC_FLAG_WARM | WC_FLAG_PENDED | WC_FLAG_STOLEN | WC_FLAG_BINARY | WC_FLAG_CACHED | WC_FLAG_TIMED)
+#define FLAGS_KNOWN                                                                                                    \
+	(WC_FLAG_WARM | WC_FLAG_PENDED | WC_FLAG_STOLEN | WC_FLAG_BINARY | WC_FLAG_CACHED | WC_FLAG_TIMED |            \
+	 WC_FLAG_REFERENCE)
 
 struct wc_client {
 	int fd;
+	struct wc_payload_client *session; /* for large payloads, or NULL */
+	char *session_path;
+	struct wc_payload_result large; /* the last reply, when it was large */
 	__u64 next_id;
 	__u64 strays;
 	__u8 datagram[DATAGRAM_MAX + 1]; /* one more for the NUL after the payload */
@@ -102,6 +109,9 @@ int wc_client_open(const char *address, __u16 port, struct wc_client **ret_clien
 	if (!client)
 		return -ENOMEM;
 	client->strays = 0;
+	client->session = NULL;
+	client->session_path = NULL;
+	memset(&client->large, 0, sizeof(client->large));
 	if (getrandom(&client->next_id, sizeof(client->next_id), 0) != sizeof(client->next_id)) {
 		ret = -EIO;
 		goto err_free;
@@ -122,7 +132,27 @@ void wc_client_free(struct wc_client *client)
 	if (!client)
 		return;
 	close(client->fd);
+	wc_payload_client_free(client->session);
+	wc_payload_result_end(&client->large);
+	free(client->session_path);
 	free(client);
+}
+
+int wc_client_share(struct wc_client *client, const char *path)
+{
+	struct wc_payload_client *session;
+	char *copy = strdup(path);
+	int ret = copy ? wc_payload_client_open(path, SESSION_TIMEOUT_MS, &session) : -ENOMEM;
+
+	if (ret) {
+		free(copy);
+		return ret;
+	}
+	wc_payload_client_free(client->session);
+	free(client->session_path);
+	client->session = session;
+	client->session_path = copy;
+	return 0;
 }
 
 int wc_client_fd(const struct wc_client *client)
@@ -159,6 +189,43 @@ int wc_client_encode(__u64 request_id, const struct wc_client_request *request, 
 		.core = wc_htons(WC_CORE_ANY),
 	};
 	return 0;
+}
+
+int wc_client_encode_reference(__u64 request_id, const struct wc_client_request *request,
+			       const struct wc_reference *reference, struct wc_referring *ret_head)
+{
+	struct wc_client_request small = *request;
+	int ret;
+
+	small.payload_len = reference->where == wc_htonl(WC_WHERE_HERE) ? request->payload_len : 0;
+	if (small.payload_len > WC_REFERENCE_HERE_MAX)
+		return -EMSGSIZE;
+	ret = wc_client_encode(request_id, &small, &ret_head->header);
+	if (ret)
+		return ret;
+	ret_head->header.flags |= wc_htons(WC_FLAG_REFERENCE);
+	ret_head->header.payload_len = wc_htonl((__u32)(WC_REFERENCE_LEN + small.payload_len));
+	ret_head->reference = *reference;
+	return 0;
+}
+
+/* With a reference in front of what may follow it. */
+static int send_referring(struct wc_client *client, __u64 request_id, const struct wc_client_request *request,
+			  const struct wc_reference *reference)
+{
+	struct wc_referring head;
+	struct iovec parts[2] = {
+		{ .iov_base = &head, .iov_len = sizeof(head) },
+		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
+	};
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	int ret = wc_client_encode_reference(request_id, request, reference, &head);
+
+	if (ret)
+		return ret;
+	if (reference->where != wc_htonl(WC_WHERE_HERE))
+		message.msg_iovlen = 1;
+	return sendmsg(client->fd, &message, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
 int wc_client_send(struct wc_client *client, __u64 request_id, const struct wc_client_request *request)
@@ -302,12 +369,13 @@ int wc_client_receive(struct wc_client *client, __u64 timeout_ns, struct wc_clie
  * it. ECONNREFUSED here tells of an earlier datagram (perhaps of an earlier invocation) and has now been cleared, so
  * the second attempt speaks for itself: if nothing listens, the wait that follows will say so.
  */
-static int transmit(struct wc_client *client, __u64 id, const struct wc_client_request *request)
+static int transmit(struct wc_client *client, __u64 id, const struct wc_client_request *request,
+		    const struct wc_reference *reference)
 {
-	int ret = wc_client_send(client, id, request);
+	int ret = -ECONNREFUSED;
 
-	if (ret == -ECONNREFUSED)
-		ret = wc_client_send(client, id, request);
+	for (int i = 0; i < 2 && ret == -ECONNREFUSED; i++)
+		ret = reference ? send_referring(client, id, request, reference) : wc_client_send(client, id, request);
 	if (ret == -EAGAIN || ret == -ENOBUFS || ret == -EINTR)
 		return 0;
 	return ret;
@@ -323,12 +391,13 @@ static __u64 busy_wait_ns(const struct wc_client_result *result, unsigned busy)
 	return wait < BUSY_WAIT_MAX_NS ? wait : BUSY_WAIT_MAX_NS;
 }
 
-int wc_client_invoke(struct wc_client *client, const struct wc_client_request *request,
-		     struct wc_client_result *ret_result)
+/* One invocation under this id, with its reference if there is a session. */
+static int invoke(struct wc_client *client, __u64 id, const struct wc_client_request *request,
+		  const struct wc_reference *reference, struct wc_client_result *ret_result)
 {
 	__u64 interval = (request->retransmit_ms ?: WC_CLIENT_RETRANSMIT_MS) * WC_MS;
 	__u64 allowed = (request->timeout_ms ?: WC_CLIENT_TIMEOUT_MS) * WC_MS;
-	__u64 start, end, resend_at, now, id = wc_client_next_id(client);
+	__u64 start, end, resend_at, now;
 	unsigned retransmits = 0, busy = 0, doublings = 0;
 	struct wc_client_result answer = { 0 }, last_busy;
 	bool first_wait, waiting_out_busy = false;
@@ -338,7 +407,7 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 	start = wc_now();
 	end = start + allowed;
 	resend_at = start + interval;
-	ret = transmit(client, id, request);
+	ret = transmit(client, id, request, reference);
 	if (ret)
 		return ret;
 
@@ -376,7 +445,7 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 			break;
 		if (now < resend_at)
 			continue;
-		ret = transmit(client, id, request);
+		ret = transmit(client, id, request, reference);
 		if (ret && !(ret == -ECONNREFUSED && retransmits))
 			return ret;
 		if (waiting_out_busy) {
@@ -394,4 +463,69 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 	last_busy.round_trip_ns = now - start;
 	*ret_result = last_busy;
 	return 0;
+}
+
+/* The REPLY refers to this one; what is left of invocations that were given up goes. */
+static int take_large(struct wc_client *client, __u64 id, struct wc_client_result *result)
+{
+	size_t length;
+	int ret = wc_reference_parse(result->payload, result->payload_len, &length);
+
+	while (!ret) {
+		wc_payload_result_end(&client->large);
+		ret = wc_payload_client_next(client->session, &client->large);
+		if (!ret && client->large.request_id == id)
+			break;
+	}
+	if (ret || client->large.length != length)
+		return -EPIPE;
+	result->payload = client->large.at;
+	result->payload_len = length;
+	result->flags &= (__u16)~WC_FLAG_REFERENCE;
+	return 0;
+}
+
+/* Hand the payload over, with another session when the node has forgotten this one: it was started again. */
+static int hand_over(struct wc_client *client, __u64 id, const struct wc_client_request *request,
+		     struct wc_reference *ret_reference)
+{
+	int ret = wc_payload_client_put(client->session, id, request->payload, request->payload_len, ret_reference);
+
+	if (ret != -EPIPE)
+		return ret;
+	ret = wc_client_share(client, client->session_path);
+	return ret ? ret :
+		     wc_payload_client_put(client->session, id, request->payload, request->payload_len, ret_reference);
+}
+
+int wc_client_invoke(struct wc_client *client, const struct wc_client_request *request,
+		     struct wc_client_result *ret_result)
+{
+	struct wc_client_result result;
+	struct wc_reference reference;
+	int ret = 0;
+	__u64 id;
+
+	if (!client->session)
+		return invoke(client, wc_client_next_id(client), request, NULL, ret_result);
+	if (!request->function_id)
+		return -EINVAL;
+	for (int i = 0; i < 2; i++) {
+		id = wc_client_next_id(client);
+		ret = hand_over(client, id, request, &reference);
+		if (ret)
+			return ret;
+		ret = invoke(client, id, request, &reference, &result);
+		/* Of what has begun the node has let go. */
+		if (reference.where == wc_htonl(WC_WHERE_MEMORY) && (ret || result.type != WC_TYPE_REPLY))
+			wc_payload_client_drop(client->session, id);
+		/* Not run: the session that the reference names was with a daemon that is gone. */
+		if (ret || result.code != WC_CODE_NO_PAYLOAD || wc_client_share(client, client->session_path))
+			break;
+	}
+	if (!ret && result.flags & WC_FLAG_REFERENCE)
+		ret = take_large(client, id, &result);
+	if (!ret)
+		*ret_result = result;
+	return ret;
 }

@@ -25,7 +25,7 @@ struct wc_client_request {
 	__u32 function_id;	/* from the node's control socket ("resolve"); never 0 */
 	__u32 deadline_us;	/* the node gives up if it has not started within this long; 0 = no deadline */
 	const void *payload;	/* may be NULL when payload_len is 0 */
-	size_t payload_len;	/* bytes, at most WC_PAYLOAD_MAX */
+	size_t payload_len;	/* bytes, at most WC_PAYLOAD_MAX; after wc_client_share(), WC_PAYLOAD_LARGE */
 	unsigned timeout_ms;	/* wc_client_invoke() only: give up after this long; 0 = WC_CLIENT_TIMEOUT_MS */
 	unsigned retransmit_ms; /* wc_client_invoke() only: first interval, doubles up to 8 times itself;
 				 * 0 = WC_CLIENT_RETRANSMIT_MS */
@@ -74,10 +74,17 @@ __u64 wc_client_next_id(struct wc_client *client);
 __u64 wc_client_strays(const struct wc_client *client);
 
 /*
+ * Open a session for large payloads with the node that the client is for, on this host, by the path that the control socket says (resolve:
+ * "payload_socket"). From then on wc_client_invoke() takes payloads of up to WC_PAYLOAD_LARGE bytes and returns replies as large; the other
+ * functions stay as they are. Waits a second at most. Errors: those of wc_payload_client_open().
+ */
+int wc_client_share(struct wc_client *client, const char *path);
+
+/*
  * Runs one invocation and waits for its answer. 0 means that an answer came, and ret_result->type says which:
  * BUSY is returned only when the node still said BUSY at the end of the time allowed, or is shutting down.
  * Errors: -EINVAL (function id 0), -EMSGSIZE (payload too large), -ETIMEDOUT (no answer; the function may have run),
- * -ECONNREFUSED (ICMP: nothing listens there, and no copy of the request was taken before), and other errors of the socket. See wc_client_error_text().
+ * -EPIPE (a large reply was lost: the node's daemon died; the function has run), -ECONNREFUSED (ICMP: nothing listens there, and no copy of the request was taken before), and other errors of the socket. See wc_client_error_text().
  */
 int wc_client_invoke(struct wc_client *client, const struct wc_client_request *request,
 		     struct wc_client_result *ret_result);
@@ -99,6 +106,16 @@ int wc_client_receive(struct wc_client *client, __u64 timeout_ns, struct wc_clie
  * Errors: -EINVAL (function id 0), -EMSGSIZE (payload too large).
  */
 int wc_client_encode(__u64 request_id, const struct wc_client_request *request, struct wc_header *ret_header);
+
+/* What the INVOKE of a client with a session begins with. */
+struct wc_referring {
+	struct wc_header header;
+	struct wc_reference reference;
+};
+
+/* The same with a reference (payload_client.h), after which the payload follows only if it says so. Errors: likewise. */
+int wc_client_encode_reference(__u64 request_id, const struct wc_client_request *request,
+			       const struct wc_reference *reference, struct wc_referring *ret_head);
 
 /*
  * Checks a whole datagram and reads it as an answer to a client; ret_result->payload points into it. Pure: no socket.

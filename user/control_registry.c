@@ -91,6 +91,7 @@ json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *reque
 	const char *qualifier;
 	struct wc_fault fault;
 	uint32_t count = 0;
+	char path[160];
 	json_t *answer;
 	int error;
 
@@ -99,9 +100,11 @@ json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *reque
 	error = wc_functions_resolve(node->functions, name, qualifier, targets, &count, &fault);
 	if (error)
 		return wc_control_fault(error, &fault);
-	answer = json_pack("{s:b, s:o, s:s, s:s, s:i, s:i, s:o}", "ok", 1, "function", wc_fn_json(targets[0].fn),
-			   "address4", node->address4, "address6", node->address6, "port", (int)node->options.port,
-			   "payload_max", WC_PAYLOAD_MAX, "targets", targets_json(targets, count));
+	snprintf(path, sizeof(path), "%s/payload.sock", node->run_dir);
+	answer = json_pack("{s:b, s:o, s:s, s:s, s:i, s:i, s:i, s:s, s:o}", "ok", 1, "function",
+			   wc_fn_json(targets[0].fn), "address4", node->address4, "address6", node->address6, "port",
+			   (int)node->options.port, "payload_max", WC_PAYLOAD_MAX, "payload_large", WC_PAYLOAD_LARGE,
+			   "payload_socket", path, "targets", targets_json(targets, count));
 	wc_targets_put(targets, count);
 	return answer;
 }

@@ -11,7 +11,7 @@
 void wc_ends_close(struct wc_ends *ends)
 {
 	if (ends->channel)
-		munmap(ends->channel, sizeof(*ends->channel));
+		munmap(ends->channel, WC_CHANNEL_SIZE);
 	if (ends->child >= 0)
 		close(ends->child);
 	for (int i = 0; i < 2; i++)
@@ -26,15 +26,15 @@ static int make_channel(struct wc_ends *ends)
 
 	ends->child = memfd_create("warmcore-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	/* Sealed: an instance that shrank it would kill the agent with SIGBUS. */
-	if (ends->child < 0 || ftruncate(ends->child, sizeof(*channel)) ||
+	if (ends->child < 0 || ftruncate(ends->child, WC_CHANNEL_SIZE) ||
 	    fcntl(ends->child, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return -errno;
-	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED, ends->child, 0);
+	channel = mmap(NULL, WC_CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, ends->child, 0);
 	if (channel == MAP_FAILED)
 		return -errno;
 	channel->magic = WC_CHANNEL_MAGIC;
 	channel->capacity = WC_CHANNEL_CAPACITY;
-	channel->features = WC_CHANNEL_FEATURE_WAITING;
+	channel->features = WC_CHANNEL_FEATURE_WAITING | WC_CHANNEL_FEATURE_LARGE;
 	channel->answer.sequence = WC_CHANNEL_NOT_READY;
 	ends->channel = channel;
 	return 0;

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -160,15 +161,17 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 	result->payload = buffer + sizeof(message);
 }
 
-static void await(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, uint8_t *buffer,
-		  struct wc_result *result)
+/* answer_max: bytes that a REPLY may have. */
+static void await(struct wc_instance *instance, uint32_t sequence, uint64_t deadline, uint32_t answer_max,
+		  uint8_t *buffer, struct wc_result *result)
 {
 	memset(result, 0, offsetof(struct wc_result, text) + 1);
 	if (instance->channel)
 		await_channel(instance, sequence, deadline, result);
 	else
 		await_socket(instance, sequence, deadline, buffer, result);
-	if (result->failure == WC_FAILURE_NONE && result->length > WC_CHANNEL_CAPACITY)
+	if (result->failure == WC_FAILURE_NONE &&
+	    result->length > (result->kind == WC_CHANNEL_REPLY ? answer_max : WC_CHANNEL_CAPACITY))
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process claims a reply over the limit");
 }
 
@@ -201,7 +204,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	atomic_fetch_add(&fn->instances, 1);
 	if (patience < INIT_TIMEOUT_NS)
 		patience = INIT_TIMEOUT_NS;
-	await(instance, instance->sequence, wc_now() + patience, buffer, result);
+	await(instance, instance->sequence, wc_now() + patience, WC_CHANNEL_CAPACITY, buffer, result);
 	if (result->failure == WC_FAILURE_TIMEOUT) {
 		char text[sizeof(result->text)];
 
@@ -246,13 +249,14 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 	if (instance->channel) {
 		struct wc_channel *channel = instance->channel;
 
-		if (message->length)
+		if (payload)
 			memcpy(channel->request_payload, payload, message->length);
 		channel->request.kind = message->kind;
 		channel->request.length = message->length;
 		channel->request.flags = message->flags;
 		channel->request.request_id = message->request_id;
 		channel->request.deadline_ns = message->deadline_ns;
+		channel->request.answer_max = message->answer_max;
 		wc_channel_post(channel, &channel->request, sequence);
 	} else {
 		struct iovec parts[2] = {
@@ -273,6 +277,55 @@ void wc_instance_shutdown(struct wc_instance *instance)
 	post(instance, &(struct wc_message){ .kind = WC_CHANNEL_SHUTDOWN }, NULL);
 }
 
+/* By the kernel, which reports what would be SIGBUS here. 0 or a negative errno. */
+static int read_all(int fd, uint8_t *to, uint32_t length)
+{
+	for (uint32_t at = 0; at < length;) {
+		ssize_t n = pread(fd, to + at, length - at, at);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (!n)
+			return -EIO;
+		at += n > 0 ? (uint32_t)n : 0;
+	}
+	return 0;
+}
+
+/* Bring a payload that is in a memfd to where the instance will look for it. *ret_payload: what is still to be copied, or NULL. */
+static int fetch(const struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+		 const uint8_t **ret_payload, struct wc_result *result)
+{
+	bool large = call->length > WC_CHANNEL_CAPACITY;
+	uint8_t *to = large ? (uint8_t *)instance->channel + WC_CHANNEL_LARGE_AT : buffer;
+	int error;
+
+	memset(result, 0, offsetof(struct wc_result, text) + 1);
+	if (large && !instance->channel) {
+		fail_with(result, WC_FAILURE_PAYLOAD,
+			  "the function's runtime speaks over a socket, which takes no more than 61440 bytes");
+		return -EMSGSIZE;
+	}
+	error = read_all(call->source, to, call->length);
+	if (error)
+		fail_with(result, WC_FAILURE_PAYLOAD, "there is no memory to give the function its payload");
+	*ret_payload = large ? NULL : buffer;
+	return error;
+}
+
+void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result)
+{
+	uint8_t *channel = (uint8_t *)instance->channel;
+	size_t from = (sizeof(struct wc_channel) + 4095) & ~(size_t)4095;
+
+	if (!channel)
+		return;
+	if (call->length > WC_CHANNEL_CAPACITY)
+		madvise(channel + WC_CHANNEL_LARGE_AT, WC_CHANNEL_LARGE, MADV_REMOVE);
+	if (result->length > WC_CHANNEL_CAPACITY)
+		madvise(channel + from, WC_CHANNEL_LARGE_AT - from, MADV_REMOVE);
+}
+
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result)
 {
@@ -283,11 +336,16 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 	};
+	const uint8_t *payload = call->length ? call->payload : NULL;
 	uint32_t sequence;
 
+	if (call->refers && call->source >= 0 && fetch(instance, call, buffer, &payload, result))
+		return;
+	if (call->refers && instance->channel)
+		message.answer_max = call->answer_max;
 	wc_watch_begin(instance->watch, call->request_id);
-	sequence = post(instance, &message, call->payload);
-	await(instance, sequence, call->deadline_ns, buffer, result);
+	sequence = post(instance, &message, payload);
+	await(instance, sequence, call->deadline_ns, message.answer_max ?: WC_CHANNEL_CAPACITY, buffer, result);
 	if (result->failure == WC_FAILURE_NONE)
 		wc_watch_end(instance->watch);
 	else

@@ -81,6 +81,7 @@ enum wc_failure {
 	WC_FAILURE_TIMEOUT,
 	WC_FAILURE_PROTOCOL, /* it wrote nonsense */
 	WC_FAILURE_START,    /* it could not be started; text says why */
+	WC_FAILURE_PAYLOAD,  /* it could not be given its large payload; text says why. It has not run */
 };
 
 struct wc_result {
@@ -90,7 +91,9 @@ struct wc_result {
 	uint32_t kind;	/* enum wc_channel_kind, when failure is NONE */
 	uint32_t flags;
 	uint32_t length;
-	const uint8_t *payload; /* in the channel or the agent's buffer: valid until the next call */
+	const uint8_t *
+		payload; /* in the channel or the agent's buffer: valid until the next call. Beyond WC_CHANNEL_CAPACITY bytes only
+				 * the kernel may read it (write(2)): there may be no memory for a page that the instance has not written */
 	char text[512];
 };
 
@@ -99,6 +102,10 @@ struct wc_call {
 	uint32_t length;
 	uint64_t request_id;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; when the function is stopped */
+	/* With a reference (payloads.h): */
+	bool refers;
+	int source;	     /* sealed memfd with the payload; -1: it is at `payload` */
+	uint32_t answer_max; /* bytes that the result may have */
 };
 
 /* Where an instance starts, and for whom. */
@@ -119,6 +126,8 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 /* One invocation. On any failure the instance is of no further use: stop it. */
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result);
+/* After a call with a reference, when its result was used: the memory of a large payload and a large result goes. */
+void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result);
 /* It idles, and is to run on another core from now on: all of it goes there. Microseconds. */
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 /* It idles and is not needed any more: let it clean up, if it wants to, while others have the core; else kill it. */

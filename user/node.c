@@ -13,6 +13,7 @@
 #include "user/farewell.h"
 #include "user/launch.h"
 #include "user/log.h"
+#include "user/payloads.h"
 #include "user/pending.h"
 #include "user/pool.h"
 #include "user/sandboxes.h"
@@ -371,7 +372,7 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error)
 		error = wc_pending_open(node, fault);
 	if (!error)
-		error = wc_stack_start(node, fault);
+		error = wc_stack_start(node, fault) ?: wc_payloads_start(node, fault);
 	if (!error)
 		error = wc_farewell_open(node->options.core_count * WC_INSTANCES_PER_CORE, fault);
 	if (!error)
@@ -508,6 +509,7 @@ void wc_node_stop(struct wc_node *node)
 	node->sched = node->launcher.sched = NULL;
 	if (node->xdp)
 		wc_xdp_unpin(node->options.name);
+	wc_payloads_stop(node);
 	wc_stack_stop(node);
 	wc_scheduler_free(node);
 	wc_pending_close(node);
@@ -566,6 +568,8 @@ int wc_node_clean(const char *name)
 	int removed = wc_setup_remove_leftovers(name);
 
 	snprintf(path, sizeof(path), "%s/%s/control.sock", WC_RUN_ROOT, name);
+	removed += !unlink(path);
+	snprintf(path, sizeof(path), "%s/%s/payload.sock", WC_RUN_ROOT, name);
 	removed += !unlink(path);
 	snprintf(path, sizeof(path), "%s/%s/lock", WC_RUN_ROOT, name);
 	removed += !unlink(path);

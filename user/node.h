@@ -45,6 +45,7 @@ struct wc_agent_counters {
 
 struct wc_agent;
 struct wc_cold_starts;
+struct wc_payloads;
 struct wc_pending;
 struct wc_scheduler;
 struct wc_stack;
@@ -75,6 +76,7 @@ struct wc_node {
 	struct wc_warmth *warmth;
 	struct wc_cold_starts *cold_starts;
 	struct wc_stack *stack;
+	struct wc_payloads *payloads;
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;

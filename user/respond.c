@@ -83,6 +83,7 @@ bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struc
 	if (!(job->how & WC_HOW_STAMPED))
 		job->arrival = wc_now();
 	job->timed = packet.header->flags & htons(WC_FLAG_TIMED);
+	job->refers = packet.header->flags & htons(WC_FLAG_REFERENCE);
 	job->function_id = ntohl(packet.header->function_id);
 	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload_len = packet.body_len - WC_HEADER_LEN;

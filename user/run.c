@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* --- answers --- */
 
@@ -24,6 +25,7 @@ static const struct {
 	[WC_FAILURE_TIMEOUT] = { WC_CODE_TIMEOUT, "Runtime.TimeoutError" },
 	[WC_FAILURE_PROTOCOL] = { WC_CODE_INTERNAL, "Runtime.ProtocolError" },
 	[WC_FAILURE_START] = { WC_CODE_INIT, "Runtime.StartError" },
+	[WC_FAILURE_PAYLOAD] = { WC_CODE_TOO_LARGE, "Runtime.PayloadError" },
 };
 
 /* An ERROR with an error object of the node's own. */
@@ -92,6 +94,8 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 		.payload = result->payload,
 		.payload_len = result->length,
 	};
+	struct wc_reference reference;
+	const char *why;
 
 	if (result->failure != WC_FAILURE_NONE) {
 		respond_error(worker, job, failure_table[result->failure].code, failure_table[result->failure].type,
@@ -104,6 +108,17 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 		worker->counters.errors++;
 	} else if (result->flags & WC_CHANNEL_FLAG_BINARY) {
 		response.flags |= WC_FLAG_BINARY;
+	}
+	if (result->length > WC_PAYLOAD_MAX) {
+		why = wc_worker_deliver(worker, result, &reference);
+		if (why) {
+			respond_error(worker, job, WC_CODE_PAYLOAD_FULL, "Node.ReplyNotDelivered", why, wait_ns,
+				      service_ns);
+			return;
+		}
+		response.flags |= WC_FLAG_REFERENCE;
+		response.payload = &reference;
+		response.payload_len = sizeof(reference);
 	}
 	wc_worker_respond(worker, job, &response);
 }
@@ -147,6 +162,23 @@ uint64_t wc_worker_busy(const struct wc_worker *worker, uint64_t now)
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while (sequence & 1 || __atomic_load_n(&worker->busy.sequence, __ATOMIC_RELAXED) != sequence);
 	return ns + (since && now > since ? now - since : 0);
+}
+
+/* What a call takes from a job. */
+static void fill_call(const struct wc_worker *worker, const struct wc_job *job, struct wc_call *call)
+{
+	*call = (struct wc_call){
+		.payload = job->payload,
+		.length = job->payload_len,
+		.request_id = job->id.request_id,
+		.source = -1,
+	};
+	if (!worker->payload.session)
+		return;
+	call->refers = true;
+	call->length = worker->payload.length;
+	call->source = worker->payload.fd;
+	call->answer_max = worker->payload.answer_max;
 }
 
 /* Before the id is marked as started, cold start included: whatever moment the daemon dies, the client can be told. */
@@ -195,17 +227,32 @@ static void account_start(struct wc_worker *worker, struct wc_fn *fn)
 /* Returns when it ended. */
 static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
-	uint64_t start = wc_now(), end;
-	struct wc_call call = {
-		.payload = job->payload,
-		.length = job->payload_len,
-		.request_id = job->id.request_id,
-		.deadline_ns = start + fn->manifest.timeout_ms * WC_MS,
-	};
+	uint64_t start = wc_now(), end = start;
+	uint32_t capacity = WC_CHANNEL_CAPACITY;
+	uint8_t *buffer = worker->buffer;
 	struct wc_result result;
+	struct wc_call call;
+	void *payload = NULL;
 	bool loaded, failed;
 
-	wc_trusted_call(fn, &call, worker->buffer, WC_CHANNEL_CAPACITY, &loaded, &result);
+	fill_call(worker, job, &call);
+	call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
+	if (call.source >= 0 && call.length) {
+		payload = mmap(NULL, call.length, PROT_READ, MAP_PRIVATE, call.source, 0);
+		call.payload = payload;
+	}
+	if (call.answer_max > capacity) {
+		capacity = call.answer_max;
+		buffer = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			      0);
+	}
+	if (payload == MAP_FAILED || buffer == MAP_FAILED) {
+		respond_error(worker, job, WC_CODE_TOO_LARGE, "Runtime.PayloadError",
+			      "there is no memory to give the function its payload", start - job->arrival, 0);
+		count_end(worker, fn->id, fn, WC_END_init);
+		goto out;
+	}
+	wc_trusted_call(fn, &call, buffer, capacity, &loaded, &result);
 	end = wc_now();
 	if (loaded) {
 		account_start(worker, fn);
@@ -221,6 +268,11 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
 	wc_pool_tag(&worker->agent->pool, fn);
+out:
+	if (payload && payload != MAP_FAILED)
+		munmap(payload, call.length);
+	if (buffer != worker->buffer && buffer != MAP_FAILED)
+		munmap(buffer, capacity);
 	return end;
 }
 
@@ -315,16 +367,13 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	struct wc_pool *pool = &worker->agent->pool;
 	struct wc_instance *instance;
 	struct wc_result result;
-	struct wc_call call = {
-		.payload = job->payload,
-		.length = job->payload_len,
-		.request_id = job->id.request_id,
-	};
+	struct wc_call call;
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_warmth_call hope = { 0 };
 	uint64_t begun, start, end, cpu_ns, wait_ns;
 	bool report = worker->node->options.log_report, warm, failed;
 
+	fill_call(worker, job, &call);
 	wc_warmth_begin(warmth, fn, &hope);
 	for (;;) {
 		begun = report ? wc_now() : 0;
@@ -362,6 +411,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		atomic_fetch_add(&fn->errors, 1);
 	account(worker, fn, failed, start - job->arrival, end - start, end);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
+	if (call.refers)
+		wc_instance_trim(instance, &call, &result);
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
@@ -396,25 +447,48 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
 	wc_fn_put(fn);
 }
 
+/*
+ * What the job's reference means. False: it was answered, or is a copy of one that has begun meanwhile, whose payload is therefore not found
+ * any more (*ret_again).
+ */
+static bool refer(struct wc_worker *worker, struct wc_job *job, uint64_t now, bool *ret_again)
+{
+	const char *why;
+	int code = wc_worker_refer(worker, job, &why);
+
+	if (!code)
+		return true;
+	*ret_again = wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED;
+	if (!*ret_again)
+		respond_error(worker, job, (uint16_t)code, "Node.PayloadError", why,
+			      now > job->arrival ? now - job->arrival : 0, 0);
+	return false;
+}
+
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
 	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
 	enum wc_seen_result seen = WC_SEEN_AGAIN;
+	bool again = false;
 	uint64_t end = 0;
 
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
 		uint64_t now = wc_now();
 
-		if (refuse(worker, job, fn, now)) {
+		if (refuse(worker, job, fn, now) || (job->refers && !refer(worker, job, now, &again) && !again)) {
 			wc_fn_put(fn);
 			return;
 		}
-		mark_running(worker, job, now);
-		set_busy(worker, worker->busy.ns, now);
-		seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
+		if (!again) {
+			mark_running(worker, job, now);
+			set_busy(worker, worker->busy.ns, now);
+			seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
+		}
 	}
 	if (seen == WC_SEEN_NEW) {
+		if (worker->payload.session)
+			wc_payloads_begin(worker->node->payloads, &worker->payload);
 		worker->counters.invocations++;
 		atomic_fetch_add(&fn->invocations, 1);
 		if (fn->manifest.trusted && worker->node->options.allow_trusted)
@@ -425,6 +499,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	} else if (seen == WC_SEEN_AGAIN) {
 		wc_worker_resend(worker, job);
 	}
+	if (worker->payload.session)
+		wc_payloads_end(worker->node->payloads, &worker->payload);
 	if (worker->busy.since)
 		set_busy(worker, worker->busy.ns + (end ?: wc_now()) - worker->busy.since, 0);
 	WC_WRITE(worker->run->function_id, 0);

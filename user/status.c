@@ -5,6 +5,7 @@
 #include "user/agent.h"
 #include "user/check.h"
 #include "user/clock.h"
+#include "user/payloads.h"
 #include "user/pending.h"
 #include "user/placement.h"
 #include "user/scheduler.h"
@@ -235,6 +236,7 @@ json_t *wc_status(struct wc_node *node)
 	wc_logs_counters(&logged, &lost);
 	json_object_set_new(object, "logs",
 			    json_pack("{s:I, s:I}", "bytes", (json_int_t)logged, "lost", (json_int_t)lost));
+	json_object_set_new(object, "payloads", wc_payloads_json(node->payloads));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes", sandboxes_json(&node->launcher));

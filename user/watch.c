@@ -133,7 +133,7 @@ void wc_watch_put(struct wc_watch *watch)
 	if (!watch || atomic_fetch_sub(&watch->references, 1) != 1)
 		return;
 	if (watch->channel)
-		munmap(watch->channel, sizeof(*watch->channel));
+		munmap(watch->channel, WC_CHANNEL_SIZE);
 	if (watch->socket >= 0)
 		close(watch->socket);
 	close(watch->pidfd);

@@ -24,6 +24,11 @@
  * The agent does not trust what an instance writes: it reads each field once and checks it. An instance that writes
  * nonsense is killed and the invocation answered with an ERROR.
  *
+ * Large messages (WC_CHANNEL_FEATURE_LARGE, shared memory only): the memfd goes on behind the struct, mostly as a hole. An answer of more than
+ * WC_CHANNEL_CAPACITY bytes goes on where answer_payload ends; a request of more is not in request_payload but at WC_CHANNEL_LARGE_AT.
+ * Pages exist once they were touched, and the agent frees them after each large invocation. An answer may have as many bytes as its request
+ * says (answer_max): not every client can take a large one.
+ *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
  * WARMCORE_MEMORY_MB, WARMCORE_VERSION (number of the deployment), WARMCORE_CORE, and the manifest's own environment.
@@ -36,6 +41,11 @@
 #define WC_CHANNEL_MAGIC 0x57434831u /* "WCH1": layout version 1 */
 #define WC_CHANNEL_CAPACITY 61440u   /* payload bytes each way; equals WC_PAYLOAD_MAX of the wire */
 #define WC_CHANNEL_NOT_READY 0xffffffffu
+
+#define WC_CHANNEL_LARGE 6291456u /* payload bytes each way of a large message; equals WC_PAYLOAD_LARGE of the wire */
+#define WC_CHANNEL_LARGE_AT                                                                                            \
+	((sizeof(struct wc_channel) - WC_CHANNEL_CAPACITY + WC_CHANNEL_LARGE + 65535) & ~(size_t)65535)
+#define WC_CHANNEL_SIZE (WC_CHANNEL_LARGE_AT + WC_CHANNEL_LARGE) /* of the memfd */
 
 enum wc_channel_kind {
 	WC_CHANNEL_INVOKE = 1,	   /* agent -> instance */
@@ -54,6 +64,7 @@ enum wc_channel_kind {
  * wake-up for every answer. channel_futex.h is the protocol, for both sides.
  */
 #define WC_CHANNEL_FEATURE_WAITING 1u
+#define WC_CHANNEL_FEATURE_LARGE 2u /* the memfd has WC_CHANNEL_SIZE bytes */
 
 #define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY: the payload is bytes, not a JSON value */
 #define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
@@ -62,14 +73,15 @@ enum wc_channel_kind {
 
 /* One message, in shared memory or on the socket. Host byte order: both ends are on one host. */
 struct wc_message {
-	uint32_t sequence;    /* futex word in shared memory: written last, with release order */
-	uint32_t kind;	      /* enum wc_channel_kind */
-	uint32_t length;      /* payload bytes, at most WC_CHANNEL_CAPACITY */
-	uint32_t flags;	      /* answers: WC_CHANNEL_FLAG_*; INVOKE: the core that runs it + 1, 0 = not said */
+	uint32_t sequence; /* futex word in shared memory: written last, with release order */
+	uint32_t kind;	   /* enum wc_channel_kind */
+	uint32_t length; /* payload bytes, at most WC_CHANNEL_CAPACITY, or WC_CHANNEL_LARGE when the channel is large */
+	uint32_t flags;	 /* answers: WC_CHANNEL_FLAG_*; INVOKE: the core that runs it + 1, 0 = not said */
 	uint64_t request_id;  /* of the invocation packet */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC time at which the agent will give up; 0 = none */
 	uint32_t waiting;     /* shared memory: not 0 while the reader of this message sleeps or is about to */
-	uint8_t reserved[28]; /* pads to a cache line */
+	uint32_t answer_max;  /* INVOKE: bytes that the answer may have; 0 = WC_CHANNEL_CAPACITY */
+	uint8_t reserved[24]; /* pads to a cache line */
 };
 _Static_assert(sizeof(struct wc_message) == 64, "ABI");
 
@@ -86,7 +98,7 @@ struct wc_channel {
 	struct wc_message request; /* agent writes, instance reads */
 	struct wc_message answer;  /* instance writes, agent reads */
 	uint8_t request_payload[WC_CHANNEL_CAPACITY];
-	uint8_t answer_payload[WC_CHANNEL_CAPACITY];
+	uint8_t answer_payload[WC_CHANNEL_CAPACITY]; /* last: a large one goes on behind it */
 };
 _Static_assert(sizeof(struct wc_channel) == 192 + 2 * WC_CHANNEL_CAPACITY, "ABI");
 

@@ -276,19 +276,20 @@ static void respond(struct wc_api *api, struct evhttp_request *request, const ch
 	struct evbuffer *body = evhttp_request_get_input_buffer(request);
 	size_t length = evbuffer_get_length(body);
 	char *to = (char *)api->client->answer_payload, text[160];
+	uint32_t max = api->client->capacity; /* the next request's, as soon as this one is answered */
 
 	if (!may_answer(api, request, id, "RuntimeInvocationResponse"))
 		return;
-	if (length > api->client->capacity) {
+	if (length > max) {
 		snprintf(text, sizeof(text),
 			 "Response payload size (%zu bytes) exceeded maximum allowed payload size (%u bytes).", length,
-			 api->client->capacity);
-		length = wc_answer_error(to, api->client->capacity, text, strlen(text), "Runtime.ResponseTooLarge");
+			 max);
+		length = wc_answer_error(to, WC_CHANNEL_CAPACITY, text, strlen(text), "Runtime.ResponseTooLarge");
 		answer(api, WC_CHANNEL_ERROR, 0, to, (uint32_t)length);
 		reply(request, 413, "Request Entity Too Large",
 		      "{\"errorMessage\":\"Exceeded maximum allowed payload size (%u bytes).\",\"errorType\":"
 		      "\"RequestEntityTooLarge\"}\n",
-		      api->client->capacity);
+		      max);
 		return;
 	}
 	evbuffer_copyout(body, to, length);
@@ -304,7 +305,7 @@ static uint32_t take_error(struct wc_api *api, struct evhttp_request *request)
 	struct evbuffer *body = evhttp_request_get_input_buffer(request);
 	size_t length = evbuffer_get_length(body);
 
-	return (uint32_t)wc_answer_error((char *)api->client->answer_payload, api->client->capacity,
+	return (uint32_t)wc_answer_error((char *)api->client->answer_payload, WC_CHANNEL_CAPACITY,
 					 length ? (const char *)evbuffer_pullup(body, -1) : "", length,
 					 evhttp_find_header(evhttp_request_get_input_headers(request),
 							    "Lambda-Runtime-Function-Error-Type"));

@@ -12,6 +12,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,9 +51,10 @@ static int parse_spec(const char *spec, enum wc_client_transport *ret_transport,
 	return 0;
 }
 
-static int map_shared(int fd, struct wc_channel **ret_channel)
+static int map_shared(int fd, struct wc_channel **ret_channel, size_t *ret_size)
 {
 	struct wc_channel *channel;
+	size_t size;
 	struct stat st;
 
 	if (fstat(fd, &st))
@@ -60,14 +62,16 @@ static int map_shared(int fd, struct wc_channel **ret_channel)
 	if (st.st_size < (off_t)sizeof(*channel))
 		return -EPROTO;
 	/* Not populated: its 31 pages took a tenth of a cold start, and a small invocation touches one. */
-	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	size = st.st_size < (off_t)WC_CHANNEL_SIZE ? sizeof(*channel) : WC_CHANNEL_SIZE;
+	channel = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (channel == MAP_FAILED)
 		return -errno;
 	if (channel->magic != WC_CHANNEL_MAGIC || channel->capacity != WC_CHANNEL_CAPACITY) {
-		munmap(channel, sizeof(*channel));
+		munmap(channel, size);
 		return -EPROTO;
 	}
 	*ret_channel = channel;
+	*ret_size = size;
 	return 0;
 }
 
@@ -98,6 +102,7 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client)
 	enum wc_client_transport transport = WC_CLIENT_FUTEX;
 	struct wc_channel *channel = NULL;
 	struct wc_client *client;
+	size_t size = sizeof(*channel);
 	int fd = -1, err;
 
 	err = parse_spec(spec, &transport, &fd);
@@ -106,7 +111,7 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client)
 	client = calloc(1, sizeof(*client));
 	if (!client)
 		return -ENOMEM;
-	err = transport == WC_CLIENT_FUTEX ? map_shared(fd, &channel) : map_private(fd, &channel);
+	err = transport == WC_CLIENT_FUTEX ? map_shared(fd, &channel, &size) : map_private(fd, &channel);
 	if (err) {
 		free(client);
 		return err;
@@ -120,7 +125,10 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client)
 	client->request = &channel->request;
 	client->request_payload = channel->request_payload;
 	client->answer_payload = channel->answer_payload;
-	client->capacity = WC_CHANNEL_CAPACITY;
+	client->capacity = client->large = WC_CHANNEL_CAPACITY;
+	if (size == WC_CHANNEL_SIZE && channel->features & WC_CHANNEL_FEATURE_LARGE)
+		client->large = WC_CHANNEL_LARGE;
+	client->mapped = size;
 	client->fd = fd;
 	*ret_client = client;
 	return 0;
@@ -143,7 +151,7 @@ void wc_client_close(struct wc_client *client)
 {
 	if (!client)
 		return;
-	munmap(client->channel, sizeof(*client->channel));
+	munmap(client->channel, client->mapped);
 	if (client->fd >= 0)
 		close(client->fd);
 	free(client);
@@ -231,6 +239,18 @@ static int receive_futex(struct wc_client *client)
 	return err ? err : 1;
 }
 
+/* Where the request's payload is, and how long its answer may be. False: the agent broke the contract. */
+static bool lay_out(struct wc_client *client)
+{
+	const struct wc_message *request = client->request;
+	struct wc_channel *channel = client->channel;
+
+	client->request_payload = request->length <= WC_CHANNEL_CAPACITY ? channel->request_payload :
+									   (uint8_t *)channel + WC_CHANNEL_LARGE_AT;
+	client->capacity = request->answer_max ? request->answer_max : WC_CHANNEL_CAPACITY;
+	return request->length <= client->large && client->capacity <= client->large;
+}
+
 int wc_client_next(struct wc_client *client)
 {
 	int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
@@ -240,7 +260,7 @@ int wc_client_next(struct wc_client *client)
 	client->sequence = client->request->sequence;
 	switch (client->request->kind) {
 	case WC_CHANNEL_INVOKE:
-		return client->request->length <= client->capacity ? 1 : -EPROTO;
+		return lay_out(client) ? 1 : -EPROTO;
 	case WC_CHANNEL_SHUTDOWN:
 		return 0;
 	default:
@@ -260,7 +280,7 @@ int wc_client_load(struct wc_client *client, uint32_t *ret_user)
 	client->sequence = client->request->sequence;
 	if (client->request->kind == WC_CHANNEL_SHUTDOWN)
 		return 0;
-	if (client->request->kind != WC_CHANNEL_LOAD || client->request->length > client->capacity ||
+	if (client->request->kind != WC_CHANNEL_LOAD || client->request->length > WC_CHANNEL_CAPACITY ||
 	    !client->request->length)
 		return -EPROTO;
 	*ret_user = (uint32_t)client->request->request_id;

@@ -38,9 +38,11 @@ struct wc_client {
 	const struct wc_message *request; /* valid from wc_client_next until wc_client_answer; only read it */
 	const uint8_t *request_payload;	  /* request->length bytes; alignment 64, not NUL-terminated */
 	uint8_t *answer_payload;	  /* fill up to capacity bytes here and wc_client_answer copies nothing */
-	uint32_t capacity;		  /* payload bytes either way */
-	uint32_t sequence;		  /* of the last request that was received; 0 before the first */
-	int fd;				  /* socket:FD, or -1 */
+	uint32_t capacity; /* payload bytes that the answer may have: of the last request; else WC_CHANNEL_CAPACITY */
+	uint32_t sequence; /* of the last request that was received; 0 before the first */
+	int fd;		   /* socket:FD, or -1 */
+	uint32_t large;	   /* payload bytes that either way can have: WC_CHANNEL_LARGE or WC_CHANNEL_CAPACITY */
+	size_t mapped;	   /* bytes at channel */
 	enum wc_client_transport transport;
 };
 

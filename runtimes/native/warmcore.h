@@ -68,7 +68,7 @@ extern "C" {
 /* The invocation. Everything is valid until warmcore_handle returns, and read-only. */
 struct warmcore_request {
 	uint32_t size;	      /* sizeof(struct warmcore_request) of the caller; later fields exist if it covers them */
-	uint32_t length;      /* payload bytes, 0 .. 61,440 */
+	uint32_t length;      /* payload bytes, 0 .. 6,291,456 */
 	const void *payload;  /* not NUL-terminated, no alignment promised; may be NULL when length is 0 */
 	uint64_t request_id;  /* chosen by the client; unique per client, not per node */
 	uint64_t deadline_ns; /* the instance is killed then; 0 = no deadline */
@@ -87,7 +87,7 @@ struct warmcore_request {
  */
 struct warmcore_response {
 	uint32_t size;	   /* sizeof(struct warmcore_response) of the caller */
-	uint32_t capacity; /* of payload; 61,440 now, may be less for a client behind a small packet */
+	uint32_t capacity; /* of payload; 61,440, or 6,291,456 for a client that can take it */
 	void *payload;	   /* write at most capacity bytes here */
 	uint32_t length;   /* bytes written. More than capacity = "this is what I needed": the client gets an error */
 	uint32_t flags;	   /* WARMCORE_FLAG_* */

@@ -40,7 +40,7 @@ static napi_value channel_open(napi_env env, napi_callback_info info)
 		return fail(env, err);
 	/* Blocked in C, JavaScript signal handlers would never get to run. */
 	wc_client_exit_on_sigterm();
-	if (napi_create_external_arraybuffer(env, client->channel, sizeof(*client->channel), NULL, NULL, &buffer))
+	if (napi_create_external_arraybuffer(env, client->channel, client->mapped, NULL, NULL, &buffer))
 		return fail(env, -ENOTSUP);
 	return buffer;
 }

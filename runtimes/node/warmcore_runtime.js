@@ -18,8 +18,9 @@ const path = require('path');
 const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6;
 const FLAG_BINARY = 1, FLAG_FAREWELL = 2;
 const CAPACITY = 61440;
+const LARGE_AT = 6356992; // WC_CHANNEL_LARGE_AT
 const HEADER_SIZE = 64; // struct wc_message: sequence, kind, length, flags (32 bits), request_id, deadline_ns (64 bits)
-const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6; // indices of 32-bit words
+const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6, ANSWER_MAX = 9; // indices of 32-bit words
 
 /*
  * After an invocation, nextTick callbacks and promise reactions run before the next request is looked at. A full turn
@@ -35,7 +36,8 @@ const EXIT_FATAL = 128; // after an uncaught exception or an unhandled rejection
 // --- the channel: two ways to the same interface ---------------------------------------------------------------------
 //
 // next(): payload length, or -1 when the instance shall exit. Then: head (Uint32Array over the request's message),
-// input + inputAt (Buffer with the payload). Answers: write at output[outputAt], then answer(kind, flags, length).
+// input + inputOf(length) (Buffer with the payload). Answers: write at most answerMax() bytes at output[outputAt], then answer(kind, flags,
+// length).
 
 class FutexChannel {
   constructor(spec) {
@@ -49,6 +51,14 @@ class FutexChannel {
     this.next = native.next;
     this.answer = native.answer;
   }
+
+  inputOf(length) {
+    return length <= CAPACITY ? this.inputAt : LARGE_AT;
+  }
+
+  answerMax() {
+    return this.head[ANSWER_MAX] || CAPACITY;
+  }
 }
 
 class SocketChannel {
@@ -59,6 +69,14 @@ class SocketChannel {
     this.head = new Uint32Array(this.input.buffer, this.input.byteOffset, HEADER_SIZE / 4);
     this.outputHead = new Uint32Array(this.output.buffer, this.output.byteOffset, HEADER_SIZE / 4);
     this.inputAt = this.outputAt = HEADER_SIZE;
+  }
+
+  inputOf() {
+    return this.inputAt;
+  }
+
+  answerMax() {
+    return CAPACITY;
   }
 
   next() {
@@ -323,7 +341,7 @@ function marshal(channel, result, binary) {
   if (result instanceof Uint8Array || result instanceof ArrayBuffer || ArrayBuffer.isView(result)) {
     const bytes = result instanceof ArrayBuffer ? new Uint8Array(result) :
       new Uint8Array(result.buffer, result.byteOffset, result.byteLength);
-    if (bytes.length <= CAPACITY) channel.output.set(bytes, channel.outputAt);
+    if (bytes.length <= CAPACITY || bytes.length <= channel.answerMax()) channel.output.set(bytes, channel.outputAt);
     return [FLAG_BINARY, bytes.length];
   }
   let text, flags = 0;
@@ -346,8 +364,9 @@ function marshal(channel, result, binary) {
   }
   /* write() cuts what does not fit: measure first, but only what might not. */
   if (text.length * 3 > CAPACITY) {
-    const length = Buffer.byteLength(text);
-    if (length > CAPACITY) return [flags, length];
+    const length = Buffer.byteLength(text), max = channel.answerMax();
+    if (length > max) return [flags, length];
+    return [flags, channel.output.write(text, channel.outputAt, max, 'utf8')];
   }
   return [flags, channel.output.write(text, channel.outputAt, CAPACITY, 'utf8')];
 }
@@ -385,9 +404,9 @@ function main() {
     let flags, length;
     try {
       [flags, length] = marshal(channel, result, binary);
-      if (length > CAPACITY) {
+      if (length > CAPACITY && length > channel.answerMax()) {
         throw new RuntimeError('Runtime.ResponseTooLarge',
-          `The response is ${length} bytes, the limit is ${CAPACITY} bytes`);
+          `The response is ${length} bytes, the limit is ${channel.answerMax()} bytes`);
       }
     } catch (error) {
       fail(invocation, error);
@@ -406,7 +425,7 @@ function main() {
   }
 
   function parse(length) {
-    const { input, inputAt } = channel;
+    const { input } = channel, inputAt = channel.inputOf(length);
     if (binary) return Buffer.from(input.subarray(inputAt, inputAt + length)); // a copy: the channel is reused
     if (length === 0) return {};
     try {

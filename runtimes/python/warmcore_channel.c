@@ -157,6 +157,14 @@ static PyObject *channel_answer(PyObject *self, PyObject *const *args, Py_ssize_
 	Py_RETURN_NONE;
 }
 
+/* Asked only by a result that is larger than CAPACITY: it costs the others nothing. */
+static PyObject *channel_answer_max(PyObject *self, PyObject *unused)
+{
+	(void)self;
+	(void)unused;
+	return check_open() ? NULL : PyLong_FromUnsignedLong(client->capacity);
+}
+
 extern char **environ;
 
 /* Before anything is imported. */
@@ -210,6 +218,7 @@ static PyMethodDef methods[] = {
 	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
 	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns, core + 1), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
+	{ "answer_max", channel_answer_max, METH_NOARGS, "-> bytes that the answer to the last request may have" },
 	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },
 	{ "zygote_serve", zygote_serve, METH_O, "zygote_serve(fd) -> [b\"KEY=value\", ...] in an instance, or None" },
 	{ NULL, NULL, 0, NULL },

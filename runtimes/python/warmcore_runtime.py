@@ -20,6 +20,8 @@ READY, INIT_ERROR, REPLY, ERROR = 3, 4, 5, 6
 INVOKE, SHUTDOWN = 1, 2
 FLAG_BINARY, FLAG_FAREWELL = 1, 2
 CAPACITY = 61440
+LARGE, LARGE_AT = 6291456, 6356992  # WC_CHANNEL_LARGE, WC_CHANNEL_LARGE_AT
+FEATURES_AT, FEATURE_LARGE, ANSWER_MAX_AT = 8, 2, 100  # of struct wc_channel, and of the request in it
 HEADER = struct.Struct("=IIIIQQ32x")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns
 HEADER_SIZE = 64
 assert HEADER.size == HEADER_SIZE
@@ -32,7 +34,7 @@ NO_DEADLINE_MS = 2**31 - 1
 # --- the channel: three ways to the same four calls -------------------------------------------------------------------
 #
 # next() -> (payload, request_id, deadline_ns, core + 1 or 0), or None when the instance shall exit
-# answer(kind, flags, payload), ready(flags), init_error(payload): payload is bytes, at most CAPACITY
+# answer(kind, flags, payload), ready(flags), init_error(payload): payload is bytes, at most CAPACITY; of a REPLY answer_max()
 
 
 class SocketChannel:
@@ -79,6 +81,9 @@ class SocketChannel:
     def answer(self, kind, flags, payload):
         self._send(self.sequence, kind, flags, payload)
 
+    def answer_max(self):
+        return CAPACITY
+
 
 class CtypesChannel:
     """futex:FD through libwarmcore-channel.so, for a Python that the extension was not built for."""
@@ -92,7 +97,8 @@ class CtypesChannel:
         self.client = client
         # The first field of struct wc_client is the address of struct wc_channel, whose layout is the ABI.
         address = ctypes.c_void_p.from_address(client.value).value
-        size = 3 * HEADER_SIZE + 2 * CAPACITY
+        features = ctypes.c_uint32.from_address(address + FEATURES_AT).value
+        size = LARGE_AT + LARGE if features & FEATURE_LARGE else 3 * HEADER_SIZE + 2 * CAPACITY
         self.view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self.request_at = 3 * HEADER_SIZE
         self.answer_at = self.request_at + CAPACITY
@@ -128,12 +134,16 @@ class CtypesChannel:
             if result != -4:  # EINTR: Python has run the signal's handler by now
                 self._check(result)
         _, _, length, core, request_id, deadline_ns = HEADER.unpack_from(self.view, HEADER_SIZE)
-        return bytes(self.view[self.request_at : self.request_at + length]), request_id, deadline_ns, core
+        at = self.request_at if length <= CAPACITY else LARGE_AT
+        return bytes(self.view[at : at + length]), request_id, deadline_ns, core
 
     def answer(self, kind, flags, payload):
         length = len(payload)
         self.view[self.answer_at : self.answer_at + length] = payload
         self._check(self._answer(self.client, kind, flags, self.answer_address, length))
+
+    def answer_max(self):
+        return int.from_bytes(self.view[ANSWER_MAX_AT : ANSWER_MAX_AT + 4], sys.byteorder) or CAPACITY
 
 
 def open_channel():
@@ -421,10 +431,10 @@ def serve(channel, handler, binary):
                     flags = FLAG_BINARY
             else:
                 reply = encode(result)
-            if len(reply) > CAPACITY:
+            if len(reply) > CAPACITY and len(reply) > channel.answer_max():
                 raise RuntimeFailure(
                     "Runtime.ResponseTooLarge",
-                    "The response is %d bytes, the limit is %d bytes" % (len(reply), CAPACITY),
+                    "The response is %d bytes, the limit is %d bytes" % (len(reply), channel.answer_max()),
                 )
         except SystemExit:
             raise  # the process ends; the agent answers for it

@@ -159,7 +159,7 @@ static const struct row table[] = {
 	{ "TIMED and another flag", { .flags = 0x0021 }, MALFORMED },
 	{ "lowest flag", EDIT({ HDR, 6, 2, 0x0001 }), MALFORMED },
 	{ "the flag below TIMED", EDIT({ HDR, 6, 2, 0x0010 }), MALFORMED },
-	{ "the flag above TIMED", { .version = 6 }, EDIT({ HDR, 6, 2, 0x0040 }), MALFORMED },
+	{ "the flag above REFERENCE", { .version = 6 }, EDIT({ HDR, 6, 2, 0x0080 }), MALFORMED },
 	{ "TIMED with bytes swapped", EDIT({ HDR, 6, 2, 0x2000 }), MALFORMED },
 	{ "highest flag", EDIT({ HDR, 6, 2, 0x8000 }), MALFORMED },
 	{ "core 0", EDIT({ HDR, 28, 2, 0 }), MALFORMED },

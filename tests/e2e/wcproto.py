@@ -17,10 +17,10 @@ WARM, PENDED, STOLEN, BINARY, CACHED, TIMED = 1, 2, 4, 8, 16, 32
 PAYLOAD_MAX = 61440
 CODES = (
     "NONE VERSION MALFORMED UNKNOWN_FUNCTION TOO_LARGE FUNCTION EXIT CRASH TIMEOUT INIT DEADLINE PENDING_FULL NODE_DOWN "
-    "RESTARTED SHUTDOWN INTERNAL REMOVED FUNCTION_LIMIT"
+    "RESTARTED SHUTDOWN INTERNAL REMOVED FUNCTION_LIMIT NO_PAYLOAD PAYLOAD_FULL"
 ).split()
 (NONE, BAD_VERSION, MALFORMED, UNKNOWN_FUNCTION, TOO_LARGE, FUNCTION, EXIT, CRASH, TIMEOUT, INIT, DEADLINE, PENDING_FULL,
- NODE_DOWN, RESTARTED, SHUTDOWN, INTERNAL, REMOVED, FUNCTION_LIMIT) = range(18)  # fmt: skip
+ NODE_DOWN, RESTARTED, SHUTDOWN, INTERNAL, REMOVED, FUNCTION_LIMIT, NO_PAYLOAD, PAYLOAD_FULL) = range(20)  # fmt: skip
 
 HEADER = struct.Struct(">HBBBBHQIIIHHQQ")
 assert HEADER.size == HEADER_LEN
@@ -54,13 +54,14 @@ def parse_answer(data):
         (kind in (REPLY, ERROR, BUSY), "type"),
         (header_len == HEADER_LEN, "header_len"),
         (reserved == 0, "reserved"),
-        (flags & ~63 == 0, "flags"),
+        (flags & ~127 == 0, "flags"),
         (length == len(data) - HEADER_LEN and length <= PAYLOAD_MAX, "payload_len"),
         (deadline == 0, "deadline_us"),
         ((code == 0) == (kind == REPLY), "code"),
         (code < len(CODES), "code"),
         (kind != BUSY or (length == 0 and core == CORE_ANY and tail1 == 0), "BUSY"),
         (kind != REPLY or core != CORE_ANY, "core"),
+        (not flags & 64 or (kind == REPLY and length == 24), "REFERENCE"),
     )
     for holds, name in rules:
         if not holds:
