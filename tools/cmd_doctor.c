@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/cli.h"
 #include "tools/doctor.h"
@@ -103,20 +104,27 @@ static void check_node(const struct cli *cli, struct finding *finding)
 static void check_registry(const struct cli *cli, struct finding *finding)
 {
 	json_t *request = json_pack("{s:s}", "op", "registry"), *answer = NULL, *registry = NULL;
+	bool unreadable = false;
 	const json_t *problems;
-	char folder[256];
+	char folder[256], path[512];
 
 	snprintf(folder, sizeof(folder), "/var/lib/warmcore/%s", cli->node);
+	snprintf(path, sizeof(path), "%.490s/registry.db", options.state_dir ?: folder);
 	if (cli_ping(cli) > 0) {
 		if (!wc_control_request(cli->node, request, CLI_CONTROL_TIMEOUT_MS, &answer))
 			registry = json_incref(json_object_get(answer, "registry"));
+		unreadable = !registry;
 		json_decref(answer);
+	} else if (!access(path, F_OK) && access(path, R_OK | W_OK)) {
+		unreadable = true;
 	} else {
 		registry = wc_registry_check_file(options.state_dir ?: folder);
 	}
 	json_decref(request);
 	problems = json_object_get(registry, "problems");
-	if (!registry) {
+	if (unreadable) {
+		finding_set(finding, OUTCOME_INFO, "cannot be read by this user, or the node is busy with it");
+	} else if (!registry) {
 		finding_set(finding, OUTCOME_INFO, "there is none yet");
 	} else if (!json_array_size(problems)) {
 		finding_set(finding, OUTCOME_OK, "%.150s: sound, schema %lld, %lld KiB",

@@ -147,8 +147,7 @@ const struct command cmd_remove = {
 
 static int evict_one(struct cli *cli, const char *name)
 {
-	json_t *request = name ? json_pack("{s:s, s:s}", "op", "evict", "name", name) :
-				 json_pack("{s:s}", "op", "evict");
+	json_t *request = name ? qualifier_request("evict", name) : json_pack("{s:s}", "op", "evict");
 	json_t *answer;
 	int ret = cli_control(cli, request, CLI_CONTROL_TIMEOUT_MS, &answer);
 
@@ -174,7 +173,7 @@ const struct command cmd_evict = {
 	.positional_max = -1,
 	.help = {
 		.summary = "stop idle instances",
-		.synopsis = "[NAME...]",
+		.synopsis = "[NAME[:QUALIFIER]...]",
 		.description = "Stops the instances of these functions, or of all, that idle; what runs is not touched. "
 			       "The next invocation of each is a cold start: for measuring those, and for giving memory back. "
 			       "With --json one object is written for each name.",

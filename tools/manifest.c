@@ -47,6 +47,7 @@ static const struct key {
 	{ "priority", KEY_INTEGER, 0, 7, { 0 } },
 	{ "provisioned", KEY_INTEGER, 0, 1024, { 0 } },
 	{ "libraries", KEY_LIBRARIES, 0, 0, { 0 } },
+	{ "description", KEY_STRING, 0, 0, { 0 } },
 	{ "example", KEY_IGNORED, 0, 0, { 0 } }, /* how the project's own tests invoke it; means nothing to a node */
 };
 #define KEYS_COUNT (sizeof(keys) / sizeof(keys[0]))

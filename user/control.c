@@ -341,13 +341,15 @@ static json_t *do_secret(struct wc_node *node, const char *name, json_t *request
 }
 
 /* Instances that idle only: what runs is not touched. Without a name, those of all functions. */
-static json_t *do_evict(struct wc_node *node, const char *name)
+static json_t *do_evict(struct wc_node *node, const char *name, json_t *request)
 {
-	struct wc_fn *fn = name ? wc_functions_find(node->functions, name) : NULL;
+	struct wc_fn *fn = NULL;
+	struct wc_fault fault;
 	uint32_t count;
+	int error = name ? wc_control_find(node, name, request, &fn, &fault) : 0;
 
-	if (name && !fn)
-		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	if (error)
+		return fail_fault(error, &fault);
 	count = wc_agents_evict(node, fn);
 	wc_fn_put(fn);
 	return json_pack("{s:b, s:i}", "ok", 1, "stopped", (int)count);
@@ -430,14 +432,16 @@ static json_t *do_logs(struct wc_node *node, const char *name, json_t *request)
 static json_t *do_tail(struct wc_node *node, const char *name, json_t *request)
 {
 	const char *id = json_string_value(json_object_get(request, "request"));
-	struct wc_fn *fn = wc_functions_find(node->functions, name);
+	struct wc_fault fault;
+	struct wc_fn *fn;
+	int error = wc_control_find(node, name, request, &fn, &fault);
 	char tail[WC_LOG_TAIL_MAX], text[4 * WC_LOG_TAIL_MAX];
 	size_t length = 0, at = 0;
 	uint64_t number;
 	char *end;
 
-	if (!fn)
-		return fail("not-found", "no function of this name is deployed; see `warmcore list`");
+	if (error)
+		return fail_fault(error, &fault);
 	number = id ? strtoull(id, &end, 16) : 0;
 	if (!id || !isxdigit((unsigned char)id[0]) || *end || strlen(id) > 16) {
 		wc_fn_put(fn);
@@ -514,7 +518,7 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return answer;
 	}
 	if (!strcmp(op, "evict"))
-		return do_evict(node, name);
+		return do_evict(node, name, request);
 	if (!strcmp(op, "logs"))
 		return do_logs(node, name, request);
 	if (!strcmp(op, "warmth"))

@@ -12,6 +12,10 @@ json_t *wc_control_fault(int error, const struct wc_fault *fault);
 /* Another version of a function, or another function, is current: wake whoever has to look. */
 void wc_control_switched(struct wc_node *node);
 
+/* The function that is asked for by its name and "qualifier": a reference; of an alias, that to its own version. */
+int wc_control_find(struct wc_node *node, const char *name, json_t *request, struct wc_fn **ret_fn,
+		    struct wc_fault *fault);
+
 /* The requests of control_registry.c: each takes the name that was asked for, and returns a new answer. */
 json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *request);
 json_t *wc_control_settings(struct wc_node *node, const char *name, json_t *request);

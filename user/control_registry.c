@@ -52,7 +52,8 @@ static bool get_number(json_t *request, const char *key, uint32_t max, bool *ret
 /* What runs is not touched; what waits may be allowed to run now, and instances may be wanted or not. */
 static void limits_changed(struct wc_node *node)
 {
-	wc_warmth_changed(node->warmth);
+	if (node->warmth)
+		wc_warmth_changed(node->warmth);
 	wc_control_switched(node);
 }
 
@@ -85,6 +86,24 @@ static json_t *targets_json(const struct wc_target *targets, uint32_t count)
 	return list;
 }
 
+int wc_control_find(struct wc_node *node, const char *name, json_t *request, struct wc_fn **ret_fn,
+		    struct wc_fault *fault)
+{
+	struct wc_target targets[WC_TARGETS_MAX];
+	const char *qualifier;
+	uint32_t count;
+	int error;
+
+	if (!get_text(request, "qualifier", &qualifier))
+		return wc_fail(fault, EINVAL, "\"qualifier\" must be a text");
+	error = wc_functions_resolve(node->functions, name, qualifier, targets, &count, fault);
+	if (error)
+		return error;
+	wc_targets_put(targets + 1, count - 1);
+	*ret_fn = targets[0].fn;
+	return 0;
+}
+
 json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *request)
 {
 	struct wc_target targets[WC_TARGETS_MAX];
@@ -112,20 +131,15 @@ json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *reque
 /* With the environment, which other answers leave out because it may hold secrets. */
 json_t *wc_control_settings(struct wc_node *node, const char *name, json_t *request)
 {
-	struct wc_target targets[WC_TARGETS_MAX];
-	const char *qualifier;
 	struct wc_fault fault;
-	uint32_t count = 0;
+	struct wc_fn *fn;
 	json_t *answer;
-	int error;
+	int error = wc_control_find(node, name, request, &fn, &fault);
 
-	if (!get_text(request, "qualifier", &qualifier))
-		return bad_text("qualifier");
-	error = wc_functions_resolve(node->functions, name, qualifier, targets, &count, &fault);
 	if (error)
 		return wc_control_fault(error, &fault);
-	answer = json_pack("{s:b, s:o}", "ok", 1, "settings", wc_manifest_json(&targets[0].fn->manifest));
-	wc_targets_put(targets, count);
+	answer = json_pack("{s:b, s:o}", "ok", 1, "settings", wc_manifest_json(&fn->manifest));
+	wc_fn_put(fn);
 	return answer;
 }
 

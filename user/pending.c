@@ -278,7 +278,8 @@ bool wc_pending_look(struct wc_node *node, uint64_t generation)
 
 void wc_pending_changed(struct wc_node *node)
 {
-	atomic_fetch_add(&node->pending->generation, 1);
+	if (node->pending) /* a node that is only asked has none */
+		atomic_fetch_add(&node->pending->generation, 1);
 }
 
 uint64_t wc_pending_await(struct wc_node *node)

@@ -72,7 +72,7 @@ int wc_registry_put_reserved(struct wc_registry *registry, const char *name, int
 
 /* Read all of it: a new object with `path`, `schema`, `bytes`, `problems` (array of texts; empty: it is sound). */
 json_t *wc_registry_check(struct wc_registry *registry);
-/* The same of a state folder that no daemon has: NULL: there is none. Changes nothing. */
+/* The same of a state folder that no daemon has, opened as a start would. NULL: there is none. */
 json_t *wc_registry_check_file(const char *state_dir);
 
 /* A new revision: 36 characters as of a random UUID. */

@@ -154,6 +154,16 @@ def handle(request):
         version = {"current": True, "deployed_at": "2026-01-01T00:00:00Z", "files": 2, "bytes": 77, "runtime": "python",
                    "code_sha256": "0123456789abcdef" * 4}
         return {"versions": [dict(version, version=7), dict(version, version=5, current=False)]}
+    if op in ("publish", "alias", "published"):
+        if request["name"] not in functions:
+            return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
+        with open(run + "/asked", "w") as out:
+            json.dump(request, out, sort_keys=True)
+        alias = {"name": "prod", "version": "3", "weights": {"4": 0.25}, "provisioned": 2, "description": "live", "revision": "x"}
+        return {"publish": {"version": 4, "unchanged": request.get("description") is None},
+                "alias": {"aliases": [alias]} if request.get("action") == "list" else {"alias": alias, "created": True, "removed": "prod"},
+                "published": {"versions": [dict(describe("echo"), qualifier="$LATEST"),
+                                           dict(describe("echo"), qualifier="3", published_at="2026-01-01T00:00:00Z")]}}[op]
     if op == "rollback":
         with open(run + "/asked", "w") as out:
             json.dump(request, out, sort_keys=True)
@@ -263,14 +273,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove versions rollback evict limit invoke logs keys doctor version gateway; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove versions rollback evict limit invoke logs keys doctor version gateway; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -458,6 +468,27 @@ asked '{"name": "echo", "op": "rollback"}'
 expect 0 '^echo is version 6 again' '' -- rollback echo 6
 asked '{"name": "echo", "op": "rollback", "version": 6}'
 expect 1 '' "no function 'nix' is deployed" -- rollback nix
+expect 0 '^ +3  2026-01-01T00:00:00Z ' '' -- versions echo --published
+expect 0 '"qualifier":"3"' '' -- --json versions echo -p
+expect 0 '^echo:4 \(nothing has changed since\)$' '' -- publish echo
+asked '{"name": "echo", "op": "publish"}'
+expect 0 '^echo:4$' '' -- publish echo --description 'with ü'
+expect 1 '' "no function 'nix' is deployed" -- publish nix
+expect 0 '^prod +3  4=0.25 +2  live$' '' -- alias echo
+asked '{"action": "list", "name": "echo", "op": "alias"}'
+expect 0 '^prod ' '' -- alias echo prod
+asked '{"action": "get", "alias": "prod", "name": "echo", "op": "alias"}'
+expect 0 '^prod ' '' -- alias echo prod 3 --weight 4=0.25 --provisioned 2 --description live
+asked '{"action": "set", "alias": "prod", "description": "live", "name": "echo", "op": "alias", "provisioned": 2, "version": "3", "weights": {"4": 0.25}}'
+expect 0 '^prod ' '' -- alias echo prod --weight none
+asked '{"action": "set", "alias": "prod", "name": "echo", "op": "alias", "weights": {}}'
+expect 0 '^removed the alias prod of echo$' '' -- alias echo prod --remove
+for weight in 4 =1 4= 4=x 4=1.1 4=-0.1 4=nan ''; do
+	expect 2 '' 'is neither VERSION=WEIGHT' -- alias echo prod --weight "$weight"
+done
+expect 2 '' 'which alias' -- alias echo --remove
+expect 2 '' 'exclude each other' -- alias echo prod 3 --remove
+expect 0 '^removed echo:3$' '' -- remove echo:3
 
 expect 1 '' 'is source code; build a shared object' -- deploy one.c
 expect 0 "^node '$node' is down" '' -- down

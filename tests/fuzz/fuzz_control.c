@@ -78,11 +78,15 @@ static bool left_out(json_t *request)
 /* A request of the right shape: few bytes that the fuzzer changes make sound JSON. */
 static json_t *build(const uint8_t *data, size_t size)
 {
-	static const char *const ops[] = { "ping", "list", "resolve", "remove", "logs", "Ping", "" };
+	static const char *const ops[] = { "ping",	  "list",      "resolve",  "remove",	"logs",
+					   "Ping",	  "",	       "publish",  "published", "alias",
+					   "concurrency", "configure", "settings", "limit" };
+	static const char *const actions[] = { "list", "get", "set", "create", "update", "remove", "" };
+	static const char *const qualifiers[] = { "$LATEST", "1", "2", "prod", "beta", "01", "" };
 	json_t *request = json_object(), *name = NULL;
 	size_t len = size > 3 ? size - 3 : 0;
 
-	json_object_set_new(request, "op", json_string(ops[data[0] % 7]));
+	json_object_set_new(request, "op", json_string(ops[data[0] % 14]));
 	if (size > 1 && data[1] % 4 == 1)
 		name = json_string(FUNCTION);
 	else if (size > 1 && data[1] % 4 == 2)
@@ -94,6 +98,23 @@ static json_t *build(const uint8_t *data, size_t size)
 	if (size > 2 && data[2])
 		json_object_set_new(request, "lines",
 				    data[2] == 1 ? json_true() : json_integer((int8_t)data[2] * 1000LL));
+	if (size > 8 && data[0] % 14 >= 7) { /* words of versions and aliases; the answer says what does not fit */
+		json_object_set_new(request, "action", json_string(actions[data[3] % 7]));
+		json_object_set_new(request, "alias", json_string(qualifiers[data[4] % 7]));
+		if (data[5] % 8 != 7)
+			json_object_set_new(request, "version", json_string(qualifiers[data[5] % 7]));
+		if (data[6] % 8 != 7)
+			json_object_set_new(request, "qualifier", json_string(qualifiers[data[6] % 7]));
+		if (data[7] % 2)
+			json_object_set_new(request, "weights",
+					    json_pack("{s:f}", qualifiers[data[7] % 7], data[8] / 200.0));
+		if (data[8] % 4)
+			json_object_set_new(request,
+					    data[8] % 4 == 1 ? "provisioned" :
+					    data[8] % 4 == 2 ? "reserved" :
+							       "timeout_ms",
+					    json_integer((int8_t)data[7]));
+	}
 	return request;
 }
 
