@@ -66,9 +66,11 @@ static int load_latest(struct wc_functions *functions, struct wc_registry_entry 
 	}
 	family->last_published = entry->last_published;
 	family->reserved = entry->reserved;
-	family->aliases = entry->aliases;
 	family->count = entry->aliases_count;
-	entry->aliases = NULL;
+	if (family->count) { /* without the room for those that are not there */
+		family->aliases = realloc(entry->aliases, family->count * sizeof(*family->aliases)) ?: entry->aliases;
+		entry->aliases = NULL;
+	}
 	fn = wc_fn_new(&entry->current, entry->former, 0);
 	memset(&entry->current, 0, sizeof(entry->current));
 	entry->former = NULL;

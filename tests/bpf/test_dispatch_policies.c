@@ -608,6 +608,10 @@ static void test_running_max(void **state)
 	expect_to_core("one has ended", 0, 4, WC_HOW_COUNTED);
 	function_at()->waiting = 0; /* those that waited were answered */
 	shard_at(0)->pending_out = shard_at(0)->pending_in;
+	function_at()->running_max = WC_RUNNING_NONE; /* not even to wait */
+	expect_busy("none at all", WC_CODE_FUNCTION_LIMIT);
+	assert_int_equal(function_at()->waiting, 0);
+	assert_int_equal(fixture_counters().busy_function, 1);
 	function_at()->running_max = 0;
 	expect_to_core("no limit any more", 0, 6, 0);
 	/* No core: the place in the limit is not kept. */

@@ -343,7 +343,7 @@ class Isolation(harness.NodeTest):
         code = [os.path.join(victim, name, "secret") for name in os.listdir(victim) if name.startswith("v")]
         self.assertTrue(code and os.path.exists(code[0]))
         pins = os.path.join("/proc", str(self.node.pid), "root", "sys", "fs", "bpf")
-        paths = code + [os.path.join(victim, "function.json"), os.path.join(self.node.state, "daemon.log"), "/etc/shadow", "/proc/kcore",
+        paths = code + [os.path.join(self.node.state, "registry.db"), os.path.join(self.node.state, "daemon.log"), "/etc/shadow", "/proc/kcore",
                         "/dev/mem", "/dev/kmsg", "/proc/%d/mem" % self.node.pid, "/proc/%d/environ" % self.node.pid,
                         "/proc/%d/maps" % self.node.pid, pins]  # fmt: skip
         for path, outcome in self.ask("open", paths=paths).items():

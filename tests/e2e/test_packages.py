@@ -86,7 +86,7 @@ class Archives(PackagesTest):
         path = self.write("good-1.0.zip", data)
         self.assertIn("deployed good ", self.node.cli("deploy", path, "--name", "good").stdout)
         self.assertEqual(self.invoke("good"), "one")
-        folder = os.path.join(self.node.state, "functions", "good", self.folders("good")[1])
+        folder = os.path.join(self.node.state, "functions", "good", self.folders("good")[0])
         self.assertEqual(stat.S_IMODE(os.stat(os.path.join(folder, "tool")).st_mode), 0o755)
         self.assertEqual(stat.S_IMODE(os.stat(os.path.join(folder, "main.py")).st_mode), 0o644)
         self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o750)
@@ -221,7 +221,7 @@ class Versions(PackagesTest):
             self.assertEqual(self.invoke("kept"), value)
         self.assertEqual(self.versions("kept"), numbers[:3])
         # Code that is not kept goes when the instances of its version have ended.
-        harness.wait_until(lambda: self.folders("kept") == ["function.json"] + ["v%d" % n for n in sorted(numbers[:3])],
+        harness.wait_until(lambda: self.folders("kept") == ["v%d" % n for n in sorted(numbers[:3])],
                            "three versions are on the disk")  # fmt: skip
         answer = self.deploy("kept", 4, "--timeout-ms", "1004")
         self.assertEqual((answer["replaced"], answer["unchanged"]), (False, True))

@@ -295,9 +295,7 @@ static void test_alias(void **state)
 
 static void test_qualifiers(void **state)
 {
-	static const char *const bad[] = {
-		"", "$latest", "01", "1x ", "99999999999", "a/b", "$LATEST ", "prod:1"
-	};
+	static const char *const bad[] = { "", "$latest", "01", "1x ", "99999999999", "a/b", "$LATEST ", "prod:1" };
 	struct wc_target targets[WC_TARGETS_MAX];
 	uint32_t count;
 
