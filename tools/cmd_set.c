@@ -65,7 +65,8 @@ const struct command cmd_set = {
 
 static struct limit_options {
 	long long concurrency, reserved, queue, priority, provisioned;
-} limit_options = { -1, -1, -1, -1, -1 };
+	long long reserved_concurrency; /* -1: none, -2: not given */
+} limit_options = { -1, -1, -1, -1, -1, -2 };
 
 #define AT(member) .offset = offsetof(struct limit_options, member)
 
@@ -105,6 +106,14 @@ static const struct option_spec limit_specs[] = {
 	  .min = 0,
 	  .max = 1024,
 	  .help = "Instances that are kept ready, whether anybody calls or not. 0: none." },
+	{ .name = "reserved-concurrency",
+	  .type = OPTION_INTEGER,
+	  AT(reserved_concurrency),
+	  .metavar = "N",
+	  .min = -1,
+	  .max = 65536,
+	  .help = "What AWS Lambda calls so: at most so many at a time of each version of the function, also when it is deployed "
+		  "again. 0: none, what comes is answered BUSY. -1: no such limit." },
 	{ 0 },
 };
 
@@ -112,6 +121,30 @@ static void put(json_t *request, const char *key, long long value)
 {
 	if (value >= 0)
 		json_object_set_new(request, key, json_integer(value));
+}
+
+/* Of the function as a whole. */
+static int set_reserved_concurrency(struct cli *cli, const char *name)
+{
+	long long wanted = limit_options.reserved_concurrency;
+	json_t *request = json_pack("{s:s, s:s, s:s}", "op", "concurrency", "name", name, "action",
+				    wanted < 0 ? "remove" : "set");
+	json_t *answer;
+	int ret;
+
+	put(request, "reserved", wanted);
+	ret = cli_control(cli, request, CLI_CONTROL_TIMEOUT_MS, &answer);
+	if (ret)
+		return ret;
+	if (cli->json)
+		cli_print_json(answer);
+	else if (wanted < 0)
+		printf("%s: no reserved concurrency\n", name);
+	else
+		printf("%s: each version runs at most %lld at a time%s\n", name, wanted,
+		       wanted ? "" : ": it is paused, and answers BUSY");
+	json_decref(answer);
+	return CLI_OK;
 }
 
 static int run_limit(struct cli *cli, int argc, char **argv)
@@ -127,6 +160,14 @@ static int run_limit(struct cli *cli, int argc, char **argv)
 	put(request, "queue", limit_options.queue);
 	put(request, "priority", limit_options.priority);
 	put(request, "provisioned", limit_options.provisioned);
+	if (limit_options.reserved_concurrency > -2) {
+		bool others = json_object_size(request) != said;
+
+		json_decref(request);
+		if (others || qualifier_of(argv[0]))
+			return cli_usage(cli, "--reserved-concurrency is of all versions, and set by itself");
+		return set_reserved_concurrency(cli, argv[0]);
+	}
 	if (json_object_size(request) == said) {
 		json_decref(request);
 		return cli_usage(cli, "no limit to set; give at least one option");
@@ -159,7 +200,8 @@ const struct command cmd_limit = {
 			       "function.json then says what holds. A published version has limits of its own. What runs is finished.",
 		.examples = "  warmcore limit thumbnail --concurrency 2 --queue 100\n"
 			    "  warmcore limit checkout --reserved 1 --priority 6\n"
-			    "  warmcore limit checkout --provisioned 2",
+			    "  warmcore limit checkout --provisioned 2\n"
+			    "  warmcore limit checkout --reserved-concurrency 0 # pause it",
 		.options = limit_specs,
 	},
 };

@@ -154,13 +154,14 @@ def handle(request):
         version = {"current": True, "deployed_at": "2026-01-01T00:00:00Z", "files": 2, "bytes": 77, "runtime": "python",
                    "code_sha256": "0123456789abcdef" * 4}
         return {"versions": [dict(version, version=7), dict(version, version=5, current=False)]}
-    if op in ("publish", "alias", "published"):
+    if op in ("publish", "alias", "published", "concurrency"):
         if request["name"] not in functions:
             return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
         with open(run + "/asked", "w") as out:
             json.dump(request, out, sort_keys=True)
         alias = {"name": "prod", "version": "3", "weights": {"4": 0.25}, "provisioned": 2, "description": "live", "revision": "x"}
-        return {"publish": {"version": 4, "unchanged": request.get("description") is None},
+        return {"concurrency": {"concurrency": {"reserved": request.get("reserved")}},
+                "publish": {"version": 4, "unchanged": request.get("description") is None},
                 "alias": {"aliases": [alias]} if request.get("action") == "list" else {"alias": alias, "created": True, "removed": "prod"},
                 "published": {"versions": [dict(describe("echo"), qualifier="$LATEST"),
                                            dict(describe("echo"), qualifier="3", published_at="2026-01-01T00:00:00Z")]}}[op]
@@ -489,6 +490,13 @@ done
 expect 2 '' 'which alias' -- alias echo --remove
 expect 2 '' 'exclude each other' -- alias echo prod 3 --remove
 expect 0 '^removed echo:3$' '' -- remove echo:3
+expect 0 '^echo: each version runs at most 0 at a time: it is paused' '' -- limit echo --reserved-concurrency 0
+asked '{"action": "set", "name": "echo", "op": "concurrency", "reserved": 0}'
+expect 0 '^echo: no reserved concurrency$' '' -- limit echo --reserved-concurrency -1
+asked '{"action": "remove", "name": "echo", "op": "concurrency"}'
+expect 2 '' 'set by itself' -- limit echo --reserved-concurrency 1 --queue 1
+expect 2 '' 'set by itself' -- limit echo:1 --reserved-concurrency 1
+expect 2 '' 'reserved-concurrency: -2 is out of range, -1 to 65536' -- limit echo --reserved-concurrency -2
 
 expect 1 '' 'is source code; build a shared object' -- deploy one.c
 expect 0 "^node '$node' is down" '' -- down
