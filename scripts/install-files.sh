@@ -42,6 +42,9 @@ table() {
 		name=${file##*/}
 		echo "data $file share/zsh/site-functions/_${name%.zsh}"
 	done
+	for file in scripts/monitoring/*; do
+		echo "data $file share/warmcore/monitoring/${file##*/}"
+	done
 	for file in scripts/systemd/*.in; do
 		file=${file##*/}
 		echo "unit scripts/systemd/$file lib/systemd/system/${file%.in}"

@@ -319,8 +319,8 @@ expect 1 '' 'cannot make the state folder' -- up --state-dir /dev/null/state
 FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/state" --port 999 --cores 0-1,1*3 --allow-trusted --keep-versions 5 --keep-alive-save-s 0 \
 	--sched partial --isolate on --lend on --quantum-us 3 --sandbox off --share /srv:/opt --tmp-mb 5 \
 	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 \
-	--log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on
-grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-alive-save-s 0 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log $tmp/state/daemon.log" \
+	--log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log-format json --metrics-functions 9
+grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-alive-save-s 0 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log-format json --metrics-functions 9 --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status

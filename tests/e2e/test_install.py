@@ -47,7 +47,8 @@ class Install(unittest.TestCase):
         for name in ("usr/bin/warmcore", "usr/bin/warmcored", "usr/bin/warmcore-gateway", "usr/include/warmcore.h",
                      "usr/lib/warmcore/native/warmcore-native", "usr/lib/warmcore/python/warmcore_runtime.py",
                      "usr/lib/warmcore/node/warmcore_runtime.js", "usr/lib/warmcore/bpf/dispatch.bpf.o",
-                     "usr/share/bash-completion/completions/warmcore"):  # fmt: skip
+                     "usr/share/bash-completion/completions/warmcore",
+                     "usr/share/warmcore/monitoring/warmcore-dashboard.json", "usr/share/warmcore/monitoring/alerts.yml"):  # fmt: skip
             self.assertIn(name, files)
         self.assertTrue([f for f in files if re.match(r"usr/share/man/man[18]/warmcore.*\.gz$", f)])
         units = [f for f in files if re.match(r"usr/lib/systemd/system/.*\.service$", f)]

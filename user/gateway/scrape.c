@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include "user/gateway/reply.h"
 #include "user/gateway/scrape_text.h"
 #include "user/metrics.h"
+
+#define NICE 10
 
 /* A text, which several requests may share. */
 struct page {
@@ -98,6 +101,7 @@ static void *run(void *argument)
 	uint64_t one = 1;
 
 	pthread_setname_np(pthread_self(), "metrics");
+	setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* after whoever has a request */
 	pthread_mutex_lock(&scraper->lock);
 	while (!scraper->stopping) {
 		list = scraper->waiting;

@@ -99,13 +99,24 @@ static void read_calls(const struct wc_scrape_source *source, unsigned index, st
 		snprintf(sum->name, sizeof(sum->name), "%s", WC_METRICS_OTHER);
 }
 
-/* A name that two slots have had, one after the other, is that of the larger id. */
-static bool is_latest(struct wc_latency *all, unsigned count, unsigned index)
+/* A name that two slots have had, one after the other, is that of the larger id: the other one's becomes 0. */
+static void drop_former(struct wc_latency *all, unsigned count)
 {
-	for (unsigned i = 1; index && i < count; i++)
-		if (i != index && all[i].id > all[index].id && !strcmp(all[i].name, all[index].name))
-			return false;
-	return all[index].id != 0;
+	json_t *latest = json_object();
+
+	for (unsigned i = 1; i < count; i++) {
+		json_int_t other = json_integer_value(json_object_get(latest, all[i].name));
+
+		if (!all[i].id)
+			continue;
+		if (other && all[other].id > all[i].id) {
+			all[i].id = 0;
+			continue;
+		}
+		all[other].id = other ? 0 : all[other].id;
+		json_object_set_new(latest, all[i].name, json_integer(i));
+	}
+	json_decref(latest);
 }
 
 static void calls(struct wc_metrics *metrics, const struct wc_scrape_source *source)
@@ -124,15 +135,16 @@ static void calls(struct wc_metrics *metrics, const struct wc_scrape_source *sou
 	}
 	for (unsigned i = 0; i < count; i++)
 		read_calls(source, i, &all[i]); /* an id of 0: nothing */
+	drop_former(all, count);
 	wc_metrics_family(metrics, WC_M_CALLS);
 	for (unsigned i = 0; i < count; i++)
-		for (unsigned end = 0; end < WC_CALL_END_COUNT && is_latest(all, count, i); end++)
+		for (unsigned end = 0; end < WC_CALL_END_COUNT && all[i].id; end++)
 			if (all[i].ends[end] || end == WC_CALL_ok)
 				wc_metrics_count(metrics, NAMED({ "function", all[i].name }, { "result", ends[end] }),
 						 all[i].ends[end]);
 	wc_metrics_family(metrics, WC_M_CALL_TIME);
 	for (unsigned i = 0; i < count; i++)
-		if (is_latest(all, count, i))
+		if (all[i].id)
 			wc_metrics_histogram(metrics, NAMED({ "function", all[i].name }), all[i].buckets[0],
 					     all[i].sum_ns[0]);
 	free(all);
