@@ -337,9 +337,10 @@ class Logs(harness.NodeTest):
         server = gateway.Gateway(self.node, *options)
         self.addCleanup(server.close)
         answer = server.request("POST", (INVOKE % "work") + "?X-Amz-Signature=secret1", body=b'{"x":"secret2"}',
-                                headers=[("X-Secret", "secret3"), ("Authorization", "Bearer secret4")])  # fmt: skip
+                                headers=[("X-Secret", "secret3"), ("Authorization", "Bearer secret4"),
+                                         ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")])  # fmt: skip
         self.assertEqual(answer.status, 200)
-        server.request("GET", '/none"such\x80', headers=[("Cookie", "secret5")])
+        server.request("GET", '/none"such\x80', headers=[("Cookie", "secret5"), ("traceparent", "00-nonsense")])
         with server.connect() as connection:
             connection.send(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
             self.assertEqual(connection.receive().status, 400)
@@ -362,6 +363,7 @@ class Logs(harness.NodeTest):
         self.assertEqual(access[0]["request_id"], request_id)
         self.assertEqual((access[0]["function"], access[0]["method"], access[0]["path"], access[0]["handler"], access[0]["client"]),
                          ("work", "POST", INVOKE % "work", "invoke", "127.0.0.1"))  # fmt: skip
+        self.assertEqual([line.get("trace_id") for line in access], ["4bf92f3577b34da6a3ce929d0e0e4736", None, None])
         self.assertEqual(access[0]["bytes"], len('"fine"'))
         self.assertGreater(access[0]["duration_us"], 0)
         self.assertTrue(access[1]["path"].startswith('/none"such'))
@@ -369,7 +371,7 @@ class Logs(harness.NodeTest):
     def test_access_text(self):
         said, request_id = self.requests("--access-log")
         self.assertRegex(said, r"warmcore-gateway: request method=POST path=/2015-03-31/functions/work/invocations status=200 bytes=6 "
-                               r"duration_us=\d+ handler=invoke request_id=%s function=work client=127.0.0.1\n" % request_id)  # fmt: skip
+                               r"duration_us=\d+ handler=invoke request_id=%s function=work client=127.0.0.1 trace_id=4bf92f3577b34da6a3ce929d0e0e4736\n" % request_id)  # fmt: skip
 
     def test_none(self):
         said, _ = self.requests()

@@ -13,6 +13,8 @@
 #include "user/log.h"
 
 #define PATH_SHOWN 256
+#define TRACE_PARENT 55 /* "00-" trace "-" 16 digits "-" 2 digits; later versions may be longer */
+#define TRACE_ID 32
 
 /* A text that ends with a 0, cut off at its size. */
 static const char *cut(struct wc_text text, char *out, size_t size)
@@ -43,12 +45,28 @@ static struct wc_text id_of(const struct wc_response *response)
 	return (struct wc_text){ "", 0 };
 }
 
+/* The trace of a W3C traceparent, 32 hexadecimal digits; "": there is none, or it is not one. */
+static const char *trace_of(const struct wc_request *request, char out[TRACE_ID + 1])
+{
+	const struct wc_text *parent = wc_request_header(request, "traceparent");
+
+	out[0] = 0;
+	if (!parent || parent->length < TRACE_PARENT || parent->at[2] != '-' || parent->at[3 + TRACE_ID] != '-')
+		return out;
+	memcpy(out, parent->at + 3, TRACE_ID);
+	out[TRACE_ID] = 0;
+	if (strspn(out, "0123456789abcdef") != TRACE_ID || strspn(out, "0") == TRACE_ID)
+		out[0] = 0;
+	return out;
+}
+
 static void log_access(const struct wc_exchange *exchange, const struct wc_response *response, uint64_t ns)
 {
 	const struct wc_request *request = wc_exchange_request(exchange);
 	const struct wc_exchange_note *note = wc_exchange_note(exchange);
 	char method[20], path[PATH_SHOWN + 1], id[64], source[WC_HTTP_SOURCE_MAX];
-	struct wc_log_field fields[11] = {
+	char trace[TRACE_ID + 1];
+	struct wc_log_field fields[12] = {
 		{ "method", cut(request->method, method, sizeof(method)), 0 },
 		{ "path", cut(path_of(request), path, sizeof(path)), 0 },
 		{ "status", NULL, response->status },
@@ -65,6 +83,8 @@ static void log_access(const struct wc_exchange *exchange, const struct wc_respo
 	wc_exchange_source(exchange, source);
 	if (*source)
 		fields[count++] = (struct wc_log_field){ "client", source, 0 };
+	if (*trace_of(request, trace))
+		fields[count++] = (struct wc_log_field){ "trace_id", trace, 0 };
 	if (*note->key)
 		fields[count++] = (struct wc_log_field){ "key", note->key, 0 };
 	wc_log_fields(WC_LOG_INFO, fields, "request");

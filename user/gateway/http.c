@@ -440,6 +440,7 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	http->stats.exchanges++;
 	if (wc_head_check(socket->input->bytes, socket->input->size, &length, &fault)) {
 		http->stats.refused++;
+		exchange->request.header_count = 0;
 		exchange->request.method = (struct wc_text){ req->input.method.base, req->input.method.len };
 		exchange->request.target = (struct wc_text){ req->input.path.base, req->input.path.len };
 		wc_reply_refuse(exchange, fault.status, fault.text);
