@@ -144,6 +144,7 @@ need_test() {
 	need debian-archive-keyring # on Ubuntu, too: VMs come from Debian, and scripts/vm-kit.sh fetches all else they need
 	need_clang_runtime
 	need openssl # a certificate for the gateway
+	need chromium # the gateway's page; 122 MB to fetch, 414 MB on the disk
 	need python3-pyte ncurses-base # a terminal that `warmcore top` draws on
 	need python3-prometheus-client # its parser of OpenMetrics; promtool is fetched by scripts/promtool-kit.sh
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh

@@ -5,6 +5,7 @@
 #include "user/agent.h"
 #include "user/compile.h"
 #include "user/launch.h"
+#include "user/live.h"
 #include "user/log.h"
 #include "user/order.h"
 #include "user/pending.h"
@@ -496,6 +497,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return wc_status(node);
 	if (!strcmp(op, "metrics"))
 		return wc_control_metrics(node);
+	if (!strcmp(op, "live"))
+		return wc_live(node);
 	if (!strcmp(op, "list")) {
 		answer = wc_functions_list(node->functions, json_is_true(json_object_get(request, "all")));
 		wc_placement_times(node, answer);

@@ -124,6 +124,9 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 		ask.metrics = true;
 		ask.operation = "warmcore:ReadMetrics";
 		break;
+	case WC_ROUTE_LIVE:
+		ask.operation = "warmcore:ReadLive";
+		break;
 	case WC_ROUTE_INFO:
 		ask.operation = "lambda:GetAccountSettings";
 		break;
@@ -140,7 +143,7 @@ bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const str
 	struct wc_auth_verdict verdict;
 
 	ret_who->id[0] = 0;
-	if (request->trusted || route->kind == WC_ROUTE_HEALTH)
+	if (request->trusted || route->kind == WC_ROUTE_HEALTH || route->kind == WC_ROUTE_PAGE)
 		return true;
 	if (!auth) {
 		wc_reply_status(exchange, 403, "this address needs authentication, and the gateway has no keys");

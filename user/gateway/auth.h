@@ -2,7 +2,7 @@
 /*
  * auth.h - who may use a listener, between the HTTP server and what authentication knows (auth_check.h). A trusted listener asks nobody:
  * a Unix socket, whose mode says who may; the loopback, as long as there are no keys; all of them with --no-auth. On any other, each
- * request but /healthz has to be signed, or to bring a token, and the key has to be good for what it wants.
+ * request but /healthz and the files of /ui/ has to be signed, or to bring a token, and the key has to be good for what it wants.
  */
 #ifndef WC_GATEWAY_AUTH_H
 #define WC_GATEWAY_AUTH_H

@@ -24,10 +24,8 @@ static const struct {
 	const char *op;
 	bool name, request;
 } allowed[] = {
-	{ "resolve", true, false },
-	{ "list", false, false },
-	{ "tail", true, true },
-	{ "metrics", false, false },
+	{ "resolve", true, false },  { "list", false, false }, { "tail", true, true },
+	{ "metrics", false, false }, { "live", false, false },
 };
 
 /* --- the process --- */
@@ -69,7 +67,7 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 		return answer;
 	}
 	json_decref(question);
-	return refuse("bad-request", "a gateway may ask resolve, list, tail and metrics only");
+	return refuse("bad-request", "a gateway may ask resolve, list, tail, live and metrics only");
 }
 
 struct channel {

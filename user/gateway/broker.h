@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list`, `tail` and
- * `metrics`, and nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
+ * broker.h - what the gateway may ask of the node's control socket, which is root's: `resolve`, `list`, `tail`,
+ * `live` and `metrics`, and nothing else. A process of its own asks: it stays the user that the gateway was started as, without capabilities, hears
  * only from the gateway, and checks each question. So whoever breaks into the gateway, which reads from the network as nobody,
- * learns the names and the output of functions, and cannot deploy or stop anything. It also opens the one file of keys for the
+ * learns the names, the rates and the output of functions, and cannot deploy or stop anything. It also opens the one file of keys for the
  * gateway, when that is root's.
  *
  * The gateway's side is asynchronous, one channel for each event loop; answers come in the order of the questions.
@@ -51,7 +51,7 @@ int wc_broker_new(int fd, struct wc_broker **ret_broker);
 void wc_broker_free(struct wc_broker *broker);
 
 /*
- * name: NULL for `list`; request: the id for `tail`, else 0. The callback never comes from within. Errors: -EAGAIN (too
+ * name: NULL for `list` and `live`; request: the id for `tail`, else 0. The callback never comes from within. Errors: -EAGAIN (too
  * many questions wait), -EPIPE, -ENOMEM.
  */
 int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,

@@ -200,6 +200,14 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 		if (may_go_on(exchange, reads))
 			wc_scraper_request(gateway, exchange);
 		break;
+	case WC_ROUTE_PAGE:
+		if (may_go_on(exchange, reads))
+			wc_page(exchange, &route);
+		break;
+	case WC_ROUTE_LIVE:
+		if (may_go_on(exchange, reads))
+			wc_system_live(gateway, exchange);
+		break;
 	default:
 		wc_reply_status(exchange, 404, "there is nothing at this path; docs/GATEWAY.md has what there is");
 	}

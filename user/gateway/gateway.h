@@ -11,6 +11,7 @@
 #include "user/gateway/route.h"
 
 struct wc_auth;
+struct wc_live_cache;
 struct wc_async_door;
 struct wc_http_metrics;
 struct desk;
@@ -22,7 +23,8 @@ struct wc_gateway {
 	struct wc_http *http;
 	struct wc_http_metrics *metrics;
 	bool access_log;
-	struct desk *desk; /* scrape.c's */
+	struct desk *desk;	    /* scrape.c's */
+	struct wc_live_cache *live; /* made by the first who asks */
 };
 
 /* wc_http_options.on_response: counts it, and logs it if asked for: access.c. */
@@ -45,6 +47,12 @@ void wc_system_functions(struct wc_gateway *gateway, struct wc_exchange *exchang
 void wc_system_info(struct wc_exchange *exchange);
 void wc_system_json(struct wc_exchange *exchange, void *value); /* 200 with this json_t, whose reference it takes */
 void wc_system_health(struct wc_exchange *exchange);
+
+/* /ui/...: a file of web/, which are part of the program: page.c. */
+void wc_page(struct wc_exchange *exchange, const struct wc_route *route);
+
+/* /system/live: the node's answer to `live`, asked at most twice a second however many clients there are: page_live.c. */
+void wc_system_live(struct wc_gateway *gateway, struct wc_exchange *exchange);
 
 /* What the interfaces that call a function share. */
 struct wc_http_job {

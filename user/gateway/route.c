@@ -25,6 +25,7 @@ const char *const wc_route_kind_names[WC_ROUTE_KINDS] = {
 	[WC_ROUTE_ASYNC] = "async",	  [WC_ROUTE_FUNCTIONS] = "functions",
 	[WC_ROUTE_INFO] = "info",	  [WC_ROUTE_ADMIN] = "async_admin",
 	[WC_ROUTE_HEALTH] = "healthz",	  [WC_ROUTE_METRICS] = "metrics",
+	[WC_ROUTE_PAGE] = "page",	  [WC_ROUTE_LIVE] = "live",
 };
 
 static int hex_digit(char c)
@@ -204,6 +205,7 @@ static int read_function(struct wc_route *route, const char *text, const char *e
 }
 
 #define ADMIN_PATH "/system/async"
+#define PAGE_PATH "/ui"
 
 /* What is asked about asynchronous invocations: all, or those of one function. */
 static int read_admin(struct wc_route *route, const char *text, const char *end, const char **error)
@@ -263,7 +265,7 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		{ "/function/", WC_ROUTE_FUNCTION, true }, { "/async-function/", WC_ROUTE_ASYNC, true },
 		{ "/url/", WC_ROUTE_URL, true },	   { "/system/functions", WC_ROUTE_FUNCTIONS, false },
 		{ "/system/info", WC_ROUTE_INFO, false },  { "/healthz", WC_ROUTE_HEALTH, false },
-		{ "/metrics", WC_ROUTE_METRICS, false },
+		{ "/metrics", WC_ROUTE_METRICS, false },   { "/system/live", WC_ROUTE_LIVE, false },
 	};
 	const char *query = target_len ? memchr(target, '?', target_len) : NULL;
 	const char *end = query ?: target + target_len;
@@ -297,6 +299,11 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 	} else if (length >= strlen(ADMIN_PATH) && !memcmp(target, ADMIN_PATH, strlen(ADMIN_PATH)) &&
 		   (length == strlen(ADMIN_PATH) || target[strlen(ADMIN_PATH)] == '/')) {
 		ret = read_admin(&route, target + strlen(ADMIN_PATH), end, &error);
+	} else if (length >= strlen(PAGE_PATH) && !memcmp(target, PAGE_PATH, strlen(PAGE_PATH)) &&
+		   (length == strlen(PAGE_PATH) || target[strlen(PAGE_PATH)] == '/')) {
+		route.kind = WC_ROUTE_PAGE;
+		route.path = target + strlen(PAGE_PATH);
+		route.path_len = length - strlen(PAGE_PATH);
 	} else {
 		for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 			size_t n = strlen(table[i].path);

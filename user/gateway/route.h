@@ -27,6 +27,8 @@ enum wc_route_kind {
 	WC_ROUTE_ADMIN,	    /* /system/async[/PATH]: the name is that of the parameter `function` */
 	WC_ROUTE_HEALTH,    /* /healthz */
 	WC_ROUTE_METRICS,   /* /metrics */
+	WC_ROUTE_PAGE,	    /* /ui, /ui/FILE: the page, which has nothing of the node in it */
+	WC_ROUTE_LIVE,	    /* /system/live: what it shows */
 	WC_ROUTE_KINDS,
 };
 
