@@ -41,7 +41,7 @@ echo "licence lines"
 while read -r file; do
 	head -n 3 "$file" | grep -q 'SPDX-License-Identifier: ' || fail "$file: no SPDX line in the first three lines"
 done < <(files -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name '*.js' -o -name '*.bash' -o -name '*.mk' \
-	-o -name '*.in' -o -name Makefile -o -path './.ci/run' -o -name '*.[18]')
+	-o -name '*.in' -o -path './web/*' -o -name Makefile -o -path './.ci/run' -o -name '*.[18]')
 
 # Calls only: a word, an opening bracket; comments may name them.
 echo "banned functions"

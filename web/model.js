@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// model.js - of two answers of /system/live: rates, parts of time, means. Knows neither the page nor the network, so tests run it in Node.js.
+// model.js - of two answers of /system/live: rates, parts of time, means. Knows neither the page nor the network, so tests call it by itself.
 
 export const STATES = ["offline", "free", "claimed", "running", "parked"];
 export const HISTORY = 120; // frames that plots show
