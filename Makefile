@@ -43,7 +43,7 @@ CLANG := $(or $(CLANG),$(shell scripts/find-tool.sh clang),$(call missing,clang 
 BPFTOOL := $(or $(BPFTOOL),$(shell scripts/find-tool.sh bpftool),$(call missing,bpftool))
 _ := $(or $(shell command -v $(CC)),$(call missing,a C compiler))
 
-PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle sqlite3
+PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle sqlite3 yaml-0.1
 _ := $(or $(shell command -v pkg-config),$(call missing,pkg-config))
 _ := $(foreach p,$(PACKAGES),$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))

@@ -15,14 +15,28 @@
 static struct gateway_options {
 	struct option_list listen;
 	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *log_format;
+	const char *config;
 	bool no_auth, no_async, access_log;
 	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
 		metrics_functions;
-} options;
+} options = { .threads = -1,
+	      .connections = -1,
+	      .in_flight = -1,
+	      .max_wait_ms = -1,
+	      .read_timeout_ms = -1,
+	      .write_timeout_ms = -1,
+	      .presign_max_s = -1,
+	      .metrics_functions = -1 };
 
 #define AT(member) .offset = offsetof(struct gateway_options, member)
 
 static const struct option_spec specs[] = {
+	{ .name = "config",
+	  .type = OPTION_STRING,
+	  AT(config),
+	  .metavar = "FILE|none",
+	  .help = "File with any of these options; what is said here wins over it. /etc/warmcore/NODE.gateway.yaml unless given, if it is "
+		  "there; none: no file." },
 	{ .name = "listen",
 	  .letter = 'l',
 	  .type = OPTION_LIST,
@@ -39,8 +53,7 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_STRING,
 	  AT(unix_mode),
 	  .metavar = "OCTAL",
-	  .fallback = "0660",
-	  .help = "Its mode: who may write to it may run every function." },
+	  .help = "Its mode: who may write to it may run every function; 0660 unless given." },
 	{ .name = "tls-cert",
 	  .type = OPTION_STRING,
 	  AT(tls_cert),
@@ -68,8 +81,7 @@ static const struct option_spec specs[] = {
 	  .metavar = "N",
 	  .min = 0,
 	  .max = 604800,
-	  .fallback = "0",
-	  .help = "Take presigned requests, whose signature is in the query, that live for at most so long. With 0 none is taken." },
+	  .help = "Take presigned requests, whose signature is in the query, that live for at most so long. With 0 none is taken; 0 unless given." },
 	{ .name = "async-dir",
 	  .type = OPTION_STRING,
 	  AT(async_dir),
@@ -84,73 +96,65 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_STRING,
 	  AT(user),
 	  .metavar = "NAME",
-	  .fallback = "nobody",
-	  .help = "Who the gateway becomes when it is started as root. It opens what it listens on, and the files above, before." },
+	  .help = "Who the gateway becomes when it is started as root. It opens what it listens on, and the files above, before; nobody unless given." },
 	{ .name = "threads",
 	  .type = OPTION_INTEGER,
 	  AT(threads),
 	  .metavar = "N",
 	  .min = 1,
 	  .max = 64,
-	  .fallback = "1",
 	  .help = "Event loops, each with a thread of its own; the kernel spreads connections over them. One serves tens of thousands "
-		  "of requests a second." },
+		  "of requests a second; 1 unless given." },
 	{ .name = "connections",
 	  .type = OPTION_INTEGER,
 	  AT(connections),
 	  .metavar = "N",
 	  .min = 1,
 	  .max = 65536,
-	  .fallback = "1024",
-	  .help = "Connections at a time, of all loops; one more gets 503 and is closed." },
+	  .help = "Connections at a time, of all loops; one more gets 503 and is closed; 1024 unless given." },
 	{ .name = "in-flight",
 	  .type = OPTION_INTEGER,
 	  AT(in_flight),
 	  .metavar = "N",
 	  .min = 1,
 	  .max = 65536,
-	  .fallback = "4096",
-	  .help = "Invocations at a time, of all loops; one more gets 429." },
+	  .help = "Invocations at a time, of all loops; one more gets 429; 4096 unless given." },
 	{ .name = "max-wait-ms",
 	  .type = OPTION_INTEGER,
 	  AT(max_wait_ms),
 	  .metavar = "N",
 	  .min = 1,
 	  .max = 600000,
-	  .fallback = "10000",
 	  .help = "For how long a node that is busy, or is being started again, is asked again, and how long an invocation may wait "
-		  "there before it is started. Then the client gets 429 or 503." },
+		  "there before it is started. Then the client gets 429 or 503; 10000 unless given." },
 	{ .name = "read-timeout-ms",
 	  .type = OPTION_INTEGER,
 	  AT(read_timeout_ms),
 	  .metavar = "N",
 	  .min = 10,
 	  .max = 3600000,
-	  .fallback = "60000",
-	  .help = "A connection is closed when it did not send a whole request within this time, idle or slow." },
+	  .help = "A connection is closed when it did not send a whole request within this time, idle or slow; 60000 unless given." },
 	{ .name = "write-timeout-ms",
 	  .type = OPTION_INTEGER,
 	  AT(write_timeout_ms),
 	  .metavar = "N",
 	  .min = 10,
 	  .max = 3600000,
-	  .fallback = "30000",
-	  .help = "A connection is cut off when its client has not taken a response within this time." },
+	  .help = "A connection is cut off when its client has not taken a response within this time; 30000 unless given." },
 	{ .name = "metrics-functions",
 	  .type = OPTION_INTEGER,
 	  AT(metrics_functions),
 	  .metavar = "N",
 	  .min = 0,
 	  .max = 4095,
-	  .fallback = "256",
-	  .help = "Functions whose invocations by this gateway have metrics of their own; the others are counted together." },
+	  .help = "Functions whose invocations by this gateway have metrics of their own, 256 unless given; the others are counted "
+		  "together." },
 	{ .name = "log-format",
 	  .type = OPTION_CHOICE,
 	  AT(log_format),
 	  .metavar = "text|json",
 	  .choices = "text|json",
-	  .fallback = "text",
-	  .help = "Form of what it logs to standard error: lines for people, or one JSON object a line." },
+	  .help = "Form of what it logs to standard error: lines for people, text, the default, or one JSON object a line." },
 	{ .name = "access-log",
 	  .type = OPTION_FLAG,
 	  AT(access_log),
@@ -177,8 +181,11 @@ static void add(struct gateway_line *line, const char *name, const char *value)
 
 static void add_number(struct gateway_line *line, const char *name, long long value)
 {
-	char *storage = line->numbers[line->count++];
+	char *storage = line->numbers[line->count];
 
+	if (value < 0)
+		return;
+	line->count++;
 	snprintf(storage, sizeof(line->numbers[0]), "%lld", value);
 	add(line, name, storage);
 }
@@ -195,6 +202,7 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 		return cli_fail(cli, "cannot find the program warmcore-gateway beside warmcore, in ../sbin or on PATH");
 	line.argv[line.argc++] = line.program;
 	add(&line, "--node", cli->node);
+	add(&line, "--config", options.config);
 	for (size_t i = 0; i < options.listen.count; i++)
 		add(&line, "--listen", options.listen.items[i]);
 	add(&line, "--unix", options.unix_path);

@@ -11,12 +11,13 @@
 #include <unistd.h>
 
 #include "tools/knobs.h"
+#include "tools/settings.h"
 #include "tools/start.h"
 
 #define ARGUMENTS_MAX 112
 
 static struct up_options {
-	const char *dev;
+	const char *dev, *config;
 	const char *datapath;
 	const char *cores;
 	long long port;
@@ -96,9 +97,8 @@ static const struct option_spec specs[] = {
 	  AT(datapath),
 	  .metavar = "kernel|user",
 	  .choices = "kernel|user",
-	  .fallback = "kernel",
 	  .help = "kernel: an XDP program dispatches. user: the same dispatch behind a plain UDP socket, for hosts "
-		  "without the rights or the kernel." },
+		  "without the rights or the kernel. kernel unless given." },
 	{ .name = "cores",
 	  .type = OPTION_STRING,
 	  AT(cores),
@@ -119,7 +119,6 @@ static const struct option_spec specs[] = {
 	  AT(xdp_mode),
 	  .metavar = "auto|native|generic",
 	  .choices = "auto|native|generic",
-	  .fallback = "auto",
 	  .help = "Where the XDP program runs. auto takes native where the device has it; status shows which it is." },
 	{ .name = "pending",
 	  .type = OPTION_INTEGER,
@@ -141,7 +140,6 @@ static const struct option_spec specs[] = {
 	  AT(sched),
 	  .metavar = "auto|full|partial|off",
 	  .choices = "auto|full|partial|off",
-	  .fallback = "auto",
 	  .help = "Who puts threads on their core. full: a sched_ext scheduler for all threads of the host, on which functions "
 		  "come first and the host is not starved. partial: for the node's threads only; all others outrank them. off: "
 		  "CPU affinity. auto: full where the kernel can, else off; status shows which it is." },
@@ -150,7 +148,6 @@ static const struct option_spec specs[] = {
 	  AT(isolate),
 	  .metavar = "on|off",
 	  .choices = "on|off",
-	  .fallback = "off",
 	  .help = "Keep everybody else off the CPUs of the worker cores, in a cpuset partition. Needs control groups version 2 "
 		  "and a CPU that is no worker core." },
 	{ .name = "sandbox",
@@ -158,7 +155,6 @@ static const struct option_spec specs[] = {
 	  AT(sandbox),
 	  .metavar = "auto|on|off",
 	  .choices = "auto|on|off",
-	  .fallback = "auto",
 	  .help = "Run each instance in namespaces of its own, where it sees the host's programs and libraries, its code and a "
 		  "private /tmp, and nothing else. on: or do not start. auto: where the kernel can; status shows which it is." },
 	{ .name = "share",
@@ -241,7 +237,6 @@ static const struct option_spec specs[] = {
 	  AT(log_report),
 	  .metavar = "on|off",
 	  .choices = "on|off",
-	  .fallback = "off",
 	  .help = "Write START, END and REPORT lines for each invocation to its function's log." },
 	{ .name = "log-format",
 	  .type = OPTION_CHOICE,
@@ -263,6 +258,13 @@ static const struct option_spec specs[] = {
 	  .metavar = "ADDRESS",
 	  .check = check_path,
 	  .help = "Address that --datapath user listens on; 127.0.0.1 unless given." },
+	{ .name = "config",
+	  .type = OPTION_STRING,
+	  AT(config),
+	  .metavar = "FILE|none",
+	  .check = check_path,
+	  .help = "File with any of these options that the daemon has; what is said here wins over it. /etc/warmcore/NODE.yaml unless given, if "
+		  "it is there; none: no file." },
 	{ .name = "foreground",
 	  .letter = 'f',
 	  .type = OPTION_FLAG,
@@ -284,6 +286,7 @@ struct daemon_line {
 	char program[PATH_MAX];
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
+	char config[PATH_MAX];
 	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24], metrics[24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
@@ -332,19 +335,22 @@ static int absolute(const char *path, char *ret_path, size_t size)
 
 static int build_line(const struct cli *cli, struct daemon_line *line)
 {
-	char fallback[128];
 	int ret;
 
 	if (cli_find_daemon(line->program, sizeof(line->program)))
 		return cli_fail(cli, "cannot find the program warmcored beside warmcore, in ../sbin or on PATH");
-	snprintf(fallback, sizeof(fallback), "/var/lib/warmcore/%s", cli->node);
-	ret = absolute(options.state_dir ?: fallback, line->state_dir, sizeof(line->state_dir));
+	ret = options.state_dir ? absolute(options.state_dir, line->state_dir, sizeof(line->state_dir)) : 0;
 	if (ret)
 		return cli_fail(cli, "--state-dir: %s", strerror(-ret));
-	snprintf(line->log, sizeof(line->log), "%s/daemon.log", line->state_dir);
+	ret = options.config && strcmp(options.config, "none") ?
+		      absolute(options.config, line->config, sizeof(line->config)) :
+		      0;
+	if (ret)
+		return cli_fail(cli, "--config: %s", strerror(-ret));
 
 	line->argv[line->argc++] = line->program;
 	add(line, "--name", cli->node);
+	add(line, "--config", line->config[0] ? line->config : options.config);
 	add(line, "--dev", options.dev);
 	add(line, "--datapath", options.datapath);
 	add(line, "--cores", options.cores);
@@ -364,7 +370,7 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 		line->argv[line->argc++] = "--allow-trusted";
 	if (options.allow_network)
 		line->argv[line->argc++] = "--allow-network";
-	add(line, "--state-dir", line->state_dir);
+	add(line, "--state-dir", line->state_dir[0] ? line->state_dir : NULL);
 	add_number(line, "--log-file-kib", line->logs[0], sizeof(line->logs[0]), options.log_file_kib);
 	add_number(line, "--log-files", line->logs[1], sizeof(line->logs[1]), options.log_files);
 	add_number(line, "--log-total-mib", line->logs[2], sizeof(line->logs[2]), options.log_total_mib);
@@ -373,9 +379,29 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--log-format", options.log_format);
 	add_number(line, "--metrics-functions", line->metrics, sizeof(line->metrics), options.metrics_functions);
 	add(line, "--listen", options.listen);
-	if (!options.foreground)
-		add(line, "--log", line->log);
 	return CLI_OK;
+}
+
+/* What the daemon makes of its line and its file: where its folder is, and its log. Mistakes show here already. */
+static int ask_daemon(const struct cli *cli, struct daemon_line *line)
+{
+	const char *datapath, *log;
+	json_t *settings;
+	int ret = settings_read(cli, line->argv, line->argc, &settings);
+
+	if (ret)
+		return ret;
+	datapath = settings_text(settings, "datapath", "kernel");
+	log = settings_text(settings, "log", NULL);
+	snprintf(line->state_dir, sizeof(line->state_dir), "%s", settings_text(settings, "state-dir", ""));
+	snprintf(line->log, sizeof(line->log), "%s", log ?: "");
+	ret = options.listen && strcmp(datapath, "user") ? cli_usage(cli, "--listen is for --datapath user") : CLI_OK;
+	json_decref(settings);
+	if (log)
+		return ret;
+	snprintf(line->log, sizeof(line->log), "%s/daemon.log", line->state_dir);
+	add(line, "--log", line->log);
+	return ret;
 }
 
 static int make_folder(const char *path)
@@ -420,9 +446,9 @@ static int run_up(struct cli *cli, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	if (options.dev && !strcmp(options.datapath, "user"))
+	if (options.dev && options.datapath && !strcmp(options.datapath, "user"))
 		return cli_usage(cli, "--dev is for --datapath kernel; --datapath user takes --listen ADDRESS");
-	if (options.listen && strcmp(options.datapath, "user"))
+	if (options.listen && !options.config && options.datapath && strcmp(options.datapath, "user"))
 		return cli_usage(cli, "--listen is for --datapath user");
 	ret = cli_ping(cli);
 	/* One that was told to stop a moment ago answers until it has read the signal; then the new daemon waits for it. */
@@ -439,6 +465,9 @@ static int run_up(struct cli *cli, int argc, char **argv)
 		return ret;
 	if (options.foreground)
 		become(&line);
+	ret = ask_daemon(cli, &line);
+	if (ret)
+		return ret;
 
 	umask(022); /* functions, which are other users, must get through to their code */
 	ret = make_folder(line.state_dir);

@@ -10,6 +10,7 @@
 #include "user/order.h"
 #include "user/pending.h"
 #include "user/placement.h"
+#include "user/reload.h"
 #include "user/scheduler.h"
 #include "user/secrets.h"
 #include "user/status.h"
@@ -194,122 +195,29 @@ static json_t *do_rollback(struct wc_node *node, const char *name, json_t *reque
 	return answer;
 }
 
-/* A knob's new value by name. -1: it is none of them. */
-static int choice(const char *const *names, const char *text)
-{
-	for (int i = 0; text && names[i]; i++)
-		if (!strcmp(names[i], text))
-			return i;
-	return -1;
-}
-
-/* Knobs that take a number. */
-static const struct {
-	const char *name;
-	uint32_t min, max;
-	size_t option; /* in struct wc_options */
-} numbers[] = {
-	{ "fair_at", 0, 1000000, offsetof(struct wc_options, fair_at) },
-	{ "core_queue", 1, WC_CORE_QUEUE_MAX, offsetof(struct wc_options, core_queue) },
-	{ "pack_slots", 1, WC_LANES_MAX - 1, offsetof(struct wc_options, pack_slots) },
-	{ "cores_min", 0, WC_CORES_MAX, offsetof(struct wc_options, cores_min) },
-	{ "idle_ms", 1, 3600000, offsetof(struct wc_options, idle_ms) },
-	{ "quantum_us", 0, 1000000, offsetof(struct wc_options, quantum_us) },
-	{ "keep_alive_ms", 1, WC_KEEP_ALIVE_MS_MAX, offsetof(struct wc_options, keep_alive_ms) },
-	{ "keep_alive_bin_ms", 1, WC_KEEP_ALIVE_BIN_MS_MAX, offsetof(struct wc_options, keep_alive_bin_ms) },
-	{ "instances_memory_mb", 0, WC_INSTANCES_MEMORY_MB_MAX, offsetof(struct wc_options, instances_memory_mb) },
-};
-
-/* Check one knob of a `set` request and put its value into *options. NULL, or what is wrong. */
-static const char *set_one(struct wc_options *options, const char *key, json_t *value)
-{
-	static const char *const switches[] = { "off", "on", NULL };
-	const char *text = json_string_value(value);
-	int found;
-
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		if (strcmp(key, numbers[i].name) != 0)
-			continue;
-		if (!json_is_integer(value) || json_integer_value(value) < numbers[i].min ||
-		    json_integer_value(value) > numbers[i].max)
-			return "the value is not a number within its limits; see `warmcore help set`";
-		*(uint32_t *)(void *)((char *)options + numbers[i].option) = (uint32_t)json_integer_value(value);
-		return NULL;
-	}
-	if (!strcmp(key, "policy") && (found = choice(wc_policy_names, text)) >= 0)
-		options->policy = (uint32_t)found;
-	else if (!strcmp(key, "order") && (found = choice(wc_order_names, text)) >= 0)
-		options->order = (uint32_t)found;
-	else if (!strcmp(key, "prefer") && (found = choice(wc_prefer_names, text)) >= 0)
-		options->prefer = (uint32_t)found;
-	else if (!strcmp(key, "lend") && (found = choice(switches, text)) >= 0)
-		options->lend = found;
-	else if (!strcmp(key, "move") && (found = choice(switches, text)) >= 0)
-		options->move_instances = found;
-	else if (!strcmp(key, "prewarm") && (found = choice(switches, text)) >= 0)
-		options->prewarm = found;
-	else if (!strcmp(key, "keep_alive") && (found = choice(wc_keepalive_rule_names, text)) >= 0)
-		options->keep_alive = (uint32_t)found;
-	else if (!strcmp(key, "starts") && (found = choice(wc_starts_names, text)) >= 0)
-		options->starts = (uint32_t)found;
-	else
-		return "there is no such knob, or it has no such value; see `warmcore help set`";
-	return NULL;
-}
-
-static bool any_reserved(struct wc_node *node)
-{
-	uint32_t wanted[WC_RESERVES_MAX];
-
-	wc_functions_reserved(node->functions, wanted);
-	for (uint32_t r = 1; r < WC_RESERVES_MAX; r++)
-		if (wanted[r])
-			return true;
-	return false;
-}
-
-/* One change of knobs or limits at a time: they are checked against each other. */
-static pthread_mutex_t knobs_lock = PTHREAD_MUTEX_INITIALIZER;
-
-/* All of the request or nothing. Each knob is a word that is read once a decision, so they need not change together. */
 static json_t *do_set(struct wc_node *node, json_t *request)
 {
-	struct wc_options wanted = node->options;
-	struct wc_config *config = node->tables.wc_config;
-	json_t *knobs = json_object_get(request, "knobs"), *value;
-	const char *key, *wrong;
+	json_t *knobs = json_object_get(request, "knobs");
+	struct wc_fault fault;
+	int error;
 
 	if (!json_is_object(knobs) || !json_object_size(knobs))
 		return fail("bad-request", "\"knobs\" must be an object with at least one of them");
-	json_object_foreach (knobs, key, value) {
-		wrong = set_one(&wanted, key, value);
-		if (wrong) {
-			char text[200];
-
-			snprintf(text, sizeof(text), "%.60s: %s", key, wrong);
-			return fail("bad-request", text);
-		}
-	}
-	if (wanted.cores_min > wanted.core_count)
-		return fail("bad-request", "cores_min: the node has fewer worker cores");
-	if (wc_policy_binding(wanted.policy) == WC_BIND_EARLY && any_reserved(node))
-		return fail(
-			"bad-request",
-			"policy: functions have reserved cores, which a policy that binds to any core would ignore; "
-			"take the reservations back first, with `warmcore limit`");
-	node->options = wanted;
-	WC_WRITE(config->order, wanted.order);
-	WC_WRITE(config->prefer, wanted.prefer);
-	WC_WRITE(config->core_queue_max, wanted.core_queue);
-	WC_WRITE(config->pack_slots, wanted.pack_slots);
-	WC_WRITE(config->policy, wanted.policy);
-	wc_node_apply_quantum(node);
-	wc_warmth_changed(node->warmth);
-	wc_functions_grant(node->functions);
-	wc_scheduler_wake(node);
-	wc_info("knobs set: policy %s, order %s, prefer %s", wc_policy_names[wanted.policy],
-		wc_order_names[wanted.order], wc_prefer_names[wanted.prefer]);
+	error = wc_reload_set(node, knobs, &fault);
+	if (error)
+		return fail_fault(error, &fault);
+	wc_info("knobs set: policy %s, order %s, prefer %s", wc_policy_names[node->options.policy],
+		wc_order_names[node->options.order], wc_prefer_names[node->options.prefer]);
 	return wc_status(node);
+}
+
+static json_t *do_reload(struct wc_node *node)
+{
+	struct wc_fault fault;
+	json_t *answer;
+	int error = wc_reload(node, &answer, &fault);
+
+	return error ? fail_fault(error, &fault) : answer;
 }
 
 static json_t *do_secret(struct wc_node *node, const char *name, json_t *request)
@@ -473,13 +381,13 @@ static const struct {
 	{ "secret", do_secret, &secrets_lock },
 	{ "versions", do_versions, NULL },
 	{ "rollback", do_rollback, NULL },
-	{ "limit", wc_control_limit, &knobs_lock },
+	{ "limit", wc_control_limit, &wc_knobs_lock },
 	{ "settings", wc_control_settings, NULL },
-	{ "configure", wc_control_configure, &knobs_lock },
+	{ "configure", wc_control_configure, &wc_knobs_lock },
 	{ "publish", wc_control_publish, NULL },
 	{ "published", wc_control_published, NULL },
-	{ "alias", wc_control_alias, &knobs_lock },
-	{ "concurrency", wc_control_concurrency, &knobs_lock },
+	{ "alias", wc_control_alias, &wc_knobs_lock },
+	{ "concurrency", wc_control_concurrency, &wc_knobs_lock },
 	{ "tail", do_tail, NULL },
 };
 
@@ -514,12 +422,12 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	}
 	if (!strcmp(op, "deploy"))
 		return do_deploy(node, request);
-	if (!strcmp(op, "set")) {
-		pthread_mutex_lock(&knobs_lock);
-		answer = do_set(node, request);
-		pthread_mutex_unlock(&knobs_lock);
-		return answer;
-	}
+	if (!strcmp(op, "set"))
+		return do_set(node, request);
+	if (!strcmp(op, "reload"))
+		return do_reload(node);
+	if (!strcmp(op, "config"))
+		return wc_reload_show(node);
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name, request);
 	if (!strcmp(op, "logs"))

@@ -2,13 +2,13 @@
 /* main.c - warmcored: parse the options, start the node, tell whoever waits, serve, stop. */
 #include "user/log.h"
 #include "user/node.h"
+#include "user/notify.h"
+#include "user/reload.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* `warmcore up` waits for a line on this pipe: READY=1 or ERROR=text. */
@@ -25,28 +25,6 @@ static void tell_starter(const char *line)
 		wc_debug("whoever started the daemon is gone");
 	close((int)strtol(fd, NULL, 10));
 	unsetenv("WARMCORE_READY_FD");
-}
-
-/* The protocol of sd_notify(3), which that page invites programs to speak themselves. */
-static void tell_systemd(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	size_t len = path ? strlen(path) : 0;
-	int fd;
-
-	if (!len || len >= sizeof(address.sun_path))
-		return;
-	memcpy(address.sun_path, path, len);
-	if (path[0] == '@')
-		address.sun_path[0] = 0;
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		wc_debug("systemd was not told: %s", strerror(errno));
-	close(fd);
 }
 
 /* Locked memory for UMEM and maps (kernels before 5.11 count it), files for the sockets of many cores. */
@@ -80,6 +58,7 @@ static int clean(const struct wc_options *options)
 int main(int argc, char **argv)
 {
 	static struct wc_options options; /* large: not on the stack */
+	static struct wc_knobs_given given;
 	static struct wc_node node;
 	struct wc_fault fault;
 	char line[600];
@@ -87,7 +66,7 @@ int main(int argc, char **argv)
 
 	/* That of a killed daemon would hide the CPUs that the options name. One in use is not dissolved. */
 	wc_isolate_remove(wc_options_name(argc, argv));
-	error = wc_options_parse(&options, argc, argv, &fault);
+	error = wc_options_read(&options, &given, argc, argv, &fault);
 	if (error > 0)
 		return 0;
 	if (error < 0) {
@@ -96,6 +75,9 @@ int main(int argc, char **argv)
 		tell_starter(line);
 		return 2;
 	}
+	if (options.print)
+		return wc_knobs_print(&wc_options_knobs, &given, &options, (enum wc_knobs_print)options.print) ? 1 : 0;
+	wc_reload_remember(argc, argv, &given);
 	if (getenv("WARMCORE_DEBUG"))
 		wc_log_set_level(WC_LOG_DEBUG);
 	if (options.clean)
@@ -120,11 +102,11 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	tell_starter("READY=1");
-	tell_systemd("READY=1");
+	wc_notify("READY=1");
 	error = wc_node_run(&node, &fault);
 	if (error)
 		wc_error("%s", fault.text);
-	tell_systemd("STOPPING=1");
+	wc_notify("STOPPING=1");
 	wc_node_stop(&node);
 	return error ? 1 : 0;
 }

@@ -16,6 +16,7 @@
 #include "user/payloads.h"
 #include "user/pending.h"
 #include "user/pool.h"
+#include "user/reload.h"
 #include "user/sandboxes.h"
 #include "user/scheduler.h"
 #include "user/secrets.h"
@@ -413,7 +414,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	int error, left;
 
 	memset(node, 0, sizeof(*node));
-	node->options = *options;
+	node->options = node->asked = *options;
 	node->started = wc_now();
 	node->xdp_mode = node->af_xdp = "none";
 	node->launcher.netns = node->launcher.filter = node->launcher.rules = node->host_net = -1;
@@ -454,7 +455,6 @@ int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 	struct epoll_event event;
 	struct signalfd_siginfo signal_info;
 
-	(void)node;
 	for (;;) {
 		/* One event at a time: handling one may free what the next one would point to. */
 		if (epoll_wait(loop.epoll, &event, 1, -1) < 0) {
@@ -467,8 +467,10 @@ int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 		} else if (event.data.ptr == &loop.signals) {
 			if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
 				continue;
-			if (signal_info.ssi_signo == SIGHUP)
-				continue; /* a lost terminal is no reason to stop */
+			if (signal_info.ssi_signo == SIGHUP) { /* of a lost terminal, too, which is no reason to stop */
+				wc_reload_and_say(node);
+				continue;
+			}
 			wc_info("stopping");
 			return 0;
 		} else {

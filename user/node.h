@@ -53,6 +53,7 @@ struct wc_warmth;
 
 struct wc_node {
 	struct wc_options options;
+	struct wc_options asked; /* the same, as it was at the start */
 	char run_dir[128];
 	struct wc_embedded embedded; /* netns is empty when there is a --dev */
 	char dev[16];

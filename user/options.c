@@ -20,24 +20,6 @@
 
 #define DEFAULT_NAME "default"
 
-enum wc_option_kind {
-	OPTION_FLAG,
-	OPTION_TEXT,
-	OPTION_NUMBER,
-	OPTION_CHOICE
-};
-
-struct wc_option {
-	const char *name;
-	enum wc_option_kind kind;
-	size_t offset; /* in struct wc_options */
-	size_t size;   /* of the field */
-	uint64_t min, max;
-	const char *const *choices; /* NULL-terminated; the index is stored */
-	const char *argument;
-	const char *help;
-};
-
 const char *const wc_policy_names[] = {
 #define WC_POLICY(name, binding, service, text) #name,
 #include "bpf/policy/table.h"
@@ -58,137 +40,7 @@ static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const sandboxes[] = { "auto", "on", "off", NULL };
 static const char *const modes[] = { "auto", "native", "generic", NULL };
 
-#define FIELD(field) offsetof(struct wc_options, field), sizeof(((struct wc_options *)0)->field)
-
-static const struct wc_option option_table[] = {
-	{ "name", OPTION_TEXT, FIELD(name), 0, 0, NULL, "NAME", "name of the node (default \"default\")" },
-	{ "dev", OPTION_TEXT, FIELD(dev), 0, 0, NULL, "IF",
-	  "attach to this network device; without it the node makes a namespace and a veth pair of its own" },
-	{ "datapath", OPTION_CHOICE, FIELD(datapath), 0, 0, datapaths, "kernel|user",
-	  "kernel: XDP and AF_XDP; user: plain UDP sockets, no BPF (default kernel)" },
-	{ "cores", OPTION_TEXT, 0, 0, 0, 0, NULL, "LIST",
-	  "CPUs of the worker cores, like 0-3,6; a CPU may be there more than once, 0-1*32 is 64 cores on two CPUs "
-	  "(default: all allowed CPUs)" },
-	{ "port", OPTION_NUMBER, FIELD(port), 1, 65535, NULL, "N", "UDP port of invocation packets (default 4750)" },
-	{ "xdp-mode", OPTION_CHOICE, FIELD(xdp_mode), 0, 0, modes, "auto|native|generic",
-	  "how to attach; auto takes native where the device has it (default auto)" },
-	{ "pending", OPTION_NUMBER, FIELD(pending_max), 1, 32768, NULL, "N",
-	  "invocations that may wait for a core, per receive queue (default 4096)" },
-	{ "poll-us", OPTION_TEXT, 0, 0, 0, 0, NULL, "N|auto",
-	  "an idle agent polls this many microseconds before it blocks, 0..1000000; auto adapts (default auto)" },
-	{ "policy", OPTION_CHOICE, FIELD(policy), 0, 0, wc_policy_names, "NAME",
-	  "which core gets an invocation: central (default), or a baseline: ll_ps, jsq2, random, hash, rss, pack" },
-	{ "order", OPTION_CHOICE, FIELD(order), 0, 0, wc_order_names, "local|pack|spread",
-	  "free cores are taken: the CPU that received the packet first, the lowest first, or in turn (default local)" },
-	{ "prefer", OPTION_CHOICE, FIELD(prefer), 0, 0, wc_prefer_names, "warm|shard",
-	  "a warm core of another shard, or any core of the own shard, comes first (default warm)" },
-	{ "fair-at", OPTION_NUMBER, FIELD(fair_at), 0, 1000000, NULL, "N",
-	  "when more than N invocations wait, functions take turns (default 4 times the cores)" },
-	{ "core-queue", OPTION_NUMBER, FIELD(core_queue), 1, WC_CORE_QUEUE_MAX, NULL, "N",
-	  "policies that bind early: invocations that one core may have (default 128)" },
-	{ "pack-slots", OPTION_NUMBER, FIELD(pack_slots), 1, WC_LANES_MAX - 1, NULL, "N",
-	  "policy pack: invocations that a core gets before the next one is used (default 4)" },
-	{ "cores-min", OPTION_NUMBER, FIELD(cores_min), 0, WC_CORES_MAX, NULL, "N",
-	  "give idle cores back to the host, but keep N; 0 keeps all (default 0)" },
-	{ "idle-ms", OPTION_NUMBER, FIELD(idle_ms), 1, 3600000, NULL, "N",
-	  "how long a core idles before it is given back (default 1000)" },
-	{ "keep-alive", OPTION_CHOICE, FIELD(keep_alive), 0, 0, wc_keepalive_rule_names, "hybrid|percentile|fixed|off",
-	  "how long idle instances are kept: learned for each function, up to where it pays (hybrid) or as the paper has it "
-	  "(percentile), a fixed time, or for ever (default hybrid)" },
-	{ "keep-alive-ms", OPTION_NUMBER, FIELD(keep_alive_ms), 1, WC_KEEP_ALIVE_MS_MAX, NULL, "N",
-	  "the fixed time, also for functions of which nothing is known; and for how long an instance may idle to save a start "
-	  "(default 600000)" },
-	{ "keep-alive-bin-ms", OPTION_NUMBER, FIELD(keep_alive_bin_ms), 1, WC_KEEP_ALIVE_BIN_MS_MAX, NULL, "N",
-	  "unit in which idle times are learned; 240 of them are the longest (default 60000)" },
-	{ "keep-alive-save-s", OPTION_NUMBER, FIELD(keep_alive_save_s), 0, WC_KEEP_ALIVE_SAVE_S_MAX, NULL, "N",
-	  "what is learned is written to the state folder every N seconds, and when the node stops; 0: only then (default 120)" },
-	{ "prewarm", OPTION_CHOICE, FIELD(prewarm), 0, 0, switches, "on|off",
-	  "stop instances that are not needed before the predicted call, and start one ahead of it (default on)" },
-	{ "instances-memory-mb", OPTION_NUMBER, FIELD(instances_memory_mb), 0, WC_INSTANCES_MEMORY_MB_MAX, NULL, "N",
-	  "idle instances are stopped while all take more memory than this, those that are worth least first; 0: no limit "
-	  "(default half of the host's)" },
-	{ "starts", OPTION_CHOICE, FIELD(starts), 0, 0, wc_starts_names, "needed|all",
-	  "a burst of one function starts as many instances as its backlog needs, or one for each invocation (default needed)" },
-	{ "sched", OPTION_CHOICE, FIELD(sched), 0, 0, wc_sched_mode_names, "auto|full|partial|off",
-	  "threads are put on their core by sched_ext: full takes all threads of the host, partial the node's only, off "
-	  "leaves it to CPU affinity; auto is full where the kernel can, else off (default auto)" },
-	{ "isolate", OPTION_CHOICE, FIELD(isolate), 0, 0, switches, "on|off",
-	  "keep everybody else off the CPUs of the worker cores, in a cpuset partition (default off)" },
-	{ "quantum-us", OPTION_NUMBER, FIELD(quantum_us), 0, 1000000, NULL, "N",
-	  "a core serves another invocation, too, when one has run this long and others wait; 0: never (default 0; 1000 for "
-	  "policies that share a core)" },
-	{ "lend", OPTION_CHOICE, FIELD(lend), 0, 0, switches, "on|off",
-	  "a core begins another invocation while the one that it runs sleeps; needs sched_ext, which sees that (default off)" },
-	{ "move", OPTION_CHOICE, FIELD(move_instances), 0, 0, switches, "on|off",
-	  "an idle instance moves to another core rather than that core starting a new one (default on)" },
-	{ "sandbox", OPTION_CHOICE, FIELD(sandbox), 0, 0, sandboxes, "auto|on|off",
-	  "functions see nothing of the host but its programs and libraries, and each other not at all; on: or do not start "
-	  "(default auto)" },
-	{ "tmp-mb", OPTION_NUMBER, FIELD(tmp_mb), 1, 65536, NULL, "N", "size of the /tmp of a sandbox (default 64)" },
-	{ "share", OPTION_TEXT, 0, 0, 0, 0, NULL, "DIR[:DIR...]",
-	  "folders that functions see, too, under the same name, with the rights that the files in there give them; 8 at most" },
-	{ "keep-versions", OPTION_NUMBER, FIELD(keep_versions), 1, WC_VERSIONS_MAX, NULL, "N",
-	  "versions of each function that are kept for `warmcore rollback`, the current one included (default 3)" },
-	{ "allow-trusted", OPTION_FLAG, FIELD(allow_trusted), 0, 0, NULL, NULL,
-	  "let native functions that are deployed as trusted run inside the agent thread" },
-	{ "allow-network", OPTION_FLAG, FIELD(allow_network), 0, 0, NULL, NULL,
-	  "let functions that are deployed with \"network\": \"host\" use the network of the host" },
-	{ "state-dir", OPTION_TEXT, FIELD(state_dir), 0, 0, NULL, "DIR",
-	  "deployed functions and their logs (default /var/lib/warmcore/NAME)" },
-	{ "listen", OPTION_TEXT, FIELD(listen), 0, 0, NULL, "ADDR",
-	  "user datapath: address to bind (default 127.0.0.1)" },
-	{ "log", OPTION_TEXT, FIELD(log), 0, 0, NULL, "FILE", "append the daemon's log to FILE instead of stderr" },
-	{ "log-format", OPTION_CHOICE, FIELD(log_json), 0, 0, log_formats, "text|json",
-	  "form of the daemon's log: lines for people, or one JSON object a line (default text)" },
-	{ "log-file-kib", OPTION_NUMBER, FIELD(log_file_kib), 64, 1048576, NULL, "N",
-	  "a function's log, and the daemon's, begins a new file when it has N KiB (default 4096)" },
-	{ "log-files", OPTION_NUMBER, FIELD(log_files), 1, 100, NULL, "N",
-	  "files that are kept of one function's log, and of the daemon's, the newest among them (default 4)" },
-	{ "log-total-mib", OPTION_NUMBER, FIELD(log_total_mib), 1, 1048576, NULL, "N",
-	  "the logs of all functions together; beyond it the oldest files are removed (default 1024)" },
-	{ "log-rate-kib", OPTION_NUMBER, FIELD(log_rate_kib), 0, 1048576, NULL, "N",
-	  "a function that prints more than N KiB a second for long loses the rest, and its log says how much; 0: no limit "
-	  "(default 1024)" },
-	{ "metrics-functions", OPTION_NUMBER, FIELD(metrics_functions), 0, WC_FUNCTIONS_MAX - 1, NULL, "N",
-	  "functions that have metrics of their own; the others are counted together (default 256)" },
-	{ "log-report", OPTION_CHOICE, FIELD(log_report), 0, 0, switches, "on|off",
-	  "write START, END and REPORT lines for each invocation to its function's log (default off)" },
-	{ "clean", OPTION_FLAG, FIELD(clean), 0, 0, NULL, NULL,
-	  "remove what a killed daemon of this name left behind, then exit" },
-};
-
-#define OPTION_COUNT (sizeof(option_table) / sizeof(option_table[0]))
-
-static void print_help(void)
-{
-	printf("Usage: warmcored [OPTION ...]\n\n"
-	       "The warmcore node daemon, in the foreground. `warmcore up` starts it in the background.\n\nOptions:\n");
-	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		char left[48];
-
-		snprintf(left, sizeof(left), "--%s%s%s", option_table[i].name, option_table[i].argument ? " " : "",
-			 option_table[i].argument ? option_table[i].argument : "");
-		printf("  %-30s %s\n", left, option_table[i].help);
-	}
-	printf("  %-30s %s\n  %-30s %s\n\n", "--help", "this text", "--version", "the version");
-	printf("Signals: SIGTERM and SIGINT shut the node down and remove every trace of it.\n"
-	       "Exit status: 0 after a clean shutdown, 1 when the node could not start or failed, 2 for bad usage.\n");
-}
-
-static int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret_value)
-{
-	char *end;
-	unsigned long long value;
-
-	if (!isdigit((unsigned char)text[0]))
-		return -EINVAL;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || *end || value < min || value > max)
-		return -EINVAL;
-	*ret_value = value;
-	return 0;
-}
+#define FIELD(field) .offset = offsetof(struct wc_options, field), .size = sizeof(((struct wc_options *)0)->field)
 
 int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault)
 {
@@ -252,18 +104,6 @@ static uint32_t half_of_memory(void)
 	return mb < 1 ? 1 : mb > WC_INSTANCES_MEMORY_MB_MAX ? WC_INSTANCES_MEMORY_MB_MAX : (uint32_t)mb;
 }
 
-static int fail_choice(const struct wc_option *option, const char *value, struct wc_fault *fault)
-{
-	char names[128] = "";
-	size_t at = 0;
-
-	if (strchr(option->argument, '|'))
-		return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, option->argument);
-	for (int i = 0; option->choices[i] && at < sizeof(names); i++)
-		at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i ? "|" : "", option->choices[i]);
-	return wc_fail(fault, EINVAL, "--%s %s: expected %s", option->name, value, names);
-}
-
 /* Is `path` the folder `above`, or below it? */
 static bool is_within(const char *path, const char *above)
 {
@@ -299,7 +139,7 @@ static int add_share(struct wc_options *options, const char *folder, struct wc_f
 	return 0;
 }
 
-static int add_shares(struct wc_options *options, const char *list, struct wc_fault *fault)
+static int add_shares(void *options, const char *list, struct wc_fault *fault)
 {
 	char folders[WC_SHARES_MAX * WC_SHARE_PATH_MAX], *save;
 	int error = 0;
@@ -312,57 +152,386 @@ static int add_shares(struct wc_options *options, const char *list, struct wc_fa
 	return error;
 }
 
-static int apply(struct wc_options *options, const struct wc_option *option, const char *value, struct wc_fault *fault)
+static int parse_cores(void *options, const char *value, struct wc_fault *fault)
 {
-	char *field = (char *)options + option->offset;
-	uint64_t number;
+	struct wc_options *to = options;
 
-	if (!strcmp(option->name, "cores"))
-		return wc_parse_cpus(value, options->cpus, WC_CORES_MAX, &options->core_count, fault);
-	if (!strcmp(option->name, "poll-us")) {
-		if (!strcmp(value, "auto")) {
-			options->poll_us = WC_POLL_AUTO;
-			return 0;
-		}
-		if (parse_number(value, 0, 1000000, &number))
-			return wc_fail(fault, EINVAL, "--poll-us %s: expected auto or 0 to 1000000", value);
-		options->poll_us = (uint32_t)number;
-		return 0;
-	}
-	if (!strcmp(option->name, "share"))
-		return add_shares(options, value, fault);
-	switch (option->kind) {
-	case OPTION_FLAG:
-		*(bool *)field = true;
-		return 0;
-	case OPTION_TEXT:
-		if (!*value || strlen(value) >= option->size)
-			return wc_fail(fault, EINVAL, "--%s: expected 1 to %zu characters", option->name,
-				       option->size - 1);
-		memcpy(field, value, strlen(value) + 1);
-		return 0;
-	case OPTION_NUMBER:
-		if (parse_number(value, option->min, option->max, &number))
-			return wc_fail(fault, EINVAL, "--%s %s: expected a number from %llu to %llu", option->name,
-				       value, (unsigned long long)option->min, (unsigned long long)option->max);
-		if (option->size == 2)
-			*(uint16_t *)field = (uint16_t)number;
-		else
-			*(uint32_t *)field = (uint32_t)number;
-		return 0;
-	case OPTION_CHOICE:
-		for (int i = 0; option->choices[i]; i++) {
-			if (!strcmp(option->choices[i], value)) {
-				if (option->size == 1)
-					*(bool *)field = i;
-				else
-					*(int *)field = i;
-				return 0;
-			}
-		}
-		return fail_choice(option, value, fault);
-	}
-	return -EINVAL;
+	return wc_parse_cpus(value, to->cpus, WC_CORES_MAX, &to->core_count, fault);
+}
+
+static int parse_poll(void *options, const char *value, struct wc_fault *fault)
+{
+	static const struct wc_knob number = {
+		.name = "poll-us", .kind = WC_KNOB_NUMBER, FIELD(poll_us), .max = 1000000
+	};
+
+	if (!strcmp(value, "auto"))
+		((struct wc_options *)options)->poll_us = WC_POLL_AUTO;
+	else if (wc_knob_set(&number, options, value, fault))
+		return wc_fail(fault, EINVAL, "--poll-us %.100s: expected auto or 0 to 1000000", value);
+	return 0;
+}
+
+static const struct wc_knob table[] = {
+	{ .name = "name",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_LINE,
+	  FIELD(name),
+	  .argument = "NAME",
+	  .help = "name of the node (default \"default\")" },
+	{ .name = "config",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_LINE,
+	  FIELD(config),
+	  .argument = "FILE",
+	  .help = "file with these options, but for those marked so (default /etc/warmcore/NAME.yaml, if it is there; none: no file); what the command line says wins (docs/CONFIG.md)" },
+	{ .name = "dev",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(dev),
+	  .argument = "IF",
+	  .help = "attach to this network device; without it the node makes a namespace and a veth pair of its own" },
+	{ .name = "datapath",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(datapath),
+	  .choices = datapaths,
+	  .argument = "kernel|user",
+	  .help = "kernel: XDP and AF_XDP; user: plain UDP sockets, no BPF (default kernel)" },
+	{ .name = "cores",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .parse = parse_cores,
+	  .fallback = "all allowed CPUs",
+	  .argument = "LIST",
+	  .help = "CPUs of the worker cores, like 0-3,6; a CPU may be there more than once, 0-1*32 is 64 cores on two CPUs "
+		  "(default: all allowed CPUs)" },
+	{ .name = "port",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(port),
+	  .min = 1,
+	  .max = 65535,
+	  .argument = "N",
+	  .help = "UDP port of invocation packets (default 4750)" },
+	{ .name = "xdp-mode",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(xdp_mode),
+	  .choices = modes,
+	  .argument = "auto|native|generic",
+	  .help = "how to attach; auto takes native where the device has it (default auto)" },
+	{ .name = "pending",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(pending_max),
+	  .min = 1,
+	  .max = 32768,
+	  .argument = "N",
+	  .help = "invocations that may wait for a core, per receive queue (default 4096)" },
+	{ .name = "poll-us",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .parse = parse_poll,
+	  .fallback = "auto",
+	  .argument = "N|auto",
+	  .help = "an idle agent polls this many microseconds before it blocks, 0..1000000; auto adapts (default auto)" },
+	{ .name = "policy",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(policy),
+	  .choices = wc_policy_names,
+	  .argument = "NAME",
+	  .help = "which core gets an invocation: central (default), or a baseline: ll_ps, jsq2, random, hash, rss, pack" },
+	{ .name = "order",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(order),
+	  .choices = wc_order_names,
+	  .argument = "local|pack|spread",
+	  .help = "free cores are taken: the CPU that received the packet first, the lowest first, or in turn (default local)" },
+	{ .name = "prefer",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(prefer),
+	  .choices = wc_prefer_names,
+	  .argument = "warm|shard",
+	  .help = "a warm core of another shard, or any core of the own shard, comes first (default warm)" },
+	{ .name = "fair-at",
+	  .fallback = "4 times the cores",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(fair_at),
+	  .min = 0,
+	  .max = 1000000,
+	  .argument = "N",
+	  .help = "when more than N invocations wait, functions take turns (default 4 times the cores)" },
+	{ .name = "core-queue",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(core_queue),
+	  .min = 1,
+	  .max = WC_CORE_QUEUE_MAX,
+	  .argument = "N",
+	  .help = "policies that bind early: invocations that one core may have (default 128)" },
+	{ .name = "pack-slots",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(pack_slots),
+	  .min = 1,
+	  .max = WC_LANES_MAX - 1,
+	  .argument = "N",
+	  .help = "policy pack: invocations that a core gets before the next one is used (default 4)" },
+	{ .name = "cores-min",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(cores_min),
+	  .min = 0,
+	  .max = WC_CORES_MAX,
+	  .argument = "N",
+	  .help = "give idle cores back to the host, but keep N; 0 keeps all (default 0)" },
+	{ .name = "idle-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(idle_ms),
+	  .min = 1,
+	  .max = 3600000,
+	  .argument = "N",
+	  .help = "how long a core idles before it is given back (default 1000)" },
+	{ .name = "keep-alive",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(keep_alive),
+	  .choices = wc_keepalive_rule_names,
+	  .argument = "hybrid|percentile|fixed|off",
+	  .help = "how long idle instances are kept: learned for each function, up to where it pays (hybrid) or as the paper has it "
+		  "(percentile), a fixed time, or for ever (default hybrid)" },
+	{ .name = "keep-alive-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(keep_alive_ms),
+	  .min = 1,
+	  .max = WC_KEEP_ALIVE_MS_MAX,
+	  .argument = "N",
+	  .help = "the fixed time, also for functions of which nothing is known; and for how long an instance may idle to save a start "
+		  "(default 600000)" },
+	{ .name = "keep-alive-bin-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(keep_alive_bin_ms),
+	  .min = 1,
+	  .max = WC_KEEP_ALIVE_BIN_MS_MAX,
+	  .argument = "N",
+	  .help = "unit in which idle times are learned; 240 of them are the longest (default 60000)" },
+	{ .name = "keep-alive-save-s",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(keep_alive_save_s),
+	  .min = 0,
+	  .max = WC_KEEP_ALIVE_SAVE_S_MAX,
+	  .argument = "N",
+	  .help = "what is learned is written to the state folder every N seconds, and when the node stops; 0: only then (default 120)" },
+	{ .name = "prewarm",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(prewarm),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "stop instances that are not needed before the predicted call, and start one ahead of it (default on)" },
+	{ .name = "instances-memory-mb",
+	  .fallback = "half of the host's memory",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(instances_memory_mb),
+	  .min = 0,
+	  .max = WC_INSTANCES_MEMORY_MB_MAX,
+	  .argument = "N",
+	  .help = "idle instances are stopped while all take more memory than this, those that are worth least first; 0: no limit "
+		  "(default half of the host's)" },
+	{ .name = "starts",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(starts),
+	  .choices = wc_starts_names,
+	  .argument = "needed|all",
+	  .help = "a burst of one function starts as many instances as its backlog needs, or one for each invocation (default needed)" },
+	{ .name = "sched",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(sched),
+	  .choices = wc_sched_mode_names,
+	  .argument = "auto|full|partial|off",
+	  .help = "threads are put on their core by sched_ext: full takes all threads of the host, partial the node's only, off "
+		  "leaves it to CPU affinity; auto is full where the kernel can, else off (default auto)" },
+	{ .name = "isolate",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(isolate),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "keep everybody else off the CPUs of the worker cores, in a cpuset partition (default off)" },
+	{ .name = "quantum-us",
+	  .fallback = "by the policy",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(quantum_us),
+	  .min = 0,
+	  .max = 1000000,
+	  .argument = "N",
+	  .help = "a core serves another invocation, too, when one has run this long and others wait; 0: never (default 0; 1000 for "
+		  "policies that share a core)" },
+	{ .name = "lend",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(lend),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "a core begins another invocation while the one that it runs sleeps; needs sched_ext, which sees that (default off)" },
+	{ .name = "move",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(move_instances),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "an idle instance moves to another core rather than that core starting a new one (default on)" },
+	{ .name = "sandbox",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(sandbox),
+	  .choices = sandboxes,
+	  .argument = "auto|on|off",
+	  .help = "functions see nothing of the host but its programs and libraries, and each other not at all; on: or do not start "
+		  "(default auto)" },
+	{ .name = "tmp-mb",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(tmp_mb),
+	  .min = 1,
+	  .max = 65536,
+	  .argument = "N",
+	  .help = "size of the /tmp of a sandbox (default 64)" },
+	{ .name = "share",
+	  .list = true,
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .parse = add_shares,
+	  .argument = "DIR[:DIR...]",
+	  .help = "folders that functions see, too, under the same name, with the rights that the files in there give them; 8 at most" },
+	{ .name = "keep-versions",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(keep_versions),
+	  .min = 1,
+	  .max = WC_VERSIONS_MAX,
+	  .argument = "N",
+	  .help = "versions of each function that are kept for `warmcore rollback`, the current one included (default 3)" },
+	{ .name = "allow-trusted",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(allow_trusted),
+	  .help = "let native functions that are deployed as trusted run inside the agent thread" },
+	{ .name = "allow-network",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(allow_network),
+	  .help = "let functions that are deployed with \"network\": \"host\" use the network of the host" },
+	{ .name = "state-dir",
+	  .fallback = "/var/lib/warmcore/NAME",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(state_dir),
+	  .argument = "DIR",
+	  .help = "deployed functions and their logs (default /var/lib/warmcore/NAME)" },
+	{ .name = "listen",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(listen),
+	  .argument = "ADDR",
+	  .help = "user datapath: address to bind (default 127.0.0.1)" },
+	{ .name = "log",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log),
+	  .argument = "FILE",
+	  .help = "append the daemon's log to FILE instead of stderr" },
+	{ .name = "log-file-kib",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_file_kib),
+	  .min = 64,
+	  .max = 1048576,
+	  .argument = "N",
+	  .help = "a function's log, and the daemon's, begins a new file when it has N KiB (default 4096)" },
+	{ .name = "log-files",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_files),
+	  .min = 1,
+	  .max = 100,
+	  .argument = "N",
+	  .help = "files that are kept of one function's log, and of the daemon's, the newest among them (default 4)" },
+	{ .name = "log-total-mib",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_total_mib),
+	  .min = 1,
+	  .max = 1048576,
+	  .argument = "N",
+	  .help = "the logs of all functions together; beyond it the oldest files are removed (default 1024)" },
+	{ .name = "log-rate-kib",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_rate_kib),
+	  .min = 0,
+	  .max = 1048576,
+	  .argument = "N",
+	  .help = "a function that prints more than N KiB a second for long loses the rest, and its log says how much; 0: no limit "
+		  "(default 1024)" },
+	{ .name = "log-format",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_json),
+	  .choices = log_formats,
+	  .argument = "text|json",
+	  .help = "form of the daemon's log: lines for people, or one JSON object a line (default text)" },
+	{ .name = "metrics-functions",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(metrics_functions),
+	  .min = 0,
+	  .max = WC_FUNCTIONS_MAX - 1,
+	  .argument = "N",
+	  .help = "functions that have metrics of their own; the others are counted together (default 256)" },
+	{ .name = "log-report",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(log_report),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "write START, END and REPORT lines for each invocation to its function's log (default off)" },
+	{ .name = "clean",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_LINE,
+	  FIELD(clean),
+	  .help = "remove what a killed daemon of this name left behind, then exit" },
+	{ .name = "print",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LINE,
+	  FIELD(print),
+	  .choices = wc_knobs_print_names,
+	  .argument = "check|show|example|table",
+	  .help = "check the options and the file, show what would be in force as JSON, or print a file with each of them, or a table; then exit" },
+};
+
+const struct wc_knobs wc_options_knobs = { "warmcored", "%s.yaml", table, sizeof(table) / sizeof(table[0]) };
+
+static void print_help(void)
+{
+	printf("Usage: warmcored [OPTION ...]\n\n"
+	       "The warmcore node daemon, in the foreground. `warmcore up` starts it in the background.\n\nOptions:\n");
+	wc_knobs_help(&wc_options_knobs);
+	printf("Signals: SIGTERM and SIGINT shut the node down and remove every trace of it.\n"
+	       "Exit status: 0 after a clean shutdown, 1 when the node could not start or failed, 2 for bad usage.\n");
 }
 
 /* The node's name ends up in paths, link names and namespace names. */
@@ -388,10 +557,8 @@ const char *wc_options_name(int argc, char **argv)
 	return check_name(name, &fault) || strlen(name) >= WC_NODE_NAME_MAX ? DEFAULT_NAME : name;
 }
 
-int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault)
+static void set_defaults(struct wc_options *options)
 {
-	int error;
-
 	memset(options, 0, sizeof(*options));
 	snprintf(options->name, sizeof(options->name), DEFAULT_NAME);
 	snprintf(options->listen, sizeof(options->listen), "127.0.0.1");
@@ -417,43 +584,13 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	options->log_total_mib = 1024;
 	options->log_rate_kib = 1024;
 	options->metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT;
+}
 
-	for (int i = 1; i < argc; i++) {
-		const struct wc_option *option = NULL;
-		const char *value = NULL, *equals;
-		size_t len;
+/* What is wrong only together. And what follows from other knobs. */
+static int check(struct wc_options *options, struct wc_fault *fault)
+{
+	int error;
 
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			print_help();
-			return 1;
-		}
-		if (!strcmp(argv[i], "--version")) {
-			printf("warmcored %s\n", WC_VERSION_TEXT);
-			return 1;
-		}
-		if (strncmp(argv[i], "--", 2) != 0)
-			return wc_fail(fault, EINVAL, "unexpected argument %s; see warmcored --help", argv[i]);
-		equals = strchr(argv[i], '=');
-		len = equals ? (size_t)(equals - argv[i] - 2) : strlen(argv[i] + 2);
-		for (size_t j = 0; j < OPTION_COUNT; j++)
-			if (strlen(option_table[j].name) == len && !strncmp(option_table[j].name, argv[i] + 2, len))
-				option = &option_table[j];
-		if (!option)
-			return wc_fail(fault, EINVAL, "unknown option %s; see warmcored --help", argv[i]);
-		if (option->kind == OPTION_FLAG) {
-			if (equals)
-				return wc_fail(fault, EINVAL, "--%s takes no value", option->name);
-		} else if (equals) {
-			value = equals + 1;
-		} else if (++i < argc) {
-			value = argv[i];
-		} else {
-			return wc_fail(fault, EINVAL, "--%s needs a value (%s)", option->name, option->argument);
-		}
-		error = apply(options, option, value, fault);
-		if (error)
-			return error;
-	}
 	error = check_name(options->name, fault);
 	if (error)
 		return error;
@@ -477,4 +614,41 @@ int wc_options_parse(struct wc_options *options, int argc, char **argv, struct w
 	if (options->datapath == WC_DATAPATH_USER && options->dev[0])
 		return wc_fail(fault, EINVAL, "--dev needs --datapath kernel; the user datapath takes --listen");
 	return 0;
+}
+
+int wc_options_read(struct wc_options *options, struct wc_knobs_given *given, int argc, char **argv,
+		    struct wc_fault *fault)
+{
+	struct wc_fault why;
+	int error;
+
+	error = wc_knobs_line(&wc_options_knobs, argc, argv, print_help, given, fault);
+	if (error)
+		return error;
+	error = wc_knobs_file(&wc_options_knobs, wc_options_name(argc, argv), given, fault);
+	if (error)
+		return error;
+	set_defaults(options);
+	error = wc_knobs_apply(&wc_options_knobs, given, options, fault);
+	if (error)
+		return error;
+	error = check(options, &why);
+	if (!error)
+		return 0;
+	/* Either may have said it. */
+	return given->path[0] ? wc_fail(fault, -error, "%.300s (with what %.180s says)", why.text, given->path) :
+				wc_fail(fault, -error, "%s", why.text);
+}
+
+int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault)
+{
+	struct wc_knobs_given *given = malloc(sizeof(*given));
+	int error;
+
+	if (!given)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	error = wc_options_read(options, given, argc, argv, fault);
+	wc_knobs_release(given);
+	free(given);
+	return error;
 }

@@ -5,6 +5,7 @@
 
 #include "bpf/tables.h"
 #include "user/error.h"
+#include "user/knobs.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -81,7 +82,9 @@ struct wc_options {
 	uint32_t tmp_mb;			       /* of each sandbox */
 	char shares[WC_SHARES_MAX][WC_SHARE_PATH_MAX]; /* folders of the host that all functions see */
 	uint32_t share_count;
-	bool clean; /* remove what a killed daemon of this name left, then exit */
+	char config[256]; /* the file of knobs that was asked for */
+	int print;	  /* enum wc_knobs_print */
+	bool clean;	  /* remove what a killed daemon of this name left, then exit */
 	char state_dir[256];
 	char listen[64]; /* user datapath: address to bind */
 	char log[256];	 /* file for the log instead of stderr */
@@ -97,6 +100,12 @@ struct wc_options {
 
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */
 int wc_options_parse(struct wc_options *options, int argc, char **argv, struct wc_fault *fault);
+
+/* The same, and what was given: by the command line, and by the configuration file. wc_knobs_release() it in any case. */
+int wc_options_read(struct wc_options *options, struct wc_knobs_given *given, int argc, char **argv,
+		    struct wc_fault *fault);
+
+extern const struct wc_knobs wc_options_knobs;
 
 /* The node's name in argv, before the rest is parsed; one that cannot be a name is taken for the default. */
 const char *wc_options_name(int argc, char **argv);

@@ -51,6 +51,12 @@ if "--clean" in args:
     shutil.rmtree(run, ignore_errors=True)
     print("removed 1")
     sys.exit(int(os.environ.get("FAKE_CLEAN", "0")))
+if "--print" in args:
+    values = dict(zip(args, args[1:]))
+    knobs = [{"name": "state-dir", "value": values.get("--state-dir", "/var/lib/warmcore/" + values["--name"])},
+             {"name": "datapath", "value": values.get("--datapath", "kernel")}, {"name": "log", "value": None}]
+    print(json.dumps({"program": "warmcored", "file": None, "knobs": knobs}))
+    sys.exit(0)
 print("fake daemon starts with", " ".join(args), file=sys.stderr, flush=True)
 if mode == "error":
     ready("ERROR=eth9 has no such mood\n")

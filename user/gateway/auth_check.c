@@ -94,6 +94,13 @@ int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_aut
 	return 0;
 }
 
+void wc_auth_presign(struct wc_auth *auth, uint32_t presign_max_s)
+{
+	pthread_rwlock_wrlock(&auth->lock);
+	auth->options.sigv4.presign_max_s = presign_max_s;
+	pthread_rwlock_unlock(&auth->lock);
+}
+
 void wc_auth_close(struct wc_auth *auth)
 {
 	if (!auth)

@@ -54,6 +54,9 @@ struct wc_auth;
 int wc_auth_open(const struct wc_auth_options *options, struct wc_auth **ret_auth, struct wc_fault *fault);
 void wc_auth_close(struct wc_auth *auth);
 
+/* How long presigned requests may live from now on, up to WC_SIGV4_PRESIGN_MAX_S; 0: none is taken. */
+void wc_auth_presign(struct wc_auth *auth, uint32_t presign_max_s);
+
 /*
  * Look whether the file of keys is another one: one stat(2) if not. To be called once a second or so, and on SIGHUP. 1: new keys are in
  * use from the next check on; 0: nothing has changed; negative errno: what is there is refused, and the keys from before go on. The same

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "user/control_client.h"
+#include "user/gateway/broker_files.h"
 #include "user/gateway/broker_keys.h"
 #include "user/gateway/route.h"
 
@@ -73,7 +74,8 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 struct channel {
 	int fd;
 	const char *node;
-	const char *keys; /* the channel is for them, or NULL */
+	const char *keys;	  /* the channel is for them, or NULL */
+	const char *const *files; /* the channel is for these, or NULL */
 };
 
 static bool send_all(int fd, const char *text, size_t length)
@@ -110,6 +112,10 @@ static void *serve(void *argument)
 
 	if (channel->keys) {
 		wc_broker_keys_serve(channel->fd, channel->keys);
+		return NULL;
+	}
+	if (channel->files) {
+		wc_broker_files_serve(channel->fd, channel->files);
 		return NULL;
 	}
 	for (;;) {
@@ -164,12 +170,13 @@ static void close_others(const int *fds, unsigned count)
 	}
 }
 
-/* With `keys`, the last channel is for them. */
+/* With `keys`, the last channel is for them; the one before, or else the last, is for the files. */
 static void __attribute__((noreturn))
-run(const char *node, const char *leave, const char *keys, const int *fds, unsigned count)
+run(const char *node, const struct wc_broker_paths *paths, const int *fds, unsigned count)
 {
-	static struct channel channels[WC_BROKER_CHANNELS_MAX + 1];
-	pthread_t threads[WC_BROKER_CHANNELS_MAX + 1];
+	static struct channel channels[WC_BROKER_CHANNELS_MAX + 2];
+	pthread_t threads[WC_BROKER_CHANNELS_MAX + 2];
+	unsigned files_at = count - 1 - (paths->keys != NULL);
 
 	prctl(PR_SET_NAME, "wc-gw-broker", 0, 0, 0);
 	signal(SIGINT, SIG_IGN); /* it ends when the gateway has closed the channels */
@@ -178,22 +185,25 @@ run(const char *node, const char *leave, const char *keys, const int *fds, unsig
 	close_others(fds, count);
 	put_rights_off();
 	for (unsigned i = 0; i < count; i++) {
-		channels[i] = (struct channel){ .fd = fds[i], .node = node, .keys = i + 1 == count ? keys : NULL };
+		channels[i] = (struct channel){ .fd = fds[i],
+						.node = node,
+						.keys = i > files_at ? paths->keys : NULL,
+						.files = i == files_at ? paths->files : NULL };
 		if (pthread_create(&threads[i], NULL, serve, &channels[i]))
 			_exit(1);
 	}
 	for (unsigned i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
-	if (leave)
-		unlink(leave);
+	if (paths->leave)
+		unlink(paths->leave);
 	_exit(0);
 }
 
-int wc_broker_start(const char *node, const char *leave, const char *keys, unsigned count, int *ret_fds,
-		    int *ret_keys_fd, pid_t *ret_pid)
+int wc_broker_start(const char *node, const struct wc_broker_paths *paths, unsigned count, int *ret_fds,
+		    int *ret_files_fd, int *ret_keys_fd, pid_t *ret_pid)
 {
-	int ours[WC_BROKER_CHANNELS_MAX + 1], theirs[WC_BROKER_CHANNELS_MAX + 1], pair[2], ret = 0;
-	unsigned made = 0, wanted = count + (keys != NULL);
+	int ours[WC_BROKER_CHANNELS_MAX + 2], theirs[WC_BROKER_CHANNELS_MAX + 2], pair[2], ret = 0;
+	unsigned made = 0, wanted = count + 1 + (paths->keys != NULL);
 	pid_t pid = -1;
 
 	if (!wc_control_node_valid(node) || !count || count > WC_BROKER_CHANNELS_MAX)
@@ -214,7 +224,7 @@ int wc_broker_start(const char *node, const char *leave, const char *keys, unsig
 	if (!pid) {
 		for (unsigned i = 0; i < made; i++)
 			close(ours[i]);
-		run(node, leave, keys, theirs, made);
+		run(node, paths, theirs, made);
 	}
 	for (unsigned i = 0; i < made; i++) {
 		close(theirs[i]);
@@ -223,7 +233,7 @@ int wc_broker_start(const char *node, const char *leave, const char *keys, unsig
 		else if (i < count)
 			ret_fds[i] = ours[i];
 		else
-			*ret_keys_fd = ours[i];
+			*(i == count ? ret_files_fd : ret_keys_fd) = ours[i];
 	}
 	if (!ret)
 		*ret_pid = pid;

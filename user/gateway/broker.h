@@ -15,18 +15,27 @@
 #include <sys/types.h>
 
 #include "user/gateway/auth_keys.h"
+#include "user/gateway/broker_files.h"
 
 #define WC_BROKER_CHANNELS_MAX 65u
 #define WC_BROKER_PENDING_MAX 256u
 #define WC_BROKER_TIMEOUT_MS 5000u /* of one question, at the node */
 
+/* What it may touch; the texts are the caller's, and the process has copies. */
+struct wc_broker_paths {
+	const char *leave;		    /* to be removed when the gateway is gone, killed or not; NULL: nothing */
+	const char *keys;		    /* the file of keys; NULL: none */
+	const char *files[WC_BROKER_FILES]; /* that are read again while the gateway runs; NULL: there is no such one */
+};
+
 /*
- * Starts the process, with `count` channels: the gateway's ends in ret_fds. With `keys`, the path of the file of keys (NULL: none), there is
- * one more in *ret_keys_fd, for wc_broker_open_keys(). Call before threads and before rights are put off. When the gateway is gone, killed or not, it removes the file `leave` (NULL: none), which the gateway may not any more, and ends.
+ * Starts the process, with `count` channels: the gateway's ends in ret_fds, and one in *ret_files_fd, for wc_broker_files_open(). With the
+ * path of the file of keys there is one more in *ret_keys_fd, for wc_broker_open_keys(). Call before threads and before rights are put off.
+ * When the gateway is gone, it removes `leave`, which the gateway may not any more, and ends.
  * Errors: -EINVAL and those of socketpair(2) and fork(2).
  */
-int wc_broker_start(const char *node, const char *leave, const char *keys, unsigned count, int *ret_fds,
-		    int *ret_keys_fd, pid_t *ret_pid);
+int wc_broker_start(const char *node, const struct wc_broker_paths *paths, unsigned count, int *ret_fds,
+		    int *ret_files_fd, int *ret_keys_fd, pid_t *ret_pid);
 
 /* As wc_keys_open(), by the process; waits for it. `fd` is *ret_keys_fd. For one thread at a time. */
 int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fault *fault);

@@ -19,6 +19,7 @@
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -500,33 +501,107 @@ static void on_setup_ostream(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
 
 /* --- set-up --- */
 
-int wc_http_tls_new(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault)
+/* Nobody is there who could be asked for a passphrase. */
+static int no_passphrase(char *out, int size, int writing, void *context)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	(void)context;
+	return 0;
+}
+
+static const char *tls_why(void)
+{
+	static __thread char why[160];
+
+	ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
+	ERR_clear_error();
+	return why;
+}
+
+/* The certificate, and what it is signed with, up the chain. */
+static bool take_chain(SSL_CTX *tls, BIO *cert)
+{
+	X509 *each = PEM_read_bio_X509_AUX(cert, NULL, no_passphrase, NULL);
+	bool good = each && SSL_CTX_use_certificate(tls, each) == 1;
+
+	X509_free(each);
+	while (good && (each = PEM_read_bio_X509(cert, NULL, no_passphrase, NULL))) {
+		good = SSL_CTX_add0_chain_cert(tls, each) == 1;
+		if (!good)
+			X509_free(each);
+	}
+	return good;
+}
+
+static bool take_key(SSL_CTX *tls, BIO *key)
+{
+	EVP_PKEY *own = PEM_read_bio_PrivateKey(key, NULL, no_passphrase, NULL);
+	bool good = own && SSL_CTX_use_PrivateKey(tls, own) == 1 && SSL_CTX_check_private_key(tls) == 1;
+
+	EVP_PKEY_free(own);
+	return good;
+}
+
+/* Takes both over. */
+static int make_tls(BIO *cert, const char *cert_name, BIO *key, const char *key_name, void **ret_tls,
+		    struct wc_fault *fault)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
-	char why[160];
 	int ret = 0;
 
-	if (!tls)
-		return wc_fail(fault, ENOMEM, "TLS cannot be set up");
+	if (!tls) {
+		ret = wc_fail(fault, ENOMEM, "TLS cannot be set up");
+		goto out;
+	}
 	SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
 	SSL_CTX_set_options(tls, SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
-	ERR_clear_error();
-	if (SSL_CTX_use_certificate_chain_file(tls, cert) != 1) {
-		ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
-		ret = wc_fail(fault, EINVAL, "--tls-cert: %s is no certificate in PEM form that can be read (%s)", cert,
-			      why);
-	} else if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 ||
-		   SSL_CTX_check_private_key(tls) != 1) {
-		ERR_error_string_n(ERR_peek_last_error(), why, sizeof(why));
+	if (!cert || !take_chain(tls, cert))
+		ret = wc_fail(fault, EINVAL, "--tls-cert: %s is no certificate in PEM form that can be read (%s)",
+			      cert_name, tls_why());
+	else if (!key || !take_key(tls, key))
 		ret = wc_fail(fault, EINVAL, "--tls-key: %s is no private key in PEM form for the certificate (%s)",
-			      key, why);
-	}
+			      key_name, tls_why());
+	ERR_clear_error(); /* the end of the chain is one */
 	if (ret)
 		SSL_CTX_free(tls);
 	else
 		*ret_tls = tls;
+out:
+	BIO_free(cert);
+	BIO_free(key);
 	return ret;
+}
+
+int wc_http_tls_new(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault)
+{
+	ERR_clear_error();
+	return make_tls(BIO_new_file(cert, "r"), cert, BIO_new_file(key, "r"), key, ret_tls, fault);
+}
+
+int wc_http_tls_pem(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault)
+{
+	ERR_clear_error();
+	return make_tls(BIO_new_mem_buf(cert, -1), "what is in its file now", BIO_new_mem_buf(key, -1),
+			"what is in its file now", ret_tls, fault);
+}
+
+void wc_http_tls_free(void *tls)
+{
+	SSL_CTX_free(tls);
+}
+
+/* Connections that are there keep the certificate that they began with: each has a reference. */
+void wc_http_change(struct wc_http *http, void *tls, unsigned connections_max)
+{
+	http->options.connections_max = connections_max;
+	if (!tls)
+		return;
+	SSL_CTX_up_ref(tls);
+	SSL_CTX_free(http->accept_tls.ssl_ctx);
+	http->accept_tls.ssl_ctx = tls;
 }
 
 static void add_path(struct wc_http *http, h2o_pathconf_t *path)
@@ -567,6 +642,8 @@ int wc_http_new(const struct wc_http_options *options, struct wc_http **ret_http
 	http->accept.ctx = http->accept_tls.ctx = &http->context;
 	http->accept.hosts = http->accept_tls.hosts = http->config.hosts;
 	http->accept_tls.ssl_ctx = options->tls;
+	if (options->tls)
+		SSL_CTX_up_ref(options->tls);
 	for (unsigned i = 0; i < options->listener_count; i++) {
 		http->listeners[i] = h2o_evloop_socket_create(http->context.loop, options->listeners[i].fd,
 							      H2O_SOCKET_FLAG_DONT_READ);

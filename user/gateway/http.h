@@ -48,6 +48,13 @@ struct wc_http;
 /* Certificate chain and key, PEM. TLS 1.2 and later. Errors: -EINVAL, with the sentence. */
 int wc_http_tls_new(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault);
 
+/* The same from texts, and without asking for passphrases. */
+int wc_http_tls_pem(const char *cert, const char *key, void **ret_tls, struct wc_fault *fault);
+void wc_http_tls_free(void *tls);
+
+/* Another certificate (NULL: the same one), for connections that come from now on, and another limit. From the loop's thread. */
+void wc_http_change(struct wc_http *http, void *tls, unsigned connections_max);
+
 /* One event loop. Call from the thread that will run it. -ENOMEM. */
 int wc_http_new(const struct wc_http_options *options, struct wc_http **ret_http);
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,10 +28,12 @@
 #include "user/gateway/auth.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/http_metrics.h"
+#include "user/gateway/reread.h"
 #include "user/gateway/scrape.h"
 #include "user/gateway/settings.h"
 #include "user/gateway/state.h"
 #include "user/log.h"
+#include "user/notify.h"
 
 #define PING_TIMEOUT_MS 2000u
 #define TURN_MAX_MS 1000
@@ -39,7 +42,7 @@
 struct loop {
 	struct wc_gateway gateway;
 	struct wc_http_listener listeners[WC_GATEWAY_LISTEN_MAX + 1];
-	int channel, stop; /* the broker's; an eventfd */
+	int channel, stop, change; /* the broker's; eventfds */
 	bool stopping;
 	unsigned long long drained_ns;
 	pthread_t thread;
@@ -52,6 +55,9 @@ static int metrics_channel;  /* and for the metrics */
 static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
+static struct wc_gateway_reload reload;
+static struct wc_gateway_live live; /* what loops take over when `change` says so */
+static sem_t taken;		    /* by one of them */
 static atomic_uint running;
 static atomic_bool broken; /* a loop ended for a reason that is none of ours */
 
@@ -93,6 +99,18 @@ static void on_stop(void *context)
 	wc_http_drain(loop->gateway.http);
 	if (loop == loops && async)
 		wc_async_worker_pause(async, true);
+}
+
+static void on_change(void *context)
+{
+	struct loop *loop = context;
+	uint64_t count;
+
+	if (read(loop->change, &count, sizeof(count)) != sizeof(count))
+		return;
+	loop->gateway.calls.patience_ms = live.max_wait_ms;
+	wc_http_change(loop->gateway.http, live.tls, live.connections / reload.options->threads);
+	sem_post(&taken);
 }
 
 static void on_async(void *context)
@@ -186,7 +204,8 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 	if (!ret)
 		ret = wc_http_new(&http, &loop->gateway.http);
 	loop->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (ret || loop->stop < 0)
+	loop->change = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (ret || loop->stop < 0 || loop->change < 0)
 		return ret ?: -errno;
 	wc_invoker_fds(calls->invoker, fds);
 	for (int i = 0; i < 2; i++)
@@ -194,6 +213,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 			wc_http_watch(loop->gateway.http, fds[i], on_udp, loop);
 	wc_http_watch(loop->gateway.http, loop->channel, on_broker, loop);
 	wc_http_watch(loop->gateway.http, loop->stop, on_stop, loop);
+	wc_http_watch(loop->gateway.http, loop->change, on_change, loop);
 	return 0;
 }
 
@@ -259,6 +279,8 @@ static int ping(const char *node, struct wc_fault *fault)
 
 static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *ret_broker, struct wc_fault *fault)
 {
+	struct wc_broker_paths paths = { .keys = options->key_file,
+					 .files = { reload.path, options->tls_cert, options->tls_key } };
 	int channels[WC_GATEWAY_THREADS_MAX + 1], unix_fd = -1, ret;
 	char real[4096];
 
@@ -275,8 +297,9 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	if (ret < 0)
 		return ret;
 	/* Before the other sockets: the broker has none of them. */
-	ret = wc_broker_start(options->node, unix_fd >= 0 ? real : NULL, options->key_file, options->threads + 1,
-			      channels, &keys_channel, ret_broker);
+	paths.leave = unix_fd >= 0 ? real : NULL;
+	ret = wc_broker_start(options->node, &paths, options->threads + 1, channels, &reload.files, &keys_channel,
+			      ret_broker);
 	if (ret)
 		return wc_fail(fault, ret, "cannot start the process that asks the node: %s", strerror(-ret));
 	metrics_channel = channels[options->threads];
@@ -329,6 +352,49 @@ static void refresh_keys(const struct wc_gateway_options *options)
 		wc_info("the keys in %s have changed and are in use", options->key_file);
 	else if (ret)
 		wc_warning("%s; the keys from before go on", fault.text);
+}
+
+/* --- the configuration, again --- */
+
+/* Each loop takes it over in its own time, which is short; nobody is cut off. */
+static void hand_out(const struct wc_gateway_live *fresh)
+{
+	void *old = live.tls;
+	uint64_t one = 1;
+
+	live = *fresh;
+	if (auth)
+		wc_auth_presign(auth, live.presign_max_s);
+	for (unsigned i = 0; i < reload.options->threads; i++)
+		(void)!write(loops[i].change, &one, sizeof(one));
+	for (unsigned i = 0; i < reload.options->threads && atomic_load(&running) == reload.options->threads;) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 1;
+		i += !sem_timedwait(&taken, &until);
+	}
+	if (live.tls)
+		wc_http_tls_free(old);
+	else
+		live.tls = old;
+}
+
+static void read_again(const struct wc_gateway_options *options)
+{
+	struct wc_gateway_live fresh;
+	struct wc_fault fault;
+	char text[700];
+
+	refresh_keys(options);
+	wc_notify("RELOADING=1");
+	if (wc_gateway_reload(&reload, &fresh, text, sizeof(text), &fault)) {
+		wc_warning("the configuration was not read again, and nothing has changed: %s", fault.text);
+	} else {
+		hand_out(&fresh);
+		wc_info("%s", text);
+	}
+	wc_notify("READY=1");
 }
 
 /* --- asynchronous invocations --- */
@@ -410,7 +476,8 @@ static void stop_all(unsigned count)
 
 int main(int argc, char **argv)
 {
-	static struct wc_gateway_options options;
+	static struct wc_gateway_options options, asked;
+	static struct wc_knobs_given given;
 	static const struct timespec refresh_interval = { .tv_sec = 1 };
 	struct wc_fault fault = { "" };
 	void *tls = NULL;
@@ -419,7 +486,7 @@ int main(int argc, char **argv)
 	int ret, number;
 
 	wc_log_begin(false, "warmcore-gateway");
-	ret = wc_gateway_options_parse(&options, argc, argv, &fault);
+	ret = wc_gateway_options_read(&options, &asked, &given, argc, argv, &fault);
 	if (ret > 0)
 		return 0;
 	if (ret) {
@@ -427,6 +494,18 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	wc_log_begin(options.log_json, "warmcore-gateway");
+	if (options.print)
+		return wc_knobs_print(&wc_gateway_knobs, &given, &asked, (enum wc_knobs_print)options.print) ? 1 : 0;
+	reload = (struct wc_gateway_reload){ .argc = argc,
+					     .argv = argv,
+					     .options = &options,
+					     .asked = &asked,
+					     .given = &given,
+					     .connections_now = options.connections,
+					     .max_wait_now = options.max_wait_ms,
+					     .presign_now = options.presign_max_s };
+	wc_gateway_config_path(&options, reload.path, sizeof(reload.path));
+	sem_init(&taken, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
 	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault) ||
 	    open_keys(&options, &fault) || open_async(&options, &fault))
@@ -447,13 +526,17 @@ int main(int argc, char **argv)
 			return 1;
 		}
 	}
+	live.tls = tls;
 	announce(&options);
+	wc_notify("READY=1");
 	while (atomic_load(&running)) {
 		number = sigtimedwait(&set, NULL, &refresh_interval);
 		if (number < 0 && errno != EAGAIN && errno != EINTR)
 			return 1;
-		if (number < 0 || number == SIGHUP)
+		if (number < 0)
 			refresh_keys(&options);
+		else if (number == SIGHUP)
+			read_again(&options);
 		else if (number != SIGUSR1 || atomic_load(&broken))
 			stop_all(options.threads);
 	}

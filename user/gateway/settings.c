@@ -3,7 +3,6 @@
 #include "user/gateway/settings.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pwd.h>
@@ -17,85 +16,43 @@
 #include "user/gateway/auth.h"
 #include "user/gateway/state.h"
 #include "user/latency.h"
-#include "user/version.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define BACKLOG 1024
 
-enum wc_gateway_option {
-	OPTION_NODE = 1000,
-	OPTION_LISTEN,
-	OPTION_UNIX,
-	OPTION_UNIX_MODE,
-	OPTION_TLS_CERT,
-	OPTION_TLS_KEY,
-	OPTION_USER,
-	OPTION_NO_AUTH,
-	OPTION_KEY_FILE,
-	OPTION_ASYNC_DIR,
-	OPTION_NO_ASYNC,
-	OPTION_LOG_FORMAT,
-	OPTION_ACCESS_LOG,
-	OPTION_NUMBERS, /* from here on, by number_table */
-};
+static const char *const log_formats[] = { "text", "json", NULL };
 
-static const struct {
-	const char *name;
-	size_t offset;
-	unsigned fallback, min, max;
-} number_table[] = {
-#define NUMBER(name, field, fallback, min, max)                                                                        \
-	{                                                                                                              \
-		name, offsetof(struct wc_gateway_options, field), fallback, min, max                                   \
-	}
-	NUMBER("threads", threads, 1, 1, WC_GATEWAY_THREADS_MAX),
-	NUMBER("connections", connections, 1024, 1, 65536),
-	NUMBER("in-flight", in_flight, 4096, 1, 65536),
-	NUMBER("max-wait-ms", max_wait_ms, 10000, 1, 600000),
-	NUMBER("read-timeout-ms", read_timeout_ms, 60000, 10, 3600000),
-	NUMBER("write-timeout-ms", write_timeout_ms, 30000, 10, 3600000),
-	NUMBER("metrics-functions", metrics_functions, WC_LATENCY_FUNCTIONS_DEFAULT, 0, WC_FUNCTIONS_MAX - 1),
-	NUMBER("presign-max-s", presign_max_s, 0, 0, WC_SIGV4_PRESIGN_MAX_S),
-#undef NUMBER
-};
-#define NUMBER_COUNT (sizeof(number_table) / sizeof(number_table[0]))
-
-static unsigned *number_at(struct wc_gateway_options *options, size_t index)
-{
-	return (unsigned *)((char *)options + number_table[index].offset);
-}
-
-static int parse_number(const char *name, const char *text, int base, unsigned min, unsigned max, unsigned *ret_value,
-			struct wc_fault *fault)
+/* Octal. */
+static int parse_mode(void *options, const char *text, struct wc_fault *fault)
 {
 	unsigned long value;
 	char *end;
 
 	errno = 0;
-	value = strtoul(text, &end, base);
-	if (errno || end == text || *end || *text == '-' || *text == '+' || *text == ' ' || value < min || value > max)
-		return base == 8 ?
-			       wc_fail(fault, EINVAL, "--%s: '%.40s' is no octal mode from %o to %o", name, text, min,
-				       max) :
-			       wc_fail(fault, EINVAL, "--%s: '%.40s' is no number from %u to %u", name, text, min, max);
-	*ret_value = (unsigned)value;
+	value = strtoul(text, &end, 8);
+	if (errno || *end || *text < '0' || *text > '7' || value > 0777)
+		return wc_fail(fault, EINVAL, "--unix-mode: '%.40s' is no octal mode from 0 to 777", text);
+	((struct wc_gateway_options *)options)->unix_mode = (unsigned)value;
 	return 0;
 }
 
 /* ADDRESS:PORT, an address of IPv6 in brackets. */
-static int parse_listen(struct wc_gateway_options *options, const char *text, bool secure, struct wc_fault *fault)
+static int parse_listen(void *to, const char *text, struct wc_fault *fault)
 {
+	struct wc_gateway_options *options = to;
 	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
 				  .ai_socktype = SOCK_STREAM };
 	struct wc_gateway_address *address = &options->listen[options->listen_count];
 	const char *colon = strrchr(text, ':'), *end = colon;
 	struct addrinfo *found;
-	unsigned port;
-	char host[64];
+	unsigned long port = 0;
+	char host[64], *stop = NULL;
 
 	if (options->listen_count == WC_GATEWAY_LISTEN_MAX)
 		return wc_fail(fault, EINVAL, "--listen: at most %u addresses", WC_GATEWAY_LISTEN_MAX);
-	if (!colon || parse_number("listen", colon + 1, 10, 0, 65535, &port, fault))
+	if (colon && colon[1] >= '0' && colon[1] <= '9')
+		port = strtoul(colon + 1, &stop, 10);
+	if (!stop || *stop || port > 65535)
 		return wc_fail(fault, EINVAL,
 			       "--listen: '%.80s' is not ADDRESS:PORT, such as 127.0.0.1:8080 or [::1]:8080", text);
 	if (*text == '[' && colon > text && colon[-1] == ']') {
@@ -109,7 +66,7 @@ static int parse_listen(struct wc_gateway_options *options, const char *text, bo
 			       host);
 	memcpy(&address->address, found->ai_addr, found->ai_addrlen);
 	address->length = found->ai_addrlen;
-	address->secure = secure;
+	address->secure = false; /* known at the end */
 	options->listen_count++;
 	freeaddrinfo(found);
 	return 0;
@@ -157,10 +114,12 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 			       "--node: '%.40s' is not a node name: 1 to 15 of a-z A-Z 0-9 - _, not beginning with -",
 			       options->node);
 	if (!options->listen_count && !options->unix_path) {
-		ret = parse_listen(options, LISTEN_DEFAULT, options->tls_cert != NULL, fault);
+		ret = parse_listen(options, LISTEN_DEFAULT, fault);
 		if (ret)
 			return ret;
 	}
+	for (unsigned i = 0; i < options->listen_count; i++)
+		options->listen[i].secure = options->tls_cert != NULL;
 	ret = choose_keys(options, fault) ?: choose_async(options, fault);
 	if (ret)
 		return ret;
@@ -193,113 +152,249 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 	return 0;
 }
 
-static void print_usage(void)
+#define FIELD(field)                                                                                                   \
+	.offset = offsetof(struct wc_gateway_options, field), .size = sizeof(((struct wc_gateway_options *)0)->field)
+
+static const struct wc_knob table[] = {
+	{ .name = "node",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_LINE,
+	  FIELD(node),
+	  .argument = "NAME",
+	  .help = "The node whose functions it serves (default \"default\")." },
+	{ .name = "config",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_LINE,
+	  FIELD(config),
+	  .argument = "FILE",
+	  .help = "File with these options, but for those marked so; /etc/warmcore/NODE.gateway.yaml unless given, if it is there; none: no file. What the command line says wins." },
+	{ .name = "listen",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .argument = "ADDRESS:PORT",
+	  .list = true,
+	  .parse = parse_listen,
+	  .fallback = "127.0.0.1:8080",
+	  .help = "Listen there; may be given up to 16 times. 127.0.0.1:8080 unless an address or --unix is given. An IPv6 address is "
+		  "in brackets. With port 0 the kernel chooses one, which is said on standard error." },
+	{ .name = "unix",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(unix_path),
+	  .argument = "PATH",
+	  .help = "Listen on this Unix socket." },
+	{ .name = "unix-mode",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .argument = "OCTAL",
+	  .parse = parse_mode,
+	  .fallback = "0660",
+	  .help = "Its mode: who may write to it may run every function; 0660 unless given." },
+	{ .name = "tls-cert",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(tls_cert),
+	  .argument = "FILE",
+	  .help = "Certificate, with the chain to its authority, PEM. All addresses speak TLS 1.2 or 1.3 then; the Unix socket does "
+		  "not." },
+	{ .name = "tls-key",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(tls_key),
+	  .argument = "FILE",
+	  .help = "The private key for it, PEM." },
+	{ .name = "key-file",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(key_file),
+	  .argument = "FILE",
+	  .help = "The file of keys that `warmcore keys` makes. With one, every address, but no Unix socket, takes only requests that "
+		  "are signed or bring a token. Unless given it is /etc/warmcore/keys.json, if that is there." },
+	{ .name = "no-auth",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(no_auth),
+	  .help = "Ask nobody who they are, also where other hosts reach it: whoever reaches it may run every function." },
+	{ .name = "presign-max-s",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(presign_max_s),
+	  .argument = "N",
+	  .min = 0,
+	  .max = WC_SIGV4_PRESIGN_MAX_S,
+	  .help = "Take presigned requests, whose signature is in the query, that live for at most so long. With 0 none is taken; 0 unless given." },
+	{ .name = "async-dir",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(async_dir),
+	  .argument = "DIR",
+	  .help = "Store asynchronous invocations there, which are then taken: it is made, and belongs to --user. Started as root, "
+		  "/var/lib/warmcore-gateway/NODE unless given." },
+	{ .name = "no-async",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(no_async),
+	  .help = "Take no asynchronous invocations, and run none that are stored." },
+	{ .name = "user",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(user),
+	  .argument = "NAME",
+	  .help = "Who the gateway becomes when it is started as root. It opens what it listens on, and the files above, before; nobody unless given." },
+	{ .name = "threads",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(threads),
+	  .argument = "N",
+	  .min = 1,
+	  .max = WC_GATEWAY_THREADS_MAX,
+	  .help = "Event loops, each with a thread of its own; the kernel spreads connections over them. One serves tens of thousands "
+		  "of requests a second; 1 unless given." },
+	{ .name = "connections",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(connections),
+	  .argument = "N",
+	  .min = 1,
+	  .max = 65536,
+	  .help = "Connections at a time, of all loops; one more gets 503 and is closed; 1024 unless given." },
+	{ .name = "in-flight",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(in_flight),
+	  .argument = "N",
+	  .min = 1,
+	  .max = 65536,
+	  .help = "Invocations at a time, of all loops; one more gets 429; 4096 unless given." },
+	{ .name = "max-wait-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(max_wait_ms),
+	  .argument = "N",
+	  .min = 1,
+	  .max = 600000,
+	  .help = "For how long a node that is busy, or is being started again, is asked again, and how long an invocation may wait "
+		  "there before it is started. Then the client gets 429 or 503; 10000 unless given." },
+	{ .name = "read-timeout-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(read_timeout_ms),
+	  .argument = "N",
+	  .min = 10,
+	  .max = 3600000,
+	  .help = "A connection is closed when it did not send a whole request within this time, idle or slow; 60000 unless given." },
+	{ .name = "write-timeout-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(write_timeout_ms),
+	  .argument = "N",
+	  .min = 10,
+	  .max = 3600000,
+	  .help = "A connection is cut off when its client has not taken a response within this time; 30000 unless given." },
+	{ .name = "metrics-functions",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(metrics_functions),
+	  .argument = "N",
+	  .min = 0,
+	  .max = WC_FUNCTIONS_MAX - 1,
+	  .help = "Functions whose invocations by this gateway have metrics of their own, 256 unless given; the others are counted "
+		  "together." },
+	{ .name = "log-format",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(log_json),
+	  .choices = log_formats,
+	  .argument = "text|json",
+	  .help = "Form of what it logs to standard error: lines for people, text, the default, or one JSON object a line." },
+	{ .name = "access-log",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(access_log),
+	  .help = "Log a line for each request: method, path, status, bytes, time, function, request id and who asked; never a query, "
+		  "a header or a body." },
+	{ .name = "print",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LINE,
+	  FIELD(print),
+	  .choices = wc_knobs_print_names,
+	  .argument = "check|show|example|table",
+	  .help = "Check the options and the file, show what would be in force as JSON, or print a file with each of them, or a table; then exit." },
+};
+
+const struct wc_knobs wc_gateway_knobs = { "warmcore-gateway", "%s.gateway.yaml", table,
+					   sizeof(table) / sizeof(table[0]) };
+
+static void print_help(void)
 {
-	puts("Usage: warmcore-gateway [--node NAME] [--listen ADDRESS:PORT]... [--unix PATH] [--unix-mode OCTAL]\n"
-	     "         [--tls-cert FILE --tls-key FILE] [--key-file FILE | --no-auth] [--presign-max-s N] [--user NAME]\n"
-	     "         [--metrics-functions N] [--log-format text|json] [--access-log]\n"
-	     "         [--async-dir DIR | --no-async]\n"
-	     "         [--threads N] [--connections N] [--in-flight N] [--max-wait-ms N] [--read-timeout-ms N] [--write-timeout-ms N]\n"
-	     "Serves the functions of a warmcore node over HTTP. `warmcore gateway --help` says what the options mean.");
+	printf("Usage: warmcore-gateway [OPTION ...]\n\n"
+	       "Serves the functions of a warmcore node over HTTP, in the foreground. `warmcore gateway` is the same.\n\nOptions:\n");
+	wc_knobs_help(&wc_gateway_knobs);
+	printf("Signals: SIGTERM and SIGINT end it after the requests in flight. SIGHUP: the configuration file, the certificate and the keys are\n"
+	       "read again.\n");
 }
 
-static int set(struct wc_gateway_options *options, int option, const char *value, struct wc_fault *fault)
+/* What is in *given, into options that are checked against each other. */
+static int take(struct wc_gateway_options *options, struct wc_gateway_options *ret_asked,
+		const struct wc_knobs_given *given, struct wc_fault *fault)
 {
-	size_t index = (size_t)(option - OPTION_NUMBERS);
+	struct wc_fault why;
+	int ret;
 
-	switch (option) {
-	case OPTION_NODE:
-		options->node = value;
+	*options = (struct wc_gateway_options){ .node = "default",
+						.user = "nobody",
+						.unix_mode = 0660,
+						.threads = 1,
+						.connections = 1024,
+						.in_flight = 4096,
+						.max_wait_ms = 10000,
+						.read_timeout_ms = 60000,
+						.write_timeout_ms = 30000,
+						.metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT };
+	ret = wc_knobs_apply(&wc_gateway_knobs, given, options, fault);
+	if (ret)
+		return ret;
+	*ret_asked = *options;
+	ret = check(options, &why);
+	if (!ret)
 		return 0;
-	case OPTION_LISTEN: /* whether it is TLS is known at the end */
-		return parse_listen(options, value, false, fault);
-	case OPTION_UNIX:
-		options->unix_path = value;
-		return 0;
-	case OPTION_UNIX_MODE:
-		return parse_number("unix-mode", value, 8, 0, 0777, &options->unix_mode, fault);
-	case OPTION_TLS_CERT:
-		options->tls_cert = value;
-		return 0;
-	case OPTION_TLS_KEY:
-		options->tls_key = value;
-		return 0;
-	case OPTION_USER:
-		options->user = value;
-		return 0;
-	case OPTION_ASYNC_DIR:
-		options->async_dir = value;
-		return 0;
-	case OPTION_NO_ASYNC:
-		options->no_async = true;
-		return 0;
-	case OPTION_LOG_FORMAT:
-		options->log_json = !strcmp(value, "json");
-		return options->log_json || !strcmp(value, "text") ?
-			       0 :
-			       wc_fail(fault, EINVAL, "--log-format: '%.40s' is neither text nor json", value);
-	case OPTION_ACCESS_LOG:
-		options->access_log = true;
-		return 0;
-	case OPTION_KEY_FILE:
-		options->key_file = value;
-		return 0;
-	case OPTION_NO_AUTH:
-		options->no_auth = true;
-		return 0;
-	default:
-		return parse_number(number_table[index].name, value, 10, number_table[index].min,
-				    number_table[index].max, number_at(options, index), fault);
-	}
+	return given->path[0] ? wc_fail(fault, -ret, "%.380s (with what %.100s says)", why.text, given->path) :
+				wc_fail(fault, -ret, "%s", why.text);
 }
 
-int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault)
+int wc_gateway_options_read(struct wc_gateway_options *options, struct wc_gateway_options *ret_asked,
+			    struct wc_knobs_given *given, int argc, char **argv, struct wc_fault *fault)
 {
-	struct option table[17 + NUMBER_COUNT] = {
-		{ "node", required_argument, NULL, OPTION_NODE },
-		{ "listen", required_argument, NULL, OPTION_LISTEN },
-		{ "unix", required_argument, NULL, OPTION_UNIX },
-		{ "unix-mode", required_argument, NULL, OPTION_UNIX_MODE },
-		{ "tls-cert", required_argument, NULL, OPTION_TLS_CERT },
-		{ "tls-key", required_argument, NULL, OPTION_TLS_KEY },
-		{ "user", required_argument, NULL, OPTION_USER },
-		{ "no-auth", no_argument, NULL, OPTION_NO_AUTH },
-		{ "key-file", required_argument, NULL, OPTION_KEY_FILE },
-		{ "async-dir", required_argument, NULL, OPTION_ASYNC_DIR },
-		{ "no-async", no_argument, NULL, OPTION_NO_ASYNC },
-		{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
-		{ "access-log", no_argument, NULL, OPTION_ACCESS_LOG },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-	};
-	size_t at = 15;
-	int option, ret;
+	const char *node;
+	int ret = wc_knobs_line(&wc_gateway_knobs, argc, argv, print_help, given, fault);
 
-	*options = (struct wc_gateway_options){ .node = "default", .user = "nobody", .unix_mode = 0660 };
-	for (size_t i = 0; i < NUMBER_COUNT; i++) {
-		table[at++] = (struct option){ number_table[i].name, required_argument, NULL, OPTION_NUMBERS + (int)i };
-		*number_at(options, i) = number_table[i].fallback;
-	}
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":h", table, NULL)) != -1) {
-		if (option == 'h' || option == 'V') {
-			option == 'h' ? print_usage() : (void)puts("warmcore-gateway " WC_VERSION_TEXT);
-			return 1;
-		}
-		if (option == ':')
-			return wc_fail(fault, EINVAL, "%.60s needs a value", argv[optind - 1]);
-		if (option == '?')
-			return wc_fail(fault, EINVAL, "there is no option %.60s; see `warmcore gateway --help`",
-				       argv[optind - 1]);
-		ret = set(options, option, optarg, fault);
-		if (ret)
-			return ret;
-	}
-	if (optind < argc)
-		return wc_fail(fault, EINVAL, "unexpected argument '%.60s'", argv[optind]);
-	for (unsigned i = 0; i < options->listen_count; i++)
-		options->listen[i].secure = options->tls_cert != NULL;
-	return check(options, fault);
+	if (ret)
+		return ret;
+	node = wc_knob_given(&wc_gateway_knobs, given, "node") ?: "default";
+	if (!wc_control_node_valid(node)) /* check() has the sentence */
+		return take(options, ret_asked, given, fault);
+	return wc_knobs_file(&wc_gateway_knobs, node, given, fault) ?: take(options, ret_asked, given, fault);
+}
+
+int wc_gateway_options_again(struct wc_gateway_options *options, struct wc_gateway_options *ret_asked,
+			     struct wc_knobs_given *given, const struct wc_gateway_source *source,
+			     struct wc_fault *fault)
+{
+	int ret = wc_knobs_line(&wc_gateway_knobs, source->argc, source->argv, print_help, given, fault);
+
+	if (!ret && source->text)
+		ret = wc_knobs_text(&wc_gateway_knobs, source->path, source->text, source->length, given, fault);
+	return ret ?: take(options, ret_asked, given, fault);
+}
+
+void wc_gateway_config_path(const struct wc_gateway_options *options, char *out, size_t size)
+{
+	if (options->config && !strcmp(options->config, WC_KNOBS_NO_FILE))
+		snprintf(out, size, "%s", "");
+	else if (options->config)
+		snprintf(out, size, "%s", options->config);
+	else
+		snprintf(out, size, WC_KNOBS_FOLDER "/%s.gateway.yaml", options->node);
 }
 
 void wc_gateway_address_text(const struct wc_gateway_address *address, char *out, size_t size)

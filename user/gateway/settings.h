@@ -9,6 +9,7 @@
 
 #include "user/error.h"
 #include "user/gateway/http.h"
+#include "user/knobs.h"
 
 #define WC_GATEWAY_LISTEN_MAX 16u
 #define WC_GATEWAY_THREADS_MAX 64u
@@ -21,6 +22,8 @@ struct wc_gateway_address {
 
 struct wc_gateway_options {
 	const char *node;
+	const char *config; /* the file of knobs that was asked for; NULL: the usual one */
+	int print;	    /* enum wc_knobs_print */
 	struct wc_gateway_address listen[WC_GATEWAY_LISTEN_MAX];
 	unsigned listen_count;
 	const char *unix_path; /* NULL: none */
@@ -37,8 +40,29 @@ struct wc_gateway_options {
 	bool log_json, access_log;
 };
 
-/* Reads the command line. 0; 1: help or version was printed; negative errno and a sentence: it is wrong. */
-int wc_gateway_options_parse(struct wc_gateway_options *options, int argc, char **argv, struct wc_fault *fault);
+extern const struct wc_knobs wc_gateway_knobs;
+
+/*
+ * Reads the command line and the configuration file. 0; 1: help or version was printed; negative errno and a sentence: something is wrong.
+ * *ret_asked is what was asked for, before what follows from it. The texts of both are argv's, or *given's, which is kept as long.
+ */
+int wc_gateway_options_read(struct wc_gateway_options *options, struct wc_gateway_options *ret_asked,
+			    struct wc_knobs_given *given, int argc, char **argv, struct wc_fault *fault);
+
+struct wc_gateway_source {
+	int argc;
+	char **argv;
+	const char *path, *text; /* of the file; text NULL: there is none */
+	size_t length;
+};
+
+/* The same with a file that is in memory already. */
+int wc_gateway_options_again(struct wc_gateway_options *options, struct wc_gateway_options *ret_asked,
+			     struct wc_knobs_given *given, const struct wc_gateway_source *source,
+			     struct wc_fault *fault);
+
+/* Where its configuration file is, or would be; empty: none is read. */
+void wc_gateway_config_path(const struct wc_gateway_options *options, char *out, size_t size);
 
 /*
  * Opens what is listened on, for one of `threads` loops: all with the same addresses. A port 0 becomes the one that was chosen.
