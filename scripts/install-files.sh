@@ -45,6 +45,8 @@ table() {
 	for file in scripts/monitoring/*; do
 		echo "data $file share/warmcore/monitoring/${file##*/}"
 	done
+	echo "example $BUILD/bin/warmcored share/doc/warmcore/examples/node.yaml"
+	echo "example $BUILD/bin/warmcore-gateway share/doc/warmcore/examples/gateway.yaml"
 	for file in scripts/systemd/*.in; do
 		file=${file##*/}
 		echo "unit scripts/systemd/$file lib/systemd/system/${file%.in}"
@@ -66,6 +68,11 @@ install_one() {
 	man)
 		mkdir -p "$(dirname "$to")"
 		gzip -9n <"$source" >"$to"
+		chmod 644 "$to"
+		;;
+	example) # a configuration file with every knob: the program knows them
+		mkdir -p "$(dirname "$to")"
+		"$source" --config none --print example >"$to"
 		chmod 644 "$to"
 		;;
 	unit)

@@ -67,6 +67,9 @@ static int next(struct reader *reader)
 		return wc_fail(reader->fault, ENOMEM, "%s: out of memory", reader->given->path);
 	snprintf(text, sizeof(text), "this is not YAML: %s%s%s; lines are `name: value`", reader->parser.problem ?: "?",
 		 reader->parser.context ? ", " : "", reader->parser.context ?: "");
+	if (reader->parser.context && strstr(reader->parser.context, "flow"))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 ", put a value that begins with [ or { in quotes");
 	return fail_at(reader, reader->parser.problem_mark.line, text);
 }
 
@@ -127,6 +130,21 @@ static const char *as_switch(const char *text)
 	return NULL;
 }
 
+/* Without control characters and line breaks of any alphabet, which escapes in quotes can bring in. libyaml has seen to it that it is UTF-8. */
+static bool is_clean(const char *value)
+{
+	static const char *const odd[] = { "\xe2\x80\xa8", "\xe2\x80\xa9", "\xef\xbb\xbf", "\xef\xbf\xbe",
+					   "\xef\xbf\xbf" };
+
+	for (const unsigned char *c = (const unsigned char *)value; *c; c++)
+		if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0))
+			return false;
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+		if (strstr(value, odd[i]))
+			return false;
+	return true;
+}
+
 static int take_value(struct reader *reader, uint32_t index)
 {
 	const struct wc_knob *knob = &reader->knobs->table[index];
@@ -140,10 +158,11 @@ static int take_value(struct reader *reader, uint32_t index)
 		snprintf(text, sizeof(text), "'%s' has no value; give one, or take the line out", knob->name);
 		return fail_here(reader, text);
 	}
-	if (length >= WC_KNOBS_VALUE_MAX || strlen(value) != length || strchr(value, '\n')) {
-		snprintf(text, sizeof(text),
-			 "the value of '%s' is longer than %u bytes, or has a line break or a byte 0 in it", knob->name,
-			 WC_KNOBS_VALUE_MAX - 1);
+	if (length >= WC_KNOBS_VALUE_MAX || strlen(value) != length || !is_clean(value)) {
+		snprintf(
+			text, sizeof(text),
+			"the value of '%s' is longer than %u bytes, or has a control character, a line break or a byte 0 in it",
+			knob->name, WC_KNOBS_VALUE_MAX - 1);
 		return fail_here(reader, text);
 	}
 	word = as_switch(value);

@@ -280,14 +280,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -326,7 +326,7 @@ FAKE=ready expect 0 'node '"$node"'  up 1 h 1 min' '' -- up --state-dir "$tmp/st
 	--sched partial --isolate on --lend on --quantum-us 3 --sandbox off --share /srv:/opt --tmp-mb 5 \
 	--policy pack --order spread --prefer shard --move off --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 \
 	--log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log-format json --metrics-functions 9
-grep -q -- "--name $node --datapath kernel --cores 0-1,1\*3 --port 999 --xdp-mode auto --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-alive-save-s 0 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log-format json --metrics-functions 9 --log $tmp/state/daemon.log" \
+grep -q -- "--name $node --cores 0-1,1\*3 --port 999 --sched partial --isolate on --sandbox off --share /srv:/opt --tmp-mb 5 --policy pack --order spread --prefer shard --move off --lend on --fair-at 7 --core-queue 8 --pack-slots 9 --cores-min 1 --idle-ms 2 --quantum-us 3 --keep-alive-save-s 0 --keep-versions 5 --allow-trusted --state-dir $tmp/state --log-file-kib 64 --log-files 2 --log-total-mib 3 --log-rate-kib 0 --log-report on --log-format json --metrics-functions 9 --log $tmp/state/daemon.log" \
 	"$tmp/state/daemon.log" || fail "the daemon did not get its options"
 expect 1 '' 'is already running \(pid [0-9]+\)' -- up --state-dir "$tmp/state"
 expect 0 'echo text +5 +5' '' -- status

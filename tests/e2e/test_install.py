@@ -47,6 +47,7 @@ class Install(unittest.TestCase):
         for name in ("usr/bin/warmcore", "usr/bin/warmcored", "usr/bin/warmcore-gateway", "usr/include/warmcore.h",
                      "usr/lib/warmcore/native/warmcore-native", "usr/lib/warmcore/python/warmcore_runtime.py",
                      "usr/lib/warmcore/node/warmcore_runtime.js", "usr/lib/warmcore/bpf/dispatch.bpf.o",
+                     "usr/share/doc/warmcore/examples/node.yaml", "usr/share/doc/warmcore/examples/gateway.yaml",
                      "usr/share/bash-completion/completions/warmcore",
                      "usr/share/warmcore/monitoring/warmcore-dashboard.json", "usr/share/warmcore/monitoring/alerts.yml"):  # fmt: skip
             self.assertIn(name, files)
@@ -56,11 +57,12 @@ class Install(unittest.TestCase):
         for name in units:
             with open(os.path.join(self.target, name)) as unit:
                 text = unit.read()
-            self.assertNotIn("@", re.sub(r"\w@|@\w*\.service", "", text))
+            self.assertNotIn("@", re.sub(r"\w@|@\w*\.service|=@system-service", "", text))
             self.assertIn("/usr/bin/warmcore", text)
             if "Restart=" in text:  # what a killed daemon leaves is what its successor needs for at most once
                 self.assertNotIn("--clean", text)
             self.assertNotIn(self.target, text)
+        self.verify_units(units)
         for name in files:
             mode = os.stat(os.path.join(self.target, name)).st_mode
             self.assertEqual(mode & 0o7022, 0, "%s: mode %o" % (name, mode))
@@ -75,6 +77,22 @@ class Install(unittest.TestCase):
         self.assertEqual(self.files(), ["usr/share/man/other"])
         left = [os.path.relpath(folder, self.target) for folder, _, _ in os.walk(self.target)]
         self.assertEqual(sorted(left), sorted([".", "usr", "usr/bin", "usr/share", "usr/share/man"]))
+
+    def verify_units(self, units):
+        """What systemd says of them, where it is; the programs are where they were installed to, and not in /usr/bin."""
+        if not shutil.which("systemd-analyze"):
+            print("without systemd-analyze: the units are not verified", flush=True)
+            return
+        for name in units:
+            with open(os.path.join(self.target, name)) as unit:
+                text = unit.read().replace("/usr/bin/warmcore", os.path.join(harness.BUILD, "bin/warmcore")).replace("man:", "https://man/")
+            path = os.path.join(tempfile.mkdtemp(prefix="warmcore-e2e-unit-"), os.path.basename(name))
+            self.addCleanup(shutil.rmtree, os.path.dirname(path), True)
+            with open(path, "w") as file:
+                file.write(text)
+            done = subprocess.run(["systemd-analyze", "verify", "--man=no", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            about = [line for line in done.stdout.split("\n") if os.path.basename(name) in line and "Failed to" not in line]
+            self.assertFalse(about, done.stdout)
 
     def run_from_there(self):
         warmcore = os.path.join(self.target, "usr/bin/warmcore")

@@ -32,7 +32,7 @@ struct node {
 	struct sockaddr_storage client;
 	socklen_t client_len;
 	__u8 in[DATAGRAM_MAX], out[DATAGRAM_MAX];
-	unsigned seen; /* INVOKEs; written by the thread only */
+	unsigned seen;	     /* INVOKEs; written by the thread only */
 	__u64 ids[SEEN_MAX]; /* request id of each INVOKE */
 };
 

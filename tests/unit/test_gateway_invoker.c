@@ -288,7 +288,7 @@ static void test_timeout(void **state)
 	assert_int_equal(begin_one(invoker, 0, "", 50, 1500, NULL), 0);
 	run_until(invoker, 1);
 	assert_int_equal(results[0].invoked.how, WC_INVOKED_TIMEOUT);
-	assert_true(node->seen >= 3); /* retransmitted, under one id, with back-off */
+	assert_true(node->seen >= 3);  /* retransmitted, under one id, with back-off */
 	assert_true(node->seen <= 25); /* 75 without */
 	for (unsigned i = 1; i < node->seen; i++)
 		assert_int_equal(node->ids[i], node->ids[0]);
