@@ -89,9 +89,9 @@ static json_t *targets_json(const struct wc_target *targets, uint32_t count)
 int wc_control_find(struct wc_node *node, const char *name, json_t *request, struct wc_fn **ret_fn,
 		    struct wc_fault *fault)
 {
-	struct wc_target targets[WC_TARGETS_MAX];
+	struct wc_target targets[WC_TARGETS_MAX] = { 0 };
 	const char *qualifier;
-	uint32_t count;
+	uint32_t count = 0;
 	int error;
 
 	if (!get_text(request, "qualifier", &qualifier))
@@ -132,7 +132,7 @@ json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *reque
 json_t *wc_control_settings(struct wc_node *node, const char *name, json_t *request)
 {
 	struct wc_fault fault;
-	struct wc_fn *fn;
+	struct wc_fn *fn = NULL;
 	json_t *answer;
 	int error = wc_control_find(node, name, request, &fn, &fault);
 
