@@ -150,7 +150,7 @@ json_t *wc_control_remove(struct wc_node *node, const char *name, json_t *reques
 	bool one = json_object_get(request, "qualifier");
 	struct wc_fault fault;
 	json_t *answer;
-	uint32_t number;
+	uint32_t number = 0;
 	int error;
 
 	if (one && !version_of(request, &number, &answer))
@@ -278,7 +278,7 @@ static const char *get_weights(json_t *request, struct wc_alias_change *change)
 	return NULL;
 }
 
-static json_t *set_alias(struct wc_node *node, const char *name, struct wc_alias_change *change, json_t *request)
+static json_t *set_alias(struct wc_node *node, const char *name, struct wc_alias_change change, json_t *request)
 {
 	char description[WC_DESCRIPTION_BYTES];
 	const char *version, *wrong;
@@ -287,22 +287,22 @@ static json_t *set_alias(struct wc_node *node, const char *name, struct wc_alias
 	bool created;
 	int error;
 
-	if (!get_text(request, "version", &version) || (version && !wc_qualifier_number(version, &change->version)))
+	if (!get_text(request, "version", &version) || (version && !wc_qualifier_number(version, &change.version)))
 		return wc_control_fail("bad-request", "\"version\" must be \"$LATEST\" or the number of a published "
 						      "version, as a text");
-	change->has_version = version;
-	wrong = get_weights(request, change);
+	change.has_version = version;
+	wrong = get_weights(request, &change);
 	if (wrong)
 		return wc_control_fail("bad-request", wrong);
-	if (!get_number(request, "provisioned", WC_PROVISIONED_MAX, &change->has_provisioned, &change->provisioned))
+	if (!get_number(request, "provisioned", WC_PROVISIONED_MAX, &change.has_provisioned, &change.provisioned))
 		return wc_control_fail("bad-request", "\"provisioned\" must be a whole number from 0 to 1024");
 	if (json_object_get(request, "description")) {
 		error = wc_description_parse(request, description, &fault);
 		if (error)
 			return wc_control_fault(error, &fault);
-		change->description = description;
+		change.description = description;
 	}
-	error = wc_alias_set(node->functions, name, change, &alias, &created, &fault);
+	error = wc_alias_set(node->functions, name, &change, &alias, &created, &fault);
 	if (error)
 		return wc_control_fault(error, &fault);
 	limits_changed(node);
@@ -342,7 +342,7 @@ json_t *wc_control_alias(struct wc_node *node, const char *name, json_t *request
 	for (int i = 0; i < 3; i++) {
 		if (!strcmp(action, hows[i])) {
 			change.how = (enum wc_alias_how)i;
-			return set_alias(node, name, &change, request);
+			return set_alias(node, name, change, request);
 		}
 	}
 	return wc_control_fail("bad-request", "\"action\" must be list, get, set, create, update or remove");

@@ -284,17 +284,21 @@ int wc_functions_unpublish(struct wc_functions *functions, const char *name, uin
 	return error;
 }
 
-static int by_number(const void *a, const void *b)
+/* Into its place by number. There is room. */
+static void insert(const struct wc_fn **versions, uint32_t *count, const struct wc_fn *fn)
 {
-	const struct wc_fn *const *one = a, *const *other = b;
+	uint32_t at = (*count)++;
 
-	return ((*one)->published > (*other)->published) - ((*one)->published < (*other)->published);
+	for (; at && versions[at - 1]->published > fn->published; at--)
+		versions[at] = versions[at - 1];
+	versions[at] = fn;
 }
 
 int wc_functions_published(struct wc_functions *functions, const char *name, json_t **ret_versions,
 			   struct wc_fault *fault)
 {
-	struct wc_fn *versions[WC_PUBLISHED_MAX + 1], *latest;
+	const struct wc_fn *versions[WC_PUBLISHED_MAX + 1];
+	struct wc_fn *latest;
 	uint32_t count = 0;
 	json_t *list;
 	int error;
@@ -303,9 +307,8 @@ int wc_functions_published(struct wc_functions *functions, const char *name, jso
 	error = wc_functions_require(functions, name, 0, &latest, fault);
 	for (uint32_t i = 0; !error && i < WC_FUNCTIONS_MAX; i++)
 		if (functions->slot[i] && functions->slot[i]->user == latest->user && count <= WC_PUBLISHED_MAX)
-			versions[count++] = functions->slot[i];
+			insert(versions, &count, functions->slot[i]);
 	if (!error) {
-		qsort(versions, count, sizeof(versions[0]), by_number);
 		list = json_array();
 		for (uint32_t i = 0; i < count; i++)
 			json_array_append_new(list, wc_fn_json(versions[i]));

@@ -175,9 +175,11 @@ static int read_version(struct wc_registry *registry, sqlite3_stmt *row, int at,
 	version.number = (uint32_t)deployment;
 	version.deployed_at = (time_t)deployed_at;
 	version.code = code_of(registry, entry, (uint32_t)folder);
-	if (!version.code)
-		error = wc_fail(fault, ENOMEM, "out of memory");
-	else if (strcmp(version.manifest.name, entry->name) != 0)
+	if (!version.code) {
+		wc_manifest_release(&version.manifest);
+		return wc_fail(fault, ENOMEM, "out of memory");
+	}
+	if (strcmp(version.manifest.name, entry->name) != 0)
 		error = wc_fail(fault, EBADMSG, "%s: function %s: settings of another function, %s", registry->path,
 				entry->name, version.manifest.name);
 	if (error) {

@@ -27,8 +27,8 @@ int wc_registry_insert_deployments(sqlite3 *db, const char *name, const struct w
 				   const struct wc_former *former, struct wc_fault *fault);
 int wc_registry_note_generation(sqlite3 *db, uint32_t generation, struct wc_fault *fault);
 
-/* Put what an older daemon left in the folder `dir` (STATE/functions) into the new database. A wc_database_fill. */
-int wc_registry_take_over(void *dir, sqlite3 *db, struct wc_fault *fault);
+/* Put what an older daemon left in the folder that is the context (STATE/functions, a text) into the new database. A wc_database_fill. */
+int wc_registry_take_over(void *context, sqlite3 *db, struct wc_fault *fault);
 /* Remove the files of an older daemon for functions that are in the database. */
 void wc_registry_tidy(const struct wc_registry *registry);
 /* Say that there is a database, so that one that is missing is not taken for a new node. */

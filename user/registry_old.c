@@ -65,17 +65,20 @@ static uint32_t old_generation(const char *dir)
 int wc_registry_take_over(void *context, sqlite3 *db, struct wc_fault *fault)
 {
 	const char *dir = context;
-	bool *taken = calloc(WC_FUNCTIONS_MAX, sizeof(*taken));
+	bool *taken;
 	DIR *folder = opendir(dir);
 	struct dirent *entry;
 	uint32_t count = 0;
 	char path[700];
 	int error = 0;
 
-	if (!taken)
-		error = wc_fail(fault, ENOMEM, "out of memory");
-	else if (!folder)
-		error = wc_fail(fault, errno, "cannot read %s: %s", dir, strerror(errno));
+	if (!folder)
+		return wc_fail(fault, errno, "cannot read %s: %s", dir, strerror(errno));
+	taken = calloc(WC_FUNCTIONS_MAX, sizeof(*taken));
+	if (!taken) {
+		closedir(folder);
+		return wc_fail(fault, ENOMEM, "out of memory");
+	}
 	while (!error && (entry = readdir(folder))) {
 		snprintf(path, sizeof(path), "%s/%s/function.json", dir, entry->d_name);
 		if (entry->d_name[0] == '.' || access(path, F_OK))
@@ -83,8 +86,7 @@ int wc_registry_take_over(void *context, sqlite3 *db, struct wc_fault *fault)
 		error = take_one(db, dir, entry->d_name, taken, fault);
 		count++;
 	}
-	if (folder)
-		closedir(folder);
+	closedir(folder);
 	free(taken);
 	if (!error)
 		error = wc_registry_note_generation(db, old_generation(dir), fault);
