@@ -162,7 +162,7 @@ static void put_escaped(struct line *line, const char *text, size_t max)
 {
 	char escape[8];
 
-	for (size_t at = 0, length; text[at] && at < max && line->length + RESERVE + 8 < sizeof(line->text);
+	for (size_t at = 0, length; at < max && text[at] && line->length + RESERVE + 8 < sizeof(line->text);
 	     at += length) {
 		unsigned char c = (unsigned char)text[at];
 

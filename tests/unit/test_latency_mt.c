@@ -140,16 +140,23 @@ static void test_entries(void **state)
 	wc_latencies_free(NULL);
 }
 
-#define WRITES 300000
+#define LOOKS 100000
+#define BREATH                                                                                                         \
+	3000	  /* between some writes, as between invocations: longer than a look, or a reader would never get one */
 #define EACH 1000 /* writes until the slot is another function's */
 
 static atomic_bool over;
 
 static void *write_many(void *argument)
 {
-	for (uint32_t i = 0; i < WRITES; i++)
-		wc_latency_add(argument, (1 + i / EACH) << 12 | 1, "f", i % 3, 5000, 70000);
-	atomic_store(&over, true);
+	volatile unsigned breath;
+
+	for (uint32_t i = 0; !atomic_load_explicit(&over, memory_order_relaxed); i++) {
+		wc_latency_add(argument, (1 + i / EACH % 1000) << 12 | 1, "f", i % 3, 5000, 70000);
+		if (i % 64 == 0)
+			for (breath = 0; breath < BREATH; breath++)
+				;
+	}
 	return NULL;
 }
 
@@ -163,7 +170,7 @@ static void test_readers(void **state)
 	(void)state;
 	atomic_store(&over, false);
 	assert_int_equal(pthread_create(&thread, NULL, write_many, latencies), 0);
-	while (!atomic_load(&over) || !looks) {
+	while (looks < LOOKS) {
 		struct wc_latency sum = { .id = 0 };
 		uint64_t count;
 
@@ -177,6 +184,7 @@ static void test_readers(void **state)
 		assert_int_equal(sum.buckets[0][wc_histogram_bucket(5000)], count);
 		assert_int_equal(sum.buckets[1][wc_histogram_bucket(70000)], count);
 	}
+	atomic_store(&over, true);
 	pthread_join(thread, NULL);
 	wc_latencies_free(latencies);
 }

@@ -204,8 +204,10 @@ static void test_node(void **state)
 		"warmcore_sched_ext_ejections_total 1\n",
 		"warmcore_cpu_seconds_total{cpu=\"3\",kind=\"idle\"} 1.000000000\n",
 	};
-	static const char *const not [] = { "\"rx\"",	      "parked_now",	  "retry_after",     "event=\"errors\"",
-					    "\"" WC_METRICS_OTHER, "service_seconds_", "victim=\"0\"} 0", "(null)" };
+	static const char *const absent[] = {
+		"\"rx\"",	    "parked_now",      "retry_after", "event=\"errors\"", "\"" WC_METRICS_OTHER,
+		"service_seconds_", "victim=\"0\"} 0", "(null)"
+	};
 	json_t *answer = json_loads(answer_text, 0, NULL), *other;
 	struct wc_metrics metrics;
 	const char *text;
@@ -218,9 +220,9 @@ static void test_node(void **state)
 	for (size_t i = 0; i < sizeof(there) / sizeof(there[0]); i++)
 		if (!strstr(text, there[i]))
 			fail_msg("missing: %s", there[i]);
-	for (size_t i = 0; i < sizeof(not ) / sizeof(not [0]); i++)
-		if (strstr(text, not [i]))
-			fail_msg("there: %s", not [i]);
+	for (size_t i = 0; i < sizeof(absent) / sizeof(absent[0]); i++)
+		if (strstr(text, absent[i]))
+			fail_msg("there: %s", absent[i]);
 	/* The others are shown once there are any. */
 	other = json_array_get(json_object_get(answer, "functions"), 1);
 	json_object_set_new(other, "functions", json_integer(3));
