@@ -140,7 +140,7 @@ static void test_entries(void **state)
 	wc_latencies_free(NULL);
 }
 
-#define LOOKS 100000
+#define LOOKS 30000
 #define BREATH                                                                                                         \
 	3000	  /* between some writes, as between invocations: longer than a look, or a reader would never get one */
 #define EACH 1000 /* writes until the slot is another function's */
