@@ -23,7 +23,8 @@ export function makeFrame(answer, before) {
 	const seconds = old ? (frame.at - old.at) / 1e6 : null;
 	const rate = (was, now) => (old ? grown(was, now) / seconds : null);
 	const names = new Map(frame.functions.map((f) => [f.id, f.name]));
-	const was = new Map(old ? old.functions.map((f) => [f.name, f]) : []);
+	const key = (f) => `${f.id & 4095} ${f.name}`; // its slot: the id of a new version differs above that, and its counts go on
+	const was = new Map(old ? old.functions.map((f) => [key(f), f]) : []);
 	const running = new Map(), warm = new Map();
 	let busy = 0, counted = 0;
 
@@ -50,7 +51,7 @@ export function makeFrame(answer, before) {
 	const all = { ended: 0, wait: 0, service: 0 };
 	frame.rate = { invocations: old && 0, errors: old && 0, cold_starts: old && 0 };
 	for (const f of frame.functions) {
-		let o = was.get(f.name) ?? none;
+		let o = was.get(key(f)) ?? none;
 
 		if (f.invocations < o.invocations)
 			o = none;

@@ -212,6 +212,10 @@ class Web(unittest.TestCase):
         later["cores"]["rows"][0][4:6] = [2000000, 30]
         later["functions"]["rows"][0][2:7] = [30, 3, 1, 3000, 8000]
         later["counters"]["steals"] += 8
+        later["functions"]["rows"][0][0] += 4096 * 7  # a new version, in its slot
+        for row in later["cores"]["rows"]:
+            row[2] += row[2] and 4096 * 7
+            row[6] = [later["functions"]["rows"][0][0] if tag == 4097 else tag for tag in row[6]]
         frames = page.run("(async () => { const m = await import('/ui/model.js'); const f = m.makeFrame(%s, null), g = m.makeFrame(%s, f);"
                           " const h = %s; h.node.pid++; h.at_us += 9; return [f, g, m.makeFrame(h, g)] })()"
                           % (json.dumps(answer), json.dumps(later), json.dumps(later)))  # fmt: skip
