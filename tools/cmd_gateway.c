@@ -242,7 +242,7 @@ const struct command cmd_gateway = {
 		.description = "Becomes warmcore-gateway and runs until SIGTERM or SIGINT, which lets requests in flight end. It "
 			       "speaks what clients speak already: the Invoke of the AWS Lambda API (point an SDK's endpoint at it), "
 			       "/function/NAME of OpenFaaS, function URLs (/url/NAME/PATH), and CloudEvents. Invocations leave it as "
-			       "packets, like those of any client.\n\n"
+			       "packets, like those of any client. /ui/ is a page that shows the node live.\n\n"
 			       "With a file of keys it takes only what is signed with one (AWS Signature Version 4, as the SDKs do it) or "
 			       "brings a bearer token; without one it listens on the loopback or a Unix socket only. It needs to be "
 			       "started as root, because the node's control socket is root's; it keeps no rights: a second process, which "
