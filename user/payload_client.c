@@ -80,6 +80,11 @@ int wc_payload_client_open(const char *path, unsigned timeout_ms, struct wc_payl
 	return 0;
 }
 
+const __u8 *wc_payload_client_key(const struct wc_payload_client *client)
+{
+	return client->key;
+}
+
 void wc_payload_client_free(struct wc_payload_client *client)
 {
 	if (!client)

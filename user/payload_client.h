@@ -18,6 +18,9 @@ struct wc_payload_client;
  */
 int wc_payload_client_open(const char *path, unsigned timeout_ms, struct wc_payload_client **ret_client);
 
+/* 16 bytes: what its references begin with. */
+const __u8 *wc_payload_client_key(const struct wc_payload_client *client);
+
 /* The node forgets what was handed over. NULL is allowed. */
 void wc_payload_client_free(struct wc_payload_client *client);
 

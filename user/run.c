@@ -112,7 +112,7 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 	if (result->length > WC_PAYLOAD_MAX) {
 		why = wc_worker_deliver(worker, result, &reference);
 		if (why) {
-			respond_error(worker, job, WC_CODE_PAYLOAD_FULL, "Node.ReplyNotDelivered", why, wait_ns,
+			respond_error(worker, job, WC_CODE_TOO_LARGE, "Node.ReplyNotDelivered", why, wait_ns,
 				      service_ns);
 			return;
 		}

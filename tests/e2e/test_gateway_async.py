@@ -141,10 +141,10 @@ class GatewayAsync(harness.NodeTest):
         """What cannot run is not accepted, and leaves nothing behind."""
         one = self.open()
         for status, error_type, event, target, headers in (
-                (413, "RequestTooLargeException", b'"' + b"x" * 61440 + b'"', INVOKE % "work", EVENT),
-                (413, "RequestTooLargeException", b'"' + b"x" * (300 << 10) + b'"', INVOKE % "work", EVENT),
-                (413, "RequestTooLargeException", b"x" * 61441, "/async-function/work", []),
-                (413, "RequestTooLargeException", b"\n" * 61440, "/async-function/work", []),  # each is two bytes in a JSON string
+                (413, "RequestTooLargeException", b'"' + b"x" * (256 << 10) + b'"', INVOKE % "work", EVENT),
+                (413, "RequestTooLargeException", b'"' + b"x" * (8 << 20) + b'"', INVOKE % "work", EVENT),
+                (413, "RequestTooLargeException", b"x" * ((256 << 10) + 1), "/async-function/work", []),
+                (413, "RequestTooLargeException", b"\n" * (200 << 10), "/async-function/work", []),  # each is two bytes in a JSON string
                 (415, "UnsupportedMediaTypeException", b"\xff\xfe", "/async-function/work", []),
                 (400, "InvalidRequestContentException", b"{no", INVOKE % "work", EVENT),
                 (404, "ResourceNotFoundException", b"{}", INVOKE % "nobody", EVENT),
@@ -274,7 +274,7 @@ class GatewayAsync(harness.NodeTest):
         one = self.open()
         config = {"MaximumRetryAttempts": 0, "DestinationConfig": {"OnSuccess": {"Destination": "sink"}, "OnFailure": {"Destination": "sink"}}}
         self.assertEqual(one.request("PUT", CONFIG % "source", json.dumps(config).encode()).status, 200)
-        large = "x" * 61300
+        large = "x" * 262000
         events = {"good": {"n": "good"}, "bad": {"n": "bad-once", "do": "fail"}, "large": {"n": "large", "more": large}}
         ids = {name: self.event(one, event, INVOKE % "source").header("x-amzn-RequestId") for name, event in events.items()}
 

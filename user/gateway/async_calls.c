@@ -43,6 +43,8 @@ static void judge_answer(const struct wc_client_result *answer, char *buffer, st
 	case WC_CODE_DEADLINE:
 	case WC_CODE_PENDING_FULL:
 	case WC_CODE_FUNCTION_LIMIT:
+	case WC_CODE_PAYLOAD_FULL:
+	case WC_CODE_NO_PAYLOAD:
 		outcome->what = WC_ASYNC_BUSY;
 		outcome->retry_ms = retry_ms < 60000 ? (uint32_t)retry_ms : 60000;
 		return;
@@ -212,7 +214,7 @@ static void deliver(void *context, const struct wc_async_delivery *delivery)
 	if (!ret) {
 		clock_gettime(CLOCK_REALTIME, &clock);
 		record = wc_async_record(delivery, (uint64_t)clock.tv_sec * 1000 + (uint64_t)clock.tv_nsec / 1000000,
-					 WC_PAYLOAD_MAX, &request.payload_size);
+					 WC_ASYNC_PAYLOAD_MAX, &request.payload_size);
 		handover = malloc(sizeof(*handover));
 		if (!record || !handover) {
 			wc_fail(&fault, ENOMEM, "the gateway is out of memory");

@@ -40,7 +40,7 @@ static int wrap(struct wc_http_job *job, struct wc_text body, struct wc_text *re
 	if (!job->payload)
 		return wc_http_job_refuse(job, 500, "the gateway is out of memory");
 	*ret_payload = wc_text(job->payload);
-	return ret_payload->length <= WC_PAYLOAD_MAX ? 0 : wc_http_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
+	return ret_payload->length <= WC_PAYLOAD_LARGE ? 0 : wc_http_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
 }
 
 static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
@@ -57,7 +57,7 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 		if (ret)
 			return wc_http_job_refuse(job, ret == -ENOMEM ? 500 : 400,
 						  ret == -ENOMEM ? "the gateway is out of memory" : error);
-		if (length > WC_PAYLOAD_MAX)
+		if (length > WC_PAYLOAD_LARGE)
 			return wc_http_job_refuse(job, 413, WC_REPLY_TOO_LARGE);
 		*ret_payload = (struct wc_text){ job->payload, length };
 		return 0;
@@ -148,7 +148,7 @@ void wc_function_call(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 		wc_reply_status(exchange, 415, "batches of CloudEvents are not taken; send them one by one");
 		return;
 	}
-	if (request->body.length > WC_PAYLOAD_MAX) {
+	if (request->body.length > WC_PAYLOAD_LARGE) {
 		wc_reply_status(exchange, 413, WC_REPLY_TOO_LARGE);
 		return;
 	}

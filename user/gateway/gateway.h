@@ -10,6 +10,10 @@
 #include "user/gateway/http.h"
 #include "user/gateway/route.h"
 
+/* Of bodies that are in memory, requests and responses, shared by all loops; each has room for two of each at least. */
+#define WC_GATEWAY_BODIES_BYTES (256u << 20)
+#define WC_GATEWAY_BODIES_LEAST (4u * WC_PAYLOAD_LARGE)
+
 struct wc_auth;
 struct wc_live_cache;
 struct wc_async_door;

@@ -4,6 +4,7 @@
  *
  *   ambiguous heads   are refused after the library has parsed them, from the bytes in its buffer (head.h)
  *   connections       are counted, from accept to close
+ *   memory            of bodies is bounded for all connections together: who comes last is cut off, or gets 503
  *   slow readers      its time limit ends when a request is here; a response that is not taken in time is cut off
  *   closing           after a refusal, what the client still sends is read and dropped for a moment: a socket that is
  *                     closed with unread bytes resets the connection, and the client never sees why
@@ -30,6 +31,8 @@
 
 #define ACCEPT_MAX 64 /* in one go */
 #define COPY_MAX 4096
+#define LOOK_MS 5		 /* between two looks at how much connections have in memory */
+#define BODY_SMALL 65536	 /* what is less is bounded by the number of connections */
 #define LINGER_MS 2000		 /* for how long a refused client's bytes are dropped */
 #define LINGER_BYTES (64u << 20) /* and how many */
 
@@ -40,6 +43,9 @@ struct wc_http {
 	h2o_accept_ctx_t accept, accept_tls;
 	h2o_timeout_t write_timeout, linger_timeout;
 	h2o_socket_t **listeners;
+	struct connection *connections; /* newest first */
+	size_t responses;		/* bytes of large responses that are not sent yet */
+	uint64_t looked_ms;
 	struct wc_http_stats stats;
 	bool draining;
 };
@@ -51,6 +57,8 @@ struct connection {
 	h2o_socket_t *linger;
 	int linger_fd; /* a copy of the socket's, which outlives it; -1: none */
 	const struct wc_http_listener *listener;
+	struct connection *older, **at;
+	unsigned exchanges; /* requests that are served: their bodies are needed */
 };
 
 struct wc_exchange {
@@ -60,6 +68,7 @@ struct wc_exchange {
 	h2o_req_t *h2o; /* NULL: responded */
 	uint64_t begun_ns;
 	struct wc_exchange_note note;
+	size_t held;	/* bytes of the response, when it is large */
 	void (*gone)(void *context);
 	void *gone_context;
 };
@@ -84,6 +93,9 @@ static h2o_generator_t generator = { NULL, generator_nothing };
 static void connection_free(struct connection *connection)
 {
 	connection->http->stats.connections--;
+	*connection->at = connection->older;
+	if (connection->older)
+		connection->older->at = connection->at;
 	free(connection);
 }
 
@@ -136,19 +148,46 @@ static void on_write_timeout(h2o_timeout_entry_t *entry)
 		shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
-static void refuse_connection(h2o_socket_t *socket)
+/* Without the library, which has not begun, or waits for the rest of a request. `why` needs no escapes. */
+static void refuse_connection(h2o_socket_t *socket, const char *why)
 {
-	static const char text[] =
-		"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-		"Content-Type: application/json\r\nx-amzn-ErrorType: ServiceUnavailableException\r\n"
-		"Content-Length: 78\r\n\r\n"
-		"{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}";
+	char text[512];
+	int n = snprintf(text, sizeof(text),
+			 "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+			 "Content-Type: application/json\r\nx-amzn-ErrorType: ServiceUnavailableException\r\n"
+			 "Content-Length: %zu\r\n\r\n"
+			 "{\"Type\":\"Service\",\"message\":\"%s\"}",
+			 sizeof("{\"Type\":\"Service\",\"message\":\"\"}") - 1 + strlen(why), why);
 
-	_Static_assert(
-		sizeof("{\"Type\":\"Service\",\"message\":\"the gateway has too many connections; try later\"}") - 1 ==
-			78,
-		"the length is written down above");
-	(void)!send(h2o_socket_get_fd(socket), text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)!send(h2o_socket_get_fd(socket), text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The newest connections that are still sending large requests go until the rest is within the limit. */
+static void look_at_memory(struct wc_http *http)
+{
+	size_t total = http->responses, size;
+	uint64_t now = h2o_now(http->context.loop);
+
+	if (now - http->looked_ms < LOOK_MS)
+		return;
+	http->looked_ms = now;
+	for (const struct connection *at = http->connections; at; at = at->older)
+		total += at->socket ? at->socket->input->size : 0;
+	for (struct connection *at = http->connections; at && total > http->options.bodies_max; at = at->older) {
+		size = at->socket ? at->socket->input->size : 0;
+		if (size <= BODY_SMALL || at->exchanges || !at->socket->_cb.read)
+			continue;
+		total -= size;
+		http->stats.over_memory++;
+		if (!at->listener->secure)
+			refuse_connection(at->socket, "the gateway has too many large requests in memory; try later");
+		/* As if it had failed to read: it closes the connection, which then lingers, so that the client can read the answer. */
+		at->linger_fd = dup(h2o_socket_get_fd(at->socket));
+		if (at->linger_fd < 0)
+			shutdown(h2o_socket_get_fd(at->socket), SHUT_RDWR);
+		else
+			at->socket->_cb.read(at->socket, h2o_socket_error_closed);
+	}
 }
 
 static void on_accept(h2o_socket_t *listener, const char *error)
@@ -170,12 +209,17 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 		if (!connection) {
 			http->stats.over_limit++;
 			if (!at->secure)
-				refuse_connection(socket);
+				refuse_connection(socket, "the gateway has too many connections; try later");
 			h2o_socket_close(socket);
 			continue;
 		}
 		http->stats.connections++;
 		*connection = (struct connection){ .http = http, .socket = socket, .linger_fd = -1, .listener = at };
+		connection->older = http->connections;
+		connection->at = &http->connections;
+		if (connection->older)
+			connection->older->at = &connection->older;
+		http->connections = connection;
 		connection->write_entry.cb = on_write_timeout;
 		socket->on_close.cb = on_close;
 		socket->on_close.data = connection;
@@ -258,7 +302,24 @@ void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response 
 {
 	h2o_req_t *req = exchange->h2o;
 	struct wc_http *http = exchange->http;
+	char text[WC_REPLY_ERROR_MAX];
+	struct wc_response instead;
 	h2o_iovec_t body;
+
+	if (response->body.length > BODY_SMALL) {
+		if (http->responses + response->body.length > http->options.bodies_max) {
+			http->stats.over_memory++;
+			wc_reply_describe(
+				503,
+				"the function has run, but the gateway has too many large responses in memory "
+				"that are not taken",
+				&instead, text);
+			response = &instead;
+		} else {
+			exchange->held = response->body.length;
+			http->responses += exchange->held;
+		}
+	}
 
 	if (http->options.on_response)
 		http->options.on_response(http->options.context, exchange, response);
@@ -345,6 +406,8 @@ static void on_over(void *data)
 	struct wc_exchange *exchange = data;
 
 	h2o_timeout_unlink(&exchange->connection->write_entry);
+	exchange->connection->exchanges--;
+	exchange->http->responses -= exchange->held;
 	if (!exchange->h2o)
 		return;
 	exchange->h2o = NULL;
@@ -437,6 +500,8 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	exchange->begun_ns = wc_now();
 	exchange->note.kind = 0;
 	exchange->note.function[0] = exchange->note.key[0] = 0;
+	exchange->held = 0;
+	exchange->connection->exchanges++;
 	http->stats.requests++;
 	http->stats.exchanges++;
 	if (wc_head_check(socket->input->bytes, socket->input->size, &length, &fault)) {
@@ -679,7 +744,10 @@ void wc_http_watch(struct wc_http *http, int fd, void (*readable)(void *context)
 
 int wc_http_run(struct wc_http *http, int timeout_ms)
 {
-	return h2o_evloop_run(http->context.loop, timeout_ms) ? -errno : 0;
+	int ret = h2o_evloop_run(http->context.loop, timeout_ms) ? -errno : 0;
+
+	look_at_memory(http);
+	return ret;
 }
 
 void wc_http_drain(struct wc_http *http)

@@ -38,6 +38,7 @@ struct wc_http_options {
 	unsigned read_timeout_ms;  /* from when a connection could send a request until the whole request is here */
 	unsigned write_timeout_ms; /* until the client has taken a response */
 	size_t body_max;
+	size_t bodies_max; /* of one loop: bytes of requests that come or are served, and of responses that go; at least 2 * body_max */
 	wc_http_on_request on_request;
 	wc_http_on_response on_response; /* NULL: nobody */
 	void *context;
@@ -68,7 +69,7 @@ int wc_http_run(struct wc_http *http, int timeout_ms);
 void wc_http_drain(struct wc_http *http);
 
 struct wc_http_stats {
-	uint64_t requests, refused, over_limit;
+	uint64_t requests, refused, over_limit, over_memory;
 	unsigned connections, exchanges; /* exchanges: requests that have no response yet */
 };
 

@@ -22,7 +22,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bpf/shim.h"
 #include "user/clock.h"
+#include "user/payload_client.h"
 
 #define IN_FLIGHT_MAX 65536u
 #define RECEIVE_BUFFER_BYTES (4 << 20)
@@ -34,6 +36,10 @@
 #define WAIT_MIN_NS (100 * WC_US)
 #define WAIT_DOWN_NS (20 * WC_MS) /* nobody is there: a restart takes a while */
 #define WAIT_MAX_NS WC_SECOND
+
+#define SESSION_TIMEOUT_MS 200 /* for the word of a daemon that is there: it takes a fraction of a millisecond */
+#define SESSION_RETRY_NS (100 * WC_MS)
+#define SWEEP_NS (100 * WC_MS)
 
 struct wc_invocation {
 	struct wc_invoker *invoker;
@@ -49,7 +55,11 @@ struct wc_invocation {
 	bool waiting;	      /* refused, to be tried again: has not been run */
 	bool late;	      /* patience is over */
 	bool lost;
-	struct wc_client_result busy; /* the last refusal by the node; type 0: by ICMP */
+	bool refers; /* its payload begins with the reference */
+	bool stale;  /* of a session that the node has forgotten: to be handed over once more */
+	struct wc_reference reference;
+	struct wc_payload_result large; /* its reply, when that came before the REPLY that refers to it */
+	struct wc_client_result busy;	/* the last refusal by the node; type 0: by ICMP */
 };
 
 struct wc_invoker {
@@ -60,6 +70,9 @@ struct wc_invoker {
 	__u16 port;
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
+	struct wc_payload_client *session; /* for large payloads, or NULL */
+	__u64 session_ns;		   /* when it was tried to open one last */
+	__u64 sweep_ns, sweep_until_ns;	   /* for large replies that nobody waits for any more: next, last */
 	__u64 next_id;
 	__u32 table_mask;
 	struct wc_invocation **table;
@@ -116,26 +129,147 @@ static void forget(struct wc_invocation *invocation)
 		heap_put(invoker, invocation->heap_at, last);
 		heap_move(invoker, last);
 	}
+	/* Of what has begun the node has let go; it may not have. */
+	if (invoker->session && invocation->reference.where == wc_htonl(WC_WHERE_MEMORY))
+		wc_payload_client_drop(invoker->session, invocation->id);
+	wc_payload_result_end(&invocation->large);
 	free(invocation);
+}
+
+/* Nobody will take its reply. */
+static void abandon(struct wc_invocation *invocation)
+{
+	struct wc_invoker *invoker = invocation->invoker;
+
+	if (invocation->refers && invoker->sweep_until_ns < invocation->end_ns)
+		invoker->sweep_until_ns = invocation->end_ns;
 }
 
 static void finish(struct wc_invocation *invocation, const struct wc_invoked *invoked)
 {
+	struct wc_payload_result large = invocation->large; /* the answer may be in it */
 	wc_invoked_cb done = invocation->done;
 	void *context = invocation->context;
 
+	memset(&invocation->large, 0, sizeof(invocation->large));
 	forget(invocation);
 	done(context, invoked);
+	wc_payload_result_end(&large);
 }
 
 static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how)
 {
 	struct wc_invoked invoked = { .how = how, .request_id = invocation->id };
 
+	abandon(invocation);
 	finish(invocation, &invoked);
 }
 
+/* --- large payloads --- */
+
+static void end_session(struct wc_invoker *invoker)
+{
+	wc_payload_client_free(invoker->session);
+	invoker->session = NULL;
+}
+
+/* A session, if there can be one. When nobody is there it waits for nothing. */
+static bool have_session(struct wc_invoker *invoker, __u64 now)
+{
+	if (invoker->session || !invoker->options.payload_path)
+		return invoker->session;
+	if (invoker->session_ns && now - invoker->session_ns < SESSION_RETRY_NS)
+		return false;
+	invoker->session_ns = now;
+	return !wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
+}
+
+/* Hand the payload over, under a new session when the old one is over. 0, without a reference when it needs none; as wc_invoker_start(). */
+static int hand_over(struct wc_invocation *invocation, __u64 now)
+{
+	struct wc_invoker *invoker = invocation->invoker;
+	struct wc_client_request *request = &invocation->request;
+	int ret = -EPIPE;
+
+	for (int i = 0; i < 2 && ret == -EPIPE && have_session(invoker, now); i++) {
+		ret = wc_payload_client_put(invoker->session, invocation->id, request->payload, request->payload_len,
+					    &invocation->reference);
+		if (ret == -EPIPE) {
+			end_session(invoker);
+			invoker->session_ns = 0;
+		}
+	}
+	invocation->refers = !ret;
+	if (ret != -EPIPE)
+		return ret;
+	memset(&invocation->reference, 0, sizeof(invocation->reference));
+	if (request->payload_len <= WC_PAYLOAD_MAX)
+		return 0;
+	return invoker->options.payload_path ? -EHOSTDOWN : -EMSGSIZE;
+}
+
+static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
+{
+	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
+
+	return invocation && invocation->id == id ? invocation : NULL;
+}
+
+/* Take the large replies that are there, until that of `wanted` is (NULL: all). What nobody waits for goes. */
+static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
+{
+	struct wc_payload_result result;
+	struct wc_invocation *owner;
+	int ret = 0;
+
+	for (int i = 0; i < READ_MAX && invoker->session && !(wanted && wanted->large.at); i++) {
+		ret = wc_payload_client_next(invoker->session, &result);
+		if (ret)
+			break;
+		owner = at_id(invoker, result.request_id);
+		if (owner && !owner->large.at)
+			owner->large = result;
+		else
+			wc_payload_result_end(&result);
+	}
+	if (ret == -EPIPE || ret == -EBADMSG)
+		end_session(invoker);
+}
+
+/* Where the bytes of a REPLY that refers to them are. False: they are lost. */
+static bool find_large(struct wc_invocation *invocation, struct wc_client_result *answer)
+{
+	size_t length;
+
+	if (!invocation->refers || wc_reference_parse(answer->payload, answer->payload_len, &length))
+		return false;
+	if (!invocation->large.at)
+		take_results(invocation->invoker, invocation);
+	if (!invocation->large.at || invocation->large.length != length)
+		return false;
+	answer->payload = invocation->large.at;
+	answer->payload_len = length;
+	answer->flags &= (__u16)~WC_FLAG_REFERENCE;
+	return true;
+}
+
 /* --- sending --- */
+
+static int transmit_referring(struct wc_invocation *invocation)
+{
+	struct wc_client_request *request = &invocation->request;
+	struct wc_referring head;
+	struct iovec parts[2] = {
+		{ .iov_base = &head, .iov_len = sizeof(head) },
+		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
+	};
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+
+	wc_client_encode_reference(invocation->id, request, &invocation->reference, &head);
+	if (invocation->reference.where != wc_htonl(WC_WHERE_HERE))
+		message.msg_iovlen = 1;
+	return sendmsg(invocation->invoker->fd, &message, MSG_DONTWAIT) < 0 ? -1 : 0;
+}
 
 /* 0, also when the datagram is lost on the way; or an error that will not pass. */
 static int transmit(struct wc_invocation *invocation, __u64 now)
@@ -154,13 +288,16 @@ static int transmit(struct wc_invocation *invocation, __u64 now)
 	__u64 left = invocation->patience_ns > now ? invocation->patience_ns - now : WC_US;
 
 	request->deadline_us = left / WC_US < UINT32_MAX ? (__u32)(left / WC_US) : UINT32_MAX;
-	wc_client_encode(invocation->id, request, &small.header); /* was checked by start */
-	if (request->payload_len && request->payload_len <= SMALL_PAYLOAD_MAX)
+	if (!invocation->refers)
+		wc_client_encode(invocation->id, request, &small.header); /* was checked by start */
+	if (!invocation->refers && request->payload_len && request->payload_len <= SMALL_PAYLOAD_MAX)
 		memcpy(small.payload, request->payload, request->payload_len);
 	/* An error of the socket tells of an earlier datagram, and is cleared by being told. */
 	for (int i = 0; i < 3; i++) {
 		/* send is cheaper than sendmsg, more than the copy costs */
-		if ((request->payload_len <= SMALL_PAYLOAD_MAX ?
+		if ((invocation->refers ?
+			     transmit_referring(invocation) :
+		     request->payload_len <= SMALL_PAYLOAD_MAX ?
 			     send(invoker->fd, &small, sizeof(small.header) + request->payload_len, MSG_DONTWAIT) :
 			     sendmsg(invoker->fd, &message, MSG_DONTWAIT)) >= 0) {
 			invocation->sent++;
@@ -201,6 +338,13 @@ static void attempt(struct wc_invocation *invocation, __u64 now)
 {
 	struct wc_invoker *invoker = invocation->invoker;
 
+	if (invocation->stale) {
+		if (hand_over(invocation, now)) { /* perhaps it comes up again */
+			refused(invocation, 0, WAIT_DOWN_NS, now);
+			return;
+		}
+		invocation->stale = false;
+	}
 	if (transmit(invocation, now)) {
 		(void)!connect(invoker->fd, (struct sockaddr *)&invoker->peer, invoker->peer_len);
 		if (!invocation->sent) {
@@ -231,10 +375,11 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 {
 	struct wc_invocation *invocation;
 	__u64 now;
+	int ret;
 
 	if (!request->function_id || request->timeout_ms < request->patience_ms)
 		return -EINVAL;
-	if (request->payload_len > WC_PAYLOAD_MAX)
+	if (request->payload_len > (invoker->options.payload_path ? WC_PAYLOAD_LARGE : WC_PAYLOAD_MAX))
 		return -EMSGSIZE;
 	if (invoker->fd < 0)
 		return -ENOTCONN;
@@ -255,6 +400,11 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 	invocation->request.payload_len = request->payload_len;
 	invocation->patience_ns = now + request->patience_ms * WC_MS;
 	invocation->end_ns = now + request->timeout_ms * WC_MS;
+	ret = hand_over(invocation, now);
+	if (ret) {
+		free(invocation);
+		return ret;
+	}
 	invoker->table[invocation->id & invoker->table_mask] = invocation;
 	heap_put(invoker, invoker->stats.in_flight++, invocation);
 	attempt(invocation, now);
@@ -265,6 +415,7 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 
 void wc_invoker_cancel(struct wc_invocation *invocation)
 {
+	abandon(invocation);
 	forget(invocation);
 }
 
@@ -272,9 +423,9 @@ void wc_invoker_cancel(struct wc_invocation *invocation)
 
 static struct wc_invocation *find(struct wc_invoker *invoker, __u64 id, __u32 function_id)
 {
-	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
+	struct wc_invocation *invocation = at_id(invoker, id);
 
-	return invocation && invocation->id == id && invocation->request.function_id == function_id ? invocation : NULL;
+	return invocation && invocation->request.function_id == function_id ? invocation : NULL;
 }
 
 /* Nobody serves there now, and nothing was begun: as BUSY, with a longer breath. */
@@ -292,6 +443,21 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 		invoker->stats.strays++;
 		return;
 	}
+	/* Not run: the session was with a daemon that is gone. Once more, if its word is to be had. */
+	if (answer->code == WC_CODE_NO_PAYLOAD && invocation->refers && !invocation->late) {
+		invoker->stats.busy++;
+		if (invoker->session && !memcmp(wc_payload_client_key(invoker->session), invocation->reference.key,
+						sizeof(invocation->reference.key)))
+			end_session(invoker);
+		invocation->busy = *answer;
+		invocation->busy.payload = NULL;
+		invocation->busy.payload_len = 0;
+		invocation->stale = true;
+		refused(invocation, 0, WAIT_MIN_NS, now);
+		return;
+	}
+	if (answer->flags & WC_FLAG_REFERENCE && !find_large(invocation, &invoked.answer))
+		invoked = (struct wc_invoked){ .how = WC_INVOKED_LOST, .request_id = answer->request_id };
 	if (answer->type != WC_TYPE_BUSY && !is_down(answer)) {
 		invoker->stats.answered++;
 		finish(invocation, &invoked);
@@ -409,6 +575,10 @@ void wc_invoker_tick(struct wc_invoker *invoker)
 	__u64 now = wc_now();
 	unsigned count = invoker->stats.in_flight; /* each at most once or so: never for ever */
 
+	if (now < invoker->sweep_until_ns && now >= invoker->sweep_ns) {
+		invoker->sweep_ns = now + SWEEP_NS;
+		take_results(invoker, NULL);
+	}
 	/* The analyzer does not see that who is freed has left the heap before. */
 	while (count-- && invoker->heap[0] && invoker->heap[0]->due_ns <= now) /* NOLINT(clang-analyzer-unix.Malloc) */
 		due(invoker->heap[0], now);
@@ -487,8 +657,11 @@ void wc_invoker_free(struct wc_invoker *invoker)
 {
 	if (!invoker)
 		return;
-	for (unsigned i = 0; i < invoker->stats.in_flight; i++)
+	end_session(invoker);
+	for (unsigned i = 0; i < invoker->stats.in_flight; i++) {
+		wc_payload_result_end(&invoker->heap[i]->large);
 		free(invoker->heap[i]);
+	}
 	for (int i = 0; i < 2; i++)
 		if (invoker->fds[i] >= 0)
 			close(invoker->fds[i]);

@@ -22,7 +22,7 @@ enum wc_invoked_how {
 	WC_INVOKED_ANSWER,  /* REPLY or ERROR came, or the last BUSY when patience was over */
 	WC_INVOKED_TIMEOUT, /* no answer; it may have run */
 	WC_INVOKED_REFUSED, /* nothing listens there, or there is no way there; it was not run */
-	WC_INVOKED_LOST,    /* the node has another address now, and may have run it under the old one */
+	WC_INVOKED_LOST, /* the node was started again, and may have run it before: at another address, or its large reply is gone */
 };
 
 struct wc_invoked {
@@ -36,13 +36,15 @@ typedef void (*wc_invoked_cb)(void *context, const struct wc_invoked *invoked);
 struct wc_invoker_options {
 	unsigned in_flight_max; /* 1..65536 */
 	unsigned retransmit_ms; /* first interval, doubles up to 8 times itself; 0 = WC_CLIENT_RETRANSMIT_MS */
+	const char *
+		payload_path; /* of the node's socket for large payloads (docs/PAYLOADS.md); NULL: what fits a packet only. Must stay */
 };
 
 /* The payload is not copied: it must stay until the callback, or wc_invoker_cancel(). */
 struct wc_invoker_request {
 	__u32 function_id;
 	const void *payload;
-	size_t payload_len;
+	size_t payload_len;   /* at most WC_PAYLOAD_LARGE, or WC_PAYLOAD_MAX without a payload_path */
 	unsigned patience_ms; /* for how long it may be refused; the node does not start it later either */
 	unsigned timeout_ms;  /* for how long an answer is waited for, all in all; at least patience_ms */
 };
@@ -63,8 +65,8 @@ void wc_invoker_fds(const struct wc_invoker *invoker, int ret_fds[2]);
 int wc_invoker_connect(struct wc_invoker *invoker, const char *address, __u16 port);
 
 /*
- * Sends one invocation. Errors, and then `done` is not called: -EAGAIN (in_flight_max), -ENOTCONN (no address yet), -EINVAL, -EMSGSIZE,
- * -ENOMEM.
+ * Sends one invocation. Errors, and then `done` is not called: -EAGAIN (in_flight_max, or the node does not take the payload now), -ENOTCONN (no
+ * address yet), -EHOSTDOWN (a large payload, and nobody at payload_path), -EINVAL, -EMSGSIZE, -ENOMEM.
  */
 int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done,
 		     void *context, struct wc_invocation **ret_invocation);

@@ -182,7 +182,7 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 		wc_reply_status(exchange, 404, "Function not found: it has no such version or alias; there is $LATEST");
 		return;
 	}
-	if (request->body.length > WC_PAYLOAD_MAX) {
+	if (request->body.length > WC_PAYLOAD_LARGE) {
 		wc_reply_status(exchange, 413, WC_REPLY_TOO_LARGE);
 		return;
 	}

@@ -171,9 +171,12 @@ static void *run(void *argument)
 	return NULL;
 }
 
+static char payload_path[64]; /* the same for all loops */
+
 static int set_up(struct loop *loop, const struct wc_gateway_options *options, void *tls)
 {
-	struct wc_invoker_options invoker = { .in_flight_max = options->in_flight / options->threads };
+	struct wc_invoker_options invoker = { .in_flight_max = options->in_flight / options->threads,
+					      .payload_path = payload_path };
 	struct wc_http_options http = {
 		.listeners = loop->listeners,
 		.listener_count = options->listen_count + (options->unix_path != NULL),
@@ -181,7 +184,10 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 		.connections_max = options->connections / options->threads,
 		.read_timeout_ms = options->read_timeout_ms,
 		.write_timeout_ms = options->write_timeout_ms,
-		.body_max = WC_PAYLOAD_MAX,
+		.body_max = WC_PAYLOAD_LARGE,
+		.bodies_max = WC_GATEWAY_BODIES_BYTES / options->threads > WC_GATEWAY_BODIES_LEAST ?
+				      WC_GATEWAY_BODIES_BYTES / options->threads :
+				      WC_GATEWAY_BODIES_LEAST,
 		.on_request = wc_gateway_on_request,
 		.on_response = wc_gateway_on_response,
 		.context = &loop->gateway,
@@ -189,6 +195,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 	struct wc_calls *calls = &loop->gateway.calls;
 	int fds[2], ret;
 
+	snprintf(payload_path, sizeof(payload_path), WC_CONTROL_RUN_DIR "/%.15s/payload.sock", options->node);
 	calls->patience_ms = options->max_wait_ms;
 	calls->calls_max = invoker.in_flight_max;
 	calls->latencies = wc_latencies_new(options->metrics_functions);

@@ -167,7 +167,7 @@ static const struct {
 	  { 503, "ServiceUnavailableException", NULL, 1, "the node cannot be reached where it was; it was not run" } },
 	{ WC_INVOKED_LOST,
 	  { 502, "ServiceException", NULL, 0,
-	    "the node was started again under another address; the function may have run" } },
+	    "the node was started again under another address, or with it the reply was lost; the function may have run" } },
 };
 
 static const struct {
@@ -178,6 +178,11 @@ static const struct {
 	  { 404, "ResourceNotFoundException", NULL, 0, "Function not found; it was removed" } },
 	{ WC_CODE_REMOVED, { 404, "ResourceNotFoundException", NULL, 0, "Function not found; it was removed" } },
 	{ WC_CODE_TOO_LARGE, { 413, "RequestTooLargeException", NULL, 0, WC_REPLY_TOO_LARGE } },
+	{ WC_CODE_NO_PAYLOAD,
+	  { 503, "ServiceUnavailableException", NULL, 1, "the node was started again, and has not got the payload" } },
+	{ WC_CODE_PAYLOAD_FULL,
+	  { 429, "TooManyRequestsException", BUSY_NODE, 1,
+	    "Rate Exceeded: the node holds as many large payloads as it may" } },
 	{ WC_CODE_DEADLINE,
 	  { 429, "TooManyRequestsException", BUSY_NODE, 1, "Rate Exceeded: no core was free in time" } },
 	{ WC_CODE_PENDING_FULL,

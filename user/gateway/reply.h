@@ -11,7 +11,7 @@
 #include "user/gateway/http.h"
 
 #define WC_REPLY_ERROR_MAX 1024 /* bytes of an error's body */
-#define WC_REPLY_TOO_LARGE "the request is larger than 61440 bytes, which is what a function takes"
+#define WC_REPLY_TOO_LARGE "the request is larger than 6291456 bytes, which is what a function takes"
 
 struct wc_failure {
 	unsigned status;

@@ -28,10 +28,10 @@ static int prepare(void *context, const struct wc_callee *callee, struct wc_text
 		return wc_http_job_refuse(job, 400, "the query has a % that is not followed by two hexadecimal digits");
 	if (ret)
 		return wc_http_job_refuse(job, 500, "the gateway is out of memory");
-	if (length > WC_PAYLOAD_MAX)
+	if (length > WC_PAYLOAD_LARGE)
 		return wc_http_job_refuse(
 			job, 413,
-			"the request is larger than 61440 bytes as the event of a function; bytes that are not text "
+			"the request is larger than 6291456 bytes as the event of a function; bytes that are not text "
 			"take a third more");
 	*ret_payload = (struct wc_text){ job->payload, length };
 	return 0;
