@@ -297,7 +297,7 @@ static int fetch(const struct wc_instance *instance, const struct wc_call *call,
 		 const uint8_t **ret_payload, struct wc_result *result)
 {
 	bool large = call->length > WC_CHANNEL_CAPACITY;
-	uint8_t *to = large ? (uint8_t *)instance->channel + WC_CHANNEL_LARGE_AT : buffer;
+	uint8_t *to = buffer;
 	int error;
 
 	memset(result, 0, offsetof(struct wc_result, text) + 1);
@@ -306,6 +306,8 @@ static int fetch(const struct wc_instance *instance, const struct wc_call *call,
 			  "the function's runtime speaks over a socket, which takes no more than 61440 bytes");
 		return -EMSGSIZE;
 	}
+	if (large)
+		to = (uint8_t *)instance->channel + WC_CHANNEL_LARGE_AT;
 	error = read_all(call->source, to, call->length);
 	if (error)
 		fail_with(result, WC_FAILURE_PAYLOAD, "there is no memory to give the function its payload");
