@@ -17,6 +17,7 @@
 	X(pass_foreign, "not for this node: passed to the stack untouched")                                            \
 	X(pass_slow, "fragment, IP option or extension header: passed to the stack, whose socket serves it")           \
 	X(pass_retransmit, "request id seen before: passed to the node's socket, which may resend the reply")          \
+	X(pass_handover, "came while one daemon took over from another: waits in the node's socket")                   \
 	X(drop_short, "carries our magic but is shorter than a header")                                                \
 	X(drop_answer, "a REPLY, ERROR or BUSY sent to a node")                                                        \
 	X(drop_core_free, "CORE_FREE, reserved for the cluster")                                                       \

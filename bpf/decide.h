@@ -16,7 +16,7 @@
 /* What wc_config.plain must be. Frames to other addresses than the first go the general way. */
 static __always_inline __u64 wc_config_plain(const struct wc_config *config)
 {
-	return config->up && config->addr4_count ? wc_plain_key(config->addr4[0], config->port) : 0;
+	return config->up == WC_UP_SERVING && config->addr4_count ? wc_plain_key(config->addr4[0], config->port) : 0;
 }
 
 /*

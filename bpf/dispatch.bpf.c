@@ -267,8 +267,8 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	struct wc_decision decision = {};
 	int verdict;
 
-	*outcome = WC_OUTCOME_error_node_down;
-	if (!config->up || !header)
+	*outcome = config->up == WC_UP_HANDOVER ? WC_OUTCOME_pass_handover : WC_OUTCOME_error_node_down;
+	if (config->up != WC_UP_SERVING || !header)
 		return XDP_TX;
 	decision.request.function_id = wc_ntohl(header->function_id);
 	decision.request.cpu = bpf_get_smp_processor_id();
@@ -345,6 +345,7 @@ __attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
 	case WC_OUTCOME_pass_foreign:
 	case WC_OUTCOME_pass_slow:
 	case WC_OUTCOME_pass_retransmit:
+	case WC_OUTCOME_pass_handover:
 		verdict = XDP_PASS;
 		break;
 	case WC_OUTCOME_drop_short:

@@ -57,12 +57,19 @@ enum wc_prefer {
 	WC_PREFER_COUNT,
 };
 
+/* Whether there is a daemon, and what becomes of INVOKEs. */
+enum wc_up {
+	WC_UP_DOWN, /* there is none: they are answered NODE_DOWN */
+	WC_UP_SERVING,
+	WC_UP_HANDOVER, /* one daemon takes over from another: they wait in the node's socket, which is handed over, too */
+};
+
 /*
  * wc_config[0]. Written by the daemon, before attach and when somebody turns a knob; read by every decision. Each field is
  * valid by itself, so a decision that reads old and new values side by side is a decision like any other.
  */
 struct wc_config {
-	__u32 up;	   /* 1 while a daemon serves; 0: INVOKEs are answered NODE_DOWN */
+	__u32 up;	   /* enum wc_up */
 	__u16 port;	   /* UDP port, host order */
 	__u16 shard_count; /* 1..WC_SHARDS_MAX; receive queue q belongs to shard q % shard_count */
 	__u32 core_count;  /* 1..WC_CORES_MAX */

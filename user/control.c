@@ -14,6 +14,8 @@
 #include "user/scheduler.h"
 #include "user/secrets.h"
 #include "user/status.h"
+#include "user/takeover.h"
+#include "user/upgrade.h"
 #include "user/version.h"
 #include "user/warmth.h"
 #include "user/watch.h"
@@ -218,6 +220,22 @@ static json_t *do_reload(struct wc_node *node)
 	int error = wc_reload(node, &answer, &fault);
 
 	return error ? fail_fault(error, &fault) : answer;
+}
+
+/* The main loop does it. */
+static json_t *do_upgrade(json_t *request)
+{
+	const char *program = json_string_value(json_object_get(request, "program"));
+	json_t *timeout = json_object_get(request, "timeout_ms");
+	struct wc_fault fault;
+	int pid, error;
+
+	if (!program || (timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 1 ||
+				     json_integer_value(timeout) > WC_UPGRADE_TIMEOUT_MS_MAX)))
+		return fail("bad-request", "\"program\" must be a path, \"timeout_ms\" a number from 1 to 3600000");
+	error = wc_upgrade_ask(program, timeout ? (uint32_t)json_integer_value(timeout) : WC_UPGRADE_TIMEOUT_MS, &pid,
+			       &fault);
+	return error ? fail_fault(error, &fault) : json_pack("{s:b, s:i}", "ok", 1, "pid", pid);
 }
 
 static json_t *do_secret(struct wc_node *node, const char *name, json_t *request)
@@ -428,6 +446,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return do_reload(node);
 	if (!strcmp(op, "config"))
 		return wc_reload_show(node);
+	if (!strcmp(op, "upgrade"))
+		return do_upgrade(request);
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name, request);
 	if (!strcmp(op, "logs"))
@@ -580,6 +600,55 @@ static void *control_main(void *argument)
 	}
 }
 
+static int start_thread(struct wc_node *node, struct wc_fault *fault)
+{
+	int error = pthread_create(&control.thread, NULL, control_main, node);
+
+	if (error)
+		return wc_fail(fault, error, "cannot start the control thread: %s", strerror(error));
+	control.started = true;
+	return 0;
+}
+
+/* Take no request any more, and wait until no more than `left` are under way. */
+static void stop_thread(int left)
+{
+	uint64_t one = 1;
+
+	if (!control.started || write(control.stop, &one, sizeof(one)) != sizeof(one))
+		return;
+	pthread_join(control.thread, NULL);
+	control.started = false;
+	pthread_mutex_lock(&control.lock);
+	while (control.connections > left)
+		pthread_cond_wait(&control.done, &control.lock);
+	pthread_mutex_unlock(&control.lock);
+}
+
+int wc_control_pause(struct wc_node *node)
+{
+	(void)node;
+	stop_thread(1);
+	return control.listener;
+}
+
+int wc_control_resume(struct wc_node *node, struct wc_fault *fault)
+{
+	uint64_t count;
+
+	if (read(control.stop, &count, sizeof(count)) < 0)
+		errno = 0;
+	return start_thread(node, fault);
+}
+
+void wc_control_leave(void)
+{
+	pthread_mutex_lock(&control.lock);
+	while (control.connections)
+		pthread_cond_wait(&control.done, &control.lock);
+	pthread_mutex_unlock(&control.lock);
+}
+
 int wc_control_start(struct wc_node *node, struct wc_fault *fault)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -589,6 +658,10 @@ int wc_control_start(struct wc_node *node, struct wc_fault *fault)
 	snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/control.sock", node->run_dir);
 	control.connections = 0;
 	control.stop = eventfd(0, EFD_CLOEXEC);
+	if (node->takeover) { /* who connects meanwhile waits in its queue */
+		control.listener = node->takeover->listener;
+		return start_thread(node, fault);
+	}
 	control.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (control.stop < 0 || control.listener < 0)
 		return wc_fail(fault, errno, "cannot open the control socket: %s", strerror(errno));
@@ -598,25 +671,14 @@ int wc_control_start(struct wc_node *node, struct wc_fault *fault)
 	umask(mask);
 	if (error)
 		return wc_fail(fault, errno, "cannot listen on %s: %s", address.sun_path, strerror(errno));
-	error = pthread_create(&control.thread, NULL, control_main, node);
-	if (error)
-		return wc_fail(fault, error, "cannot start the control thread: %s", strerror(error));
-	control.started = true;
-	return 0;
+	return start_thread(node, fault);
 }
 
 void wc_control_stop(struct wc_node *node)
 {
-	uint64_t one = 1;
 	char path[160];
 
-	if (control.started && write(control.stop, &one, sizeof(one)) == sizeof(one)) {
-		pthread_join(control.thread, NULL);
-		pthread_mutex_lock(&control.lock);
-		while (control.connections)
-			pthread_cond_wait(&control.done, &control.lock);
-		pthread_mutex_unlock(&control.lock);
-	}
+	stop_thread(0);
 	control.started = false;
 	if (control.listener >= 0)
 		close(control.listener);

@@ -309,6 +309,21 @@ out:
 	return error;
 }
 
+int wc_embedded_enter(const struct wc_embedded *embedded, struct wc_fault *fault)
+{
+	char path[128];
+	int inside, error = 0;
+
+	snprintf(path, sizeof(path), NETNS_DIR "/%s", embedded->netns);
+	inside = open(path, O_RDONLY | O_CLOEXEC);
+	if (inside < 0 || setns(inside, CLONE_NEWNET))
+		error = wc_fail(fault, errno, "cannot enter the node's network namespace %s: %s", path,
+				strerror(errno));
+	if (inside >= 0)
+		close(inside);
+	return error;
+}
+
 static int remove_link(const char *dev)
 {
 	struct nl_sock *sock = nl_socket_alloc();

@@ -29,6 +29,9 @@ void wc_embedded_names(struct wc_embedded *embedded, const char *node);
  */
 int wc_embedded_create(struct wc_embedded *embedded, const char *node, struct wc_fault *fault);
 
+/* Enter the namespace that another process has made: as after wc_embedded_create(). */
+int wc_embedded_enter(const struct wc_embedded *embedded, struct wc_fault *fault);
+
 /* Remove what is there of both. Returns how many things were removed. The caller may be inside the namespace. */
 int wc_embedded_remove(const struct wc_embedded *embedded);
 

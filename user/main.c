@@ -4,6 +4,8 @@
 #include "user/node.h"
 #include "user/notify.h"
 #include "user/reload.h"
+#include "user/takeover.h"
+#include "user/upgrade.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +61,11 @@ int main(int argc, char **argv)
 {
 	static struct wc_options options; /* large: not on the stack */
 	static struct wc_knobs_given given;
+	static struct wc_takeover takeover;
 	static struct wc_node node;
 	struct wc_fault fault;
 	char line[600];
-	int error;
+	int error, taking;
 
 	/* That of a killed daemon would hide the CPUs that the options name. One in use is not dissolved. */
 	wc_isolate_remove(wc_options_name(argc, argv));
@@ -73,11 +76,13 @@ int main(int argc, char **argv)
 		fprintf(stderr, "warmcored: %s\n", fault.text);
 		snprintf(line, sizeof(line), "ERROR=%s", fault.text);
 		tell_starter(line);
+		wc_takeover_refuse(line);
 		return 2;
 	}
 	if (options.print)
 		return wc_knobs_print(&wc_options_knobs, &given, &options, (enum wc_knobs_print)options.print) ? 1 : 0;
 	wc_reload_remember(argc, argv, &given);
+	wc_upgrade_remember(argc, argv);
 	if (getenv("WARMCORE_DEBUG"))
 		wc_log_set_level(WC_LOG_DEBUG);
 	if (options.clean)
@@ -94,16 +99,26 @@ int main(int argc, char **argv)
 	}
 	raise_limits();
 	umask(022); /* whatever the administrator's is: functions, which are other users, read their code and runtimes */
-	error = wc_node_start(&node, &options, &fault);
+	taking = wc_takeover_open(&takeover, &options, &fault);
+	error = taking < 0 ? taking : wc_node_start(&node, &options, taking ? &takeover : NULL, &fault);
 	if (error) {
 		wc_error("%s", fault.text);
 		snprintf(line, sizeof(line), "ERROR=%s", fault.text);
 		tell_starter(line);
-		return 1;
+		if (!taking)
+			return 1;
+		wc_takeover_say(&takeover, line);
+		_exit(1); /* at once: the daemon before needs what is there */
 	}
 	tell_starter("READY=1");
+	if (taking) {
+		wc_takeover_say(&takeover, "READY");
+		close(takeover.channel);
+	}
 	wc_notify("READY=1");
 	error = wc_node_run(&node, &fault);
+	if (error > 0)
+		return 0; /* another daemon serves */
 	if (error)
 		wc_error("%s", fault.text);
 	wc_notify("STOPPING=1");

@@ -22,6 +22,8 @@
 #include "user/secrets.h"
 #include "user/setup.h"
 #include "user/stack.h"
+#include "user/takeover.h"
+#include "user/upgrade.h"
 #include "user/warmth.h"
 #include "user/watch.h"
 #include "user/zygotes.h"
@@ -41,6 +43,7 @@
 #define TICK_NS (50 * WC_MS)
 #define RETRY_AFTER_NS (2 * WC_MS)
 #define LOCK_TRIES 100
+#define TAKE_TRIES 500
 #define SHARE_QUANTUM_US 1000
 #define BACKSTOP_NS (10 * WC_MS)
 
@@ -54,7 +57,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 {
 	struct wc_config *config = node->tables.wc_config;
 
-	memset(config, 0, sizeof(*config));
+	/* Its first word stays while one daemon takes over from another: packets are looked at meanwhile. */
+	memset((char *)config + sizeof(config->up), 0, sizeof(*config) - sizeof(config->up));
 	config->port = node->options.port;
 	config->shard_count = (uint16_t)node->shard_count;
 	config->core_count = node->options.core_count;
@@ -83,6 +87,16 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		if (node->options.cpus[i] < WC_CPUS_MAX)
 			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);
 	}
+}
+
+/* Of the daemon before, as if the maps were new; but for the counters, which only grow, and the ids that were seen. */
+static void clear_tables(struct wc_tables *tables)
+{
+#define CLEAR_TABLE(name, type)                                                                                        \
+	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen)          \
+		memset(tables->name, 0, tables->name##_max * sizeof(*tables->name));
+	WC_TABLES_EACH(CLEAR_TABLE)
+#undef CLEAR_TABLE
 }
 
 /* Tell the clients whose invocations ran when the last daemon was killed. */
@@ -128,7 +142,13 @@ static int open_kernel_datapath(struct wc_node *node, struct wc_fault *fault)
 	};
 	int error;
 
-	error = wc_umem_create(&node->umem, &plan, &node->af_xdp, fault);
+	/* The kernel gives the queues free a while after the other daemon has closed its sockets. */
+	for (int i = 0; i < TAKE_TRIES; i++) {
+		error = wc_umem_create(&node->umem, &plan, &node->af_xdp, fault);
+		if (error != -EBUSY || !node->takeover)
+			break;
+		usleep(10000);
+	}
 	for (uint32_t s = 0; !error && s < node->shard_count; s++) {
 		error = wc_xdp_set_socket(node->xdp, s, WC_NONE, wc_umem_queue(node->umem, s)->pending->fd);
 		for (uint32_t i = 0; !error && i < node->options.core_count; i++)
@@ -151,6 +171,7 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 	};
 	char logs[300];
 	sigset_t set;
+	int error;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -169,6 +190,9 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 	event.data.ptr = &loop.timer;
 	if (epoll_ctl(loop.epoll, EPOLL_CTL_ADD, loop.timer, &event))
 		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
+	error = wc_upgrade_open(loop.epoll, fault);
+	if (error)
+		return error;
 	snprintf(logs, sizeof(logs), "%s/logs", node->options.state_dir);
 	return wc_logs_open(logs, &limits, fault) ?: wc_watch_open(loop.epoll, fault);
 }
@@ -322,7 +346,49 @@ static void take_functions(struct wc_node *node)
 	wc_secrets_tidy(node->options.state_dir, group_of, node->functions);
 }
 
-static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struct wc_fault *fault)
+/* Load the program, with new maps or those of the daemon before. */
+static int open_xdp(struct wc_node *node, struct wc_fault *fault)
+{
+	if (node->takeover)
+		return wc_xdp_adopt(&node->xdp, node->options.name, node->shard_count, node->options.core_count,
+				    &node->tables, fault);
+	return wc_xdp_open(&node->xdp, node->shard_count, node->options.core_count, &node->tables, fault);
+}
+
+/* Everything is ready that could be made beside the daemon before. When it has stopped, what it was is ours. */
+static int take_over(struct wc_node *node, struct wc_legacy *legacy, struct wc_fault *fault)
+{
+	int error = wc_setup_check_runtimes(fault) ?: wc_takeover_wait(node->takeover, legacy, fault);
+
+	if (error)
+		return error;
+	loop.lock = node->takeover->lock;
+	wc_setup_remove_instances(node->options.name);
+	clear_tables(&node->tables);
+	WC_WRITE(node->tables.wc_config->up, WC_UP_HANDOVER);
+	return 0;
+}
+
+/* The program serves from here on, and then what has waited in the sockets. */
+static int attach(struct wc_node *node, struct wc_fault *fault)
+{
+	int error = 0;
+
+	if (node->xdp && node->takeover)
+		error = wc_xdp_take_link(node->xdp, node->options.name, fault);
+	if (error)
+		return error;
+	WC_WRITE(node->tables.wc_config->up, WC_UP_SERVING);
+	wc_config_changed(node->tables.wc_config);
+	if (node->xdp && !node->takeover)
+		return wc_xdp_attach(node->xdp, node->options.name, wc_setup_ifindex(node), node->options.xdp_mode,
+				     &node->xdp_mode, fault);
+	if (node->takeover && node->xdp)
+		node->xdp_mode = node->takeover->xdp_mode;
+	return wc_stack_resume(node, fault);
+}
+
+static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_fault *fault)
 {
 	bool kernel = node->options.datapath == WC_DATAPATH_KERNEL;
 	char runtimes[200];
@@ -337,9 +403,9 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 	if (!error && !node->shard_count)
 		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);
 	if (!error)
-		error = kernel ? wc_xdp_open(&node->xdp, node->shard_count, node->options.core_count, &node->tables,
-					     fault) :
-				 wc_setup_plain_tables(node, fault);
+		error = kernel ? open_xdp(node, fault) : wc_setup_plain_tables(node, fault);
+	if (!error && node->takeover)
+		error = take_over(node, legacy, fault);
 	if (error)
 		return error;
 	fill_tables(node, legacy);
@@ -355,6 +421,8 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		take_functions(node);
 	if (!error && !(node->replies = wc_replies_new()))
 		error = wc_fail(fault, ENOMEM, "out of memory for the kept replies");
+	if (!error && node->takeover)
+		wc_takeover_replies(node->takeover, node->replies);
 	if (!error && !(node->warmth = wc_warmth_new(node)))
 		error = wc_fail(fault, ENOMEM, "out of memory for what is known of functions");
 	if (!error && !(node->cold_starts = wc_cold_starts_new(node->options.metrics_functions)))
@@ -382,17 +450,12 @@ static int start_all(struct wc_node *node, const struct wc_legacy *legacy, struc
 		error = wc_scheduler_start(node, fault);
 	if (!error)
 		error = wc_warmth_keep(node->warmth, fault);
-	if (!error && kernel)
+	if (!error && kernel && !node->takeover)
 		error = wc_xdp_pin(node->xdp, node->options.name, fault);
 	if (!error && kernel && node->sched)
 		error = wc_sched_pin(node->sched, node->options.name, fault);
-	if (!error) {
-		WC_WRITE(node->tables.wc_config->up, 1);
-		wc_config_changed(node->tables.wc_config);
-		if (kernel)
-			error = wc_xdp_attach(node->xdp, node->options.name, wc_setup_ifindex(node),
-					      node->options.xdp_mode, &node->xdp_mode, fault);
-	}
+	if (!error)
+		error = attach(node, fault);
 	if (!error)
 		error = wc_control_start(node, fault);
 	if (!error)
@@ -408,7 +471,8 @@ static void await_agents(struct wc_node *node)
 			usleep(1000);
 }
 
-int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_fault *fault)
+int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_takeover *takeover,
+		  struct wc_fault *fault)
 {
 	struct wc_legacy legacy = { 0 };
 	int error, left;
@@ -419,21 +483,29 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	node->xdp_mode = node->af_xdp = "none";
 	node->launcher.netns = node->launcher.filter = node->launcher.rules = node->host_net = -1;
 	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
-	error = take_lock(node, fault);
+	node->takeover = takeover;
+	error = takeover ? 0 : take_lock(node, fault);
 	if (error)
 		return error;
 	node->host_net = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	wc_legacy_read(&legacy, options->name);
-	left = wc_setup_remove_leftovers(options->name);
+	if (!takeover)
+		wc_legacy_read(&legacy, options->name);
+	left = takeover ? 0 : wc_setup_remove_leftovers(options->name);
 	if (left)
 		wc_info("removed %d things that a killed daemon had left", left);
 	error = start_all(node, &legacy, fault);
 	wc_legacy_free(&legacy);
+	if (error && takeover)
+		return error;
 	if (error) {
 		wc_node_stop(node);
 		return error;
 	}
 	await_agents(node);
+	if (takeover &&
+	    (ftruncate(loop.lock, 0) || lseek(loop.lock, 0, SEEK_SET) || dprintf(loop.lock, "%d\n", getpid()) < 0))
+		wc_warning("cannot write the lock of the node: %s", strerror(errno));
+	node->takeover = NULL;
 	wc_info("node %s is up: %s datapath, device %s, XDP %s, AF_XDP %s, %u cores, %u shards", options->name,
 		node->xdp ? "kernel" : "user", node->dev, node->xdp_mode, node->af_xdp, options->core_count,
 		node->shard_count);
@@ -464,6 +536,9 @@ int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 		}
 		if (event.data.ptr == &loop.timer) {
 			tick();
+		} else if (event.data.ptr == wc_upgrade_event()) {
+			if (wc_upgrade_run(node))
+				return 1;
 		} else if (event.data.ptr == &loop.signals) {
 			if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
 				continue;
@@ -488,15 +563,9 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-void wc_node_stop(struct wc_node *node)
+/* The threads. */
+static void stop_threads(struct wc_node *node)
 {
-	char path[160];
-
-	wc_control_stop(node);
-	if (node->tables.wc_config) {
-		WC_WRITE(node->tables.wc_config->up, 0); /* from here on: ERROR(NODE_DOWN) */
-		wc_config_changed(node->tables.wc_config);
-	}
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
 	wc_warmth_kept(node->warmth);
@@ -509,8 +578,11 @@ void wc_node_stop(struct wc_node *node)
 	node->launcher.sandboxes = NULL;
 	wc_sched_free(node->sched);
 	node->sched = node->launcher.sched = NULL;
-	if (node->xdp)
-		wc_xdp_unpin(node->options.name);
+}
+
+/* And what they worked on. */
+static void free_parts(struct wc_node *node)
+{
 	wc_payloads_stop(node);
 	wc_stack_stop(node);
 	wc_scheduler_free(node);
@@ -522,6 +594,21 @@ void wc_node_stop(struct wc_node *node)
 	node->cold_starts = NULL;
 	wc_replies_free(node->replies);
 	wc_launcher_close(&node->launcher);
+}
+
+void wc_node_stop(struct wc_node *node)
+{
+	char path[160];
+
+	wc_control_stop(node);
+	if (node->tables.wc_config) {
+		WC_WRITE(node->tables.wc_config->up, WC_UP_DOWN); /* from here on: ERROR(NODE_DOWN) */
+		wc_config_changed(node->tables.wc_config);
+	}
+	stop_threads(node);
+	if (node->xdp)
+		wc_xdp_unpin(node->options.name);
+	free_parts(node);
 	if (node->xdp)
 		wc_xdp_free(node->xdp);
 	else
@@ -538,6 +625,24 @@ void wc_node_stop(struct wc_node *node)
 	rmdir(node->run_dir);
 	rmdir(WC_RUN_ROOT);
 	close_fd(&loop.lock);
+}
+
+void wc_node_retire(struct wc_node *node)
+{
+	stop_threads(node);
+	wc_sched_unpin(node->options.name);
+	free_parts(node);
+	if (node->xdp)
+		wc_xdp_leave(node->xdp);
+	else
+		wc_setup_free_tables(node);
+	node->xdp = NULL;
+	memset(&node->tables, 0, sizeof(node->tables));
+}
+
+int wc_node_lock(void)
+{
+	return loop.lock;
 }
 
 int wc_node_running(const char *name)

@@ -49,6 +49,7 @@ struct wc_payloads;
 struct wc_pending;
 struct wc_scheduler;
 struct wc_stack;
+struct wc_takeover;
 struct wc_warmth;
 
 struct wc_node {
@@ -83,12 +84,22 @@ struct wc_node {
 	struct wc_agent *agents;
 	uint32_t agents_started;
 	atomic_bool stopping;
+	struct wc_takeover
+		*takeover; /* another daemon hands its place over to this one; NULL: it does not, or has done so */
 };
 
-/* Start everything; on failure everything is undone. */
-int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_fault *fault);
-/* Serve until SIGTERM, SIGINT or a stop request. */
+/*
+ * Start everything; on failure everything is undone. With `takeover` (NULL: without) in the place of another daemon; then on failure nothing is undone:
+ * exit at once, the other one needs what is there.
+ */
+int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_takeover *takeover,
+		  struct wc_fault *fault);
+/* Serve until SIGTERM, SIGINT or a stop request: 0; 1: another daemon has taken over, nothing is left to be stopped. */
 int wc_node_run(struct wc_node *node, struct wc_fault *fault);
+/* Stop everything but what another daemon takes over: pins and link, device, sockets, lock. No invocation may be under way. */
+void wc_node_retire(struct wc_node *node);
+/* The locked file, to be handed over. */
+int wc_node_lock(void);
 /* Answer what is under way, then remove every trace. */
 void wc_node_stop(struct wc_node *node);
 

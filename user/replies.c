@@ -127,3 +127,16 @@ size_t wc_replies_find(struct wc_replies *replies, const struct wc_fingerprint *
 	}
 	return 0;
 }
+
+bool wc_replies_at(const struct wc_replies *replies, uint32_t place, struct wc_kept *ret_kept)
+{
+	const struct entry *entry = &replies->entries[place];
+
+	if (!entry->len || entry->len > WC_REPLY_BYTES || entry->lock & 1)
+		return false;
+	ret_kept->value = entry->value;
+	ret_kept->set = entry->set;
+	ret_kept->len = entry->len;
+	memcpy(ret_kept->data, data_of(replies, entry), entry->len);
+	return true;
+}

@@ -12,6 +12,7 @@
 
 #include "bpf/seen.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,5 +31,13 @@ void wc_replies_keep(struct wc_replies *replies, const struct wc_fingerprint *pr
 		     size_t header_len, const void *payload, size_t payload_len);
 /* Copy the reply out. Returns its length, 0 if it is not there. */
 size_t wc_replies_find(struct wc_replies *replies, const struct wc_fingerprint *print, uint8_t out[WC_REPLY_BYTES]);
+
+/* For who takes them along: the one at this place, below WC_REPLIES_COUNT; false: there is none. Nobody may write meanwhile. */
+struct wc_kept {
+	uint64_t value; /* of the fingerprint */
+	uint32_t set, len;
+	uint8_t data[WC_REPLY_BYTES];
+};
+bool wc_replies_at(const struct wc_replies *replies, uint32_t place, struct wc_kept *ret_kept);
 
 #endif

@@ -287,6 +287,17 @@ int wc_sched_pin(struct wc_sched *sched, const char *name, struct wc_fault *faul
 	return 0;
 }
 
+void wc_sched_unpin(const char *name)
+{
+	static const char *const maps[] = { "wc_threads", "wc_cpus", "wc_times", "wc_sched_knobs" };
+	char path[256];
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, name, maps[i]);
+		unlink(path);
+	}
+}
+
 void wc_sched_free(struct wc_sched *sched)
 {
 	if (!sched)

@@ -40,6 +40,8 @@ int wc_sched_probe(struct wc_fault *fault);
 int wc_sched_open(struct wc_sched **ret_sched, const struct wc_sched_plan *plan, struct wc_fault *fault);
 /* Pin its maps beside those of the XDP program of this node. Never the link: without the daemon the host goes back to its own scheduler. */
 int wc_sched_pin(struct wc_sched *sched, const char *name, struct wc_fault *fault);
+/* Take them away again. */
+void wc_sched_unpin(const char *name);
 /* Take it out of the kernel and free everything. Accepts NULL. */
 void wc_sched_free(struct wc_sched *sched);
 

@@ -5,6 +5,7 @@
 #include "user/cgroups.h"
 #include "user/launch.h"
 #include "user/log.h"
+#include "user/takeover.h"
 #include "user/tree.h"
 
 #include <arpa/inet.h>
@@ -125,7 +126,10 @@ int wc_setup_device(struct wc_node *node, struct wc_fault *fault)
 	}
 	if (node->options.dev[0])
 		return look_up_device(node, fault);
-	error = wc_embedded_create(&node->embedded, node->options.name, fault);
+	if (node->takeover)
+		node->embedded = node->takeover->embedded;
+	error = node->takeover ? wc_embedded_enter(&node->embedded, fault) :
+				 wc_embedded_create(&node->embedded, node->options.name, fault);
 	if (error) {
 		memset(&node->embedded, 0, sizeof(node->embedded));
 		return error;
@@ -251,6 +255,13 @@ static int find_runtimes(char *out, size_t size, struct wc_fault *fault)
 	return 0;
 }
 
+int wc_setup_check_runtimes(struct wc_fault *fault)
+{
+	char path[200];
+
+	return find_runtimes(path, sizeof(path), fault);
+}
+
 int wc_setup_runtimes(struct wc_node *node, char *ret_path, size_t size, struct wc_fault *fault)
 {
 	static const char *const folders[] = { "native", "python", "node", "custom", "sandbox" };
@@ -330,13 +341,19 @@ static int kill_instances(const char *name)
 int wc_setup_remove_leftovers(const char *name)
 {
 	struct wc_embedded embedded;
-	char path[200];
 	int removed = wc_xdp_unpin(name);
 
 	wc_embedded_names(&embedded, name);
 	removed += wc_embedded_remove(&embedded);
-	removed += kill_instances(name);
 	removed += wc_isolate_remove(name);
+	return removed + wc_setup_remove_instances(name);
+}
+
+int wc_setup_remove_instances(const char *name)
+{
+	int removed = kill_instances(name);
+	char path[200];
+
 	for (int i = 0; i < 100 && wc_cgroups_left(name); i++) {
 		removed += wc_cgroups_remove(name);
 		usleep(i ? 10000 : 0); /* those that were killed need a moment */

@@ -28,9 +28,13 @@ void wc_setup_free_tables(struct wc_node *node);
  * that may not enter, say, /root. *ret_path is that folder.
  */
 int wc_setup_runtimes(struct wc_node *node, char *ret_path, size_t size, struct wc_fault *fault);
+/* Are they there at all? */
+int wc_setup_check_runtimes(struct wc_fault *fault);
 void wc_setup_remove_runtimes(const char *name);
 
 /* What a killed daemon of this name left: pins and link, namespace and veth pair, instances, runtimes. Returns how many. */
 int wc_setup_remove_leftovers(const char *name);
+/* The part of it that is about functions: their processes, control groups and runtimes. */
+int wc_setup_remove_instances(const char *name);
 
 #endif

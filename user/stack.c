@@ -7,8 +7,10 @@
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/scheduler.h"
+#include "user/takeover.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,7 @@ struct wc_stack {
 	int stop;		  /* eventfd */
 	pthread_t thread;
 	bool started;
+	atomic_bool pausing;
 	struct wc_counters counters;
 	uint8_t reply[WC_REPLY_BYTES];
 };
@@ -345,7 +348,7 @@ static void *stack_main(void *argument)
 		if (fds[SOCKETS_MAX].revents)
 			break;
 		for (int i = 0; i < SOCKETS_MAX; i++)
-			while (fds[i].revents && receive(stack->sockets[i], &datagram))
+			while (fds[i].revents && !atomic_load(&stack->pausing) && receive(stack->sockets[i], &datagram))
 				serve(stack, &datagram);
 	}
 	free(datagram.data);
@@ -388,7 +391,6 @@ int wc_stack_start(struct wc_node *node, struct wc_fault *fault)
 {
 	struct wc_stack *stack = calloc(1, sizeof(*stack));
 	const char *addresses[SOCKETS_MAX] = { node->address4, node->address6 };
-	int error;
 
 	if (!stack)
 		return wc_fail(fault, ENOMEM, "out of memory");
@@ -399,15 +401,48 @@ int wc_stack_start(struct wc_node *node, struct wc_fault *fault)
 	for (int i = 0; i < SOCKETS_MAX; i++) {
 		if (!addresses[i][0])
 			continue;
-		stack->sockets[i] = open_socket(addresses[i], node->options.port, fault);
+		stack->sockets[i] = node->takeover ? node->takeover->sockets[i] :
+						     open_socket(addresses[i], node->options.port, fault);
 		if (stack->sockets[i] < 0)
 			return stack->sockets[i];
 	}
+	return node->takeover ? 0 : wc_stack_resume(node, fault);
+}
+
+int wc_stack_resume(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_stack *stack = node->stack;
+	uint64_t count;
+	int error;
+
+	if (stack->started)
+		return 0;
+	if (atomic_exchange(&stack->pausing, false) && read(stack->stop, &count, sizeof(count)) < 0)
+		errno = 0;
 	error = pthread_create(&stack->thread, NULL, stack_main, stack);
 	if (error)
 		return wc_fail(fault, error, "cannot start the stack thread: %s", strerror(error));
 	stack->started = true;
 	return 0;
+}
+
+void wc_stack_pause(struct wc_node *node)
+{
+	struct wc_stack *stack = node->stack;
+	uint64_t one = 1;
+
+	if (!stack->started)
+		return;
+	atomic_store(&stack->pausing, true);
+	if (write(stack->stop, &one, sizeof(one)) == sizeof(one))
+		pthread_join(stack->thread, NULL);
+	stack->started = false;
+}
+
+void wc_stack_sockets(const struct wc_node *node, int ret_fds[2])
+{
+	for (int i = 0; i < SOCKETS_MAX; i++)
+		ret_fds[i] = node->stack->sockets[i] < 0 ? -1 : fcntl(node->stack->sockets[i], F_DUPFD_CLOEXEC, 3);
 }
 
 void wc_stack_stop(struct wc_node *node)

@@ -59,6 +59,9 @@ void wc_watch_take_output(struct wc_watch *watch);
 int wc_watch_open(int epoll, struct wc_fault *fault);
 void wc_watch_close(void);
 
+/* This child is another daemon, and not what a function has left; 0: there is none. From the main loop. */
+void wc_watch_spare(pid_t pid);
+
 /*
  * Between these two no unknown child is taken for an orphan: a process is being started and not yet handed over. Any thread.
  */

@@ -3,6 +3,7 @@
 #include "user/xdp.h"
 
 #include "dispatch.skel.h"
+#include "user/bpf_layout.h"
 #include "user/bpf_load.h"
 
 #include <bpf/bpf.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define MAPPED_MAX 16
+#define MAPS_MAX 32
 
 struct wc_xdp {
 	struct dispatch_bpf *skel;
@@ -30,13 +32,27 @@ struct wc_xdp {
 		size_t len;
 	} mapped[MAPPED_MAX];
 	int mapped_count;
+	const char *names
+		[MAPS_MAX]; /* of the maps in their order: libbpf takes the kernel's, which are cut, for those that it reuses */
+	int names_count;
 };
 
 static void *map_table(struct wc_xdp *xdp, const char *name, size_t entry_size, uint32_t *ret_entries)
 {
+	struct bpf_map *map;
+	void *base = NULL;
 	size_t len;
-	void *base = wc_bpf_map_table(xdp->skel->obj, name, entry_size, ret_entries, &len);
+	int i = 0;
 
+	errno = ENOENT;
+	bpf_object__for_each_map (map, xdp->skel->obj) {
+		uint32_t size = bpf_map__value_size(map), count = bpf_map__max_entries(map);
+
+		if (i >= xdp->names_count || strcmp(xdp->names[i++], name) != 0)
+			continue;
+		*ret_entries = (uint32_t)(size / entry_size) * count;
+		base = wc_bpf_map_values(bpf_map__fd(map), size, count, PROT_READ | PROT_WRITE, &len);
+	}
 	if (base) {
 		xdp->mapped[xdp->mapped_count].base = base;
 		xdp->mapped[xdp->mapped_count++].len = len;
@@ -44,8 +60,45 @@ static void *map_table(struct wc_xdp *xdp, const char *name, size_t entry_size, 
 	return base;
 }
 
-int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
-		struct wc_fault *fault)
+static void keep_names(struct wc_xdp *xdp)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map (map, xdp->skel->obj)
+		if (xdp->names_count < MAPS_MAX)
+			xdp->names[xdp->names_count++] = strdup(wc_bpf_table_name(map)) ?: "";
+}
+
+/* Have the pinned maps used instead of new ones, each if it is what ours would be. */
+static int reuse_maps(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
+{
+	struct bpf_map *map;
+	char path[256];
+	int i = 0, fd, error;
+
+	bpf_object__for_each_map (map, xdp->skel->obj) {
+		const char *table = xdp->names[i++];
+
+		if (strncmp(table, "wc_", 3) != 0)
+			continue; /* .rodata goes with the program */
+		snprintf(path, sizeof(path), "%s/%s/maps/%s", WC_PIN_ROOT, name, table);
+		fd = bpf_obj_get(path);
+		if (fd < 0)
+			return wc_fail(fault, EPROTO,
+				       "the daemon that runs has no table %s (%s): it is of another version", table,
+				       strerror(errno));
+		error = wc_bpf_layout_same(xdp->skel->obj, map, table, fd, fault) ?: bpf_map__reuse_fd(map, fd);
+		close(fd);
+		if (error == -EPROTO)
+			return error;
+		if (error)
+			return wc_fail(fault, -error, "cannot use %s: %s", path, strerror(-error));
+	}
+	return 0;
+}
+
+static int open_xdp(struct wc_xdp **ret_xdp, const char *adopt, uint32_t shards, uint32_t cores,
+		    struct wc_tables *tables, struct wc_fault *fault)
 {
 	struct wc_xdp *xdp = calloc(1, sizeof(*xdp));
 	const char *log;
@@ -60,6 +113,8 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 	xdp->skel = dispatch_bpf__open();
 	error = xdp->skel ? 0 : -errno;
 	if (!error)
+		keep_names(xdp);
+	if (!error)
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, cores);
 	if (!error)
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_runs, cores * WC_LANES_MAX);
@@ -67,6 +122,13 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, shards * cores);
 	if (!error)
 		error = bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, shards);
+	if (!error && adopt) {
+		error = reuse_maps(xdp, adopt, fault);
+		if (error) {
+			wc_bpf_log_end();
+			goto fail;
+		}
+	}
 	if (!error)
 		error = dispatch_bpf__load(xdp->skel);
 	log = wc_bpf_log_end();
@@ -93,6 +155,18 @@ int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct
 fail:
 	wc_xdp_free(xdp);
 	return error;
+}
+
+int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+		struct wc_fault *fault)
+{
+	return open_xdp(ret_xdp, NULL, shards, cores, tables, fault);
+}
+
+int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+		 struct wc_fault *fault)
+{
+	return open_xdp(ret_xdp, name, shards, cores, tables, fault);
 }
 
 static int make_dir(const char *path)
@@ -183,6 +257,28 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 	return 0;
 }
 
+int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
+{
+	int prog = bpf_program__fd(xdp->skel->progs.wc_dispatch), error;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s/links/xdp", WC_PIN_ROOT, name);
+	xdp->link_fd = bpf_obj_get(path);
+	if (xdp->link_fd < 0)
+		return wc_fail(fault, errno, "cannot open the pinned link %s: %s", path, strerror(errno));
+	if (bpf_link_update(xdp->link_fd, prog, NULL)) {
+		error = wc_fail(fault, errno, "cannot put the new XDP program in the old one's place: %s",
+				strerror(errno));
+		close(xdp->link_fd); /* it stays attached */
+		xdp->link_fd = -1;
+		return error;
+	}
+	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
+	unlink(path);
+	error = bpf_program__pin(xdp->skel->progs.wc_dispatch, path);
+	return error ? wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error)) : 0;
+}
+
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
 {
 	struct bpf_map *map = core == WC_NONE ? xdp->skel->maps.wc_pending_sockets : xdp->skel->maps.wc_core_sockets;
@@ -225,6 +321,15 @@ uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp)
 	return wc_bpf_verified_insns(bpf_program__fd(xdp->skel->progs.wc_dispatch));
 }
 
+void wc_xdp_leave(struct wc_xdp *xdp)
+{
+	if (xdp && xdp->link_fd >= 0)
+		close(xdp->link_fd);
+	if (xdp)
+		xdp->link_fd = -1;
+	wc_xdp_free(xdp);
+}
+
 void wc_xdp_free(struct wc_xdp *xdp)
 {
 	if (!xdp)
@@ -236,6 +341,9 @@ void wc_xdp_free(struct wc_xdp *xdp)
 	for (int i = 0; i < xdp->mapped_count; i++)
 		munmap(xdp->mapped[i].base, xdp->mapped[i].len);
 	dispatch_bpf__destroy(xdp->skel);
+	for (int i = 0; i < xdp->names_count; i++)
+		if (xdp->names[i][0])
+			free((void *)(uintptr_t)xdp->names[i]);
 	free(xdp);
 }
 

@@ -38,6 +38,16 @@ void wc_legacy_free(struct wc_legacy *legacy);
 /* Load the program with maps for that many shards and cores, and map them. *tables points into the result. */
 int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
 		struct wc_fault *fault);
+/*
+ * The same with the maps that are pinned for node `name`, which another daemon has filled. -EPROTO: they have another layout than this version's, for
+ * this number of cores and shards; the sentence says which. Nothing in them is changed.
+ */
+int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+		 struct wc_fault *fault);
+/* Put our program in the place of the one that the pinned link has, in one step, and pin it. */
+int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *fault);
+/* As wc_xdp_free(), but the link, which is pinned, stays with its program. */
+void wc_xdp_leave(struct wc_xdp *xdp);
 /* Pin maps and program. Fails when the pins are taken (clean first). */
 int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault);
 /* Attach to the device and pin the link. *ret_mode: "native" or "generic". */

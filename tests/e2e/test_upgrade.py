@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A daemon hands over to another one under load: each invocation runs once and is answered well; a program that is no good changes nothing."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import harness
+import wcproto
+
+UPGRADES = 20
+CLIENTS = 4
+
+
+class Load:
+    """Clients that count up: invocation N of client I has the tag "I-N", which the function writes down each time that it runs."""
+
+    def __init__(self, node, function, count=CLIENTS):
+        self.node, self.function = node, function
+        self.clients = [node.client() for _ in range(count)]
+        self.done, self.wrong, self.busy, self.slowest = [0] * count, [], 0, 0
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, index):
+        client = self.clients[index]
+        try:
+            while not self.stop.is_set():
+                tag = "%d-%d" % (index, self.done[index])
+                begun = time.monotonic()
+                answer = client.invoke(self.function, ('{"do": "count", "tag": "%s"}' % tag).encode(), seconds=harness.PATIENCE_S)
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+                if answer is None or answer.kind != wcproto.REPLY:
+                    raise AssertionError("%s: %r" % (tag, answer))
+                self.done[index] += 1
+        except Exception as error:  # pylint: disable=broad-except
+            self.wrong.append(repr(error))
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(2 * harness.PATIENCE_S)
+        for client in self.clients:
+            client.socket.close()
+        return sum(self.done)
+
+    def check(self, test):
+        """Each ran once; none got anything but its reply, and none was told to come back."""
+        test.assertEqual(self.wrong, [])
+        runs = self.node.all_runs()
+        tags = ["%d-%d" % (i, n) for i, count in enumerate(self.done) for n in range(count)]
+        test.assertEqual([tag for tag in tags if runs.get(tag) != 1], [], "not run once")
+        test.assertEqual(sorted(runs), sorted(tags), "something ran that nobody has an answer to")
+        test.assertEqual(sum(client.busy for client in self.clients), 0)
+
+
+class Upgrade(unittest.TestCase):
+    def up(self, *options):
+        node = harness.Node("upgrade", *options)
+        self.addCleanup(node.close)
+        node.up()
+        return node
+
+    def copy_of(self, node, name):
+        """The daemon as another version would be installed: its own folder, with the runtimes beside it."""
+        root = os.path.join(node.root, name)
+        os.makedirs(os.path.join(root, "bin"))
+        os.symlink(os.path.join(harness.BUILD, "lib"), os.path.join(root, "lib"))
+        path = os.path.join(root, "bin", "warmcored")
+        shutil.copy(os.path.join(harness.BUILD, "bin", "warmcored"), path)
+        with open(path, "ab") as file:
+            file.write(name.encode())  # another binary, which does the same
+        return path
+
+    def script(self, node, name, text):
+        path = os.path.join(node.root, name)
+        with open(path, "w") as file:
+            file.write("#!/bin/bash\n" + text)
+        os.chmod(path, 0o755)
+        return path
+
+    def hand_over(self, node, program):
+        """One upgrade: the program serves, under another pid, and the one before is gone."""
+        before = node.pid
+        answer = node.json("upgrade", program)
+        node.pid = node.status()["node"]["pid"]
+        self.assertEqual(node.pid, answer["pid"])
+        self.assertNotEqual(node.pid, before)
+        self.assertEqual(os.readlink("/proc/%d/exe" % node.pid), program)
+        harness.wait_until(lambda: harness.process_state(before) in ("", "Z"), "the daemon from before has ended")
+
+    def under_load(self, *options):
+        node = self.up(*options)
+        function = node.deploy_python()
+        programs = [self.copy_of(node, "version%d" % i) for i in range(2)]
+        load = Load(node, function)
+        self.addCleanup(load.end)
+        for i in range(UPGRADES):
+            done = sum(load.done)
+            self.hand_over(node, programs[i % 2])
+            harness.wait_until(lambda: load.wrong or sum(load.done) > done + 20, "invocations go on")
+            if load.wrong:
+                break
+        done = load.end()
+        load.check(self)
+        print("  %d invocations during %d upgrades, the slowest took %.0f ms" % (done, UPGRADES, load.slowest * 1000), flush=True)
+        node.wait_idle()
+        node.check_counters()
+        # and what it was started with is still known
+        self.assertEqual(node.json("list")["functions"][0]["name"], "probe")
+        node.down()
+        node.check_nothing_left()
+
+    def test_kernel_datapath(self):
+        self.under_load()
+
+    def test_user_datapath(self):
+        self.under_load("--datapath", "user", "--port", harness.free_port())
+
+    def test_programs_that_are_no_good(self):
+        """Before it takes over, whatever becomes of it is no matter; afterwards, the program from before is started again."""
+        node = self.up()
+        function = node.deploy_python()
+        good = os.path.join(harness.BUILD, "bin", "warmcored")
+        load = Load(node, function, 2)
+        self.addCleanup(load.end)
+        pid = node.pid
+        for name, text, sentence in (
+            ("exits", "exit 1\n", "ended with status 1"),
+            ("crashes", "kill -SEGV $$\n", "killed by signal 11"),
+            ("hangs", "exec sleep 1000\n", "said nothing for"),
+            ("refuses", "exec %s --name other\n" % good, "ended with status"),
+            ("wrong", "exec %s \"$@\" --port 1\n" % good, "port is another one than that of the daemon that runs"),
+            ("cores", "exec %s \"$@\" --cores 0*7\n" % good, "has entries 2 with the daemon that runs, and 7"),
+            ("options", "exec %s --nonsense\n" % good, "unknown option --nonsense"),
+        ):
+            if name == "cores":
+                sentence = "table wc_cores has entries"
+            if name == "refuses":
+                sentence = "name is another one"
+            done = node.cli("upgrade", self.script(node, name, text), check=False)
+            self.assertEqual(done.returncode, 1, name)
+            self.assertIn(sentence, done.stderr)
+            self.assertIn("The daemon from before serves on.", done.stderr)
+            self.assertEqual(node.status()["node"]["pid"], pid, name)
+        for path, sentence in (("/none/such", "No such file"), (node.root, "there is no program")):
+            done = node.cli("upgrade", path, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(sentence, done.stderr)
+        open_to_all = self.script(node, "open", "exit 0\n")
+        os.chmod(open_to_all, 0o777)
+        self.assertIn("others may write to it", node.cli("upgrade", open_to_all, check=False).stderr)
+        # without its runtimes
+        alone = os.path.join(node.root, "alone")
+        shutil.copy(good, alone)
+        self.assertIn("the runtimes are missing", node.cli("upgrade", alone, check=False).stderr)
+        self.assertEqual(node.status()["node"]["pid"], pid)
+        # one that fails when the daemon has stopped for it already: that is started again
+        late = self.script(node, "late", "exec %s \"$@\" --state-dir /dev/null/none\n" % good)
+        done = node.cli("upgrade", late, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("The program from before serves again.", done.stderr)
+        self.assertNotEqual(node.status()["node"]["pid"], pid)
+        self.assertEqual(os.readlink("/proc/%d/exe" % node.status()["node"]["pid"]), good)
+        self.kill_in_the_middle(node)
+        node.pid = node.status()["node"]["pid"]
+        done = sum(load.done)
+        harness.wait_until(lambda: load.wrong or sum(load.done) > done + 50, "invocations go on")
+        self.hand_over(node, self.copy_of(node, "good"))
+        load.end()
+        load.check(self)
+        node.wait_idle()
+        node.down()
+        node.check_nothing_left()
+
+    def kill_in_the_middle(self, node):
+        """kill -9 of the new daemon when it has threads, and so has been let go, and is not ready yet: most of the time."""
+        for _ in range(20):
+            upgrade = subprocess.Popen([harness.WARMCORE, "--node", node.name, "upgrade"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            before = node.status()["node"]["pid"]
+            killed = False
+            while upgrade.poll() is None and not killed:
+                with open("/proc/%d/task/%d/children" % (before, before)) as file:
+                    for child in map(int, file.read().split()):
+                        try:
+                            if os.readlink("/proc/%d/exe" % child).endswith("/warmcored") and len(os.listdir("/proc/%d/task" % child)) > 2:
+                                os.kill(child, signal.SIGKILL)
+                                killed = True
+                        except OSError:
+                            pass
+            said = upgrade.communicate(timeout=harness.PATIENCE_S)[1].decode()
+            if upgrade.returncode:
+                self.assertIn("The program from before serves again.", said)
+                return
+        self.fail("the new daemon was ready each time before it was killed")
+
+    def test_time_limit(self):
+        """What runs is waited for, so long and no longer; then all goes on as before."""
+        node = self.up()
+        function = node.deploy_python(timeout_ms=120000)
+        client = node.client()
+        slow = threading.Thread(target=lambda: answers.append(client.invoke(function, b'{"do": "sleep", "ms": 4000}')))
+        answers = []
+        slow.start()
+        harness.wait_until(lambda: any(core["state"] == "running" for core in node.status()["cores"]), "it runs")
+        done = node.cli("upgrade", "--timeout", "1", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("still run or wait", done.stderr)
+        self.assertEqual(node.status()["node"]["pid"], node.pid)
+        with_new = node.client()
+        self.assertEqual(with_new.invoke(function, b"{}").kind, wcproto.REPLY)
+        before = node.pid
+        self.assertNotEqual(node.json("upgrade", "--timeout", "100")["pid"], before)
+        slow.join(harness.PATIENCE_S)
+        self.assertEqual(answers[0].kind, wcproto.REPLY)
+        node.pid = node.status()["node"]["pid"]
+        for each in (client, with_new):
+            each.socket.close()
+        node.wait_idle()
+        node.down()
+        node.check_nothing_left()
+
+    def test_killed_afterwards(self):
+        """A daemon that has taken over is one like any other: killed and started again, and told to stop by a signal."""
+        node = self.up()
+        function = node.deploy_python()
+        self.hand_over(node, self.copy_of(node, "one"))
+        node.kill9()
+        node.up()
+        with_client = node.client()
+        self.assertEqual(with_client.invoke(function, b"{}").kind, wcproto.REPLY)
+        with_client.socket.close()
+        self.hand_over(node, self.copy_of(node, "two"))
+        os.kill(node.pid, signal.SIGTERM)
+        harness.wait_until(lambda: harness.process_state(node.pid) in ("", "Z"), "it has stopped")
+        node.check_nothing_left()
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main())

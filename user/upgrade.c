@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* upgrade.c - see upgrade.h. */
+#include "user/upgrade.h"
+
+#include "user/agent.h"
+#include "user/clock.h"
+#include "user/control.h"
+#include "user/log.h"
+#include "user/notify.h"
+#include "user/pending.h"
+#include "user/stack.h"
+#include "user/takeover.h"
+#include "user/watch.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PREPARE_MS 20000 /* for the new one to say that it is prepared: the verifier takes a while */
+#define START_MS 60000	 /* and that it serves */
+#define LOOK_NS (5 * WC_MS)
+#define QUIET_LOOKS 4 /* nothing under way so often in a row: packets that were being redirected have come by then */
+#define OWN_PROGRAM "/proc/self/exe"
+
+extern char **environ;
+
+static struct {
+	int event, argc;
+	char **argv;
+	pthread_mutex_t lock;
+	pthread_cond_t done;
+	bool asked, finished;
+	char program[512];
+	uint32_t timeout_ms;
+	int result, pid;
+	struct wc_fault fault;
+} upgrade = { .event = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER };
+
+struct candidate {
+	pid_t pid;
+	int channel;
+};
+
+void wc_upgrade_remember(int argc, char **argv)
+{
+	upgrade.argc = argc;
+	upgrade.argv = argv;
+}
+
+int wc_upgrade_open(int epoll, struct wc_fault *fault)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = &upgrade.event };
+
+	upgrade.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (upgrade.event < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, upgrade.event, &event))
+		return wc_fail(fault, errno, "cannot make the main loop: %s", strerror(errno));
+	return 0;
+}
+
+void *wc_upgrade_event(void)
+{
+	return &upgrade.event;
+}
+
+/* --- asking --- */
+
+/* Who may write to it decides what root runs. */
+static int check_program(const char *path, struct wc_fault *fault)
+{
+	struct stat status;
+
+	if (path[0] != '/' || strlen(path) >= sizeof(upgrade.program))
+		return wc_fail(fault, EINVAL, "the program must be a whole path like /usr/bin/warmcored");
+	if (stat(path, &status) || !S_ISREG(status.st_mode) || access(path, X_OK))
+		return wc_fail(fault, ENOENT, "there is no program %.300s", path);
+	if ((status.st_uid && status.st_uid != geteuid()) || status.st_mode & (S_IWGRP | S_IWOTH))
+		return wc_fail(fault, EPERM, "%.300s is not root's alone: others may write to it", path);
+	return 0;
+}
+
+int wc_upgrade_ask(const char *program, uint32_t timeout_ms, int *ret_pid, struct wc_fault *fault)
+{
+	int error = check_program(program, fault);
+
+	if (error)
+		return error;
+	pthread_mutex_lock(&upgrade.lock);
+	if (upgrade.asked) {
+		pthread_mutex_unlock(&upgrade.lock);
+		return wc_fail(fault, EBUSY, "an upgrade is under way already");
+	}
+	upgrade.asked = true;
+	upgrade.finished = false;
+	snprintf(upgrade.program, sizeof(upgrade.program), "%s", program);
+	upgrade.timeout_ms = timeout_ms;
+	eventfd_write(upgrade.event, 1);
+	while (!upgrade.finished)
+		pthread_cond_wait(&upgrade.done, &upgrade.lock);
+	error = upgrade.result;
+	*ret_pid = upgrade.pid;
+	*fault = upgrade.fault;
+	upgrade.asked = false;
+	pthread_mutex_unlock(&upgrade.lock);
+	return error;
+}
+
+static void finish(int result, pid_t pid, const struct wc_fault *fault)
+{
+	pthread_mutex_lock(&upgrade.lock);
+	upgrade.result = result;
+	upgrade.pid = pid;
+	upgrade.fault = *fault;
+	upgrade.finished = true;
+	pthread_cond_signal(&upgrade.done);
+	pthread_mutex_unlock(&upgrade.lock);
+}
+
+/* --- the new daemon's process --- */
+
+/* In the child, between fork and exec: in the network that this daemon was started in, with signals as they were. */
+static void __attribute__((noreturn))
+become(const struct wc_node *node, const char *program, char **argv, char **environment, int channel)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	/* Libraries open sockets without CLOEXEC: AF_XDP ones would keep the queues. */
+	if (!(node->host_net >= 0 && setns(node->host_net, CLONE_NEWNET)) &&
+	    !syscall(SYS_close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC) && !fcntl(channel, F_SETFD, 0))
+		execve(program, argv, environment);
+	_exit(127);
+}
+
+static char **build_environment(char *takeover)
+{
+	size_t count = 0, at = 0;
+	char **list;
+
+	while (environ[count])
+		count++;
+	list = calloc(count + 2, sizeof(*list));
+	for (size_t i = 0; list && i < count; i++)
+		if (strncmp(environ[i], WC_TAKEOVER_ENV "=", sizeof(WC_TAKEOVER_ENV)) != 0)
+			list[at++] = environ[i];
+	if (list)
+		list[at] = takeover;
+	return list;
+}
+
+static int start(const struct wc_node *node, const char *program, struct candidate *ret, struct wc_fault *fault)
+{
+	char **argv = calloc((size_t)upgrade.argc + 2, sizeof(*argv)), **environment, takeover[40];
+	int pair[2] = { -1, -1 }, error = 0;
+
+	if (!argv || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+		free(argv);
+		return wc_fail(fault, ENOMEM, "cannot start %.200s: out of memory or files", program);
+	}
+	snprintf(takeover, sizeof(takeover), WC_TAKEOVER_ENV "=%d", pair[1]);
+	environment = build_environment(takeover);
+	argv[0] = (char *)(uintptr_t)program;
+	for (int i = 1; i < upgrade.argc; i++)
+		argv[i] = upgrade.argv[i];
+	ret->pid = environment ? fork() : -1;
+	error = errno;
+	if (!ret->pid)
+		become(node, program, argv, environment, pair[1]);
+	free(environment);
+	free(argv);
+	close(pair[1]);
+	ret->channel = pair[0];
+	wc_watch_spare(ret->pid > 0 ? ret->pid : 0);
+	if (ret->pid > 0)
+		return 0;
+	close(pair[0]);
+	return wc_fail(fault, error, "cannot start %.200s: %s", program, strerror(error));
+}
+
+/* How it ended, for the sentence; it does not stay. */
+static void end(struct candidate *candidate, char *out, size_t size)
+{
+	int status = 0;
+
+	kill(candidate->pid, SIGKILL);
+	while (waitpid(candidate->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	wc_watch_spare(0);
+	if (WIFEXITED(status))
+		snprintf(out, size, "it ended with status %d", WEXITSTATUS(status));
+	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+		snprintf(out, size, "it was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(out, size, "it was killed");
+	close(candidate->channel);
+}
+
+/* Wait for its word. On failure it is gone. */
+static int await(struct candidate *candidate, const char *word, int timeout_ms, struct wc_fault *fault)
+{
+	char text[WC_TAKEOVER_TEXT_MAX], how[80];
+	int error = wc_takeover_receive(candidate->channel, timeout_ms, text, NULL, NULL);
+
+	if (!error && !strcmp(text, word))
+		return 0;
+	if (error == -EPIPE || error == -ECONNRESET) /* it is ending by itself: how, is worth a moment */
+		for (int i = 0;
+		     i < 100 && !waitid(P_PID, (id_t)candidate->pid, &(siginfo_t){ 0 }, WEXITED | WNOHANG | WNOWAIT);
+		     i++)
+			usleep(1000);
+	end(candidate, how, sizeof(how));
+	if (error == -ETIMEDOUT)
+		return wc_fail(fault, ETIMEDOUT, "the new daemon said nothing for %d s", timeout_ms / 1000);
+	if (!error && !strncmp(text, "ERROR=", 6))
+		return wc_fail(fault, EINVAL, "the new daemon says: %.400s", text + 6);
+	return wc_fail(fault, EINVAL, "the new daemon did not get ready: %s", how);
+}
+
+static int prepare(const struct wc_node *node, const char *hello, const char *program, struct candidate *ret,
+		   struct wc_fault *fault)
+{
+	int error = start(node, program, ret, fault);
+
+	if (error)
+		return error;
+	/* A program that is no daemon may have ended already: await() tells. */
+	if (wc_takeover_send(ret->channel, hello, NULL, 0))
+		wc_debug("the new daemon does not listen");
+	return await(ret, "PREPARED", PREPARE_MS, fault);
+}
+
+/* --- this daemon --- */
+
+static bool is_quiet(const struct wc_node *node)
+{
+	if (wc_pending_total(node))
+		return false;
+	for (uint32_t i = 0; i < node->options.core_count; i++) {
+		const struct wc_core *core = &node->tables.wc_cores[i];
+		uint32_t state = WC_READ(core->state);
+
+		if ((state != WC_CORE_FREE && state != WC_CORE_PARKED) || WC_READ(core->queued))
+			return false;
+	}
+	return true;
+}
+
+static void set_up(struct wc_node *node, enum wc_up up)
+{
+	WC_WRITE(node->tables.wc_config->up, up);
+	wc_config_changed(node->tables.wc_config);
+}
+
+/* Let what is under way end. -ETIMEDOUT: it did not; INVOKEs are taken again. */
+static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
+{
+	uint64_t until = wc_now() + timeout_ms * WC_MS;
+	struct wc_fault why;
+	int quiet = 0;
+
+	set_up(node, WC_UP_HANDOVER);
+	wc_stack_pause(node);
+	while (quiet < QUIET_LOOKS && wc_now() < until) {
+		quiet = is_quiet(node) ? quiet + 1 : 0;
+		usleep(LOOK_NS / WC_US);
+	}
+	if (quiet == QUIET_LOOKS)
+		return 0;
+	set_up(node, WC_UP_SERVING);
+	if (wc_stack_resume(node, &why))
+		wc_error("%s", why.text);
+	return wc_fail(fault, ETIMEDOUT, "functions still run or wait after %u ms; give them longer, or try again",
+		       timeout_ms);
+}
+
+static void serve_on(struct wc_node *node)
+{
+	struct wc_fault why;
+
+	set_up(node, WC_UP_SERVING);
+	if (wc_stack_resume(node, &why) || wc_control_resume(node, &why))
+		wc_error("%s", why.text);
+}
+
+/* Both are there; this one lets go, and the first that serves has the node. */
+static int hand_over(struct wc_node *node, const char *hello, struct candidate *candidate, struct wc_fault *fault)
+{
+	int fds[WC_TAKEOVER_FDS], error;
+	struct wc_fault why;
+
+	fds[WC_TAKEOVER_LISTENER] = wc_control_pause(node);
+	fds[WC_TAKEOVER_LOCK] = wc_node_lock();
+	wc_stack_sockets(node, &fds[WC_TAKEOVER_SOCKET4]);
+	for (int i = WC_TAKEOVER_SOCKET4; i < WC_TAKEOVER_FDS; i++)
+		fds[i] = fds[i] < 0 ? fds[WC_TAKEOVER_LOCK] : fds[i];
+	fds[WC_TAKEOVER_STATE] = wc_takeover_save(node);
+	if (fds[WC_TAKEOVER_STATE] < 0) {
+		char how[80];
+
+		serve_on(node);
+		end(candidate, how, sizeof(how));
+		return wc_fail(fault, ENOMEM, "no memory for what is handed over; this daemon goes on");
+	}
+	wc_node_retire(node);
+	error = wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
+	if (error)
+		wc_debug("the new daemon does not listen");
+	error = await(candidate, "READY", START_MS, &why);
+	if (!error)
+		return 1;
+	wc_error("%s; the program from before is started again", why.text);
+	error = prepare(node, hello, OWN_PROGRAM, candidate, fault);
+	if (!error) {
+		wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
+		error = await(candidate, "READY", START_MS, fault);
+	}
+	if (!error) {
+		*fault = why;
+		return 2;
+	}
+	wc_error("%s; nothing serves any more", fault->text);
+	return -EIO;
+}
+
+/* Nobody serves: as after a crash, but tidy, and the supervisor sees the exit status. */
+static void give_up(struct wc_node *node)
+{
+	wc_control_leave();
+	wc_node_clean(node->options.name);
+	_exit(1);
+}
+
+static void tell_supervisor(pid_t pid)
+{
+	char text[40];
+	sigset_t pending;
+
+	snprintf(text, sizeof(text), "MAINPID=%d", pid);
+	wc_notify(text);
+	/* Somebody wanted this node to stop meanwhile. */
+	if (!sigpending(&pending) && (sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT)))
+		kill(pid, SIGTERM);
+}
+
+bool wc_upgrade_run(struct wc_node *node)
+{
+	struct candidate candidate = { .pid = -1, .channel = -1 };
+	struct wc_fault fault = { "" }, why;
+	char *hello = wc_takeover_hello(node), how[80];
+	uint64_t count;
+	int error;
+
+	if (read(upgrade.event, &count, sizeof(count)) != sizeof(count)) {
+		free(hello);
+		return false;
+	}
+	wc_info("handing over to %s", upgrade.program);
+	error = !hello		      ? wc_fail(&fault, ENOMEM, "out of memory") :
+		node->options.isolate ? wc_fail(&fault, ENOTSUP, "isolate is on, which cannot be handed over") :
+					prepare(node, hello, upgrade.program, &candidate, &fault);
+	if (!error) {
+		error = drain(node, upgrade.timeout_ms, &fault);
+		if (error)
+			end(&candidate, how, sizeof(how));
+	}
+	if (error) {
+		wc_fail(&why, -error, "%.400s. The daemon from before serves on.", fault.text);
+		wc_error("%s", why.text);
+		free(hello);
+		finish(error, 0, &why);
+		return false;
+	}
+	error = hand_over(node, hello, &candidate, &fault);
+	free(hello);
+	if (error == -ENOMEM) {
+		finish(error, 0, &fault);
+		return false;
+	}
+	if (error == 1) {
+		finish(0, candidate.pid, &fault);
+	} else {
+		wc_fail(&why, EINVAL, "%.400s. %s", fault.text,
+			error == 2 ? "The program from before serves again." : "Nothing serves: start the node again.");
+		finish(-EINVAL, candidate.pid, &why);
+	}
+	if (error < 0)
+		give_up(node);
+	tell_supervisor(candidate.pid);
+	wc_control_leave();
+	wc_info("process %d serves node %s now", candidate.pid, node->options.name);
+	return true;
+}
