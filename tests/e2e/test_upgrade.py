@@ -5,6 +5,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import unittest
 
 import harness
 import wcproto
+from gateway import Gateway
 
 UPGRADES = 20
 CLIENTS = 4
@@ -226,6 +228,104 @@ class Upgrade(unittest.TestCase):
             each.socket.close()
         node.wait_idle()
         node.down()
+        node.check_nothing_left()
+
+    def test_what_is_remembered(self):
+        """Ids and replies go over: a retransmission gets the kept reply, however often the daemon has changed; so do large payloads."""
+        node = self.up()
+        function = node.deploy_python()
+        client = node.client()
+        for family in (4, 6):
+            client = node.client(family)
+            large = b'"' + b"x" * 50000 + b'"'  # IP fragments, by way of the socket
+            self.assertEqual(client.invoke(function, large, request_id=99).payload, large)
+            client.invoke(function, b'{"do": "count", "tag": "once-%d"}' % family, request_id=7)
+            for i in range(2):
+                node.cli("upgrade")
+                answer = client.invoke(function, b'{"do": "count", "tag": "once-%d"}' % family, request_id=7)
+                self.assertEqual((answer.kind, answer.payload), (wcproto.REPLY, b'"once-%d"' % family))
+                self.assertTrue(answer.flags & wcproto.CACHED)
+                self.assertEqual(client.invoke(function, large, request_id=100 + i).payload, large)
+            self.assertEqual(node.runs("once-%d" % family), 1)
+            client.socket.close()
+        node.pid = node.status()["node"]["pid"]
+        node.wait_idle()
+        node.check_counters()
+        node.down()
+        node.check_nothing_left()
+
+    def test_waiting_invocations(self):
+        """More than the cores can run, with deadlines none of which passes, and functions that take a while: all are answered."""
+        node = self.up("--cores", "0*2")
+        function = node.deploy_python(timeout_ms=60000)
+        client = node.client()
+        for i in range(60):
+            client.send(1000 + i, function, b'{"do": "count", "tag": "w%d", "sleep_ms": 50}' % i)
+        node.cli("upgrade")
+        for i in range(60):  # the answers are in the socket's buffer, or a retransmission is answered from what is kept
+            answer = client.invoke(function, b'{"do": "count", "tag": "w%d", "sleep_ms": 50}' % i, request_id=1000 + i)
+            self.assertEqual(answer.kind, wcproto.REPLY)
+        self.assertEqual(set(node.all_runs().values()), {1})
+        self.assertEqual(len(node.all_runs()), 60)
+        client.socket.close()
+        node.pid = node.status()["node"]["pid"]
+        node.wait_idle()
+        node.down()
+        node.check_nothing_left()
+
+    def test_gateway(self):
+        """HTTP clients notice nothing either; names are looked up over the control socket, which is handed over, too."""
+        node = self.up("--datapath", "user", "--port", harness.free_port())
+        node.deploy_python()
+        gateway = Gateway(node, "--threads", "2")
+        self.addCleanup(gateway.close)
+        stop, wrong, done = threading.Event(), [], [0] * 3
+
+        def run(index):
+            try:
+                while not stop.is_set():
+                    with gateway.connect() as connection:
+                        for _ in range(20):
+                            response = connection.request("POST", "/function/probe", b'{"n": %d}' % done[index])
+                            if response.status != 200 or response.json() != {"n": done[index]}:
+                                raise AssertionError(repr(response))
+                            done[index] += 1
+            except Exception as error:  # pylint: disable=broad-except
+                wrong.append(repr(error))
+
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            before = sum(done)
+            node.cli("upgrade")
+            harness.wait_until(lambda: wrong or sum(done) > before + 20, "requests go on")  # pylint: disable=cell-var-from-loop
+        stop.set()
+        for thread in threads:
+            thread.join(harness.PATIENCE_S)
+        self.assertEqual(wrong, [])
+        self.assertEqual(gateway.stop(), 0)
+        node.down()
+
+    def test_supervisor(self):
+        """systemd is told when the node serves, and who does after an upgrade: what a unit of type notify needs."""
+        node = harness.Node("upgrade")
+        self.addCleanup(node.close)
+        path = os.path.join(node.root, "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(path)
+            supervisor.settimeout(harness.PATIENCE_S)
+            daemon = subprocess.Popen([os.path.join(harness.BUILD, "bin", "warmcored"), "--name", node.name, "--datapath", "user", "--port",
+                                       harness.free_port(), "--state-dir", node.state], env=dict(os.environ, NOTIFY_SOCKET=path),
+                                      stderr=subprocess.DEVNULL)  # fmt: skip
+            self.addCleanup(daemon.wait)
+            self.assertEqual(supervisor.recv(100), b"READY=1")
+            pid = node.json("upgrade")["pid"]
+            self.assertEqual(sorted([supervisor.recv(100), supervisor.recv(100)]), [b"MAINPID=%d" % pid, b"READY=1"])
+            self.assertEqual(daemon.wait(harness.PATIENCE_S), 0)
+            os.kill(pid, signal.SIGTERM)
+            self.assertEqual(supervisor.recv(100), b"STOPPING=1")
+        harness.wait_until(lambda: harness.process_state(pid) in ("", "Z"), "it has stopped")
         node.check_nothing_left()
 
     def test_killed_afterwards(self):
