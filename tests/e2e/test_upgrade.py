@@ -234,7 +234,6 @@ class Upgrade(unittest.TestCase):
         """Ids and replies go over: a retransmission gets the kept reply, however often the daemon has changed; so do large payloads."""
         node = self.up()
         function = node.deploy_python()
-        client = node.client()
         for family in (4, 6):
             client = node.client(family)
             large = b'"' + b"x" * 50000 + b'"'  # IP fragments, by way of the socket
@@ -255,7 +254,7 @@ class Upgrade(unittest.TestCase):
         node.check_nothing_left()
 
     def test_waiting_invocations(self):
-        """More than the cores can run, with deadlines none of which passes, and functions that take a while: all are answered."""
+        """More than the cores can run at a time, of a function that takes a while: all run once, and are answered."""
         node = self.up("--cores", "0*2")
         function = node.deploy_python(timeout_ms=60000)
         client = node.client()

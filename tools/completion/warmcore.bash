@@ -68,7 +68,7 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output | --key-file | --secret-file | --unix | --tls-cert | --tls-key)
+	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -115,6 +115,16 @@ _warmcore() {
 		;;
 	remove | evict | warmth)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
+		;;
+	config)
+		if [ $positional = 0 ]; then
+			mapfile -t COMPREPLY < <(compgen -W "check show" -- "$word")
+		elif [ $positional = 1 ] && [ "$action" = check ]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		fi
+		;;
+	upgrade)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		;;
 	keys)
 		if [ $positional = 0 ]; then
