@@ -21,8 +21,8 @@ static const struct option_spec specs[] = {
 	  .metavar = "SECONDS",
 	  .min = 1,
 	  .max = 3600,
-	  .fallback = "60",
-	  .help = "What runs and waits has so long to end; then the daemon goes on as before." },
+	  .fallback = "10",
+	  .help = "What runs and waits has so long to end, while new invocations wait; then the daemon goes on as before." },
 	{ 0 },
 };
 

@@ -14,7 +14,7 @@
 
 #include "user/node.h"
 
-#define WC_UPGRADE_TIMEOUT_MS 60000u
+#define WC_UPGRADE_TIMEOUT_MS 10000u /* new invocations wait as long, so no longer than clients do */
 #define WC_UPGRADE_TIMEOUT_MS_MAX 3600000u
 
 /* The main loop's descriptor for it, and what epoll tells with it. */
