@@ -14,9 +14,9 @@
 
 static struct gateway_options {
 	struct option_list listen;
-	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *log_format;
-	const char *config;
-	bool no_auth, no_async, access_log;
+	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *code_dir;
+	const char *log_format, *config;
+	bool no_auth, no_async, no_manage, access_log;
 	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
 		metrics_functions;
 } options = { .threads = -1,
@@ -92,6 +92,16 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_FLAG,
 	  AT(no_async),
 	  .help = "Take no asynchronous invocations, and run none that are stored." },
+	{ .name = "code-dir",
+	  .type = OPTION_STRING,
+	  AT(code_dir),
+	  .metavar = "DIR",
+	  .help = "Keep the archives of functions there that are created over the API of AWS Lambda: it is made, and belongs to who starts "
+		  "the gateway. Started as root, /var/lib/warmcore-gateway/NODE.code unless given." },
+	{ .name = "no-manage",
+	  .type = OPTION_FLAG,
+	  AT(no_manage),
+	  .help = "Functions are invoked, and neither created, changed, removed nor shown over the API of AWS Lambda." },
 	{ .name = "user",
 	  .type = OPTION_STRING,
 	  AT(user),
@@ -215,6 +225,9 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--log-format", options.log_format);
 	if (options.access_log)
 		line.argv[line.argc++] = "--access-log";
+	add(&line, "--code-dir", options.code_dir);
+	if (options.no_manage)
+		line.argv[line.argc++] = "--no-manage";
 	if (options.no_async)
 		line.argv[line.argc++] = "--no-async";
 	if (options.no_auth)
@@ -240,13 +253,14 @@ const struct command cmd_gateway = {
 		.summary = "serve the node's functions over HTTP",
 		.synopsis = "[OPTIONS]",
 		.description = "Becomes warmcore-gateway and runs until SIGTERM or SIGINT, which lets requests in flight end. It "
-			       "speaks what clients speak already: the Invoke of the AWS Lambda API (point an SDK's endpoint at it), "
+			       "speaks what clients speak already: the AWS Lambda API (point an SDK's endpoint at it), "
 			       "/function/NAME of OpenFaaS, function URLs (/url/NAME/PATH), and CloudEvents. Invocations leave it as "
 			       "packets, like those of any client. /ui/ is a page that shows the node live.\n\n"
 			       "With a file of keys it takes only what is signed with one (AWS Signature Version 4, as the SDKs do it) or "
 			       "brings a bearer token; without one it listens on the loopback or a Unix socket only. It needs to be "
 			       "started as root, because the node's control socket is root's; it keeps no rights: a second process, which "
-			       "can only look up functions and open the keys, asks the node.\n\n"
+			       "can only look up functions and open the keys, asks the node; a third one deploys and changes functions, and "
+			       "is not there with --no-manage.\n\n"
 			       "docs/GATEWAY.md has all paths, status codes and limits.",
 		.examples = "  warmcore gateway                          # http://127.0.0.1:8080\n"
 			    "  curl -d '{\"name\":\"you\"}' http://127.0.0.1:8080/function/hello\n"

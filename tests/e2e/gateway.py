@@ -92,6 +92,8 @@ class Gateway:
         self.node = node
         if "--async-dir" not in options and not usual:  # the usual one outlives the test
             options = (*options, "--no-async")
+        if "--code-dir" not in options and "--no-manage" not in options and not usual:
+            options = (*options, "--no-manage")
         self.command = [harness.WARMCORE, "--node", node.name, "gateway", *listen, *options]
         self.process = None
         self.start()

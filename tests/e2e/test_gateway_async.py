@@ -480,6 +480,7 @@ class GatewayAsync(harness.NodeTest):
         """Without an option it is made below /var/lib; a second gateway of the same node goes on without."""
         self.folder = "/var/lib/warmcore-gateway/" + self.node.name
         self.addCleanup(shutil.rmtree, self.folder, True)
+        self.addCleanup(shutil.rmtree, self.folder + ".code", True)
         first = gateway.Gateway(self.node, usual=True)
         self.addCleanup(first.close)
         second = gateway.Gateway(self.node, usual=True)

@@ -166,7 +166,11 @@ static void test_routes(void **state)
 		  "Qualifier=live", "live" },
 		{ "/2015-03-31/functions//invocations", "x", WC_ROUTE_UNKNOWN, "", NULL, "", "" },
 		{ "/2015-03-31/functions/a/b/invocations", "x", WC_ROUTE_UNKNOWN, "", NULL, "", "" },
-		{ "/2015-03-31/functions/f", "x", WC_ROUTE_UNKNOWN, "", NULL, "", "" },
+		{ "/2015-03-31/functions/f", "x", WC_ROUTE_MANAGE, "f", NULL, "", "" },
+		{ "/2015-03-31/functions/f:7/configuration", "x", WC_ROUTE_MANAGE, "f", NULL, "", "7" },
+		{ "/2015-03-31/functions/f/other", "x", WC_ROUTE_UNKNOWN, "", NULL, "", "" },
+		{ "/function/f:live", "x", WC_ROUTE_FUNCTION, "f", NULL, "", "live" },
+		{ "/url/f:7/p", "x", WC_ROUTE_URL, "f", "/p", "", "7" },
 	};
 
 	(void)state;

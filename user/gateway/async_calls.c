@@ -120,6 +120,7 @@ static int start(struct run *run)
 	struct wc_calls *calls = run->owner->calls;
 	struct wc_call_request request = {
 		.name = run->job->head.function,
+		.qualifier = run->job->head.qualifier,
 		.prepare = prepare,
 		.done = done,
 		.context = run,
@@ -146,6 +147,7 @@ static void invoke(void *context, const struct wc_async_job *job)
 {
 	struct wc_async_outcome later = { .what = WC_ASYNC_BUSY, .retry_ms = DOWN_MS };
 	struct wc_async_calls *owner = context;
+	const char *qualifier = strcmp(job->head.qualifier, "$LATEST") != 0 ? job->head.qualifier : "";
 	struct run *run = malloc(sizeof(*run));
 	struct wc_called called = { 0 };
 
@@ -157,7 +159,7 @@ static void invoke(void *context, const struct wc_async_job *job)
 	called.error = start(run);
 	/* That it is not there is remembered for a moment, in which it may have been deployed; and a dead letter is for ever. */
 	if (called.error == -ENOENT)
-		called.error = wc_names_ask(owner->calls->names, job->head.function, on_name, run);
+		called.error = wc_names_ask(owner->calls->names, job->head.function, qualifier, on_name, run);
 	if (called.error)
 		end(run, &called);
 }

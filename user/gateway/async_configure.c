@@ -91,8 +91,6 @@ static bool read_destination(struct reading *reading, const json_t *value, char 
 	}
 	if (target.is_url)
 		return wrong(reading, -ENOSYS, "results are not sent to URLs; name a function as the Destination");
-	if (*target.qualifier && strcmp(target.qualifier, "$LATEST") != 0)
-		return wrong(reading, -EINVAL, "the Destination has no such version or alias; there is $LATEST");
 	ask.function = target.function;
 	if (*reading->who->id && !wc_auth_allows(reading->who, &ask, &reading->denial)) {
 		reading->error = -EPERM;
@@ -271,10 +269,6 @@ void wc_async_configure(struct wc_gateway *gateway, struct wc_exchange *exchange
 
 	if (!gateway->async) {
 		wc_reply_status(exchange, 501, WC_ASYNC_NOT_OFFERED);
-		return;
-	}
-	if (*route->qualifier && strcmp(route->qualifier, "$LATEST") != 0) {
-		wc_reply_status(exchange, 404, "Function not found: it has no such version or alias; there is $LATEST");
 		return;
 	}
 	configure = wc_http_job_new(sizeof(*configure), gateway, exchange, route);

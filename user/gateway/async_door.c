@@ -17,6 +17,7 @@ struct accept {
 	struct wc_http_job *job;
 	wc_call_prepare prepare;
 	struct wc_async_id id;
+	char version[WC_NAMES_VERSION_MAX];
 	int error;
 	struct wc_fault fault;
 };
@@ -131,7 +132,7 @@ static void answer(struct accept *accept)
 		if (accept->job->route.kind == WC_ROUTE_ASYNC)
 			wc_response_add(&response, "X-Call-Id", wc_text(id));
 		else
-			wc_response_add(&response, "X-Amz-Executed-Version", wc_text("$LATEST"));
+			wc_response_add(&response, "X-Amz-Executed-Version", wc_text(accept->version));
 		wc_exchange_respond(accept->job->exchange, &response);
 	}
 	wc_http_job_free(accept->job);
@@ -212,6 +213,7 @@ static void store(struct accept *accept, const struct wc_callee *callee)
 		free(accept);
 		return;
 	}
+	snprintf(accept->version, sizeof(accept->version), "%s", callee->version);
 	wc_async_id_new(&ask.id);
 	ask.payload = payload.at;
 	ask.payload_size = payload.length;
@@ -250,7 +252,7 @@ void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, w
 		wc_http_job_refuse(job, 501, "callback URLs are not offered: leave X-Callback-Url out");
 		return;
 	}
-	callee = wc_names_find(names, job->route.name, &called.error);
+	callee = wc_names_find(names, job->route.name, job->route.qualifier, &called.error);
 	if (!called.error) {
 		accept = calloc(1, sizeof(*accept));
 		called.error = accept ? 0 : -ENOMEM;
@@ -267,7 +269,7 @@ void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, w
 		store(accept, callee);
 		return;
 	}
-	called.error = wc_names_ask(names, job->route.name, on_name, accept);
+	called.error = wc_names_ask(names, job->route.name, job->route.qualifier, on_name, accept);
 	if (called.error) {
 		wc_http_job_failed(job, &called);
 		free(accept);

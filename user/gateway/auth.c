@@ -96,7 +96,16 @@ static bool verify(struct wc_auth *auth, const struct wc_request *request, struc
 	return wc_auth_verify(auth, &ask, verdict) == WC_AUTH_PASSED;
 }
 
-static bool may(const struct wc_auth_identity *who, const struct wc_route *route, struct wc_auth_denial *denial)
+/* Whose name comes in the body: what it is called is judged when that is read. */
+static bool may_create(const struct wc_auth_identity *who, struct wc_auth_denial *denial)
+{
+	struct wc_auth_ask ask = { .operation = "lambda:CreateFunction" };
+
+	return who->role == WC_KEY_ADMIN || wc_auth_allows(who, &ask, denial);
+}
+
+static bool may(const struct wc_auth_identity *who, const struct wc_route *route, struct wc_text method,
+		struct wc_auth_denial *denial)
 {
 	struct wc_auth_ask ask = { .function = *route->name ? route->name : NULL };
 
@@ -116,6 +125,11 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 		break;
 	case WC_ROUTE_CONFIG:
 		ask.operation = "lambda:PutFunctionEventInvokeConfig"; /* and what reads it, and removes it */
+		break;
+	case WC_ROUTE_MANAGE:
+		if (route->resource == WC_MANAGE_FUNCTIONS && wc_text_is(method, "POST"))
+			return may_create(who, denial);
+		ask.operation = wc_manage_operation(route->resource, method.at, method.length);
 		break;
 	case WC_ROUTE_ADMIN: /* those of one function, or all */
 		ask.operation = "warmcore:AdministerAsync";
@@ -145,15 +159,37 @@ bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const str
 	ret_who->id[0] = 0;
 	if (request->trusted || route->kind == WC_ROUTE_HEALTH || route->kind == WC_ROUTE_PAGE)
 		return true;
+	/* A link that is signed by the gateway itself. */
+	if (route->kind == WC_ROUTE_MANAGE && route->resource == WC_MANAGE_ARCHIVE)
+		return true;
 	if (!auth) {
 		wc_reply_status(exchange, 403, "this address needs authentication, and the gateway has no keys");
 		return false;
 	}
-	if (!verify(auth, request, &verdict) || !may(&verdict.identity, route, &verdict.denial)) {
+	if (!verify(auth, request, &verdict) || !may(&verdict.identity, route, request->method, &verdict.denial)) {
 		wc_reply_denial(exchange, &verdict.denial);
 		return false;
 	}
 	*ret_who = verdict.identity;
 	wc_exchange_hide(exchange, "authorization");
 	return true;
+}
+
+bool wc_auth_admits(struct wc_auth *auth, const struct wc_request *request, const struct wc_route *route)
+{
+	struct wc_auth_header headers[WC_AUTH_HEADERS_MAX + 1];
+	struct wc_auth_verdict verdict;
+	struct wc_auth_request ask;
+
+	if (!auth)
+		return false;
+	describe(request, headers, &ask);
+	switch (wc_auth_verify(auth, &ask, &verdict)) {
+	case WC_AUTH_PASSED:
+		return may(&verdict.identity, route, request->method, &verdict.denial);
+	case WC_AUTH_LATER: /* whose it is, is known when the body is */
+		return true;
+	default:
+		return false;
+	}
 }

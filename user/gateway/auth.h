@@ -24,4 +24,7 @@ bool wc_auth_is_local(const struct sockaddr *address);
 bool wc_auth_check(struct wc_auth *auth, struct wc_exchange *exchange, const struct wc_route *route,
 		   struct wc_auth_identity *ret_who);
 
+/* By the head alone, which is all that is here: is it worth it to read a large body? wc_auth_check() comes when it is here. */
+bool wc_auth_admits(struct wc_auth *auth, const struct wc_request *request, const struct wc_route *route);
+
 #endif

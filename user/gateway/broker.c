@@ -23,10 +23,13 @@
 
 static const struct {
 	const char *op;
-	bool name, request;
+	bool name, request, qualifier; /* the first two have to be there, the last one may */
 } allowed[] = {
-	{ "resolve", true, false },  { "list", false, false }, { "tail", true, true },
-	{ "metrics", false, false }, { "live", false, false },
+	{ "resolve", true, false, true },
+	{ "list", false, false, false },
+	{ "tail", true, true, true },
+	{ "metrics", false, false, false },
+	{ "live", false, false, false },
 };
 
 /* --- the process --- */
@@ -46,6 +49,7 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 	json_t *question = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL), *request, *answer;
 	const char *op = json_string_value(json_object_get(question, "op"));
 	const json_t *name = json_object_get(question, "name"), *id = json_object_get(question, "request");
+	const json_t *qualifier = json_object_get(question, "qualifier");
 	int ret = -EINVAL;
 
 	answer = NULL;
@@ -57,9 +61,12 @@ json_t *wc_broker_answer(const char *node, const char *line, size_t length)
 			break;
 		if (allowed[i].request && !json_is_string(id))
 			break;
+		if (qualifier && (!allowed[i].qualifier || !json_is_string(qualifier) ||
+				  !wc_route_qualifier_valid(json_string_value(qualifier))))
+			break;
 		/* Only what is known is passed on. */
-		request = json_pack("{s:s, s:O*, s:O*}", "op", op, "name", allowed[i].name ? name : NULL, "request",
-				    allowed[i].request ? id : NULL);
+		request = json_pack("{s:s, s:O*, s:O*, s:O*}", "op", op, "name", allowed[i].name ? name : NULL,
+				    "request", allowed[i].request ? id : NULL, "qualifier", qualifier);
 		ret = request ? wc_control_request(node, request, WC_BROKER_TIMEOUT_MS, &answer) : -ENOMEM;
 		json_decref(request);
 		if (ret)
@@ -170,6 +177,15 @@ static void close_others(const int *fds, unsigned count)
 	}
 }
 
+void wc_broker_confine(const int *fds, unsigned count)
+{
+	signal(SIGINT, SIG_IGN); /* it ends when the gateway has closed the channels */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN); /* means the keys, and the gateway */
+	close_others(fds, count);
+	put_rights_off();
+}
+
 /* With `keys`, the last channel is for them; the one before, or else the last, is for the files. */
 static void __attribute__((noreturn))
 run(const char *node, const struct wc_broker_paths *paths, const int *fds, unsigned count)
@@ -179,11 +195,7 @@ run(const char *node, const struct wc_broker_paths *paths, const int *fds, unsig
 	unsigned files_at = count - 1 - (paths->keys != NULL);
 
 	prctl(PR_SET_NAME, "wc-gw-broker", 0, 0, 0);
-	signal(SIGINT, SIG_IGN); /* it ends when the gateway has closed the channels */
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN); /* means the keys, and the gateway */
-	close_others(fds, count);
-	put_rights_off();
+	wc_broker_confine(fds, count);
 	for (unsigned i = 0; i < count; i++) {
 		channels[i] = (struct channel){ .fd = fds[i],
 						.node = node,
@@ -322,25 +334,14 @@ int wc_broker_fd(const struct wc_broker *broker)
 	return broker->fd;
 }
 
-int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,
-		  wc_broker_cb done, void *context)
+static int ask(struct wc_broker *broker, const char *line, int n, wc_broker_cb done, void *context)
 {
-	char line[QUESTION_MAX];
 	ssize_t sent;
-	int n;
 
 	if (broker->gone)
 		return -EPIPE;
 	if (broker->count == WC_BROKER_PENDING_MAX)
 		return -EAGAIN;
-	/* Names need no escapes: route.h. */
-	if (request)
-		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\",\"request\":\"%llx\"}\n", op, name,
-			     request);
-	else if (name)
-		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\"}\n", op, name);
-	else
-		n = snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op);
 	sent = send(broker->fd, line, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (sent < 0)
 		return errno == EAGAIN || errno == ENOBUFS ? -EAGAIN : -EPIPE;
@@ -350,6 +351,50 @@ int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, un
 	}
 	broker->pending[(broker->first + broker->count++) % WC_BROKER_PENDING_MAX] = (struct question){ done, context };
 	return 0;
+}
+
+/* Names and qualifiers need no escapes: route.h. */
+int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,
+		  wc_broker_cb done, void *context)
+{
+	char line[QUESTION_MAX];
+	int n;
+
+	if (request)
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\",\"request\":\"%llx\"}\n", op, name,
+			     request);
+	else if (name)
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\",\"name\":\"%s\"}\n", op, name);
+	else
+		n = snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op);
+	return ask(broker, line, n, done, context);
+}
+
+int wc_broker_tail(struct wc_broker *broker, const char *name, const char *qualifier, unsigned long long request,
+		   wc_broker_cb done, void *context)
+{
+	char line[QUESTION_MAX];
+	int n;
+
+	if (!qualifier || !*qualifier)
+		return wc_broker_ask(broker, "tail", name, request, done, context);
+	n = snprintf(line, sizeof(line),
+		     "{\"op\":\"tail\",\"name\":\"%s\",\"request\":\"%llx\",\"qualifier\":\"%s\"}\n", name, request,
+		     qualifier);
+	return ask(broker, line, n, done, context);
+}
+
+int wc_broker_resolve(struct wc_broker *broker, const char *name, const char *qualifier, wc_broker_cb done,
+		      void *context)
+{
+	char line[QUESTION_MAX];
+	int n;
+
+	if (!qualifier || !*qualifier)
+		return wc_broker_ask(broker, "resolve", name, 0, done, context);
+	n = snprintf(line, sizeof(line), "{\"op\":\"resolve\",\"name\":\"%s\",\"qualifier\":\"%s\"}\n", name,
+		     qualifier);
+	return ask(broker, line, n, done, context);
 }
 
 static void answer_first(struct wc_broker *broker, const json_t *answer, int error)

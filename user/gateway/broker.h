@@ -37,6 +37,9 @@ struct wc_broker_paths {
 int wc_broker_start(const char *node, const struct wc_broker_paths *paths, unsigned count, int *ret_fds,
 		    int *ret_files_fd, int *ret_keys_fd, pid_t *ret_pid);
 
+/* For a child of the gateway: closes all but the standard descriptors and these, puts rights off, and leaves signals to the gateway. */
+void wc_broker_confine(const int *fds, unsigned count);
+
 /* As wc_keys_open(), by the process; waits for it. `fd` is *ret_keys_fd. For one thread at a time. */
 int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fault *fault);
 
@@ -65,6 +68,12 @@ void wc_broker_free(struct wc_broker *broker);
  */
 int wc_broker_ask(struct wc_broker *broker, const char *op, const char *name, unsigned long long request,
 		  wc_broker_cb done, void *context);
+
+/* `resolve` and `tail` of a version or alias (route.h says what that may be); NULL or "": $LATEST. As wc_broker_ask(). */
+int wc_broker_tail(struct wc_broker *broker, const char *name, const char *qualifier, unsigned long long request,
+		   wc_broker_cb done, void *context);
+int wc_broker_resolve(struct wc_broker *broker, const char *name, const char *qualifier, wc_broker_cb done,
+		      void *context);
 
 int wc_broker_fd(const struct wc_broker *broker);
 

@@ -3,8 +3,10 @@
 #include "user/gateway/call.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "user/clock.h"
 
@@ -14,7 +16,7 @@ struct wc_call {
 	struct wc_callee callee;
 	struct wc_text payload;
 	struct wc_invocation *invocation; /* NULL while the name is asked for */
-	bool prepared, again;
+	bool prepared, again, chosen;
 	__u64 sent_ns; /* the first packet; 0: none was sent */
 };
 
@@ -52,12 +54,24 @@ static enum wc_call_end end_of(const struct wc_called *called)
 	}
 }
 
+/* As the node has it: a published version is NAME:NUMBER there, beside $LATEST. */
+static void count(struct wc_call *call, const struct wc_called *called)
+{
+	const struct wc_callee *callee = &call->callee;
+	const char *version = *callee->version && *callee->version != '$' ? callee->version : NULL;
+	int suffix = version ? (int)strlen(version) + 1 : 0;
+	char name[WC_NAME_MAX];
+
+	snprintf(name, sizeof(name), "%.*s%s%s", (int)sizeof(name) - 1 - suffix, callee->name, version ? ":" : "",
+		 version ?: "");
+	wc_latency_add(call->calls->latencies, callee->id, name, end_of(called), wc_now() - call->sent_ns,
+		       WC_LATENCY_NONE);
+}
+
 static void finish(struct wc_call *call, const struct wc_called *called)
 {
 	if (call->calls->latencies && call->sent_ns)
-		wc_latency_add(call->calls->latencies, call->callee.id, call->callee.name, end_of(called),
-			       wc_now() - call->sent_ns, WC_LATENCY_NONE);
-
+		count(call, called);
 	call->request.done(call->request.context, called);
 	end(call);
 }
@@ -65,15 +79,54 @@ static void finish(struct wc_call *call, const struct wc_called *called)
 static void on_invoked(void *context, const struct wc_invoked *invoked);
 static void on_name(void *context, const struct wc_callee *callee, int error);
 
-/* 0; -ECANCELED: nobody is to be told. */
+static __u64 random_number(void)
+{
+	static __thread __u64 state;
+
+	if (!state && getrandom(&state, sizeof(state), 0) != sizeof(state))
+		state = wc_now() | 1;
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+/* An alias with weights: this invocation goes to one of the two. 0: it is here; 1: it is asked for; or an error. */
+static int choose(struct wc_call *call)
+{
+	struct wc_callee *callee = &call->callee;
+	const struct wc_callee *known;
+	char other[WC_NAMES_VERSION_MAX];
+	int ret;
+
+	if (call->chosen || callee->other_weight <= 0)
+		return 0;
+	call->chosen = true;
+	if ((double)(random_number() >> 11) / (double)(1ull << 53) >= callee->other_weight)
+		return 0;
+	memcpy(other, callee->other, sizeof(other));
+	known = wc_names_find(call->calls->names, callee->name, other, &ret);
+	if (ret)
+		return ret;
+	if (known) {
+		*callee = *known;
+		return 0;
+	}
+	memcpy(callee->qualifier, other, sizeof(other));
+	return wc_names_ask(call->calls->names, callee->name, callee->qualifier, on_name, call) ?: 1;
+}
+
+/* 0: it is under way; -ECANCELED: nobody is to be told. */
 static int invoke(struct wc_call *call)
 {
 	const struct wc_callee *callee = &call->callee;
 	struct wc_calls *calls = call->calls;
-	struct wc_invoker_request request = { .function_id = callee->id,
-					      .patience_ms = call->request.patience_ms ?: calls->patience_ms };
-	int ret;
+	struct wc_invoker_request request = { .patience_ms = call->request.patience_ms ?: calls->patience_ms };
+	int ret = choose(call);
 
+	if (ret)
+		return ret < 0 ? ret : 0;
+	request.function_id = callee->id;
 	if (!call->prepared) {
 		if (call->request.prepare(call->request.context, callee, &call->payload))
 			return -ECANCELED;
@@ -103,7 +156,7 @@ static void on_invoked(void *context, const struct wc_invoked *invoked)
 	/* The node may have been started again, elsewhere: then an address that refuses is as stale as an id. */
 	if ((replaced || invoked->how == WC_INVOKED_REFUSED) && !call->again) {
 		call->again = true;
-		if (!wc_names_ask(call->calls->names, call->callee.name, on_name, call))
+		if (!wc_names_ask(call->calls->names, call->callee.name, call->callee.qualifier, on_name, call))
 			return;
 	}
 	if (replaced) {
@@ -134,13 +187,16 @@ static void on_name(void *context, const struct wc_callee *callee, int error)
 
 int wc_call_start(struct wc_calls *calls, const struct wc_call_request *request, struct wc_call **ret_call)
 {
+	const char *qualifier = request->qualifier ?: "";
 	const struct wc_callee *callee;
 	struct wc_call *call;
 	int ret;
 
+	if (!strcmp(qualifier, "$LATEST")) /* one entry for both */
+		qualifier = "";
 	if (calls->calls >= calls->calls_max)
 		return -EAGAIN;
-	callee = wc_names_find(calls->names, request->name, &ret);
+	callee = wc_names_find(calls->names, request->name, qualifier, &ret);
 	if (ret)
 		return ret;
 	call = calloc(1, sizeof(*call));
@@ -153,7 +209,8 @@ int wc_call_start(struct wc_calls *calls, const struct wc_call_request *request,
 		ret = invoke(call);
 	} else { /* a dry run asks the node: it is rare, and its answer shall be fresh */
 		memcpy(call->callee.name, request->name, strlen(request->name) + 1);
-		ret = wc_names_ask(calls->names, request->name, on_name, call);
+		memcpy(call->callee.qualifier, qualifier, strlen(qualifier) + 1);
+		ret = wc_names_ask(calls->names, request->name, qualifier, on_name, call);
 	}
 	if (ret) {
 		free(call);
@@ -169,6 +226,6 @@ void wc_call_cancel(struct wc_call *call)
 	if (call->invocation)
 		wc_invoker_cancel(call->invocation);
 	else
-		wc_names_cancel(call->calls->names, call->callee.name, call);
+		wc_names_cancel(call->calls->names, call->callee.name, call->callee.qualifier, call);
 	end(call);
 }

@@ -54,9 +54,9 @@ typedef int (*wc_call_prepare)(void *context, const struct wc_callee *callee, st
 typedef void (*wc_call_done)(void *context, const struct wc_called *called);
 
 struct wc_call_request {
-	const char *name;	 /* a valid one: route.h */
-	wc_call_prepare prepare; /* may be called from within wc_call_start() */
-	wc_call_done done;	 /* is not */
+	const char *name, *qualifier; /* valid ones: route.h; NULL or "": $LATEST */
+	wc_call_prepare prepare;      /* may be called from within wc_call_start() */
+	wc_call_done done;	      /* is not */
 	bool dry; /* only find the function: `done` comes with error 0 and without `invoked`; prepare is not called */
 	unsigned patience_ms; /* for how long a busy node is asked again; 0: as wc_calls says */
 	void *context;

@@ -8,6 +8,7 @@
 
 #include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/manage.h"
 #include "user/gateway/reply.h"
 #include "user/gateway/scrape.h"
 
@@ -72,7 +73,12 @@ int wc_http_job_refuse(struct wc_http_job *job, unsigned status, const char *mes
 void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_done done, bool dry)
 {
 	struct wc_call_request request = {
-		.name = job->route.name, .prepare = prepare, .done = done, .dry = dry, .context = job
+		.name = job->route.name,
+		.qualifier = job->route.qualifier,
+		.prepare = prepare,
+		.done = done,
+		.dry = dry,
+		.context = job,
 	};
 	struct wc_called called = { 0 };
 	struct wc_call *call;
@@ -181,8 +187,22 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 			wc_function_call(gateway, exchange, &route);
 		break;
 	case WC_ROUTE_FUNCTIONS:
-		if (may_go_on(exchange, reads))
+		if (wc_text_is(request->method, "POST") || wc_text_is(request->method, "PUT"))
+			wc_reply_status(
+				exchange, 501,
+				"OpenFaaS deploys images of containers, which do not run here: create functions with "
+				"an archive, over the API of Lambda, or with `warmcore deploy`");
+		else if (wc_text_is(request->method, "DELETE"))
+			wc_reply_status(
+				exchange, 501,
+				"remove functions over the API of Lambda, or with `warmcore remove`: only those that "
+				"OpenFaaS deployed would be its own to remove");
+		else if (may_go_on(exchange, reads))
 			wc_system_functions(gateway, exchange);
+		break;
+	case WC_ROUTE_MANAGE:
+		if (may_go_on(exchange, wc_manage_methods(route.resource)))
+			wc_manage_request(gateway, exchange, &route, &who);
 		break;
 	case WC_ROUTE_ADMIN:
 		if (may_go_on(exchange, "GET, HEAD, POST, OPTIONS"))

@@ -19,10 +19,12 @@ struct wc_live_cache;
 struct wc_async_door;
 struct wc_http_metrics;
 struct desk;
+struct wc_manage_door;
 
 struct wc_gateway {
-	struct wc_auth *auth;	     /* of all loops; NULL: nobody is asked who they are */
-	struct wc_async_door *async; /* NULL: asynchronous invocations are not offered */
+	struct wc_auth *auth;	       /* of all loops; NULL: nobody is asked who they are */
+	struct wc_async_door *async;   /* NULL: asynchronous invocations are not offered */
+	struct wc_manage_door *manage; /* NULL: functions are not managed over HTTP */
 	struct wc_calls calls;
 	struct wc_http *http;
 	struct wc_http_metrics *metrics;
@@ -51,6 +53,7 @@ void wc_system_functions(struct wc_gateway *gateway, struct wc_exchange *exchang
 void wc_system_info(struct wc_exchange *exchange);
 void wc_system_json(struct wc_exchange *exchange, void *value); /* 200 with this json_t, whose reference it takes */
 void wc_system_health(struct wc_exchange *exchange);
+void *wc_system_describe(void *function); /* a json_t of the node's as OpenFaaS has it, a new one */
 
 /* /ui/...: a file of web/, which are part of the program: page.c. */
 void wc_page(struct wc_exchange *exchange, const struct wc_route *route);

@@ -14,9 +14,7 @@
  */
 #include "user/gateway/http.h"
 
-#define H2O_USE_EPOLL 1
-#include <h2o.h>
-#include <h2o/http1.h>
+#include "user/gateway/http_internal.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -31,47 +29,8 @@
 
 #define ACCEPT_MAX 64 /* in one go */
 #define COPY_MAX 4096
-#define LOOK_MS 5		 /* between two looks at how much connections have in memory */
-#define BODY_SMALL 65536	 /* what is less is bounded by the number of connections */
 #define LINGER_MS 2000		 /* for how long a refused client's bytes are dropped */
 #define LINGER_BYTES (64u << 20) /* and how many */
-
-struct wc_http {
-	struct wc_http_options options;
-	h2o_globalconf_t config;
-	h2o_context_t context;
-	h2o_accept_ctx_t accept, accept_tls;
-	h2o_timeout_t write_timeout, linger_timeout;
-	h2o_socket_t **listeners;
-	struct connection *connections; /* newest first */
-	size_t responses;		/* bytes of large responses that are not sent yet */
-	uint64_t looked_ms;
-	struct wc_http_stats stats;
-	bool draining;
-};
-
-struct connection {
-	struct wc_http *http;
-	h2o_socket_t *socket; /* NULL: closed by the library, lingers */
-	h2o_timeout_entry_t write_entry, linger_entry;
-	h2o_socket_t *linger;
-	int linger_fd; /* a copy of the socket's, which outlives it; -1: none */
-	const struct wc_http_listener *listener;
-	struct connection *older, **at;
-	unsigned exchanges; /* requests that are served: their bodies are needed */
-};
-
-struct wc_exchange {
-	struct wc_request request;
-	struct wc_http *http;
-	struct connection *connection;
-	h2o_req_t *h2o; /* NULL: responded */
-	uint64_t begun_ns;
-	struct wc_exchange_note note;
-	size_t held;	/* bytes of the response, when it is large */
-	void (*gone)(void *context);
-	void *gone_context;
-};
 
 /* The handler and the filter, each with its loop. */
 struct handler {
@@ -79,23 +38,20 @@ struct handler {
 	struct wc_http *http;
 };
 
-static void generator_nothing(h2o_generator_t *self, h2o_req_t *req)
+void wc_http_stop_generator(h2o_generator_t *self, h2o_req_t *req)
 {
 	(void)self;
 	(void)req;
 }
 
-/* Of all responses that are ours: so the filter knows the library's. */
-static h2o_generator_t generator = { NULL, generator_nothing };
+/* Of all responses that are ours and in memory. */
+static h2o_generator_t generator = { NULL, wc_http_stop_generator };
 
 /* --- connections --- */
 
 static void connection_free(struct connection *connection)
 {
 	connection->http->stats.connections--;
-	*connection->at = connection->older;
-	if (connection->older)
-		connection->older->at = connection->at;
 	free(connection);
 }
 
@@ -127,6 +83,8 @@ static void on_close(void *data)
 
 	connection->socket = NULL;
 	h2o_timeout_unlink(&connection->write_entry);
+	wc_http_large_over(connection);
+	wc_http_unlist(connection);
 	if (connection->linger_fd < 0) {
 		connection_free(connection);
 		return;
@@ -148,8 +106,7 @@ static void on_write_timeout(h2o_timeout_entry_t *entry)
 		shutdown(h2o_socket_get_fd(connection->socket), SHUT_RDWR);
 }
 
-/* Without the library, which has not begun, or waits for the rest of a request. `why` needs no escapes. */
-static void refuse_connection(h2o_socket_t *socket, const char *why)
+void wc_http_refuse(h2o_socket_t *socket, const char *why)
 {
 	char text[512];
 	int n = snprintf(text, sizeof(text),
@@ -160,34 +117,6 @@ static void refuse_connection(h2o_socket_t *socket, const char *why)
 			 sizeof("{\"Type\":\"Service\",\"message\":\"\"}") - 1 + strlen(why), why);
 
 	(void)!send(h2o_socket_get_fd(socket), text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* The newest connections that are still sending large requests go until the rest is within the limit. */
-static void look_at_memory(struct wc_http *http)
-{
-	size_t total = http->responses, size;
-	uint64_t now = h2o_now(http->context.loop);
-
-	if (now - http->looked_ms < LOOK_MS)
-		return;
-	http->looked_ms = now;
-	for (const struct connection *at = http->connections; at; at = at->older)
-		total += at->socket ? at->socket->input->size : 0;
-	for (struct connection *at = http->connections; at && total > http->options.bodies_max; at = at->older) {
-		size = at->socket ? at->socket->input->size : 0;
-		if (size <= BODY_SMALL || at->exchanges || !at->socket->_cb.read)
-			continue;
-		total -= size;
-		http->stats.over_memory++;
-		if (!at->listener->secure)
-			refuse_connection(at->socket, "the gateway has too many large requests in memory; try later");
-		/* As if it had failed to read: it closes the connection, which then lingers, so that the client can read the answer. */
-		at->linger_fd = dup(h2o_socket_get_fd(at->socket));
-		if (at->linger_fd < 0)
-			shutdown(h2o_socket_get_fd(at->socket), SHUT_RDWR);
-		else
-			at->socket->_cb.read(at->socket, h2o_socket_error_closed);
-	}
 }
 
 static void on_accept(h2o_socket_t *listener, const char *error)
@@ -209,18 +138,14 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 		if (!connection) {
 			http->stats.over_limit++;
 			if (!at->secure)
-				refuse_connection(socket, "the gateway has too many connections; try later");
+				wc_http_refuse(socket, "the gateway has too many connections; try later");
 			h2o_socket_close(socket);
 			continue;
 		}
 		http->stats.connections++;
 		*connection = (struct connection){ .http = http, .socket = socket, .linger_fd = -1, .listener = at };
-		connection->older = http->connections;
-		connection->at = &http->connections;
-		if (connection->older)
-			connection->older->at = &connection->older;
-		http->connections = connection;
 		connection->write_entry.cb = on_write_timeout;
+		wc_http_list(connection);
 		socket->on_close.cb = on_close;
 		socket->on_close.data = connection;
 		h2o_accept(at->secure ? &http->accept_tls : &http->accept, socket);
@@ -229,7 +154,7 @@ static void on_accept(h2o_socket_t *listener, const char *error)
 
 /* --- responses --- */
 
-static const char *reason_of(unsigned status)
+const char *wc_http_reason(unsigned status)
 {
 	static const struct {
 		unsigned status;
@@ -251,6 +176,7 @@ static const char *reason_of(unsigned status)
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
 		{ 409, "Conflict" },
+		{ 412, "Precondition Failed" },
 		{ 413, "Content Too Large" },
 		{ 414, "URI Too Long" },
 		{ 415, "Unsupported Media Type" },
@@ -272,12 +198,16 @@ static const char *reason_of(unsigned status)
 	return "Status";
 }
 
-/* Whatever the client still sends shall not hide the response. */
+void wc_http_linger(struct connection *connection)
+{
+	if (connection && connection->socket && connection->linger_fd < 0)
+		connection->linger_fd = dup(h2o_socket_get_fd(connection->socket));
+}
+
 static void prepare_close(h2o_req_t *req, struct connection *connection)
 {
 	req->http1_is_persistent = 0;
-	if (connection && connection->socket && connection->linger_fd < 0)
-		connection->linger_fd = dup(h2o_socket_get_fd(connection->socket));
+	wc_http_linger(connection);
 }
 
 static void add_headers(h2o_req_t *req, const struct wc_response *response)
@@ -298,15 +228,45 @@ static bool is_bodyless(unsigned status)
 	return status == 204 || status == 304;
 }
 
+void wc_http_patience(struct wc_exchange *exchange)
+{
+	struct wc_http *http = exchange->http;
+
+	h2o_timeout_unlink(&exchange->connection->write_entry);
+	h2o_timeout_link(http->context.loop, &http->write_timeout, &exchange->connection->write_entry);
+}
+
+h2o_req_t *wc_http_begin(struct wc_exchange *exchange, const struct wc_response *response)
+{
+	struct wc_http *http = exchange->http;
+	h2o_req_t *req = exchange->h2o;
+
+	if (http->options.on_response)
+		http->options.on_response(http->options.context, exchange, response);
+	exchange->h2o = NULL;
+	exchange->gone = NULL;
+	http->stats.exchanges--;
+	req->res.status = (int)response->status;
+	req->res.reason = wc_http_reason(response->status);
+	req->res.content_length = is_bodyless(response->status) ? SIZE_MAX : response->body.length;
+	add_headers(req, response);
+	if (response->close)
+		prepare_close(req, exchange->connection);
+	if (http->draining)
+		req->http1_is_persistent = 0;
+	wc_http_patience(exchange);
+	return req;
+}
+
 void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response *response)
 {
-	h2o_req_t *req = exchange->h2o;
 	struct wc_http *http = exchange->http;
 	char text[WC_REPLY_ERROR_MAX];
 	struct wc_response instead;
 	h2o_iovec_t body;
+	h2o_req_t *req;
 
-	if (response->body.length > BODY_SMALL) {
+	if (response->body.length > WC_HTTP_SMALL) {
 		if (http->responses + response->body.length > http->options.bodies_max) {
 			http->stats.over_memory++;
 			wc_reply_describe(
@@ -320,22 +280,7 @@ void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response 
 			http->responses += exchange->held;
 		}
 	}
-
-	if (http->options.on_response)
-		http->options.on_response(http->options.context, exchange, response);
-	exchange->h2o = NULL;
-	exchange->gone = NULL;
-	http->stats.exchanges--;
-	req->res.status = (int)response->status;
-	req->res.reason = reason_of(response->status);
-	req->res.content_length = is_bodyless(response->status) ? SIZE_MAX : response->body.length;
-	add_headers(req, response);
-	if (response->close)
-		prepare_close(req, exchange->connection);
-	if (http->draining)
-		req->http1_is_persistent = 0;
-	h2o_timeout_unlink(&exchange->connection->write_entry);
-	h2o_timeout_link(http->context.loop, &http->write_timeout, &exchange->connection->write_entry);
+	req = wc_http_begin(exchange, response);
 	h2o_start_response(req, &generator);
 	if (is_bodyless(response->status) || wc_text_is(exchange->request.method, "HEAD") || !response->body.length) {
 		h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
@@ -408,6 +353,7 @@ static void on_over(void *data)
 	h2o_timeout_unlink(&exchange->connection->write_entry);
 	exchange->connection->exchanges--;
 	exchange->http->responses -= exchange->held;
+	wc_http_large_over(exchange->connection);
 	if (!exchange->h2o)
 		return;
 	exchange->h2o = NULL;
@@ -427,6 +373,7 @@ static void fill_request(struct wc_exchange *exchange, h2o_req_t *req)
 	request->secure = req->scheme == &H2O_URL_SCHEME_HTTPS;
 	request->old = req->version < 0x101;
 	request->trusted = exchange->connection->listener->trusted;
+	request->local = exchange->connection->listener->local;
 	request->private = exchange->connection->listener->private;
 	request->header_count = 0;
 	for (size_t i = 0; i < req->headers.size && i < WC_HEADERS_MAX; i++) {
@@ -502,6 +449,7 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	exchange->note.function[0] = exchange->note.key[0] = 0;
 	exchange->held = 0;
 	exchange->connection->exchanges++;
+	exchange->connection->judged = false;
 	http->stats.requests++;
 	http->stats.exchanges++;
 	if (wc_head_check(socket->input->bytes, socket->input->size, &length, &fault)) {
@@ -515,6 +463,9 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	exchange->request.head = (struct wc_text){ socket->input->bytes, length };
 	keep_reading(req, socket);
 	fill_request(exchange, req);
+	/* One byte more is for whoever is asked, as the library lets it through anyway: who may not at all is told that first. */
+	if (req->entity.len > http->options.body_max + 1 && !wc_http_size_good(exchange))
+		return 0;
 	http->options.on_request(http->options.context, exchange);
 	return 0;
 }
@@ -546,7 +497,7 @@ static void on_setup_ostream(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t *
 	char body[WC_REPLY_ERROR_MAX];
 
 	(void)self;
-	if (req->_generator != &generator) {
+	if (!req->_generator || req->_generator->stop != wc_http_stop_generator) {
 		wc_reply_describe((unsigned)req->res.status,
 				  req->res.status == 413 ? WC_REPLY_TOO_LARGE : req->res.reason, &response, body);
 		stream = (struct error_stream *)h2o_add_ostream(req, sizeof(*stream), slot);
@@ -697,7 +648,10 @@ int wc_http_new(const struct wc_http_options *options, struct wc_http **ret_http
 	http->config.http1.upgrade_to_http2 = 0;
 	http->config.http1.req_timeout = options->read_timeout_ms;
 	http->config.handshake_timeout = options->read_timeout_ms;
-	http->config.max_request_entity_size = options->body_max + 1; /* with chunks, it refuses what is as large */
+	/* With chunks, it refuses what is as large. Between the two limits http_large.c looks. */
+	http->config.max_request_entity_size =
+		(options->large_max > options->body_max ? options->large_max : options->body_max) + 1;
+	h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no files in /tmp: what is large is counted */
 	host = h2o_config_register_host(&http->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
 	add_path(http, h2o_config_register_path(host, "/", 0));
 	add_path(http, &host->fallback_path); /* OPTIONS *, and targets that are no path */
@@ -744,9 +698,13 @@ void wc_http_watch(struct wc_http *http, int fd, void (*readable)(void *context)
 
 int wc_http_run(struct wc_http *http, int timeout_ms)
 {
-	int ret = h2o_evloop_run(http->context.loop, timeout_ms) ? -errno : 0;
+	int ret;
 
-	look_at_memory(http);
+	if (http->look_due && timeout_ms > WC_HTTP_LOOK_MS)
+		timeout_ms = WC_HTTP_LOOK_MS;
+	ret = h2o_evloop_run(http->context.loop, timeout_ms) ? -errno : 0;
+
+	wc_http_look(http);
 	return ret;
 }
 

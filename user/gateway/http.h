@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * http.h - the HTTP server of the gateway: connections, their limits, requests in and responses out, by libh2o. The only file
- * that knows the library is http.c; docs/GATEWAY.md says why it is this one.
+ * http.h - the HTTP server of the gateway: connections, their limits, requests in and responses out, by libh2o. The only files
+ * that know the library are http.c, http_large.c and http_file.c; docs/GATEWAY.md says why it is this one.
  */
 #ifndef WC_GATEWAY_HTTP_H
 #define WC_GATEWAY_HTTP_H
@@ -13,6 +13,7 @@
 #include "user/gateway/request.h"
 
 #define WC_HTTP_SOURCE_MAX 64
+#define WC_HTTP_REFUSAL_MAX 1024 /* bytes of the body of a refusal */
 
 /* One request, until its response is sent. */
 struct wc_exchange;
@@ -27,7 +28,8 @@ struct wc_http_listener {
 	int fd;	      /* listens, is not blocking */
 	bool secure;  /* TLS */
 	bool trusted; /* auth.h */
-	bool private; /* as in struct wc_request */
+	bool local;   /* as in struct wc_request, and: */
+	bool private;
 };
 
 struct wc_http_options {
@@ -39,6 +41,14 @@ struct wc_http_options {
 	unsigned write_timeout_ms; /* until the client has taken a response */
 	size_t body_max;
 	size_t bodies_max; /* of one loop: bytes of requests that come or are served, and of responses that go; at least 2 * body_max */
+	/*
+	 * Larger bodies, up to large_max (0: none), are for requests of which on_large() says so by their head, body not included: it holds something
+	 * until on_large_over(). Or it composes the refusal, with text in `body`. All of the bytes are in memory until the response.
+	 */
+	size_t large_max;
+	bool (*on_large)(void *context, const struct wc_request *request, struct wc_response *ret_response,
+			 char body[WC_HTTP_REFUSAL_MAX]);
+	void (*on_large_over)(void *context);
 	wc_http_on_request on_request;
 	wc_http_on_response on_response; /* NULL: nobody */
 	void *context;
@@ -97,6 +107,9 @@ void wc_exchange_source(const struct wc_exchange *exchange, char ret_source[WC_H
 
 /* Sends the response: the exchange is gone then. Everything in it is copied. */
 void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response *response);
+
+/* The same, with `size` bytes of a file as its body, piece by piece; takes `fd` over. */
+void wc_exchange_respond_file(struct wc_exchange *exchange, const struct wc_response *response, int fd, size_t size);
 
 /* `gone` is called when the client went away before the response: the exchange is gone then. NULL: nobody is. */
 void wc_exchange_on_gone(struct wc_exchange *exchange, void (*gone)(void *context), void *context);

@@ -17,7 +17,7 @@ struct lambda_job {
 	bool tail;
 	struct wc_response response; /* while the log is asked for */
 	char *body;
-	char id[WC_REPLY_ID_MAX];
+	char id[WC_REPLY_ID_MAX], version[WC_NAMES_VERSION_MAX];
 };
 
 /* The same class for all that is wrong with parameters, which is not that of wc_reply_status(). */
@@ -125,7 +125,8 @@ static void done(void *context, const struct wc_called *called)
 	if (wc_http_job_failed(&lambda->job, called))
 		return;
 	lambda->response.status = called->invoked ? 200 : 204;
-	wc_response_add(&lambda->response, "X-Amz-Executed-Version", wc_text("$LATEST"));
+	snprintf(lambda->version, sizeof(lambda->version), "%s", called->callee->version);
+	wc_response_add(&lambda->response, "X-Amz-Executed-Version", wc_text(lambda->version));
 	wc_reply_id(called->invoked ? called->invoked->request_id : wc_now(), lambda->id);
 	wc_response_add(&lambda->response, "x-amzn-RequestId", wc_text(lambda->id));
 	if (!called->invoked) { /* DryRun */
@@ -144,8 +145,8 @@ static void done(void *context, const struct wc_called *called)
 	}
 	/* From here on the job waits for the broker, which calls back once, whatever becomes of the client. */
 	if (lambda->tail && keep(lambda) &&
-	    !wc_broker_ask(lambda->job.gateway->calls.broker, "tail", lambda->job.route.name,
-			   called->invoked->request_id, on_tail, lambda))
+	    !wc_broker_tail(lambda->job.gateway->calls.broker, lambda->job.route.name, lambda->version,
+			    called->invoked->request_id, on_tail, lambda))
 		return;
 	send_response(lambda, NULL, 0);
 	lambda_free(lambda);
@@ -176,10 +177,6 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 	}
 	if (log && !tail && !wc_text_is(*log, "None")) {
 		refuse_parameter(exchange, "X-Amz-Log-Type is neither None nor Tail");
-		return;
-	}
-	if (*route->qualifier && strcmp(route->qualifier, "$LATEST") != 0) {
-		wc_reply_status(exchange, 404, "Function not found: it has no such version or alias; there is $LATEST");
 		return;
 	}
 	if (request->body.length > WC_PAYLOAD_LARGE) {

@@ -28,6 +28,9 @@
 #include "user/gateway/auth.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/http_metrics.h"
+#include "user/gateway/manage.h"
+#include "user/gateway/manage_process.h"
+#include "user/gateway/reply.h"
 #include "user/gateway/reread.h"
 #include "user/gateway/scrape.h"
 #include "user/gateway/settings.h"
@@ -58,6 +61,8 @@ static struct wc_async_calls async_calls;
 static struct wc_gateway_reload reload;
 static struct wc_gateway_live live; /* what loops take over when `change` says so */
 static sem_t taken;		    /* by one of them */
+static int manage_channels[WC_MANAGE_WORKERS]; /* of the process that changes functions */
+static bool manage_offered;
 static atomic_uint running;
 static atomic_bool broken; /* a loop ended for a reason that is none of ours */
 
@@ -124,6 +129,28 @@ static void on_door(void *context)
 	wc_async_door_readable(((struct loop *)context)->gateway.async);
 }
 
+static void on_manage(void *context)
+{
+	wc_manage_door_readable(((struct loop *)context)->gateway.manage);
+}
+
+/* A body that is larger than what a function takes. */
+static bool on_large(void *context, const struct wc_request *request, struct wc_response *ret_response,
+		     char body[WC_HTTP_REFUSAL_MAX])
+{
+	struct wc_failure failure;
+
+	if (wc_manage_admit(context, request, &failure))
+		return true;
+	wc_reply_compose(&failure, ret_response, body);
+	return false;
+}
+
+static void on_large_over(void *context)
+{
+	wc_manage_release(context);
+}
+
 /* The first loop tells the others what is on the disk, so it ends last; and what it runs shall not have to run again. */
 static bool is_drained(const struct loop *loop)
 {
@@ -188,6 +215,9 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 		.bodies_max = WC_GATEWAY_BODIES_BYTES / options->threads > WC_GATEWAY_BODIES_LEAST ?
 				      WC_GATEWAY_BODIES_BYTES / options->threads :
 				      WC_GATEWAY_BODIES_LEAST,
+		.large_max = options->code_dir ? WC_MANAGE_BODY_MAX : 0,
+		.on_large = on_large,
+		.on_large_over = on_large_over,
 		.on_request = wc_gateway_on_request,
 		.on_response = wc_gateway_on_response,
 		.context = &loop->gateway,
@@ -289,6 +319,7 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	struct wc_broker_paths paths = { .keys = options->key_file,
 					 .files = { reload.path, options->tls_cert, options->tls_key } };
 	int channels[WC_GATEWAY_THREADS_MAX + 1], unix_fd = -1, ret;
+	pid_t manage;
 	char real[4096];
 
 	ret = raise_limit(options, fault);
@@ -324,6 +355,12 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 		if (ret && !options->async_named)
 			wc_info("with --no-async it starts without asynchronous invocations");
 	}
+	if (ret || !options->code_dir)
+		return ret;
+	/* The last one, because it makes a folder: a start that fails leaves none behind. It closes what it inherits. */
+	ret = wc_manage_process_start(options->node, options->code_dir, WC_MANAGE_WORKERS, manage_channels, &manage,
+				      fault);
+	manage_offered = !ret;
 	return ret;
 }
 
@@ -460,6 +497,23 @@ static int open_scraper(const struct wc_gateway_options *options, struct wc_faul
 	return ret ? wc_fail(fault, ret, "cannot set up metrics: %s", strerror(-ret)) : 0;
 }
 
+/* --- changes of functions --- */
+
+/* After rights are put off: its threads have none. */
+static int open_manage(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	struct wc_manage *manage;
+	int ret = manage_offered ? wc_manage_open(manage_channels, &manage) : 0;
+
+	for (unsigned i = 0; manage_offered && !ret && i < options->threads; i++) {
+		ret = wc_manage_door_new(manage, &loops[i].gateway.manage);
+		if (!ret)
+			wc_http_watch(loops[i].gateway.http, wc_manage_door_fd(loops[i].gateway.manage), on_manage,
+				      &loops[i]);
+	}
+	return ret ? wc_fail(fault, ret, "cannot set up changes of functions: %s", strerror(-ret)) : 0;
+}
+
 static void announce(const struct wc_gateway_options *options)
 {
 	char text[96];
@@ -515,7 +569,7 @@ int main(int argc, char **argv)
 	sem_init(&taken, 0, 0);
 	signal(SIGPIPE, SIG_IGN);
 	if (open_all(&options, &tls, &broker, &fault) || put_rights_off(&options, &fault) ||
-	    open_keys(&options, &fault) || open_async(&options, &fault))
+	    open_keys(&options, &fault) || open_async(&options, &fault) || open_manage(&options, &fault))
 		return say(&fault);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);

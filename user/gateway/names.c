@@ -39,14 +39,19 @@ struct wc_names {
 	unsigned count;
 };
 
-static struct entry **bucket_of(struct wc_names *names, const char *name)
+static __u64 mix(__u64 hash, const char *text)
 {
-	__u64 hash = names->seed;
-
-	for (; *name; name++) {
-		hash = (hash ^ (unsigned char)*name) * 0x9e3779b97f4a7c15ull;
+	for (; *text; text++) {
+		hash = (hash ^ (unsigned char)*text) * 0x9e3779b97f4a7c15ull;
 		hash ^= hash >> 29;
 	}
+	return hash;
+}
+
+static struct entry **bucket_of(struct wc_names *names, const char *name, const char *qualifier)
+{
+	__u64 hash = mix(mix(names->seed, name), qualifier);
+
 	return &names->buckets[hash % BUCKETS];
 }
 
@@ -68,11 +73,11 @@ static void list_add(struct entry *entry)
 	names->newest = entry;
 }
 
-static struct entry *find(struct wc_names *names, const char *name)
+static struct entry *find(struct wc_names *names, const char *name, const char *qualifier)
 {
-	struct entry *entry = *bucket_of(names, name);
+	struct entry *entry = *bucket_of(names, name, qualifier);
 
-	while (entry && strcmp(entry->function.name, name) != 0)
+	while (entry && (strcmp(entry->function.name, name) != 0 || strcmp(entry->function.qualifier, qualifier) != 0))
 		entry = entry->chain;
 	if (entry && entry != names->newest) {
 		list_remove(entry);
@@ -83,7 +88,7 @@ static struct entry *find(struct wc_names *names, const char *name)
 
 static void drop(struct entry *entry)
 {
-	struct entry **at = bucket_of(entry->names, entry->function.name);
+	struct entry **at = bucket_of(entry->names, entry->function.name, entry->function.qualifier);
 
 	while (*at != entry)
 		at = &(*at)->chain;
@@ -93,7 +98,7 @@ static void drop(struct entry *entry)
 	free(entry);
 }
 
-static struct entry *add(struct wc_names *names, const char *name)
+static struct entry *add(struct wc_names *names, const char *name, const char *qualifier)
 {
 	struct entry *entry = names->oldest, **bucket;
 
@@ -110,7 +115,8 @@ static struct entry *add(struct wc_names *names, const char *name)
 	entry->names = names;
 	entry->error = -EAGAIN;
 	memcpy(entry->function.name, name, strlen(name) + 1);
-	bucket = bucket_of(names, name);
+	memcpy(entry->function.qualifier, qualifier, strlen(qualifier) + 1);
+	bucket = bucket_of(names, name, qualifier);
 	entry->chain = *bucket;
 	*bucket = entry;
 	list_add(entry);
@@ -149,9 +155,9 @@ void wc_names_free(struct wc_names *names)
 	free(names);
 }
 
-const struct wc_callee *wc_names_find(struct wc_names *names, const char *name, int *ret_error)
+const struct wc_callee *wc_names_find(struct wc_names *names, const char *name, const char *qualifier, int *ret_error)
 {
-	struct entry *entry = find(names, name);
+	struct entry *entry = find(names, name, qualifier);
 
 	*ret_error = 0;
 	if (!entry || entry->error == -EAGAIN || wc_now() >= entry->until_ns)
@@ -172,6 +178,37 @@ static int error_of(const json_t *answer)
 					    -EBADMSG;
 }
 
+/* "$LATEST", or the number of a version. */
+static bool read_version(const json_t *value, char ret_version[WC_NAMES_VERSION_MAX])
+{
+	const char *text = json_string_value(value) ?: "";
+
+	if (strcmp(text, "$LATEST") != 0 && (!*text || strlen(text) >= WC_NAMES_VERSION_MAX || text[0] == '0' ||
+					     strspn(text, "0123456789") != strlen(text)))
+		return false;
+	memcpy(ret_version, text, strlen(text) + 1);
+	return true;
+}
+
+/* Where invocations go: one version, or two with their weights. Without targets it is $LATEST, as a daemon says it that has nothing else. */
+static bool read_targets(const json_t *targets, struct wc_callee *function)
+{
+	const json_t *other = json_array_get(targets, 1);
+
+	if (!targets) {
+		memcpy(function->version, "$LATEST", sizeof("$LATEST"));
+		return true;
+	}
+	if (json_array_size(targets) < 1 || json_array_size(targets) > 2 ||
+	    !read_version(json_object_get(json_array_get(targets, 0), "version"), function->version))
+		return false;
+	if (!other)
+		return true;
+	function->other_weight = json_number_value(json_object_get(other, "weight"));
+	return function->other_weight >= 0 && function->other_weight <= 1 &&
+	       read_version(json_object_get(other, "version"), function->other);
+}
+
 int wc_names_read(const json_t *answer, const char *name, struct wc_callee *ret_function)
 {
 	const json_t *object = json_object_get(answer, "function");
@@ -189,7 +226,7 @@ int wc_names_read(const json_t *answer, const char *name, struct wc_callee *ret_
 		address = json_string_value(json_object_get(answer, "address6")) ?: "";
 	if (strcmp(found, name) != 0 || strlen(name) >= sizeof(function.name) || id < 1 || id > UINT32_MAX ||
 	    port < 1 || port > UINT16_MAX || timeout_ms < 1 || timeout_ms > 86400000 || !*address ||
-	    strlen(address) >= sizeof(function.address))
+	    strlen(address) >= sizeof(function.address) || !read_targets(json_object_get(answer, "targets"), &function))
 		return -EBADMSG;
 	memcpy(function.name, name, strlen(name) + 1);
 	memcpy(function.address, address, strlen(address) + 1);
@@ -199,6 +236,12 @@ int wc_names_read(const json_t *answer, const char *name, struct wc_callee *ret_
 	function.binary = !strcmp(event, "binary");
 	*ret_function = function;
 	return 0;
+}
+
+/* Where it leads to may be changed, and a version does not tell. */
+static bool is_alias(const struct wc_callee *function)
+{
+	return *function->qualifier && strcmp(function->qualifier, function->version) != 0;
 }
 
 static void answered(void *context, const json_t *answer, int error)
@@ -211,11 +254,14 @@ static void answered(void *context, const json_t *answer, int error)
 	entry->waiters = NULL;
 	if (answer)
 		error = wc_names_read(answer, entry->function.name, &function);
-	if (!error)
+	if (!error) {
+		memcpy(function.qualifier, entry->function.qualifier, sizeof(function.qualifier));
 		entry->function = function;
+	}
 	if (!error || error == -ENOENT) {
 		entry->error = error;
-		entry->until_ns = wc_now() + (error ? WC_NAMES_WRONG_TTL_MS : WC_NAMES_TTL_MS) * WC_MS;
+		entry->until_ns =
+			wc_now() + (error || is_alias(&function) ? WC_NAMES_WRONG_TTL_MS : WC_NAMES_TTL_MS) * WC_MS;
 	}
 	function = entry->function; /* a callback may ask again, and change what is remembered */
 	while ((waiter = waiters)) {
@@ -226,16 +272,16 @@ static void answered(void *context, const json_t *answer, int error)
 	}
 }
 
-int wc_names_ask(struct wc_names *names, const char *name, wc_names_cb done, void *context)
+int wc_names_ask(struct wc_names *names, const char *name, const char *qualifier, wc_names_cb done, void *context)
 {
-	struct entry *entry = find(names, name) ?: add(names, name);
+	struct entry *entry = find(names, name, qualifier) ?: add(names, name, qualifier);
 	struct waiter *waiter = entry ? malloc(sizeof(*waiter)) : NULL;
 	int ret;
 
 	if (!waiter)
 		return entry ? -ENOMEM : -EAGAIN;
 	if (!entry->asking) {
-		ret = wc_broker_ask(names->broker, "resolve", name, 0, answered, entry);
+		ret = wc_broker_resolve(names->broker, name, qualifier, answered, entry);
 		if (ret) {
 			free(waiter);
 			return ret;
@@ -247,9 +293,9 @@ int wc_names_ask(struct wc_names *names, const char *name, wc_names_cb done, voi
 	return 0;
 }
 
-void wc_names_cancel(struct wc_names *names, const char *name, void *context)
+void wc_names_cancel(struct wc_names *names, const char *name, const char *qualifier, void *context)
 {
-	struct entry *entry = find(names, name);
+	struct entry *entry = find(names, name, qualifier);
 
 	for (struct waiter *waiter = entry ? entry->waiters : NULL; waiter; waiter = waiter->next)
 		if (waiter->context == context)

@@ -62,6 +62,13 @@ static void describe(const struct wc_failure *failure, struct wc_response *respo
 	wc_response_add(response, "x-amzn-errortype", wc_text(failure->type));
 }
 
+void wc_reply_compose(const struct wc_failure *failure, struct wc_response *ret_response, char body[WC_REPLY_ERROR_MAX])
+{
+	describe(failure, ret_response, body);
+	if (failure->retry_after)
+		wc_response_add(ret_response, "retry-after", wc_text("1"));
+}
+
 void wc_reply_failure(struct wc_exchange *exchange, const struct wc_failure *failure)
 {
 	char body[WC_REPLY_ERROR_MAX], after[16], id[WC_REPLY_ID_MAX];

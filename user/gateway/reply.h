@@ -10,7 +10,7 @@
 #include "user/gateway/call.h"
 #include "user/gateway/http.h"
 
-#define WC_REPLY_ERROR_MAX 1024 /* bytes of an error's body */
+#define WC_REPLY_ERROR_MAX WC_HTTP_REFUSAL_MAX /* bytes of an error's body */
 #define WC_REPLY_TOO_LARGE "the request is larger than 6291456 bytes, which is what a function takes"
 
 struct wc_failure {
@@ -39,6 +39,10 @@ void wc_reply_method(struct wc_exchange *exchange, const char *allow);
 /* The response for a failure by status, without sending it; its body is in `body`. */
 void wc_reply_describe(unsigned status, const char *message, struct wc_response *ret_response,
 		       char body[WC_REPLY_ERROR_MAX]);
+
+/* The response for a failure, without sending it; its body is in `body`. */
+void wc_reply_compose(const struct wc_failure *failure, struct wc_response *ret_response,
+		      char body[WC_REPLY_ERROR_MAX]);
 
 /* Is the outcome of the call a failure of the platform (and not the function's result or error)? Then *ret_failure is it. */
 bool wc_reply_failed(const struct wc_called *called, struct wc_failure *ret_failure);

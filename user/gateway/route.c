@@ -23,9 +23,10 @@ const char *const wc_route_kind_names[WC_ROUTE_KINDS] = {
 	[WC_ROUTE_INVOKE] = "invoke",	  [WC_ROUTE_CONFIG] = "config",
 	[WC_ROUTE_FUNCTION] = "function", [WC_ROUTE_URL] = "url",
 	[WC_ROUTE_ASYNC] = "async",	  [WC_ROUTE_FUNCTIONS] = "functions",
-	[WC_ROUTE_INFO] = "info",	  [WC_ROUTE_ADMIN] = "async_admin",
-	[WC_ROUTE_HEALTH] = "healthz",	  [WC_ROUTE_METRICS] = "metrics",
-	[WC_ROUTE_PAGE] = "page",	  [WC_ROUTE_LIVE] = "live",
+	[WC_ROUTE_INFO] = "info",	  [WC_ROUTE_MANAGE] = "manage",
+	[WC_ROUTE_ADMIN] = "async_admin", [WC_ROUTE_HEALTH] = "healthz",
+	[WC_ROUTE_METRICS] = "metrics",	  [WC_ROUTE_PAGE] = "page",
+	[WC_ROUTE_LIVE] = "live",
 };
 
 static int hex_digit(char c)
@@ -142,11 +143,12 @@ long wc_route_parameter(const struct wc_route *route, const char *name, char *ou
 	return length;
 }
 
-static bool qualifier_valid(const char *text)
+bool wc_route_qualifier_valid(const char *text)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-	return !strcmp(text, "$LATEST") || strspn(text, allowed) == strlen(text);
+	return !strcmp(text, "$LATEST") ||
+	       (strlen(text) < WC_ROUTE_QUALIFIER_MAX && strspn(text, allowed) == strlen(text));
 }
 
 static int set_name(struct wc_route *route, const char *name, size_t length, const char **error)
@@ -187,21 +189,43 @@ static int read_invoke(struct wc_route *route, const char *text, size_t length, 
 			return -EBADMSG;
 		memcpy(route->qualifier, qualifier, strlen(qualifier) + 1);
 	}
-	if (!qualifier_valid(route->qualifier))
+	if (!wc_route_qualifier_valid(route->qualifier))
 		return -EBADMSG;
 	return set_name(route, name, strlen(name), error);
 }
 
-/* NAME or NAME/PATH. */
+/* A function of the control API, or what is of all of them. */
+static int read_manage(struct wc_route *route, const struct wc_manage_parts *parts, const char **error)
+{
+	route->kind = WC_ROUTE_MANAGE;
+	route->resource = parts->resource;
+	if (parts->rest_len >= sizeof(route->rest) || memchr(parts->rest ?: "", '%', parts->rest_len)) {
+		*error = "the name of the alias is too long, or has escapes";
+		return -EBADMSG;
+	}
+	memcpy(route->rest, parts->rest ?: "", parts->rest_len);
+	return parts->name ? read_invoke(route, parts->name, parts->name_len, error) : 0;
+}
+
+/* NAME or NAME/PATH, and NAME may be NAME:QUALIFIER. */
 static int read_function(struct wc_route *route, const char *text, const char *end, const char **error)
 {
 	const char *slash = memchr(text, '/', (size_t)(end - text)) ?: end;
+	const char *colon = memchr(text, ':', (size_t)(slash - text)) ?: slash;
+	size_t qualifier = colon < slash ? (size_t)(slash - colon - 1) : 0;
 
 	route->path = slash < end ? slash : "/";
 	route->path_len = slash < end ? (size_t)(end - slash) : 1;
 	if (route->kind == WC_ROUTE_FUNCTION && (slash < end || route->query_len))
 		route->kind = WC_ROUTE_URL;
-	return set_name(route, text, (size_t)(slash - text), error);
+	*error = "what is behind the name and a colon is no version, alias or $LATEST";
+	if (colon < slash && (!qualifier || qualifier >= sizeof(route->qualifier)))
+		return -EBADMSG;
+	memcpy(route->qualifier, colon + (colon < slash), qualifier);
+	route->qualifier[qualifier] = 0;
+	if (!wc_route_qualifier_valid(route->qualifier))
+		return -EBADMSG;
+	return set_name(route, text, (size_t)(colon - text), error);
 }
 
 #define ADMIN_PATH "/system/async"
@@ -270,6 +294,7 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 	const char *query = target_len ? memchr(target, '?', target_len) : NULL;
 	const char *end = query ?: target + target_len;
 	size_t length = (size_t)(end - target), name, name_length;
+	struct wc_manage_parts parts;
 	struct wc_route route = { .path = target, .path_len = length };
 	const char *error;
 	int ret = 0;
@@ -296,6 +321,8 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		ret = set_name(&route, host, name, &error);
 	} else if (find_api(target, length, &name, &name_length, &route.kind)) {
 		ret = read_invoke(&route, target + name, name_length, &error);
+	} else if (wc_manage_route(target, length, &parts)) {
+		ret = read_manage(&route, &parts, &error);
 	} else if (length >= strlen(ADMIN_PATH) && !memcmp(target, ADMIN_PATH, strlen(ADMIN_PATH)) &&
 		   (length == strlen(ADMIN_PATH) || target[strlen(ADMIN_PATH)] == '/')) {
 		ret = read_admin(&route, target + strlen(ADMIN_PATH), end, &error);

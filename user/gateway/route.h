@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #include "bpf/tables.h"
+#include "user/gateway/manage_route.h"
 
 #define WC_ROUTE_QUALIFIER_MAX 129 /* with its 0 */
 
@@ -24,6 +25,7 @@ enum wc_route_kind {
 	WC_ROUTE_ASYNC,	    /* /async-function/NAME[/PATH] */
 	WC_ROUTE_FUNCTIONS, /* /system/functions */
 	WC_ROUTE_INFO,	    /* /system/info */
+	WC_ROUTE_MANAGE,    /* what manage_route.h knows */
 	WC_ROUTE_ADMIN,	    /* /system/async[/PATH]: the name is that of the parameter `function` */
 	WC_ROUTE_HEALTH,    /* /healthz */
 	WC_ROUTE_METRICS,   /* /metrics */
@@ -38,7 +40,9 @@ extern const char *const wc_route_kind_names[WC_ROUTE_KINDS];
 struct wc_route {
 	enum wc_route_kind kind;
 	char name[WC_NAME_MAX];			/* of the function; empty where the route has none */
-	char qualifier[WC_ROUTE_QUALIFIER_MAX]; /* INVOKE, CONFIG: empty when none was given */
+	char qualifier[WC_ROUTE_QUALIFIER_MAX]; /* INVOKE, CONFIG, MANAGE, FUNCTION, URL, ASYNC: empty when none was given */
+	enum wc_manage_resource resource;	/* MANAGE */
+	char rest[WC_ROUTE_QUALIFIER_MAX];	/* MANAGE: of its path, as manage_route.h says */
 	const char *path; /* URL: what the function sees, as it came; points into the target, or is "/" */
 	size_t path_len;
 	const char *query; /* without the ?; as it came */
@@ -63,6 +67,9 @@ bool wc_route_is_api(const char *target, size_t length);
 
 /* May a function have this name? 1 to 63 of a-z A-Z 0-9 - _, as for `deploy`. */
 bool wc_route_name_valid(const char *name, size_t length);
+
+/* May a qualifier be this? $LATEST, or what a version or an alias is called; the empty one, too. */
+bool wc_route_qualifier_valid(const char *text);
 
 /* Decodes %XX of at most `length` bytes into `out` (as large), + as well with `plus`: the length, or -EBADMSG. */
 long wc_route_decode(const char *text, size_t length, bool plus, char *out);

@@ -103,6 +103,22 @@ static int choose_async(struct wc_gateway_options *options, struct wc_fault *fau
 	return 0;
 }
 
+/* As with asynchronous invocations; who is not root has no node to change. */
+static int choose_code(struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	static char usual[sizeof(WC_GATEWAY_STATE_PARENT) + 32];
+
+	if (options->code_dir && options->no_manage)
+		return wc_fail(fault, EINVAL, "--code-dir and --no-manage: keep archives or take none, one of the two");
+	if (options->code_dir && !*options->code_dir)
+		return wc_fail(fault, EINVAL, "--code-dir: the path is empty");
+	if (options->code_dir || options->no_manage || geteuid())
+		return 0;
+	snprintf(usual, sizeof(usual), "%s/%s.code", WC_GATEWAY_STATE_PARENT, options->node); /* no node has a dot */
+	options->code_dir = usual;
+	return 0;
+}
+
 static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 {
 	bool secure = false;
@@ -120,7 +136,7 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 	}
 	for (unsigned i = 0; i < options->listen_count; i++)
 		options->listen[i].secure = options->tls_cert != NULL;
-	ret = choose_keys(options, fault) ?: choose_async(options, fault);
+	ret = choose_keys(options, fault) ?: choose_async(options, fault) ?: choose_code(options, fault);
 	if (ret)
 		return ret;
 	for (unsigned i = 0; i < options->listen_count; i++) {
@@ -235,6 +251,18 @@ static const struct wc_knob table[] = {
 	  .when = WC_KNOB_AT_START,
 	  FIELD(no_async),
 	  .help = "Take no asynchronous invocations, and run none that are stored." },
+	{ .name = "code-dir",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(code_dir),
+	  .argument = "DIR",
+	  .help = "Keep the archives of functions there that are created over the API of AWS Lambda: it is made, and belongs to who starts "
+		  "the gateway. Started as root, /var/lib/warmcore-gateway/NODE.code unless given." },
+	{ .name = "no-manage",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(no_manage),
+	  .help = "Functions are invoked, and neither created, changed, removed nor shown over the API of AWS Lambda." },
 	{ .name = "user",
 	  .kind = WC_KNOB_POINTER,
 	  .when = WC_KNOB_AT_START,
@@ -446,6 +474,7 @@ int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc
 			.fd = fd,
 			.secure = options->listen[i].secure,
 			.trusted = options->no_auth || (local && !options->key_file),
+			.local = local,
 			.private = local || options->listen[i].secure,
 		};
 	}
@@ -457,6 +486,7 @@ int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc
 	ret_listeners[options->listen_count] = (struct wc_http_listener){
 		.fd = fd,
 		.trusted = true,
+		.local = true,
 		.private = true,
 	};
 	return 0;

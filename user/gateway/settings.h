@@ -35,6 +35,8 @@ struct wc_gateway_options {
 	const char *async_dir; /* NULL: no asynchronous invocations */
 	bool async_named;      /* it was asked for, and is not only the usual one */
 	bool no_async;
+	const char *code_dir; /* NULL: functions are not managed */
+	bool no_manage;
 	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
 		metrics_functions;
 	bool log_json, access_log;

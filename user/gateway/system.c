@@ -26,7 +26,7 @@ void wc_system_json(struct wc_exchange *exchange, void *value)
 }
 
 /* One function as OpenFaaS describes them; what it has no word for is a label. */
-static json_t *describe(json_t *function)
+void *wc_system_describe(void *function)
 {
 	return json_pack("{s:O, s:s, s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:{s:O?, s:O?, s:O?}, s:{}}", "name",
 			 json_object_get(function, "name"), "image", "", "namespace", "", "envProcess", "",
@@ -60,7 +60,7 @@ static void on_list(void *context, const json_t *answer, int error)
 	} else if (list->exchange) {
 		found = json_array();
 		json_array_foreach (functions, index, function)
-			json_array_append_new(found, describe(function));
+			json_array_append_new(found, wc_system_describe(function));
 		wc_system_json(list->exchange, found);
 	}
 	free(list);
