@@ -21,7 +21,7 @@ import harness
 
 ROLE = "arn:aws:iam::000000000000:role/any"
 FUNCTIONS = "/2015-03-31/functions"
-CODE = "import os\ndef handler(event, context):\n    number = %d\n    print('printed by', number)\n    return {'n': number, 'env': os.environ.get('COLOUR')}\n"
+CODE = "import os\ndef handler(event, context):\n    number = %d\n    print('printed by', number)\n    return {'n': number, 'env': os.environ.get('COLOUR'), 'length': len(event.get('text', ''))}\n"
 
 
 def zipped(files, method=zipfile.ZIP_DEFLATED):
@@ -293,6 +293,19 @@ class GatewayControl(Sdk):
             self.assertEqual((answer.status, answer.json()["n"]), (200, 1), answer)
         self.assertEqual(self.gateway.request("POST", "/function/ver:7", b"{}").status, 404)
 
+        # A payload that no packet takes goes the way of the version; and calls are counted by version, as the node does it.
+        large = b64(os.urandom(3 << 20))
+        for target in ("/function/ver:1", "/function/ver:2", FUNCTIONS + "/ver/invocations?Qualifier=1"):
+            answer = self.gateway.request("POST", target, json.dumps({"text": large}).encode())
+            expected = {"n": 2 if ":2" in target else 1, "length": len(large)}
+            self.assertEqual((answer.status, {key: answer.json()[key] for key in expected}), (200, expected), target)
+        answer = self.gateway.request("POST", "/function/ver:live", json.dumps({"text": large}).encode())
+        self.assertEqual((answer.status, answer.json()["length"]), (200, len(large)))
+        metrics = self.gateway.request("GET", "/metrics").body.decode()
+        for label in ("ver", "ver:1", "ver:2"):
+            line = 'warmcore_gateway_invocations_total{function="%s",result="ok"}' % label
+            self.assertEqual(metrics.count(line), 1, label)
+
         in_use, unaliased, removed, stale, rest, latest = self.sdk(
             ["DeleteFunction", {"FunctionName": "ver", "Qualifier": "2"}],
             ["DeleteAlias", {"FunctionName": "ver", "Name": "live"}],
@@ -386,6 +399,55 @@ class GatewayControl(Sdk):
         finally:
             for connection in held:
                 connection.socket.close()
+
+    def test_chunks(self):
+        """Without a length in the head it counts what is there."""
+        with self.gateway.connect() as connection:
+            connection.send(b"POST /function/nobody HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            try:
+                for _ in range(12):
+                    connection.send(b"100000\r\n" + bytes(1 << 20) + b"\r\n")
+            except OSError:
+                pass  # it has its answer
+            answer = connection.receive()
+        self.assertEqual((answer.status, answer.header("x-amzn-ErrorType")), (413, "RequestTooLargeException"), answer)
+
+    def test_beside(self):
+        """Two large archives on their way take nothing from the 256 MiB of all other bodies, and nothing happens to them when these are full."""
+        large = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (FUNCTIONS.encode(), 60 << 20)
+        small = b"POST /function/nobody HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (6 << 20)
+        others, refused = [], 0
+        archives = [self.gateway.connect() for _ in range(2)]
+        for archive in archives:
+            self.addCleanup(archive.socket.close)
+            archive.send(large + bytes((60 << 20) - 1))
+        try:
+            for _ in range(36):  # 216 MiB: with the archives it would be too much
+                others.append(self.gateway.connect())
+                others[-1].send(small + bytes((6 << 20) - 1))
+            for other in others[:2] + others[-2:]:
+                other.send(b"x")
+                self.assertEqual(other.receive().status, 404)
+            more = [self.gateway.connect() for _ in range(24)]
+            others += more
+            for other in more:  # and this is too much
+                try:
+                    other.send(small + bytes((6 << 20) - 1))
+                except OSError:
+                    pass  # it has its answer
+            for other in more:
+                try:
+                    other.send(b"x")
+                    refused += other.receive().status == 503
+                except (OSError, EOFError):
+                    refused += 1
+            self.assertGreater(refused, 0)
+        finally:
+            for other in others:
+                other.socket.close()
+        for archive in archives:
+            archive.send(b"x")
+            self.assertEqual(archive.receive().status, 400)  # no JSON
 
 
 class GatewayControlKeys(Sdk):

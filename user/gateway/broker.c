@@ -25,11 +25,8 @@ static const struct {
 	const char *op;
 	bool name, request, qualifier; /* the first two have to be there, the last one may */
 } allowed[] = {
-	{ "resolve", true, false, true },
-	{ "list", false, false, false },
-	{ "tail", true, true, true },
-	{ "metrics", false, false, false },
-	{ "live", false, false, false },
+	{ "resolve", true, false, true },   { "list", false, false, false }, { "tail", true, true, true },
+	{ "metrics", false, false, false }, { "live", false, false, false },
 };
 
 /* --- the process --- */

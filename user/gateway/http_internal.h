@@ -9,7 +9,7 @@
 
 #include "user/gateway/http.h"
 
-#define WC_HTTP_LOOK_MS 5     /* at least, between two looks at what connections have in memory */
+#define WC_HTTP_LOOK_MS 5    /* at least, between two looks at what connections have in memory */
 #define WC_HTTP_SMALL 65536u /* bytes of a body: what is less is bounded by the number of connections */
 
 struct wc_http {

@@ -173,8 +173,7 @@ static void look_at_sizes(struct wc_http *http)
 		next = connection->next;
 		if (connection->exchanges || connection->large || connection->read || !connection->socket ||
 		    connection->socket->input->size <= (connection->judged ? limit : WC_HTTP_SMALL) ||
-		    !h2o_socket_is_reading(connection->socket) ||
-		    h2o_socket_is_writing(connection->socket))
+		    !h2o_socket_is_reading(connection->socket) || h2o_socket_is_writing(connection->socket))
 			continue;
 		consider(connection);
 	}

@@ -59,8 +59,8 @@ static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
 static struct wc_gateway_reload reload;
-static struct wc_gateway_live live; /* what loops take over when `change` says so */
-static sem_t taken;		    /* by one of them */
+static struct wc_gateway_live live;	       /* what loops take over when `change` says so */
+static sem_t taken;			       /* by one of them */
 static int manage_channels[WC_MANAGE_WORKERS]; /* of the process that changes functions */
 static bool manage_offered;
 static atomic_uint running;

@@ -16,7 +16,7 @@
 #define WC_MANAGE_WAITING_MAX 64u      /* that wait for one of them */
 #define WC_MANAGE_SMALL_MAX (1u << 20) /* bytes of a request without an archive */
 #define WC_MANAGE_BODY_MAX (70u << 20) /* of one with an archive: 50 MiB are 66.7 MiB of base64 */
-#define WC_MANAGE_LARGE_MAX 2u	       /* on their way, larger than what a function takes; and that are read, larger than WC_PAYLOAD_MAX */
+#define WC_MANAGE_LARGE_MAX 2u /* bodies over 6 MiB on their way; and bodies over WC_PAYLOAD_MAX that are read */
 #define WC_MANAGE_NOT_OFFERED                                                                                          \
 	"functions are not managed over HTTP here: the gateway was started with --no-manage, or not as root"
 
