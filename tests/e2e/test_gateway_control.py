@@ -21,7 +21,13 @@ import harness
 
 ROLE = "arn:aws:iam::000000000000:role/any"
 FUNCTIONS = "/2015-03-31/functions"
-CODE = "import os\ndef handler(event, context):\n    number = %d\n    print('printed by', number)\n    return {'n': number, 'env': os.environ.get('COLOUR'), 'length': len(event.get('text', ''))}\n"
+CODE = """import os
+def handler(event, context):
+    number = %d
+    print('printed by', number)
+    result = {'n': number, 'env': os.environ.get('COLOUR')}
+    return {**result, 'length': len(event['text'])} if 'text' in event else result
+"""
 
 
 def zipped(files, method=zipfile.ZIP_DEFLATED):
