@@ -5,9 +5,11 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/mman.h>
 
-#define READ_TRIES 1000 /* an invocation takes longer than reading an entry, so the second mostly succeeds */
+#define SPIN_TRIES 1000	  /* an invocation takes longer than reading an entry, so the second mostly succeeds */
+#define READ_TRIES 100000 /* with pauses: some seconds */
 #define WORDS ((sizeof(struct wc_latency) - offsetof(struct wc_latency, sum_ns)) / sizeof(uint64_t))
 
 _Static_assert(sizeof(struct wc_latency) % sizeof(uint64_t) == 0, "it is copied word by word");
@@ -128,7 +130,7 @@ static bool copy_entry(const struct wc_latency *entry, struct wc_latency *copy)
 
 	if (!__atomic_load_n(&entry->id, __ATOMIC_RELAXED))
 		return false;
-	for (int i = 0; i < READ_TRIES; i++) {
+	for (int i = 1; i <= READ_TRIES; i++) {
 		uint32_t sequence = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
 
 		copy->id = __atomic_load_n(&entry->id, __ATOMIC_RELAXED);
@@ -137,6 +139,8 @@ static bool copy_entry(const struct wc_latency *entry, struct wc_latency *copy)
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		if (!(sequence & 1) && __atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) == sequence)
 			return copy->id != 0;
+		if (i % SPIN_TRIES == 0)
+			usleep(1000); /* its writer is off the CPU, and has to get there: a sum without it would go back */
 	}
 	return false;
 }

@@ -44,7 +44,8 @@
 	X(init, "its instance could not be started")                        \
 	X(deadline, "not run: its deadline passed before a core was free")  \
 	X(shutdown, "not run: the node was shutting down")                  \
-	X(removed, "not run: its function was removed while it waited")
+	X(removed, "not run: its function was removed while it waited")     \
+	X(payload, "not run: its large payload could not be handed to it")
 /* clang-format on */
 
 enum wc_end {

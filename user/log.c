@@ -174,6 +174,9 @@ static void put_escaped(struct line *line, const char *text, size_t max)
 			put(line, (const char[]){ '\\', text[at] }, 2);
 		} else if (c < ' ' || c == 0x7f) {
 			put(line, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", c));
+		} else if (c == 0xc2 && (unsigned char)text[at + 1] < 0xa0) { /* C1: a terminal may obey */
+			put(line, escape,
+			    (size_t)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned char)text[at + 1]));
 		} else {
 			put(line, text + at, length);
 		}

@@ -3,6 +3,7 @@
 #include "user/payload_message.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <string.h>
@@ -53,12 +54,14 @@ int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_
 	size_t room = CMSG_LEN(sizeof(int)) + (side == WC_PAYLOAD_BY_CLIENT ? CMSG_SPACE(sizeof(struct ucred)) : 0);
 	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room };
+	bool reset = false;
 	ssize_t n;
 
 	*ret_fd = -1;
 	do
 		n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	/* That the other side left something unread is told once; what it sent before is behind it. */
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset && (reset = true))));
 	if (n < 0)
 		return errno == EAGAIN ? -EAGAIN : -EPIPE;
 	/* An empty message has credentials, the end has not. */

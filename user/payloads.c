@@ -36,7 +36,7 @@ struct user {
 	uid_t uid;
 	uint32_t sessions; /* 0: this place is free */
 	uint64_t bytes, result_bytes;
-	uint32_t count, result_count;
+	uint32_t count, marks, result_count; /* marks: of payloads that were refused */
 };
 
 struct wc_payloads_session {
@@ -118,11 +118,13 @@ static int entry_put(struct wc_payloads *payloads, struct wc_payloads_entry *ent
 
 	if (--entry->references)
 		return -1;
-	payloads->count--;
-	user->count--;
 	if (fd >= 0) {
+		payloads->count--;
+		user->count--;
 		payloads->bytes -= entry->length;
 		user->bytes -= entry->length;
+	} else {
+		user->marks--;
 	}
 	free(entry);
 	return fd;
@@ -154,15 +156,16 @@ static void put(struct wc_payloads *payloads, struct wc_payloads_session *sessio
 
 	if (*at) /* the same again: the client knows best which one it means */
 		gone_add(gone, entry_unlink(payloads, at));
-	entry = payloads->count < 2 * WC_PAYLOADS_COUNT ? calloc(1, sizeof(*entry)) : NULL;
+	full = payloads->count >= WC_PAYLOADS_COUNT || user->count >= WC_PAYLOADS_USER_COUNT ||
+	       payloads->bytes + message->length > WC_PAYLOADS_BYTES ||
+	       user->bytes + message->length > WC_PAYLOADS_USER_BYTES;
+	/* What is refused leaves a mark, so that its invocation is told; a user has so many, and they take nobody's place. */
+	entry = !full || user->marks < WC_PAYLOADS_USER_COUNT ? calloc(1, sizeof(*entry)) : NULL;
 	if (!entry) { /* its invocation will find nothing */
 		payloads->refused++;
 		gone_add(gone, fd);
 		return;
 	}
-	full = payloads->count >= WC_PAYLOADS_COUNT || user->count >= WC_PAYLOADS_USER_COUNT ||
-	       payloads->bytes + message->length > WC_PAYLOADS_BYTES ||
-	       user->bytes + message->length > WC_PAYLOADS_USER_BYTES;
 	entry->session = session;
 	entry->request_id = message->request_id;
 	entry->length = message->length;
@@ -170,13 +173,14 @@ static void put(struct wc_payloads *payloads, struct wc_payloads_session *sessio
 	entry->references = 1;
 	entry->next = *bucket_of(payloads, message->request_id);
 	*bucket_of(payloads, message->request_id) = entry;
-	payloads->count++;
-	user->count++;
 	if (full) {
+		user->marks++;
 		payloads->refused++;
 		gone_add(gone, fd);
 		return;
 	}
+	payloads->count++;
+	user->count++;
 	payloads->requests++;
 	payloads->bytes += message->length;
 	user->bytes += message->length;

@@ -131,7 +131,10 @@ static enum wc_end end_of(const struct wc_result *result)
 		[WC_FAILURE_EXIT] = WC_END_exit,	 [WC_FAILURE_CRASH] = WC_END_crash,
 		[WC_FAILURE_MEMORY] = WC_END_memory,	 [WC_FAILURE_TIMEOUT] = WC_END_timeout,
 		[WC_FAILURE_PROTOCOL] = WC_END_protocol, [WC_FAILURE_START] = WC_END_init,
+		[WC_FAILURE_PAYLOAD] = WC_END_payload,
 	};
+
+	_Static_assert(sizeof(ends) / sizeof(ends[0]) == WC_FAILURE_PAYLOAD + 1, "each failure has its end");
 
 	if (result->failure)
 		return ends[result->failure];
@@ -204,7 +207,7 @@ static void account(struct wc_worker *worker, const struct wc_fn *fn, bool faile
 	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
 
 	wc_fetch_add(&worker->agent->entry->busy_ns, end - worker->run->started_ns);
-	if (!entry)
+	if (!entry || WC_READ(entry->id) != fn->id) /* it was removed meanwhile, and the slot may be another's */
 		return;
 	wc_fetch_add(&entry->invocations, 1);
 	wc_fetch_add(&entry->wait_ns, wait_ns);
@@ -220,7 +223,7 @@ static void account_start(struct wc_worker *worker, struct wc_fn *fn)
 
 	worker->counters.cold_starts++;
 	atomic_fetch_add(&fn->cold_starts, 1);
-	if (entry)
+	if (entry && WC_READ(entry->id) == fn->id)
 		wc_fetch_add(&entry->cold_starts, 1);
 }
 
@@ -417,7 +420,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);
 	wc_warmth_end(warmth, fn, end - start);
-	if (result.failure != WC_FAILURE_NONE)
+	/* What could not be given its payload has not run, and is as good as before. */
+	if (result.failure != WC_FAILURE_NONE && result.failure != WC_FAILURE_PAYLOAD)
 		wc_pool_discard(pool, instance, wc_warmth_failure(result.failure));
 	else
 		wc_pool_put(pool, instance);

@@ -28,13 +28,13 @@ struct wc_view {
  */
 int wc_view_open(struct wc_view **ret_view, const char *name, struct wc_fault *fault);
 /* Accepts NULL. */
-void wc_view_close(struct wc_view *view);
+void wc_view_close(struct wc_view *shown);
 
 /* Are these the maps that are pinned now? Not after the node went down, or came up again. */
 bool wc_view_is_current(const struct wc_view *view);
 
 /* Sum of the XDP program's counters over all CPUs: one system call. 0, or a negative errno. */
-int wc_view_counters(const struct wc_view *view, struct wc_counters *ret_counters);
+int wc_view_counters(const struct wc_view *shown, struct wc_counters *ret_counters);
 
 /* Does warmcore's thread scheduler place threads on this host now? What cpus and times count stands still when it does not. */
 bool wc_view_placed(const struct wc_view *view);

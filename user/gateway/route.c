@@ -318,6 +318,7 @@ int wc_route_parse(const char *target, size_t target_len, const char *host, size
 		goto refuse;
 	if (by_host(host, host_len, &name)) {
 		route.kind = WC_ROUTE_URL;
+		route.own_host = true;
 		ret = set_name(&route, host, name, &error);
 	} else if (find_api(target, length, &name, &name_length, &route.kind)) {
 		ret = read_invoke(&route, target + name, name_length, &error);

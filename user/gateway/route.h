@@ -45,6 +45,7 @@ struct wc_route {
 	char rest[WC_ROUTE_QUALIFIER_MAX];	/* MANAGE: of its path, as manage_route.h says */
 	const char *path; /* URL: what the function sees, as it came; points into the target, or is "/" */
 	size_t path_len;
+	bool own_host;	   /* URL: the function has a host name of its own, so it shares no origin */
 	const char *query; /* without the ?; as it came */
 	size_t query_len;
 };

@@ -48,6 +48,16 @@ static void respond_error(struct wc_http_job *job, unsigned status, const char *
 	wc_exchange_respond(job->exchange, &response);
 }
 
+/*
+ * Under a path a function would have the origin of the gateway's own page, and of all other functions: a browser gives what it answers an
+ * origin that is nobody's. What the function itself says in such a header can only add to it.
+ */
+static void confine(const struct wc_http_job *job, struct wc_response *response)
+{
+	if (!job->route.own_host)
+		wc_response_add(response, "content-security-policy", wc_text("sandbox allow-scripts allow-forms"));
+}
+
 static void done(void *context, const struct wc_called *called)
 {
 	struct wc_http_job *job = context;
@@ -67,11 +77,13 @@ static void done(void *context, const struct wc_called *called)
 
 		wc_response_add(&response, "content-type", wc_text("application/octet-stream"));
 		wc_response_add(&response, "x-amzn-requestid", wc_text(id));
+		confine(job, &response);
 		wc_exchange_respond(job->exchange, &response);
 	} else if (wc_url_response((struct wc_text){ answer->payload, answer->payload_len }, &result, &error)) {
 		respond_error(job, 502, id);
 	} else {
 		wc_response_add(&result.response, "x-amzn-requestid", wc_text(id));
+		confine(job, &result.response);
 		wc_exchange_respond(job->exchange, &result.response);
 		wc_url_result_free(&result);
 	}

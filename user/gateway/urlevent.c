@@ -171,10 +171,17 @@ int wc_url_event(const struct wc_request *request, const struct wc_route *route,
 /* What belongs to the connection, or is said by the gateway, is not the function's to say. */
 static bool is_ours(const char *name)
 {
-	static const char *const names[] = { "connection", "content-length",   "transfer-encoding",
-					     "keep-alive", "upgrade",	       "te",
-					     "trailer",	   "proxy-connection", "date",
-					     "server" };
+	static const char *const names[] = { "connection",
+					     "content-length",
+					     "transfer-encoding",
+					     "keep-alive",
+					     "upgrade",
+					     "te",
+					     "trailer",
+					     "proxy-connection",
+					     "date",
+					     "server",
+					     "service-worker-allowed" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcasecmp(names[i], name))
