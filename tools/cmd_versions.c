@@ -24,73 +24,61 @@ static const struct option_spec specs[] = {
 	{ 0 },
 };
 
-static int run_published(struct cli *cli, const char *name)
+static void published_row(struct table *table, const json_t *version)
 {
-	static const char *const titles[] = { "version",     "published", "id",		"instances",
-					      "invocations", "sha256",	  "description" };
-	const json_t *versions, *version;
-	struct table *table;
-	json_t *answer;
-	size_t index;
-	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "published", "name", name), CLI_CONTROL_TIMEOUT_MS,
-			      &answer);
-
-	if (ret)
-		return ret;
-	versions = json_object_get(answer, "versions");
-	if (cli->json) {
-		cli_print_json(answer);
-	} else {
-		table = table_new("rlrrrll");
-		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
-			table_cell(table, "%s", titles[i]);
-		json_array_foreach ((json_t *)versions, index, version) {
-			table_cell(table, "%s", cli_json_text(version, "qualifier", "?"));
-			table_cell(table, "%s", cli_json_text(version, "published_at", ""));
-			table_cell(table, "%lld", cli_json_integer(version, "id"));
-			table_cell(table, "%lld", cli_json_integer(version, "instances"));
-			table_cell(table, "%lld", cli_json_integer(version, "invocations"));
-			table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
-			table_cell(table, "%s", cli_json_text(version, "description", ""));
-		}
-		table_print(table, stdout, 0);
-	}
-	json_decref(answer);
-	return CLI_OK;
+	table_cell(table, "%s", cli_json_text(version, "qualifier", "?"));
+	table_cell(table, "%s", cli_json_text(version, "published_at", ""));
+	table_cell(table, "%lld", cli_json_integer(version, "id"));
+	table_cell(table, "%lld", cli_json_integer(version, "instances"));
+	table_cell(table, "%lld", cli_json_integer(version, "invocations"));
+	table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
+	table_cell(table, "%s", cli_json_text(version, "description", ""));
 }
+
+static void deployed_row(struct table *table, const json_t *version)
+{
+	table_cell(table, "%lld", cli_json_integer(version, "version"));
+	table_cell(table, "%s", json_is_true(json_object_get(version, "current")) ? "current" : "");
+	table_cell(table, "%s", cli_json_text(version, "deployed_at", "?"));
+	table_cell(table, "%lld", cli_json_integer(version, "files"));
+	table_cell(table, "%lld", cli_json_integer(version, "bytes"));
+	table_cell(table, "%s", cli_json_text(version, "runtime", "?"));
+	table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
+}
+
+/* The two kinds of versions. */
+static const struct kind {
+	const char *op, *columns, *titles[7];
+	void (*row)(struct table *table, const json_t *version);
+} kinds[] = {
+	{ "versions", "rllrrll", { "version", "", "deployed", "files", "bytes", "runtime", "sha256" }, deployed_row },
+	{ "published",
+	  "rlrrrll",
+	  { "version", "published", "id", "instances", "invocations", "sha256", "description" },
+	  published_row },
+};
 
 static int run_versions(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = { "version", "", "deployed", "files", "bytes", "runtime", "sha256" };
-	const json_t *versions, *version;
+	const struct kind *kind = &kinds[options.published];
+	const json_t *version;
 	struct table *table;
 	json_t *answer;
 	size_t index;
-	int ret;
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", kind->op, "name", argv[0]), CLI_CONTROL_TIMEOUT_MS,
+			      &answer);
 
 	(void)argc;
-	if (options.published)
-		return run_published(cli, argv[0]);
-	ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "versions", "name", argv[0]), CLI_CONTROL_TIMEOUT_MS,
-			  &answer);
 	if (ret)
 		return ret;
-	versions = json_object_get(answer, "versions");
 	if (cli->json) {
 		cli_print_json(answer);
 	} else {
-		table = table_new("rllrrll");
-		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
-			table_cell(table, "%s", titles[i]);
-		json_array_foreach ((json_t *)versions, index, version) {
-			table_cell(table, "%lld", cli_json_integer(version, "version"));
-			table_cell(table, "%s", json_is_true(json_object_get(version, "current")) ? "current" : "");
-			table_cell(table, "%s", cli_json_text(version, "deployed_at", "?"));
-			table_cell(table, "%lld", cli_json_integer(version, "files"));
-			table_cell(table, "%lld", cli_json_integer(version, "bytes"));
-			table_cell(table, "%s", cli_json_text(version, "runtime", "?"));
-			table_cell(table, "%.*s", SHORT_SHA256, cli_json_text(version, "code_sha256", "?"));
-		}
+		table = table_new(kind->columns);
+		for (size_t i = 0; i < sizeof(kind->titles) / sizeof(kind->titles[0]); i++)
+			table_cell(table, "%s", kind->titles[i]);
+		json_array_foreach (json_object_get(answer, "versions"), index, version)
+			kind->row(table, version);
 		table_print(table, stdout, 0);
 	}
 	json_decref(answer);

@@ -37,6 +37,7 @@ struct top_sample {
 };
 
 /* Out of memory ends the program. */
+struct top_sample *top_sample_sized(uint32_t cores); /* empty, with room for so many */
 struct top_sample *top_sample_new(const struct wc_view *view);
 void top_sample_take(struct top_sample *sample, const struct wc_view *view, const char *node);
 void top_sample_free(struct top_sample *sample);

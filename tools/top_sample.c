@@ -22,15 +22,14 @@ static void *make(size_t count, size_t size)
 	return memory;
 }
 
-static uint32_t count_cores(const struct wc_view *view)
+static uint32_t cores_of(const struct wc_view *view)
 {
 	return view->tables.wc_cores_max < WC_CORES_MAX ? view->tables.wc_cores_max : WC_CORES_MAX;
 }
 
-struct top_sample *top_sample_new(const struct wc_view *view)
+struct top_sample *top_sample_sized(uint32_t cores)
 {
 	struct top_sample *sample = make(1, sizeof(*sample));
-	uint32_t cores = count_cores(view);
 
 	sample->cores = make(cores, sizeof(*sample->cores));
 	sample->started_ns = make(cores, sizeof(*sample->started_ns));
@@ -39,6 +38,11 @@ struct top_sample *top_sample_new(const struct wc_view *view)
 	sample->times = make(WC_FUNCTIONS_MAX, sizeof(*sample->times));
 	sample->cpus = make(WC_CPUS_MAX, sizeof(*sample->cpus));
 	return sample;
+}
+
+struct top_sample *top_sample_new(const struct wc_view *view)
+{
+	return top_sample_sized(cores_of(view));
 }
 
 void top_sample_free(struct top_sample *sample)
@@ -115,7 +119,7 @@ void top_sample_take(struct top_sample *sample, const struct wc_view *view, cons
 	sample->ns = wc_now();
 	memcpy(&sample->config, tables->wc_config, sizeof(sample->config));
 	lanes = wc_policy_service(sample->config.policy) == WC_SERVE_SHARE ? WC_LANES_MAX : 1;
-	sample->core_count = count_cores(view);
+	sample->core_count = cores_of(view);
 	for (uint32_t core = 0; core < sample->core_count; core++) {
 		take_runs(sample, view, core, lanes);
 		memcpy(&sample->cores[core], &tables->wc_cores[core], sizeof(sample->cores[core]));

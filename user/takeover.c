@@ -2,6 +2,7 @@
 /* takeover.c - see takeover.h. */
 #include "user/takeover.h"
 
+#include "user/fd_pass.h"
 #include "user/log.h"
 #include "user/node.h"
 #include "user/version.h"
@@ -24,62 +25,34 @@ struct state {
 	uint64_t seen_key[2];
 };
 
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(WC_TAKEOVER_FDS * sizeof(int))];
-};
-
 /* --- messages --- */
+
+_Static_assert(WC_TAKEOVER_FDS <= WC_FD_PASS_MAX, "they go in one message");
 
 int wc_takeover_send(int channel, const char *text, const int *fds, int count)
 {
-	union control control = { .bytes = { 0 } };
-	struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-	size_t size = (size_t)count * sizeof(int);
-
-	if (count) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = CMSG_SPACE(size);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(size);
-		memcpy(CMSG_DATA(&control.header), fds, size);
-	}
-	return sendmsg(channel, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return wc_fd_send(channel, text, strlen(text), fds, count);
 }
 
 int wc_takeover_receive(int channel, int timeout_ms, char text[WC_TAKEOVER_TEXT_MAX], int *ret_fds, int *ret_count)
 {
 	struct pollfd ready = { .fd = channel, .events = POLLIN };
-	union control control;
-	struct iovec part = { text, WC_TAKEOVER_TEXT_MAX - 1 };
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
-	const struct cmsghdr *header;
+	int fds[WC_TAKEOVER_FDS], count, ret;
 	ssize_t n;
-	int ret;
 
 	while ((ret = poll(&ready, 1, timeout_ms)) < 0 && errno == EINTR)
 		;
 	if (ret <= 0)
 		return ret ? -errno : -ETIMEDOUT;
-	n = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	n = wc_fd_receive(channel, text, WC_TAKEOVER_TEXT_MAX - 1, MSG_DONTWAIT, fds, WC_TAKEOVER_FDS, &count);
 	if (n <= 0)
-		return n ? -errno : -EPIPE;
+		return n ? (int)n : -EPIPE;
 	text[n] = 0;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-		int count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int)), fds[WC_TAKEOVER_FDS];
-
-		memcpy(fds, CMSG_DATA(header), (size_t)count * sizeof(int));
-		for (int i = 0; i < count && !ret_fds; i++)
-			close(fds[i]);
-		if (ret_fds) {
-			memcpy(ret_fds, fds, (size_t)count * sizeof(int));
-			*ret_count = count;
-		}
+	for (int i = 0; i < count && !ret_fds; i++)
+		close(fds[i]);
+	if (ret_fds && count) {
+		memcpy(ret_fds, fds, (size_t)count * sizeof(int));
+		*ret_count = count;
 	}
 	return 0;
 }

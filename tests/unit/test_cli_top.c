@@ -10,6 +10,7 @@
 
 #include "tools/printable.c"
 #include "tools/top_frame.c"
+#include "tools/top_sample.c"
 
 #include <locale.h>
 
@@ -18,32 +19,14 @@
 
 static struct top_sample *new_sample(uint64_t ns)
 {
-	struct top_sample *sample = calloc(1, sizeof(*sample));
+	struct top_sample *sample = top_sample_sized(CORES);
 
-	assert_non_null(sample);
 	sample->ns = ns;
 	sample->daemon = 1;
 	sample->core_count = CORES;
 	sample->config.shard_count = 2;
 	sample->config.pending_max = 100;
-	sample->cores = calloc(CORES, sizeof(*sample->cores));
-	sample->started_ns = calloc(CORES, sizeof(*sample->started_ns));
-	sample->running_ns = calloc(CORES, sizeof(*sample->running_ns));
-	sample->functions = calloc(WC_FUNCTIONS_MAX, sizeof(*sample->functions));
-	sample->times = calloc(WC_FUNCTIONS_MAX, sizeof(*sample->times));
-	sample->cpus = calloc(WC_CPUS_MAX, sizeof(*sample->cpus));
 	return sample;
-}
-
-static void free_sample(struct top_sample *sample)
-{
-	free(sample->cores);
-	free(sample->started_ns);
-	free(sample->running_ns);
-	free(sample->functions);
-	free(sample->times);
-	free(sample->cpus);
-	free(sample);
 }
 
 static void set_function(struct top_sample *sample, uint32_t slot, const char *name, uint64_t count,
@@ -77,8 +60,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	free_sample(a);
-	free_sample(b);
+	top_sample_free(a);
+	top_sample_free(b);
 	top_frame_free(&frame);
 	return 0;
 }

@@ -8,12 +8,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 5
+#include "user/fd_pass.h"
 
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
+#define PATIENCE_S 5
 
 static int open_path(const char *path)
 {
@@ -22,28 +19,10 @@ static int open_path(const char *path)
 	return fd >= 0 ? fd : path && *path ? -errno : -ENOENT;
 }
 
-static int send_answer(int fd, int file)
-{
-	int result = file < 0 ? file : 0;
-	union control control = { .bytes = { 0 } };
-	struct iovec part = { &result, sizeof(result) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (file >= 0) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof(control.bytes);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &file, sizeof(int));
-	}
-	return sendmsg(fd, &message, MSG_NOSIGNAL) == sizeof(result) ? 0 : -EPIPE;
-}
-
 void wc_broker_files_serve(int fd, const char *const paths[WC_BROKER_FILES])
 {
 	unsigned char which;
-	int file, error;
+	int file, result, error;
 	ssize_t n;
 
 	for (;;) {
@@ -53,7 +32,8 @@ void wc_broker_files_serve(int fd, const char *const paths[WC_BROKER_FILES])
 		if (n <= 0)
 			return;
 		file = which < WC_BROKER_FILES ? open_path(paths[which]) : -EINVAL;
-		error = send_answer(fd, file);
+		result = file < 0 ? file : 0;
+		error = wc_fd_send(fd, &result, sizeof(result), &file, file >= 0);
 		if (file >= 0)
 			close(file);
 		if (error)
@@ -64,26 +44,16 @@ void wc_broker_files_serve(int fd, const char *const paths[WC_BROKER_FILES])
 /* 0 or a negative errno of the broker's, and a descriptor with the 0. */
 static int receive_answer(int fd, int *ret_file)
 {
-	union control control;
-	int result = -EPIPE;
-	struct iovec part = { &result, sizeof(result) };
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
-	const struct cmsghdr *header;
+	int result = -EPIPE, count;
 	ssize_t n;
 
-	while ((n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
-		;
-	if (n < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	header = CMSG_FIRSTHDR(&message);
 	*ret_file = -1;
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-		memcpy(ret_file, CMSG_DATA(header), sizeof(int));
+	n = wc_fd_receive(fd, &result, sizeof(result), 0, ret_file, 1, &count);
+	if (n < 0)
+		return n == -EAGAIN ? -ETIMEDOUT : (int)n;
 	if (n != sizeof(result))
 		return -EPIPE;
-	return result ?: *ret_file < 0 ? -EBADMSG : 0;
+	return result ?: count ? 0 : -EBADMSG;
 }
 
 int wc_broker_files_open(int fd, enum wc_broker_file which, const char *path, struct wc_fault *fault)

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "user/fd_pass.h"
 #include "user/gateway/broker.h"
 
 #define FDS_MAX 2
@@ -16,29 +17,7 @@ struct answer {
 	int folder, file; /* 0: a descriptor comes along; else a negative errno */
 };
 
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
-};
-
 /* --- the broker's side --- */
-
-static bool send_answer(int fd, const struct answer *answer, const int *fds, size_t count)
-{
-	union control control = { .bytes = { 0 } };
-	struct iovec part = { (void *)(uintptr_t)answer, sizeof(*answer) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-
-	if (count) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
-	}
-	return sendmsg(fd, &message, MSG_NOSIGNAL) == sizeof(*answer);
-}
 
 void wc_broker_keys_serve(int fd, const char *path)
 {
@@ -50,8 +29,7 @@ void wc_broker_keys_serve(int fd, const char *path)
 		ssize_t n = recv(fd, &byte, 1, 0);
 		struct answer answer = { 0, 0 };
 		int fds[FDS_MAX];
-		size_t count = 0;
-		bool sent;
+		int count = 0, error;
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -59,17 +37,17 @@ void wc_broker_keys_serve(int fd, const char *path)
 			return;
 		answer.folder = wc_keys_open(path, &opened, &fault);
 		if (answer.folder) {
-			sent = send_answer(fd, &answer, fds, 0);
+			error = wc_fd_send(fd, &answer, sizeof(answer), fds, 0);
 		} else {
 			fds[count++] = opened.folder;
 			if (opened.file >= 0)
 				fds[count++] = opened.file;
 			else
 				answer.file = opened.file;
-			sent = send_answer(fd, &answer, fds, count);
+			error = wc_fd_send(fd, &answer, sizeof(answer), fds, count);
 			wc_keys_opened_close(&opened);
 		}
-		if (!sent)
+		if (error)
 			return;
 	}
 }
@@ -77,26 +55,12 @@ void wc_broker_keys_serve(int fd, const char *path)
 /* --- the gateway's side --- */
 
 /* 0 and the descriptors that came, or a negative errno. */
-static int receive_answer(int fd, struct answer *ret_answer, int ret_fds[FDS_MAX], size_t *ret_count)
+static int receive_answer(int fd, struct answer *ret_answer, int ret_fds[FDS_MAX], int *ret_count)
 {
-	union control control;
-	struct iovec part = { ret_answer, sizeof(*ret_answer) };
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
-	const struct cmsghdr *header;
-	ssize_t n;
+	ssize_t n = wc_fd_receive(fd, ret_answer, sizeof(*ret_answer), 0, ret_fds, FDS_MAX, ret_count);
 
-	*ret_count = 0;
-	while ((n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
-		;
 	if (n < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-		*ret_count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(ret_fds, CMSG_DATA(header), *ret_count * sizeof(int));
-	}
+		return n == -EAGAIN ? -ETIMEDOUT : (int)n;
 	return n == sizeof(*ret_answer) ? 0 : -EPIPE;
 }
 
@@ -104,18 +68,17 @@ int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fau
 {
 	struct timeval patience = { .tv_sec = PATIENCE_S };
 	struct answer answer = { 0, 0 };
-	int fds[FDS_MAX], ret;
-	size_t count = 0;
+	int fds[FDS_MAX], count = 0, ret;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	ret = send(fd, "", 1, MSG_NOSIGNAL) == 1 ? receive_answer(fd, &answer, fds, &count) : -EPIPE;
 	if (!ret)
 		ret = answer.folder;
-	if (!ret && count == 1u + !answer.file) {
+	if (!ret && count == 1 + !answer.file) {
 		*ret_opened = (struct wc_keys_opened){ .folder = fds[0], .file = answer.file ? answer.file : fds[1] };
 		return 0;
 	}
-	for (size_t i = 0; i < count; i++)
+	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	/* An answer that is late would be taken for the next one's. */
 	if (ret == -ETIMEDOUT)
