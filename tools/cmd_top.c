@@ -200,7 +200,7 @@ static int run_top(struct cli *cli, int argc, char **argv)
 	bool screen = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) && !options.plain && !options.once && !cli->json;
 	double seconds = parse_delay(options.delay);
 	long long count = options.once ? 1 : options.count;
-	const char *key;
+	const char *key = NULL;
 
 	(void)argc;
 	(void)argv;

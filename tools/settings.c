@@ -53,7 +53,7 @@ int settings_run(const struct cli *cli, const char *const *argv, int argc, const
 {
 	const char *line[ARGUMENTS_MAX + 3];
 	int ends[2], ret, status;
-	pid_t pid;
+	pid_t pid = -1;
 
 	*ret_text = NULL;
 	if (argc > ARGUMENTS_MAX)

@@ -260,9 +260,10 @@ static void change_sort(struct screen *screen, int step)
 	const char *now = screen->order->sort[screen->pane] ?: keys[0];
 	int count = 0, at = 0;
 
-	for (; keys[count]; count++)
+	do { /* each pane has one at least */
 		if (!strcmp(keys[count], now))
 			at = count;
+	} while (keys[++count]);
 	screen->order->sort[screen->pane] = keys[(at + step + count) % count];
 }
 

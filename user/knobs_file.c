@@ -353,8 +353,8 @@ int wc_knobs_load(const char *path, char **ret_text, size_t *ret_length, struct 
 int wc_knobs_file(const struct wc_knobs *knobs, const char *node, struct wc_knobs_given *given, struct wc_fault *fault)
 {
 	const char *named = wc_knob_given(knobs, given, "config");
-	char path[256], name[64], *text;
-	size_t length;
+	char path[256], name[64], *text = NULL;
+	size_t length = 0;
 	int error;
 
 	if (named && !strcmp(named, WC_KNOBS_NO_FILE))

@@ -171,18 +171,22 @@ int wc_reload(struct wc_node *node, json_t **ret_answer, struct wc_fault *fault)
 {
 	struct wc_options *wanted = malloc(sizeof(*wanted));
 	struct wc_knobs_given *given = calloc(1, sizeof(*given));
-	int error = wanted && given ? 0 : wc_fail(fault, ENOMEM, "out of memory");
+	int error;
 
+	if (!wanted || !given) {
+		free(wanted);
+		free(given);
+		return wc_fail(fault, ENOMEM, "out of memory");
+	}
 	pthread_mutex_lock(&wc_knobs_lock);
-	if (!error)
-		*ret_answer = reload_locked(node, wanted, given, fault, &error);
+	*ret_answer = reload_locked(node, wanted, given, fault, &error);
 	if (!error) {
 		if (known.reloaded)
 			wc_knobs_release(&known.last);
 		known.last = *given;
 		known.reloaded = true;
 		memset(known.turned, 0, sizeof(known.turned));
-	} else if (given) {
+	} else {
 		wc_knobs_release(given);
 	}
 	pthread_mutex_unlock(&wc_knobs_lock);
@@ -205,7 +209,7 @@ void wc_reload_and_say(struct wc_node *node)
 {
 	char changed[300], restart[300];
 	struct wc_fault fault;
-	json_t *answer;
+	json_t *answer = NULL;
 
 	if (wc_reload(node, &answer, &fault)) {
 		wc_error("the configuration was not read again, and nothing has changed: %s", fault.text);

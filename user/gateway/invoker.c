@@ -658,7 +658,7 @@ void wc_invoker_free(struct wc_invoker *invoker)
 	if (!invoker)
 		return;
 	end_session(invoker);
-	for (unsigned i = 0; i < invoker->stats.in_flight; i++) {
+	for (unsigned i = 0; invoker->heap && i < invoker->stats.in_flight; i++) {
 		wc_payload_result_end(&invoker->heap[i]->large);
 		free(invoker->heap[i]);
 	}

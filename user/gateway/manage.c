@@ -478,11 +478,9 @@ void wc_manage_fail(struct wc_manage_task *task, unsigned status, const char *ty
 
 void wc_manage_fail_fault(struct wc_manage_task *task, int error, const struct wc_fault *fault)
 {
-	if (error == -ENOSYS)
-		wc_manage_fail(task, 400, "InvalidParameterValueException", "%s", fault->text);
-	else if (error == -EFBIG)
+	if (error == -EFBIG)
 		wc_manage_fail(task, 413, "RequestTooLargeException", "%s", fault->text);
-	else if (error == -EINVAL)
+	else if (error == -EINVAL || error == -ENOSYS)
 		wc_manage_fail(task, 400, "InvalidParameterValueException", "%s", fault->text);
 	else
 		wc_manage_fail(task, 500, "ServiceException", "%s", fault->text);
@@ -589,13 +587,15 @@ json_t *wc_manage_page(const struct wc_manage_task *task, json_t *list, const ch
 		       const char **ret_next)
 {
 	size_t count = json_array_size(list), max = task->max_items ?: usual, i;
-	json_t **sorted = calloc(count + 1, sizeof(*sorted)), *page = json_array(), *value;
+	json_t **sorted = calloc(count + 1, sizeof(*sorted)) /* NOLINT(bugprone-sizeof-expression) */,
+	       *page = json_array(), *value;
 
 	*ret_next = NULL;
 	if (!sorted)
 		return page;
 	json_array_foreach (list, i, value)
 		sorted[i] = value;
+	/* Pointers are sorted. NOLINTNEXTLINE(bugprone-sizeof-expression) */
 	qsort_r(sorted, count, sizeof(*sorted), compare, (void *)(uintptr_t)member);
 	for (i = 0; i < count; i++) {
 		const char *name = json_string_value(json_object_get(sorted[i], member)) ?: "";

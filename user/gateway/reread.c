@@ -124,10 +124,8 @@ int wc_gateway_reload(struct wc_gateway_reload *reload, struct wc_gateway_live *
 	if (fd >= 0) {
 		ret = wc_knobs_load_fd(fd, reload->path, &text, &source.length, fault);
 		close(fd);
-	} else if (fd != -ENOENT && fd != -ENOTDIR) {
-		ret = fd;
-	} else if (reload->options->config && reload->path[0]) {
-		ret = fd; /* it was asked for by name */
+	} else if ((fd != -ENOENT && fd != -ENOTDIR) || (reload->options->config && reload->path[0])) {
+		ret = fd; /* one that was asked for by name must be there */
 	}
 	source.text = text;
 	ret = ret ?: wc_gateway_options_again(&options, &asked, &given, &source, fault);
