@@ -76,17 +76,20 @@ expect 126 'sched_ext: .* disabled' -- bash -c 'echo "<3>sched_ext: BPF schedule
 left() {
 	grep -lsa "$SCRATCH/[t]mp/" /proc/[0-9]*/cmdline # the brackets: so that it does not find itself
 }
-mkdir "$SCRATCH/tmp"
-for signal in TERM KILL; do
-	TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 120 -- sh -c 'echo up; sleep 1000' >"$SCRATCH/output" 2>&1 &
-	for ((tries = 0; tries < 300; tries++)); do
-		! grep -q '^up$' "$SCRATCH/output" || break
+# Until the guest of process $1 has said so: as long as that takes, for vm-run.sh ends by itself.
+wait_up() {
+	while kill -0 "$1" 2>/dev/null && ! grep -q '^up$' "$SCRATCH/output"; do
 		sleep 0.2
 	done
+}
+mkdir "$SCRATCH/tmp"
+for signal in TERM KILL; do
+	TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 600 -- sh -c 'echo up; sleep 1000' >"$SCRATCH/output" 2>&1 &
+	wait_up $!
 	running=$(left | wc -l)
 	kill -$signal $!
 	wait $! 2>/dev/null
-	for ((tries = 0; tries < 50; tries++)); do
+	for ((tries = 0; tries < 600; tries++)); do
 		[ -n "$(left)" ] || break
 		sleep 0.1
 	done
@@ -102,15 +105,12 @@ done
 # When QEMU itself fails, all is done again, three times at most. The first guest waits for it; the second finds a mark.
 mkdir "$SCRATCH/again"
 # shellcheck disable=SC2016 # the guest's shell expands it
-TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 300 --write "$SCRATCH/again" -- sh -c '
+TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 900 --write "$SCRATCH/again" -- sh -c '
 	[ ! -e "$1/first" ] || { echo up; exit 5; }
 	touch "$1/first"
 	echo up
 	sleep 1000' sh "$SCRATCH/again" >"$SCRATCH/output" 2>&1 &
-for ((tries = 0; tries < 300; tries++)); do
-	! grep -q '^up$' "$SCRATCH/output" || break
-	sleep 0.2
-done
+wait_up $!
 for process in $(left); do
 	process=${process#/proc/}
 	process=${process%/cmdline}
