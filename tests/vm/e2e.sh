@@ -5,16 +5,17 @@
 # AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
 # virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for things that do not touch what differs here, and
 # would take half an hour more: ELSEWHERE, and the copies of tests for the user datapath (test_user_datapath.py is
-# there). E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
+# there). `make test` runs `threads` on both kernels and every other part on one of them; `make test-vm` runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
-PART=${2:?which part: packets, queues, policies, life, sandbox or rest}
+PART=${2:?which part: threads, packets, queues, policies, life, sandbox or rest}
 ALL=${E2E_ALL:-}
 cd "$(dirname "$0")/../.." || exit 1
 
 declare -A PARTS=(
-	[packets]="test_packets.py test_hostile_sources.py test_burst.py test_sched.py test_turns.py"
+	[packets]="test_packets.py test_hostile_sources.py test_burst.py"
+	[threads]="test_sched.py test_turns.py"
 	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
 	[policies]="test_policies.py test_user_datapath.py test_changes.py"
 	[life]="test_kill9.py test_faults.py"
