@@ -29,6 +29,7 @@
 #include "user/zygotes.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@
 
 static struct {
 	int epoll, signals, timer, lock;
+	bool ends; /* it was told to */
 } loop = { .epoll = -1, .signals = -1, .timer = -1, .lock = -1 };
 
 /* --- the tables --- */
@@ -522,36 +524,67 @@ static void tick(void)
 		wc_watch_reap_stray();
 }
 
+static void take_signal(struct wc_node *node)
+{
+	struct signalfd_siginfo signal_info;
+
+	if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
+		return;
+	if (signal_info.ssi_signo == SIGHUP) /* of a lost terminal, too, which is no reason to stop */
+		wc_reload_and_say(node);
+	else
+		loop.ends = true;
+}
+
+/* One event at a time: handling one may free what the next one would point to. */
+static void take_event(struct wc_node *node, void *what)
+{
+	if (what == &loop.timer)
+		tick();
+	else if (what == &loop.signals)
+		take_signal(node);
+	else if (what != wc_upgrade_event()) /* wc_node_run() takes that one, and nobody asks while it does */
+		wc_watch_event(what);
+}
+
+int wc_node_wait(struct wc_node *node, int fd, uint64_t until)
+{
+	struct pollfd fds[2] = { { .fd = loop.epoll, .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	struct epoll_event event;
+
+	for (;;) {
+		uint64_t now = wc_now(), left = until > now ? until - now : 0;
+
+		if (poll(fds, 2, (int)((left + WC_MS - 1) / WC_MS)) < 0 && errno != EINTR)
+			return -errno;
+		if (fds[1].revents)
+			return 0;
+		if (fds[0].revents && epoll_wait(loop.epoll, &event, 1, 0) == 1)
+			take_event(node, event.data.ptr);
+		if (loop.ends)
+			return -ECANCELED;
+		if (wc_now() >= until)
+			return -ETIMEDOUT;
+	}
+}
+
 int wc_node_run(struct wc_node *node, struct wc_fault *fault)
 {
 	struct epoll_event event;
-	struct signalfd_siginfo signal_info;
 
-	for (;;) {
-		/* One event at a time: handling one may free what the next one would point to. */
+	while (!loop.ends) {
 		if (epoll_wait(loop.epoll, &event, 1, -1) < 0) {
 			if (errno == EINTR)
 				continue;
 			return wc_fail(fault, errno, "epoll_wait: %s", strerror(errno));
 		}
-		if (event.data.ptr == &loop.timer) {
-			tick();
-		} else if (event.data.ptr == wc_upgrade_event()) {
-			if (wc_upgrade_run(node))
-				return 1;
-		} else if (event.data.ptr == &loop.signals) {
-			if (read(loop.signals, &signal_info, sizeof(signal_info)) < 0)
-				continue;
-			if (signal_info.ssi_signo == SIGHUP) { /* of a lost terminal, too, which is no reason to stop */
-				wc_reload_and_say(node);
-				continue;
-			}
-			wc_info("stopping");
-			return 0;
-		} else {
-			wc_watch_event(event.data.ptr);
-		}
+		if (event.data.ptr != wc_upgrade_event())
+			take_event(node, event.data.ptr);
+		else if (wc_upgrade_run(node))
+			return 1;
 	}
+	wc_info("stopping");
+	return 0;
 }
 
 /* --- stopping --- */

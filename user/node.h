@@ -96,6 +96,11 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 		  struct wc_fault *fault);
 /* Serve until SIGTERM, SIGINT or a stop request: 0; 1: another daemon has taken over, nothing is left to be stopped. */
 int wc_node_run(struct wc_node *node, struct wc_fault *fault);
+/*
+ * For who works in the main loop (user/upgrade.h): wait until `fd` can be read (-1: for nothing) or wc_now() is `until`, while the loop turns. 0: it can;
+ * -ETIMEDOUT; -ECANCELED: this daemon was told to stop, and wc_node_run() is to return.
+ */
+int wc_node_wait(struct wc_node *node, int fd, uint64_t until);
 /* Stop everything but what another daemon takes over: pins and link, device, sockets, lock. No invocation may be under way. */
 void wc_node_retire(struct wc_node *node);
 /* The locked file, to be handed over. */

@@ -207,12 +207,20 @@ static void end(struct candidate *candidate, char *out, size_t size)
 	close(candidate->channel);
 }
 
-/* Wait for its word. On failure it is gone. */
-static int await(struct candidate *candidate, const char *word, int timeout_ms, struct wc_fault *fault)
+static int stopped(struct wc_fault *fault)
+{
+	return wc_fail(fault, ECANCELED, "this daemon was told to stop meanwhile");
+}
+
+/* Wait for its word. `serving`: this daemon, as long as it serves, whose main loop turns meanwhile; or NULL. On failure the new one is gone. */
+static int await(struct wc_node *serving, struct candidate *candidate, const char *word, int timeout_ms,
+		 struct wc_fault *fault)
 {
 	char text[WC_TAKEOVER_TEXT_MAX], how[80];
-	int error = wc_takeover_receive(candidate->channel, timeout_ms, text, NULL, NULL);
+	int error = serving ? wc_node_wait(serving, candidate->channel, wc_now() + (uint64_t)timeout_ms * WC_MS) : 0;
 
+	if (!error)
+		error = wc_takeover_receive(candidate->channel, serving ? 0 : timeout_ms, text, NULL, NULL);
 	if (!error && !strcmp(text, word))
 		return 0;
 	if (error == -EPIPE || error == -ECONNRESET) /* it is ending by itself: how, is worth a moment */
@@ -221,6 +229,8 @@ static int await(struct candidate *candidate, const char *word, int timeout_ms, 
 		     i++)
 			usleep(1000);
 	end(candidate, how, sizeof(how));
+	if (error == -ECANCELED)
+		return stopped(fault);
 	if (error == -ETIMEDOUT)
 		return wc_fail(fault, ETIMEDOUT, "the new daemon said nothing for %d s", timeout_ms / 1000);
 	if (!error && !strncmp(text, "ERROR=", 6))
@@ -228,7 +238,8 @@ static int await(struct candidate *candidate, const char *word, int timeout_ms, 
 	return wc_fail(fault, EINVAL, "the new daemon did not get ready: %s", how);
 }
 
-static int prepare(const struct wc_node *node, const char *hello, const char *program, struct candidate *ret,
+/* `serves`: this daemon does. */
+static int prepare(struct wc_node *node, bool serves, const char *hello, const char *program, struct candidate *ret,
 		   struct wc_fault *fault)
 {
 	int error = start(node, program, ret, fault);
@@ -238,7 +249,7 @@ static int prepare(const struct wc_node *node, const char *hello, const char *pr
 	/* A program that is no daemon may have ended already: await() tells. */
 	if (wc_takeover_send(ret->channel, hello, NULL, 0))
 		wc_debug("the new daemon does not listen");
-	return await(ret, "PREPARED", PREPARE_MS, fault);
+	return await(serves ? node : NULL, ret, "PREPARED", PREPARE_MS, fault);
 }
 
 /* --- this daemon --- */
@@ -263,24 +274,26 @@ static void set_up(struct wc_node *node, enum wc_up up)
 	wc_config_changed(node->tables.wc_config);
 }
 
-/* Let what is under way end. -ETIMEDOUT: it did not; INVOKEs are taken again. */
+/* Let what is under way end, which takes the main loop. On failure INVOKEs are taken again. */
 static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
 {
 	uint64_t until = wc_now() + timeout_ms * WC_MS;
 	struct wc_fault why;
-	int quiet = 0;
+	int quiet = 0, error = -ETIMEDOUT;
 
 	set_up(node, WC_UP_HANDOVER);
 	wc_stack_pause(node);
-	while (quiet < QUIET_LOOKS && wc_now() < until) {
+	while (quiet < QUIET_LOOKS && wc_now() < until && error == -ETIMEDOUT) {
 		quiet = is_quiet(node) ? quiet + 1 : 0;
-		usleep(LOOK_NS / WC_US);
+		error = wc_node_wait(node, -1, wc_now() + LOOK_NS);
 	}
-	if (quiet == QUIET_LOOKS)
+	if (quiet == QUIET_LOOKS && error != -ECANCELED)
 		return 0;
 	set_up(node, WC_UP_SERVING);
 	if (wc_stack_resume(node, &why))
 		wc_error("%s", why.text);
+	if (error == -ECANCELED)
+		return stopped(fault);
 	return wc_fail(fault, ETIMEDOUT, "functions still run or wait after %u ms; give them longer, or try again",
 		       timeout_ms);
 }
@@ -317,14 +330,14 @@ static int hand_over(struct wc_node *node, const char *hello, struct candidate *
 	error = wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
 	if (error)
 		wc_debug("the new daemon does not listen");
-	error = await(candidate, "READY", START_MS, &why);
+	error = await(NULL, candidate, "READY", START_MS, &why);
 	if (!error)
 		return 1;
 	wc_error("%s; the program from before is started again", why.text);
-	error = prepare(node, hello, OWN_PROGRAM, candidate, fault);
+	error = prepare(node, false, hello, OWN_PROGRAM, candidate, fault);
 	if (!error) {
 		wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
-		error = await(candidate, "READY", START_MS, fault);
+		error = await(NULL, candidate, "READY", START_MS, fault);
 	}
 	if (!error) {
 		*fault = why;
@@ -369,7 +382,7 @@ bool wc_upgrade_run(struct wc_node *node)
 	wc_info("handing over to %s", upgrade.program);
 	error = !hello		      ? wc_fail(&fault, ENOMEM, "out of memory") :
 		node->options.isolate ? wc_fail(&fault, ENOTSUP, "isolate is on, which cannot be handed over") :
-					prepare(node, hello, upgrade.program, &candidate, &fault);
+					prepare(node, true, hello, upgrade.program, &candidate, &fault);
 	if (!error) {
 		error = drain(node, upgrade.timeout_ms, &fault);
 		if (error)

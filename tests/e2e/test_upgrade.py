@@ -19,6 +19,17 @@ from gateway import Gateway
 UPGRADES = 20
 CLIENTS = 4
 
+# Runs for a while, then prints so many bytes, more than a pipe holds, or ends its process.
+NOISY = b"""
+import os, time
+
+def handler(event, context):
+    time.sleep(2)
+    print("x" * event.get("print", 0), flush=True)
+    if "exit" in event:
+        os._exit(event["exit"])
+"""
+
 
 class Load:
     """Clients that count up: invocation N of client I has the tag "I-N", which the function writes down each time that it runs."""
@@ -190,14 +201,13 @@ class Upgrade(unittest.TestCase):
             before = node.status()["node"]["pid"]
             killed = False
             while upgrade.poll() is None and not killed:
-                with open("/proc/%d/task/%d/children" % (before, before)) as file:
-                    for child in map(int, file.read().split()):
-                        try:
-                            if os.readlink("/proc/%d/exe" % child).endswith("/warmcored") and len(os.listdir("/proc/%d/task" % child)) > 2:
-                                os.kill(child, signal.SIGKILL)
-                                killed = True
-                        except OSError:
-                            pass
+                for child in self.children(before):
+                    try:
+                        if os.readlink("/proc/%d/exe" % child).endswith("/warmcored") and len(os.listdir("/proc/%d/task" % child)) > 2:
+                            os.kill(child, signal.SIGKILL)
+                            killed = True
+                    except OSError:
+                        pass
             said = upgrade.communicate(timeout=harness.PATIENCE_S)[1].decode()
             if upgrade.returncode:
                 self.assertIn("The program from before serves again.", said)
@@ -229,6 +239,75 @@ class Upgrade(unittest.TestCase):
         node.wait_idle()
         node.down()
         node.check_nothing_left()
+
+    def running(self, node):
+        harness.wait_until(lambda: any(core["state"] == "running" for core in node.status()["cores"]), "it runs")
+
+    def threads(self, node):
+        """Names of the daemon's threads: the one that reads the UDP sockets ends when INVOKEs are left in there."""
+        names = []
+        for task in os.listdir("/proc/%d/task" % node.pid):
+            with open("/proc/%d/task/%s/comm" % (node.pid, task)) as file:
+                names.append(file.read().strip())
+        return names
+
+    def children(self, pid):
+        """Processes that its main thread has started."""
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+            return list(map(int, file.read().split()))
+
+    def hangs(self, node):
+        for child in self.children(node.pid):
+            with open("/proc/%d/cmdline" % child, "rb") as file:
+                if file.read().startswith(b"sleep"):
+                    return True
+        return False
+
+    def test_main_loop_turns(self):
+        """While what runs is waited for, its output is read and its end is seen."""
+        node = self.up()
+        function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=120000)
+        for event, kind in ((b'{"print": 300000}', wcproto.REPLY), (b'{"exit": 3}', wcproto.ERROR)):
+            client, answers = node.client(), []
+            caller = threading.Thread(target=lambda: answers.append(client.invoke(function, event)))  # pylint: disable=cell-var-from-loop
+            caller.start()
+            self.running(node)
+            self.assertNotEqual(node.json("upgrade", "--timeout", "60")["pid"], node.pid, event)
+            node.pid = node.status()["node"]["pid"]
+            caller.join(harness.PATIENCE_S)
+            self.assertEqual(answers[0].kind, kind)
+            client.socket.close()
+        self.assertGreater(node.cli("logs", "noisy", "--lines", "100").stdout.count("x"), 250000)
+        node.down()
+        node.check_nothing_left()
+
+    def test_told_to_stop(self):
+        """SIGTERM ends an upgrade that has not come to the point of no return, and the node."""
+        for name in ("prepare", "drain"):
+            node = self.up()
+            function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=120000)
+            client, answers = node.client(), []
+            caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))  # pylint: disable=cell-var-from-loop
+            upgrade = [harness.WARMCORE, "--node", node.name, "upgrade", "--timeout", "100"]
+            if name == "prepare":
+                upgrade.append(self.script(node, "hangs", "exec sleep 1000\n"))
+            else:
+                caller.start()
+                self.running(node)
+            with subprocess.Popen(upgrade, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
+                if name == "prepare":
+                    harness.wait_until(lambda: self.hangs(node), "the new daemon hangs")  # pylint: disable=cell-var-from-loop
+                else:
+                    harness.wait_until(lambda: "stack" not in self.threads(node), "it waits for what runs")  # pylint: disable=cell-var-from-loop
+                os.kill(node.pid, signal.SIGTERM)
+                self.assertIn(b"was told to stop", asked.communicate(timeout=harness.PATIENCE_S)[1])
+                self.assertEqual(asked.returncode, 1)
+            if name == "drain":
+                caller.join(harness.PATIENCE_S)
+                self.assertEqual(answers[0].kind, wcproto.REPLY)
+            harness.wait_until(lambda: harness.process_state(node.pid) in ("", "Z"), "it has stopped")  # pylint: disable=cell-var-from-loop
+            client.socket.close()
+            node.check_nothing_left()
 
     def test_what_is_remembered(self):
         """Ids and replies go over: a retransmission gets the kept reply, however often the daemon has changed; so do large payloads."""
