@@ -105,16 +105,14 @@ int main(int argc, char **argv)
 		wc_error("%s", fault.text);
 		snprintf(line, sizeof(line), "ERROR=%s", fault.text);
 		tell_starter(line);
-		if (!taking)
+		if (!taking || takeover.committed)
 			return 1;
 		wc_takeover_say(&takeover, line);
 		_exit(1); /* at once: the daemon before needs what is there */
 	}
 	tell_starter("READY=1");
-	if (taking) {
-		wc_takeover_say(&takeover, "READY");
+	if (taking)
 		close(takeover.channel);
-	}
 	wc_notify("READY=1");
 	error = wc_node_run(&node, &fault);
 	if (error > 0)

@@ -371,13 +371,18 @@ static int take_over(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	return 0;
 }
 
-/* The program serves from here on, and then what has waited in the sockets. */
+/*
+ * The program serves from here on, and then what has waited in the sockets. In another daemon's place: it is put there first, where it does
+ * as the one before did, and serves when that daemon lets it.
+ */
 static int attach(struct wc_node *node, struct wc_fault *fault)
 {
 	int error = 0;
 
 	if (node->xdp && node->takeover)
 		error = wc_xdp_take_link(node->xdp, node->options.name, fault);
+	if (!error && node->takeover)
+		error = wc_takeover_commit(node->takeover, fault);
 	if (error)
 		return error;
 	WC_WRITE(node->tables.wc_config->up, WC_UP_SERVING);
@@ -497,7 +502,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 		wc_info("removed %d things that a killed daemon had left", left);
 	error = start_all(node, &legacy, fault);
 	wc_legacy_free(&legacy);
-	if (error && takeover)
+	if (error && takeover && !takeover->committed)
 		return error;
 	if (error) {
 		wc_node_stop(node);

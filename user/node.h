@@ -89,8 +89,8 @@ struct wc_node {
 };
 
 /*
- * Start everything; on failure everything is undone. With `takeover` (NULL: without) in the place of another daemon; then on failure nothing is undone:
- * exit at once, the other one needs what is there.
+ * Start everything; on failure everything is undone. With `takeover` (NULL: without) in the place of another daemon; then on failure nothing is undone
+ * (unless it has committed): exit at once, the other one needs what is there.
  */
 int wc_node_start(struct wc_node *node, const struct wc_options *options, struct wc_takeover *takeover,
 		  struct wc_fault *fault);

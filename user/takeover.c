@@ -7,6 +7,7 @@
 #include "user/node.h"
 #include "user/version.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -144,6 +145,7 @@ int wc_takeover_open(struct wc_takeover *takeover, const struct wc_options *opti
 	unsetenv(WC_TAKEOVER_ENV);
 	if (takeover->channel < 0 || fstat(takeover->channel, &status) || !S_ISSOCK(status.st_mode))
 		return 0;
+	fcntl(takeover->channel, F_SETFD, FD_CLOEXEC); /* its end is that of this process */
 	ret = wc_takeover_receive(takeover->channel, -1, text, NULL, NULL);
 	if (ret)
 		return wc_fail(fault, -ret, "the daemon before does not say what it is: %s", strerror(-ret));
@@ -236,6 +238,22 @@ int wc_takeover_wait(struct wc_takeover *takeover, struct wc_legacy *legacy, str
 	    pread(takeover->state, legacy->seen, length, sizeof(state)) != (ssize_t)length)
 		return wc_fail(fault, EPROTO, "the ids that the daemon before has seen cannot be read");
 	memcpy(legacy->seen_key, state.seen_key, sizeof(legacy->seen_key));
+	return 0;
+}
+
+int wc_takeover_commit(struct wc_takeover *takeover, struct wc_fault *fault)
+{
+	char text[WC_TAKEOVER_TEXT_MAX];
+	int ret;
+
+	wc_takeover_say(takeover, "READY");
+	ret = wc_takeover_receive(takeover->channel, -1, text, NULL, NULL);
+	/* The other one kills this one before it tries again: who is alive to see that it is gone has the node to itself. */
+	if (ret && ret != -EPIPE && ret != -ECONNRESET)
+		return wc_fail(fault, -ret, "cannot hear the daemon before: %s", strerror(-ret));
+	if (!ret && strcmp(text, "SERVE") != 0)
+		return wc_fail(fault, EPROTO, "the daemon before says %.40s instead of SERVE", text);
+	takeover->committed = true;
 	return 0;
 }
 

@@ -6,9 +6,11 @@
  *
  *	old: a JSON object, what the node is      new: PREPARED, or ERROR=why
  *	old: GO, with what is handed over         new: READY, or ERROR=why
+ *	old: SERVE                                new: (serves)
  *
  * Before GO the new one changes nothing. After it the old one has stopped: pinned maps and link, device, UDP sockets, the control socket and the
- * lock are the new one's; whose end, at any moment, is followed by another attempt.
+ * lock are the new one's; whose end, at any moment up to SERVE, is followed by another attempt. That can be made because nothing has run: before SERVE
+ * no INVOKE and no control request is taken, so what the old one has written down of both is still all there is. After SERVE there is no other attempt.
  */
 #ifndef WC_TAKEOVER_H
 #define WC_TAKEOVER_H
@@ -19,7 +21,7 @@
 #include "user/xdp.h"
 
 #define WC_TAKEOVER_ENV "WARMCORE_TAKEOVER"
-#define WC_TAKEOVER_VERSION 1
+#define WC_TAKEOVER_VERSION 2
 #define WC_TAKEOVER_TEXT_MAX 2048
 
 enum wc_takeover_fd {
@@ -36,6 +38,7 @@ struct wc_takeover {
 	int lock, listener, state, sockets[2];
 	struct wc_embedded embedded;
 	char xdp_mode[16];
+	bool committed; /* SERVE was said */
 };
 
 struct wc_node;
@@ -50,6 +53,9 @@ int wc_takeover_open(struct wc_takeover *takeover, const struct wc_options *opti
 
 /* PREPARED; returns when the other daemon has stopped. *legacy gets the ids that it has seen. */
 int wc_takeover_wait(struct wc_takeover *takeover, struct wc_legacy *legacy, struct wc_fault *fault);
+
+/* READY; returns when this daemon is the one that serves. A negative errno: it never will be. */
+int wc_takeover_commit(struct wc_takeover *takeover, struct wc_fault *fault);
 
 /* The replies that the other one kept, for retransmissions. */
 void wc_takeover_replies(const struct wc_takeover *takeover, struct wc_replies *replies);

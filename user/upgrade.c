@@ -307,6 +307,22 @@ static void serve_on(struct wc_node *node)
 		wc_error("%s", why.text);
 }
 
+/* This one is stopped, and the new one is to take what is there; on failure it is gone, and has served nothing. */
+static int go(struct candidate *candidate, const int fds[WC_TAKEOVER_FDS], struct wc_fault *fault)
+{
+	char how[80];
+	int error;
+
+	if (wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS))
+		wc_debug("the new daemon does not listen");
+	error = await(NULL, candidate, "READY", START_MS, fault);
+	/* It is not there to hear it, or it has the node. */
+	if (error || !wc_takeover_send(candidate->channel, "SERVE", NULL, 0))
+		return error;
+	end(candidate, how, sizeof(how));
+	return wc_fail(fault, EINVAL, "the new daemon did not begin to serve: %s", how);
+}
+
 /* Both are there; this one lets go, and the first that serves has the node. */
 static int hand_over(struct wc_node *node, const char *hello, struct candidate *candidate, struct wc_fault *fault)
 {
@@ -327,18 +343,13 @@ static int hand_over(struct wc_node *node, const char *hello, struct candidate *
 		return wc_fail(fault, ENOMEM, "no memory for what is handed over; this daemon goes on");
 	}
 	wc_node_retire(node);
-	error = wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
-	if (error)
-		wc_debug("the new daemon does not listen");
-	error = await(NULL, candidate, "READY", START_MS, &why);
+	error = go(candidate, fds, &why);
 	if (!error)
 		return 1;
 	wc_error("%s; the program from before is started again", why.text);
 	error = prepare(node, false, hello, OWN_PROGRAM, candidate, fault);
-	if (!error) {
-		wc_takeover_send(candidate->channel, "GO", fds, WC_TAKEOVER_FDS);
-		error = await(NULL, candidate, "READY", START_MS, fault);
-	}
+	if (!error)
+		error = go(candidate, fds, fault);
 	if (!error) {
 		*fault = why;
 		return 2;

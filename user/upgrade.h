@@ -7,7 +7,8 @@
  *   2. INVOKEs are left in the node's UDP sockets, by one word that the XDP program reads (WC_UP_HANDOVER); what runs and waits here is finished. When
  *      that takes longer than the time that was given, INVOKEs are taken again, and the new one ends.
  *   3. Threads stop, AF_XDP sockets close, instances end. Pins, device, sockets, lock, the ids that were seen and the kept replies stay.
- *   4. The new one goes, serves, says so; this one ends. When it fails instead, this program itself is started in its place, in the same way.
+ *   4. The new one goes, says when it could serve, is let, and serves; this one ends. When it fails before, this program itself is started in its place,
+ *      in the same way, and finds everything as it was: whoever fails before it is let has run nothing.
  */
 #ifndef WC_UPGRADE_H
 #define WC_UPGRADE_H

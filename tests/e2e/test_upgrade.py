@@ -16,6 +16,7 @@ import harness
 import wcproto
 from gateway import Gateway
 
+DAEMON = os.path.join(harness.BUILD, "bin", "warmcored")
 UPGRADES = 20
 CLIENTS = 4
 
@@ -88,7 +89,7 @@ class Upgrade(unittest.TestCase):
         os.makedirs(os.path.join(root, "bin"))
         os.symlink(os.path.join(harness.BUILD, "lib"), os.path.join(root, "lib"))
         path = os.path.join(root, "bin", "warmcored")
-        shutil.copy(os.path.join(harness.BUILD, "bin", "warmcored"), path)
+        shutil.copy(DAEMON, path)
         with open(path, "ab") as file:
             file.write(name.encode())  # another binary, which does the same
         return path
@@ -142,7 +143,7 @@ class Upgrade(unittest.TestCase):
         """Before it takes over, whatever becomes of it is no matter; afterwards, the program from before is started again."""
         node = self.up()
         function = node.deploy_python()
-        good = os.path.join(harness.BUILD, "bin", "warmcored")
+        good = DAEMON
         load = Load(node, function, 2)
         self.addCleanup(load.end)
         pid = node.pid
@@ -193,6 +194,27 @@ class Upgrade(unittest.TestCase):
         node.wait_idle()
         node.down()
         node.check_nothing_left()
+
+    def test_fails_where_it_would_be_ready(self):
+        """Until the daemon before has let it, the new one serves nothing: what it would have run then would run twice."""
+        for options in ((), ("--datapath", "user", "--port", harness.free_port())):
+            node = self.up(*options)
+            function = node.deploy_python()
+            late = self.script(node, "late", "LD_PRELOAD=%s exec %s \"$@\"\n" % (harness.native_function("late_ready"), DAEMON))
+            load = Load(node, function)
+            self.addCleanup(load.end)
+            for _ in range(3):
+                done = node.cli("upgrade", late, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn("ended with status 9. The program from before serves again.", done.stderr)
+                before = sum(load.done)
+                harness.wait_until(lambda: load.wrong or sum(load.done) > before + 50, "invocations go on")  # pylint: disable=cell-var-from-loop
+            load.end()
+            load.check(self)
+            node.pid = node.status()["node"]["pid"]
+            node.wait_idle()
+            node.down()
+            node.check_nothing_left()
 
     def kill_in_the_middle(self, node):
         """kill -9 of the new daemon when it has threads, and so has been let go, and is not ready yet: most of the time."""
@@ -393,7 +415,7 @@ class Upgrade(unittest.TestCase):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(path)
             supervisor.settimeout(harness.PATIENCE_S)
-            daemon = subprocess.Popen([os.path.join(harness.BUILD, "bin", "warmcored"), "--name", node.name, "--datapath", "user", "--port",
+            daemon = subprocess.Popen([DAEMON, "--name", node.name, "--datapath", "user", "--port",
                                        harness.free_port(), "--state-dir", node.state], env=dict(os.environ, NOTIFY_SOCKET=path),
                                       stderr=subprocess.DEVNULL)  # fmt: skip
             self.addCleanup(daemon.wait)

@@ -62,6 +62,28 @@ static void test_messages(void **state)
 	ends[0] = dup(ends[1]);
 }
 
+/* Who said READY serves when it is let, or when nobody is left who could try again. */
+static void test_commit(void **state)
+{
+	struct wc_takeover takeover = { .channel = ends[1] };
+	struct wc_fault fault;
+
+	(void)state;
+	assert_int_equal(wc_takeover_send(ends[0], "GO", NULL, 0), 0);
+	assert_int_equal(wc_takeover_commit(&takeover, &fault), -EPROTO);
+	assert_false(takeover.committed);
+	assert_int_equal(wc_takeover_receive(ends[0], 0, text, NULL, NULL), 0);
+	assert_string_equal(text, "READY");
+	assert_int_equal(wc_takeover_send(ends[0], "SERVE", NULL, 0), 0);
+	assert_int_equal(wc_takeover_commit(&takeover, &fault), 0);
+	assert_true(takeover.committed);
+	takeover.committed = false;
+	close(ends[0]);
+	assert_int_equal(wc_takeover_commit(&takeover, &fault), 0);
+	assert_true(takeover.committed);
+	ends[0] = dup(ends[1]);
+}
+
 /* The longest text is cut, and ends. */
 static void test_long(void **state)
 {
@@ -167,6 +189,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_messages, open_ends, close_ends),
+		cmocka_unit_test_setup_teardown(test_commit, open_ends, close_ends),
 		cmocka_unit_test_setup_teardown(test_long, open_ends, close_ends),
 		cmocka_unit_test_setup_teardown(test_state, open_ends, close_ends),
 		cmocka_unit_test_setup_teardown(test_no_go, open_ends, close_ends),
