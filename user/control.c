@@ -610,8 +610,8 @@ static int start_thread(struct wc_node *node, struct wc_fault *fault)
 	return 0;
 }
 
-/* Take no request any more, and wait until no more than `left` are under way. */
-static void stop_thread(int left)
+/* Take no request any more. */
+static void stop_thread(void)
 {
 	uint64_t one = 1;
 
@@ -619,16 +619,25 @@ static void stop_thread(int left)
 		return;
 	pthread_join(control.thread, NULL);
 	control.started = false;
-	pthread_mutex_lock(&control.lock);
-	while (control.connections > left)
-		pthread_cond_wait(&control.done, &control.lock);
-	pthread_mutex_unlock(&control.lock);
 }
 
-int wc_control_pause(struct wc_node *node)
+void wc_control_pause(void)
 {
-	(void)node;
-	stop_thread(1);
+	stop_thread();
+}
+
+int wc_control_under_way(void)
+{
+	int count;
+
+	pthread_mutex_lock(&control.lock);
+	count = control.connections;
+	pthread_mutex_unlock(&control.lock);
+	return count;
+}
+
+int wc_control_listener(void)
+{
 	return control.listener;
 }
 
@@ -636,6 +645,8 @@ int wc_control_resume(struct wc_node *node, struct wc_fault *fault)
 {
 	uint64_t count;
 
+	if (control.started)
+		return 0;
 	if (read(control.stop, &count, sizeof(count)) < 0)
 		errno = 0;
 	return start_thread(node, fault);
@@ -678,8 +689,8 @@ void wc_control_stop(struct wc_node *node)
 {
 	char path[160];
 
-	stop_thread(0);
-	control.started = false;
+	stop_thread();
+	wc_control_leave();
 	if (control.listener >= 0)
 		close(control.listener);
 	if (control.stop >= 0)

@@ -14,8 +14,12 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request);
 
 /* The op `metrics`: control_metrics.c. */
 json_t *wc_control_metrics(struct wc_node *node);
-/* Take no request any more until wc_control_resume(); one, which asked for it, may be under way. The listening descriptor, which stays open. */
-int wc_control_pause(struct wc_node *node);
+/* Take no request any more until wc_control_resume(): who connects waits in the listener's queue. */
+void wc_control_pause(void);
+/* Requests that were taken and are not answered yet. */
+int wc_control_under_way(void);
+/* The listening descriptor, which stays this module's. */
+int wc_control_listener(void);
 int wc_control_resume(struct wc_node *node, struct wc_fault *fault);
 /* Another daemon has the listening descriptor: wait until the last answer is out. */
 void wc_control_leave(void);

@@ -29,6 +29,7 @@
 
 #define PREPARE_MS 20000 /* for the new one to say that it is prepared: the verifier takes a while */
 #define START_MS 60000	 /* and that it serves */
+#define CONTROL_MS 2000	 /* for control requests to be answered while INVOKEs wait: those that take long were waited for before */
 #define LOOK_NS (5 * WC_MS)
 #define QUIET_LOOKS 4 /* nothing under way so often in a row: packets that were being redirected have come by then */
 #define OWN_PROGRAM "/proc/self/exe"
@@ -274,11 +275,10 @@ static void set_up(struct wc_node *node, enum wc_up up)
 	wc_config_changed(node->tables.wc_config);
 }
 
-/* Let what is under way end, which takes the main loop. On failure INVOKEs are taken again. */
+/* Leave INVOKEs in their sockets, and let what is under way end, which takes the main loop. */
 static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
 {
 	uint64_t until = wc_now() + timeout_ms * WC_MS;
-	struct wc_fault why;
 	int quiet = 0, error = -ETIMEDOUT;
 
 	set_up(node, WC_UP_HANDOVER);
@@ -287,15 +287,42 @@ static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fau
 		quiet = is_quiet(node) ? quiet + 1 : 0;
 		error = wc_node_wait(node, -1, wc_now() + LOOK_NS);
 	}
-	if (quiet == QUIET_LOOKS && error != -ECANCELED)
-		return 0;
-	set_up(node, WC_UP_SERVING);
-	if (wc_stack_resume(node, &why))
-		wc_error("%s", why.text);
 	if (error == -ECANCELED)
 		return stopped(fault);
+	if (quiet == QUIET_LOOKS)
+		return 0;
 	return wc_fail(fault, ETIMEDOUT, "functions still run or wait after %u ms; give them longer, or try again",
 		       timeout_ms);
+}
+
+/* Wait until no control request is under way but the one that asked for this. */
+static int await_control(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
+{
+	uint64_t until = wc_now() + timeout_ms * WC_MS;
+	int others, error = -ETIMEDOUT;
+
+	while ((others = wc_control_under_way() - 1) > 0 && wc_now() < until && error == -ETIMEDOUT)
+		error = wc_node_wait(node, -1, wc_now() + LOOK_NS);
+	if (error == -ECANCELED)
+		return stopped(fault);
+	if (others <= 0)
+		return 0;
+	return wc_fail(fault, ETIMEDOUT, "%d control requests are still under way after %u ms; try again", others,
+		       timeout_ms);
+}
+
+/*
+ * Nothing is under way any more, and nothing is begun. A client that holds the control socket up is noticed before INVOKEs are left in
+ * their sockets; one that comes later costs them no more than CONTROL_MS.
+ */
+static int let_end(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
+{
+	int error = await_control(node, timeout_ms, fault) ?: drain(node, timeout_ms, fault);
+
+	if (error)
+		return error;
+	wc_control_pause();
+	return await_control(node, CONTROL_MS, fault);
 }
 
 static void serve_on(struct wc_node *node)
@@ -329,7 +356,7 @@ static int hand_over(struct wc_node *node, const char *hello, struct candidate *
 	int fds[WC_TAKEOVER_FDS], error;
 	struct wc_fault why;
 
-	fds[WC_TAKEOVER_LISTENER] = wc_control_pause(node);
+	fds[WC_TAKEOVER_LISTENER] = wc_control_listener();
 	fds[WC_TAKEOVER_LOCK] = wc_node_lock();
 	wc_stack_sockets(node, &fds[WC_TAKEOVER_SOCKET4]);
 	for (int i = WC_TAKEOVER_SOCKET4; i < WC_TAKEOVER_FDS; i++)
@@ -395,9 +422,11 @@ bool wc_upgrade_run(struct wc_node *node)
 		node->options.isolate ? wc_fail(&fault, ENOTSUP, "isolate is on, which cannot be handed over") :
 					prepare(node, true, hello, upgrade.program, &candidate, &fault);
 	if (!error) {
-		error = drain(node, upgrade.timeout_ms, &fault);
-		if (error)
+		error = let_end(node, upgrade.timeout_ms, &fault);
+		if (error) {
+			serve_on(node);
 			end(&candidate, how, sizeof(how));
+		}
 	}
 	if (error) {
 		wc_fail(&why, -error, "%.400s. The daemon from before serves on.", fault.text);

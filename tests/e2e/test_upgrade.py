@@ -303,6 +303,42 @@ class Upgrade(unittest.TestCase):
         node.down()
         node.check_nothing_left()
 
+    def control(self, node):
+        """A client of the control socket that asks nothing."""
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect("/run/warmcore/%s/control.sock" % node.name)
+        return client
+
+    def test_control_clients(self):
+        """Who holds the control socket up is waited for, so long and no longer, and costs invocations nothing."""
+        node = self.up()
+        function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=120000)
+        with self.control(node):
+            done = node.cli("upgrade", "--timeout", "1", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("1 control requests are still under way after 1000 ms", done.stderr)
+        self.assertEqual(node.status()["counters"]["pass_handover"], 0)
+        self.assertIn("stack", self.threads(node))
+        # one that comes when invocations wait already
+        client, answers = node.client(), []
+        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))
+        caller.start()
+        self.running(node)
+        with subprocess.Popen([harness.WARMCORE, "--node", node.name, "upgrade"], stderr=subprocess.PIPE) as asked:
+            harness.wait_until(lambda: "stack" not in self.threads(node), "it waits for what runs")
+            with self.control(node):
+                said = asked.communicate(timeout=harness.PATIENCE_S)[1].decode()
+        self.assertEqual(asked.returncode, 1)
+        self.assertIn("control requests are still under way after 2000 ms", said)
+        caller.join(harness.PATIENCE_S)
+        self.assertEqual(answers[0].kind, wcproto.REPLY)
+        self.assertEqual(client.invoke(function, b"{}").kind, wcproto.REPLY)
+        self.assertEqual(node.status()["node"]["pid"], node.pid)
+        client.socket.close()
+        self.hand_over(node, self.copy_of(node, "good"))
+        node.down()
+        node.check_nothing_left()
+
     def test_told_to_stop(self):
         """SIGTERM ends an upgrade that has not come to the point of no return, and the node."""
         for name in ("prepare", "drain"):
