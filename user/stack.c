@@ -439,10 +439,22 @@ void wc_stack_pause(struct wc_node *node)
 	stack->started = false;
 }
 
-void wc_stack_sockets(const struct wc_node *node, int ret_fds[2])
+int wc_stack_sockets(const struct wc_node *node, int ret_fds[2])
 {
-	for (int i = 0; i < SOCKETS_MAX; i++)
-		ret_fds[i] = node->stack->sockets[i] < 0 ? -1 : fcntl(node->stack->sockets[i], F_DUPFD_CLOEXEC, 3);
+	int fds[SOCKETS_MAX];
+
+	for (int i = 0; i < SOCKETS_MAX; i++) {
+		fds[i] = node->stack->sockets[i] < 0 ? -1 : fcntl(node->stack->sockets[i], F_DUPFD_CLOEXEC, 3);
+		if (fds[i] < 0 && node->stack->sockets[i] >= 0) {
+			int error = -errno;
+
+			if (i && fds[0] >= 0)
+				close(fds[0]);
+			return error;
+		}
+	}
+	memcpy(ret_fds, fds, sizeof(fds));
+	return 0;
 }
 
 void wc_stack_stop(struct wc_node *node)

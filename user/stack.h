@@ -18,8 +18,8 @@ void wc_stack_stop(struct wc_node *node);
 /* Leave datagrams in the sockets' buffers; answers still go out. Returns when the one under way is decided. And take them again. */
 void wc_stack_pause(struct wc_node *node);
 int wc_stack_resume(struct wc_node *node, struct wc_fault *fault);
-/* Copies of the sockets for another process, IPv4 and IPv6; -1: there is none. */
-void wc_stack_sockets(const struct wc_node *node, int ret_fds[2]);
+/* Copies of the sockets for another process, IPv4 and IPv6; -1: there is none. 0, or a negative errno: there is no room for them. */
+int wc_stack_sockets(const struct wc_node *node, int ret_fds[2]);
 
 /* Send an answer to a client through the socket. Any thread. 0 or a negative errno. */
 int wc_stack_send(struct wc_stack *stack, const struct wc_identity *to, const struct in6_addr *local,

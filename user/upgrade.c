@@ -350,36 +350,45 @@ static int go(struct candidate *candidate, const int fds[WC_TAKEOVER_FDS], struc
 	return wc_fail(fault, EINVAL, "the new daemon did not begin to serve: %s", how);
 }
 
-/* Both are there; this one lets go, and the first that serves has the node. */
-static int hand_over(struct wc_node *node, const char *hello, struct candidate *candidate, struct wc_fault *fault)
+/* What is handed over; nothing is under way. */
+static int gather(const struct wc_node *node, int fds[WC_TAKEOVER_FDS], struct wc_fault *fault)
 {
-	int fds[WC_TAKEOVER_FDS], error;
-	struct wc_fault why;
+	int error = wc_stack_sockets(node, &fds[WC_TAKEOVER_SOCKET4]);
 
+	if (error)
+		return wc_fail(fault, -error, "cannot copy the sockets: %s", strerror(-error));
+	fds[WC_TAKEOVER_STATE] = error = wc_takeover_save(node);
+	if (error < 0) {
+		for (int i = WC_TAKEOVER_SOCKET4; i < WC_TAKEOVER_FDS; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+		return wc_fail(fault, -error, "cannot write down what is handed over: %s", strerror(-error));
+	}
 	fds[WC_TAKEOVER_LISTENER] = wc_control_listener();
 	fds[WC_TAKEOVER_LOCK] = wc_node_lock();
-	wc_stack_sockets(node, &fds[WC_TAKEOVER_SOCKET4]);
-	for (int i = WC_TAKEOVER_SOCKET4; i < WC_TAKEOVER_FDS; i++)
+	for (int i = WC_TAKEOVER_SOCKET4; i < WC_TAKEOVER_FDS; i++) /* a message of descriptors has no gaps */
 		fds[i] = fds[i] < 0 ? fds[WC_TAKEOVER_LOCK] : fds[i];
-	fds[WC_TAKEOVER_STATE] = wc_takeover_save(node);
-	if (fds[WC_TAKEOVER_STATE] < 0) {
-		char how[80];
+	return 0;
+}
 
-		serve_on(node);
-		end(candidate, how, sizeof(how));
-		return wc_fail(fault, ENOMEM, "no memory for what is handed over; this daemon goes on");
-	}
+/* Both are there; this one lets go, and the first that serves has the node. 0: it is the new one; 1: this program, once more. */
+static int hand_over(struct wc_node *node, const char *hello, struct candidate *candidate,
+		     const int fds[WC_TAKEOVER_FDS], struct wc_fault *fault)
+{
+	struct wc_fault why;
+	int error;
+
 	wc_node_retire(node);
 	error = go(candidate, fds, &why);
 	if (!error)
-		return 1;
+		return 0;
 	wc_error("%s; the program from before is started again", why.text);
 	error = prepare(node, false, hello, OWN_PROGRAM, candidate, fault);
 	if (!error)
 		error = go(candidate, fds, fault);
 	if (!error) {
 		*fault = why;
-		return 2;
+		return 1;
 	}
 	wc_error("%s; nothing serves any more", fault->text);
 	return -EIO;
@@ -410,8 +419,8 @@ bool wc_upgrade_run(struct wc_node *node)
 	struct candidate candidate = { .pid = -1, .channel = -1 };
 	struct wc_fault fault = { "" }, why;
 	char *hello = wc_takeover_hello(node), how[80];
+	int fds[WC_TAKEOVER_FDS], error;
 	uint64_t count;
-	int error;
 
 	if (read(upgrade.event, &count, sizeof(count)) != sizeof(count)) {
 		free(hello);
@@ -422,7 +431,7 @@ bool wc_upgrade_run(struct wc_node *node)
 		node->options.isolate ? wc_fail(&fault, ENOTSUP, "isolate is on, which cannot be handed over") :
 					prepare(node, true, hello, upgrade.program, &candidate, &fault);
 	if (!error) {
-		error = let_end(node, upgrade.timeout_ms, &fault);
+		error = let_end(node, upgrade.timeout_ms, &fault) ?: gather(node, fds, &fault);
 		if (error) {
 			serve_on(node);
 			end(&candidate, how, sizeof(how));
@@ -435,17 +444,13 @@ bool wc_upgrade_run(struct wc_node *node)
 		finish(error, 0, &why);
 		return false;
 	}
-	error = hand_over(node, hello, &candidate, &fault);
+	error = hand_over(node, hello, &candidate, fds, &fault);
 	free(hello);
-	if (error == -ENOMEM) {
-		finish(error, 0, &fault);
-		return false;
-	}
-	if (error == 1) {
+	if (!error) {
 		finish(0, candidate.pid, &fault);
 	} else {
 		wc_fail(&why, EINVAL, "%.400s. %s", fault.text,
-			error == 2 ? "The program from before serves again." : "Nothing serves: start the node again.");
+			error > 0 ? "The program from before serves again." : "Nothing serves: start the node again.");
 		finish(-EINVAL, candidate.pid, &why);
 	}
 	if (error < 0)

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A daemon hands over to another one under load: each invocation runs once and is answered well; a program that is no good changes nothing."""
 
+import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -336,6 +338,39 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(node.status()["node"]["pid"], node.pid)
         client.socket.close()
         self.hand_over(node, self.copy_of(node, "good"))
+        node.down()
+        node.check_nothing_left()
+
+    def test_no_descriptors(self):
+        """With whatever number of files it may open, the daemon hands over what works, or says what it lacks and serves on."""
+        node = self.up()
+        function = node.deploy_python()
+        outcomes = set()
+        for room in range(8):
+            before = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+                asked.connect("/run/warmcore/%s/control.sock" % node.name)
+                node.status()  # connections are taken in their order: this one, too
+                used = [int(fd) for fd in os.listdir("/proc/%d/fd" % node.pid)]
+                free = [fd for fd in range(max(used) + 16) if fd not in used]
+                resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (free[room], before[1]))
+                asked.sendall(b'{"op":"upgrade","program":"%s"}\n' % DAEMON.encode())
+                asked.settimeout(harness.PATIENCE_S)
+                answer = json.loads(asked.makefile().readline())
+            if answer["ok"]:
+                node.pid = answer["pid"]
+            else:
+                self.assertIn("The daemon from before serves on.", answer["error"])
+                resource.prlimit(node.pid, resource.RLIMIT_NOFILE, before)
+            outcomes.add(answer.get("error"))
+            for family in (4, 6):
+                client = node.client(family)
+                large = b'"' + b"x" * 50000 + b'"'  # by way of the socket
+                self.assertEqual(client.invoke(function, large).payload, large, answer)
+                client.socket.close()
+            self.assertEqual(node.status()["node"]["pid"], node.pid)
+        self.assertIn(None, outcomes)
+        self.assertTrue(any(outcome and "cannot copy the sockets" in outcome for outcome in outcomes), outcomes)
         node.down()
         node.check_nothing_left()
 
