@@ -253,6 +253,33 @@ static int check(const struct wc_database_kind *kind, sqlite3 *db, const char *p
 	return 0;
 }
 
+/* Whole and on the disk when it has its name. What an earlier step has left under it goes. */
+static int keep_copy(const struct wc_database_kind *kind, sqlite3 *db, const char *path, int version,
+		     struct wc_fault *fault)
+{
+	char copy[PATH_BYTES], fresh[PATH_BYTES];
+	char *text;
+	int fd, error;
+
+	if (snprintf(copy, sizeof(copy), "%s.schema%d", path, version) >= (int)sizeof(copy) ||
+	    snprintf(fresh, sizeof(fresh), "%s.new", copy) >= (int)sizeof(fresh))
+		return wc_fail(fault, ENAMETOOLONG, "the path %.100s... is too long", path);
+	unlink(fresh);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return wc_fail(fault, errno, "cannot create %s: %s", fresh, strerror(errno));
+	text = sqlite3_mprintf("VACUUM INTO %Q", fresh);
+	error = text ? wc_database_execute(kind, db, text, "copy it before its schema changes", fault) :
+		       wc_fail(fault, ENOMEM, "out of memory");
+	sqlite3_free(text);
+	if (!error && (fsync(fd) || rename(fresh, copy)))
+		error = wc_fail(fault, errno, "cannot write %s: %s", fresh, strerror(errno));
+	close(fd);
+	if (error)
+		unlink(fresh);
+	return error ? error : sync_folder_of(path, fault);
+}
+
 /* Settings, and the steps that it has not had. */
 static int prepare(const struct wc_database_kind *kind, sqlite3 *db, const char *path, int version,
 		   struct wc_fault *fault)
@@ -264,6 +291,8 @@ static int prepare(const struct wc_database_kind *kind, sqlite3 *db, const char 
 		error = wc_fail(fault, EIO, "%s cannot use a write-ahead log here", path);
 	if (!error)
 		error = wc_database_execute(kind, db, kind->settings, "open it", fault);
+	if (!error && version < kind->version && kind->keeps)
+		error = keep_copy(kind, db, path, version, fault);
 	if (!error && version < kind->version)
 		error = step_through(kind, db, version, kind->version, NULL, NULL, fault);
 	return error;
@@ -301,4 +330,28 @@ int wc_database_open(const struct wc_database_kind *kind, const char *path, sqli
 	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	*ret_db = db;
 	return 0;
+}
+
+int wc_database_restore(const struct wc_database_kind *kind, const char *path, struct wc_fault *fault)
+{
+	char copy[PATH_BYTES], log[PATH_BYTES], version[32];
+	struct stat status;
+	sqlite3 *db = NULL;
+	int error = check_header(kind, path, fault) ?: open_file(kind, path, 0, &db, fault);
+
+	if (error)
+		return error;
+	error = wc_database_execute(kind, db, "PRAGMA locking_mode = EXCLUSIVE", "open it", fault) ?:
+		wc_database_query(kind, db, "PRAGMA user_version", version, sizeof(version), fault);
+	sqlite3_close(db); /* and what is in its log is in it, which would be played into the copy otherwise */
+	if (error || strtol(version, NULL, 10) <= kind->version)
+		return error;
+	snprintf(log, sizeof(log), "%s-wal", path);
+	if (!lstat(log, &status) && status.st_size)
+		return wc_fail(fault, EBUSY, "%s is in use by another program", path);
+	snprintf(copy, sizeof(copy), "%s.schema%d", path, kind->version);
+	error = check_header(kind, copy, fault);
+	if (!error && rename(copy, path))
+		error = wc_fail(fault, errno, "cannot rename %s: %s", copy, strerror(errno));
+	return error ? error : sync_folder_of(path, fault) ?: 1;
 }

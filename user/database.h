@@ -22,6 +22,7 @@ struct wc_database_kind {
 	int version;	  /* how many steps there are */
 	const char *full; /* when no space is left: what that means, "; ..." */
 	const char *damaged; /* when SQLite finds damage: what to do, "; ..." */
+	int keeps; /* before steps a copy of the file, as it is, is made beside it: PATH.schemaN, of version N */
 };
 
 /* More to put into a new file, in the same transaction. */
@@ -39,6 +40,13 @@ int wc_database_create(const struct wc_database_kind *kind, const char *path, in
  * until sqlite3_close(). -EBUSY: somebody has it; -EPROTO: of a newer version; -EBADMSG: foreign or damaged.
  */
 int wc_database_open(const struct wc_database_kind *kind, const char *path, sqlite3 **ret_db, struct wc_fault *fault);
+
+/*
+ * The file has had steps that this program does not know: put the copy in its place that was made before them, for a program that had it open
+ * just before (what was changed after the steps is lost). 1: done; 0: it has had no such steps; a negative errno: it stays as it is. A crash leaves
+ * either of both. Nobody may have it open.
+ */
+int wc_database_restore(const struct wc_database_kind *kind, const char *path, struct wc_fault *fault);
 
 /* What SQLite says of its last failure, as a fault: "FILE: cannot WHAT: ...". */
 int wc_database_fail(const struct wc_database_kind *kind, sqlite3 *db, const char *what, struct wc_fault *fault);

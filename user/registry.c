@@ -81,6 +81,14 @@ int wc_registry_open(struct wc_registry **ret_registry, const char *state_dir, s
 	return 0;
 }
 
+int wc_registry_restore(const char *state_dir, struct wc_fault *fault)
+{
+	char path[400];
+
+	snprintf(path, sizeof(path), "%.280s/registry.db", state_dir);
+	return wc_database_restore(&wc_registry_database, path, fault);
+}
+
 void wc_registry_free(struct wc_registry *registry)
 {
 	if (!registry)

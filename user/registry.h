@@ -47,6 +47,9 @@ void wc_registry_entry_release(struct wc_registry_entry *entry);
 int wc_registry_open(struct wc_registry **ret_registry, const char *state_dir, struct wc_fault *fault);
 void wc_registry_free(struct wc_registry *registry);
 
+/* A newer daemon that was to take over has changed the schema, and failed: as wc_database_restore(). */
+int wc_registry_restore(const char *state_dir, struct wc_fault *fault);
+
 /* The generation that was given out last (functions.h). */
 uint32_t wc_registry_generation(const struct wc_registry *registry);
 

@@ -63,5 +63,6 @@ const struct wc_database_kind wc_registry_database = {
 	.steps = steps,
 	.version = WC_REGISTRY_SCHEMA_VERSION,
 	.full = "; nothing was changed, make room and try again",
+	.keeps = 1,
 	.damaged = "; stop the node, and restore the file from a copy or look at it with `sqlite3 FILE .recover`",
 };

@@ -8,6 +8,7 @@
 #include "user/log.h"
 #include "user/notify.h"
 #include "user/pending.h"
+#include "user/registry.h"
 #include "user/stack.h"
 #include "user/takeover.h"
 #include "user/watch.h"
@@ -383,6 +384,11 @@ static int hand_over(struct wc_node *node, const char *hello, struct candidate *
 	if (!error)
 		return 0;
 	wc_error("%s; the program from before is started again", why.text);
+	error = wc_registry_restore(node->options.state_dir, fault);
+	if (error > 0)
+		wc_info("the registry is again as it was before the new daemon changed its schema");
+	else if (error)
+		wc_error("%s", fault->text);
 	error = prepare(node, false, hello, OWN_PROGRAM, candidate, fault);
 	if (!error)
 		error = go(candidate, fds, fault);

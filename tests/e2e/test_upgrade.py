@@ -34,6 +34,24 @@ def handler(event, context):
 """
 
 
+# What a daemon of a later version does with the registry when it takes over, before it fails.
+NEWER = """
+import os, socket, sqlite3, sys
+
+channel = socket.socket(fileno=int(os.environ["WARMCORE_TAKEOVER"]))
+channel.recv(4096)
+channel.send(b"PREPARED")
+assert channel.recv(4096) == b"GO"
+db = sqlite3.connect(sys.argv[1])
+db.execute("VACUUM INTO ?", (sys.argv[1] + ".schema1",))
+db.executescript("BEGIN; ALTER TABLE aliases ADD COLUMN colour TEXT; PRAGMA user_version = 2; COMMIT")
+if sys.argv[2] == "dies":
+    os.kill(os.getpid(), 9)
+db.close()
+channel.send(b"ERROR=no")
+"""
+
+
 class Load:
     """Clients that count up: invocation N of client I has the tag "I-N", which the function writes down each time that it runs."""
 
@@ -371,6 +389,30 @@ class Upgrade(unittest.TestCase):
             self.assertEqual(node.status()["node"]["pid"], node.pid)
         self.assertIn(None, outcomes)
         self.assertTrue(any(outcome and "cannot copy the sockets" in outcome for outcome in outcomes), outcomes)
+        node.down()
+        node.check_nothing_left()
+
+    def test_schema(self):
+        """A newer daemon that fails after it has changed the schema of the registry: the one from before has what it had."""
+        node = self.up()
+        function = node.deploy_python()
+        node.cli("publish", "probe")
+        newer = os.path.join(node.root, "newer.py")
+        with open(newer, "w") as file:
+            file.write(NEWER)
+        before = node.json("list", "--all")["functions"]
+        for how in ("dies", "closes"):
+            done = node.cli("upgrade", self.script(node, how, "exec %s %s %s/registry.db %s\n" % (sys.executable, newer, node.state, how)), check=False)
+            self.assertIn("The program from before serves again.", done.stderr)
+            client = node.client()
+            self.assertEqual(client.invoke(function, b"{}").kind, wcproto.REPLY)
+            client.socket.close()
+            now = node.json("list", "--all")["functions"]
+            self.assertEqual([(f["name"], f["id"]) for f in now], [(f["name"], f["id"]) for f in before])
+            self.assertEqual(node.json("doctor", "--maps", check=False).get("problems"), [])
+        node.pid = node.status()["node"]["pid"]
+        self.hand_over(node, self.copy_of(node, "good"))
+        self.assertEqual(len(node.json("list", "--all")["functions"]), len(before))
         node.down()
         node.check_nothing_left()
 
