@@ -8,7 +8,7 @@
 
 #include "tools/cli.h"
 
-#define START_MS 180000 /* for both daemons to start and, if it comes to that, the old one again */
+#define START_MS 300000 /* for both daemons to start and, if it comes to that, the old one again */
 
 static struct upgrade_options {
 	long long timeout;
@@ -41,7 +41,7 @@ static int run_upgrade(struct cli *cli, int argc, char **argv)
 	ret = cli_control(cli,
 			  json_pack("{s:s, s:s, s:I}", "op", "upgrade", "program", program, "timeout_ms",
 				    (json_int_t)options.timeout * 1000),
-			  (unsigned)options.timeout * 1000 + START_MS, &answer);
+			  2 * (unsigned)options.timeout * 1000 + START_MS, &answer);
 	if (ret)
 		return ret;
 	if (cli->json)

@@ -18,6 +18,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bpf/shim.h"
@@ -30,6 +31,8 @@
 #define RETRANSMIT_DOUBLINGS_MAX 3
 #define SMALL_PAYLOAD_MAX 512
 #define SESSION_TIMEOUT_MS 1000
+#define SESSION_RETRY_NS (20 * WC_MS)
+#define SESSIONS_MAX 4 /* for one invocation: each is one daemon that was there and went */
 
 /* Bounds on how long one BUSY is waited out: the node's hint is a hint. */
 #define BUSY_WAIT_MIN_NS 50000ull
@@ -485,42 +488,58 @@ static int take_large(struct wc_client *client, __u64 id, struct wc_client_resul
 	return 0;
 }
 
-/* Hand the payload over, with another session when the node has forgotten this one: it was started again. */
-static int hand_over(struct wc_client *client, __u64 id, const struct wc_client_request *request,
+/* Another session, when the node has forgotten this one; while one daemon takes over from another there is nobody for a while. */
+static int renew_session(struct wc_client *client, __u64 until)
+{
+	const struct timespec pause = { .tv_nsec = SESSION_RETRY_NS };
+	int ret;
+
+	while ((ret = wc_client_share(client, client->session_path)) == -EHOSTDOWN && wc_now() < until)
+		nanosleep(&pause, NULL);
+	return ret;
+}
+
+/* Hand the payload over, with another session when this one is over. */
+static int hand_over(struct wc_client *client, __u64 id, const struct wc_client_request *request, __u64 until,
 		     struct wc_reference *ret_reference)
 {
-	int ret = wc_payload_client_put(client->session, id, request->payload, request->payload_len, ret_reference);
+	int ret = -EPIPE;
 
-	if (ret != -EPIPE)
-		return ret;
-	ret = wc_client_share(client, client->session_path);
-	return ret ? ret :
-		     wc_payload_client_put(client->session, id, request->payload, request->payload_len, ret_reference);
+	for (int i = 0; i < SESSIONS_MAX && ret == -EPIPE; i++) {
+		ret = i ? renew_session(client, until) : 0;
+		if (!ret)
+			ret = wc_payload_client_put(client->session, id, request->payload, request->payload_len,
+						    ret_reference);
+	}
+	return ret;
 }
 
 int wc_client_invoke(struct wc_client *client, const struct wc_client_request *request,
 		     struct wc_client_result *ret_result)
 {
+	struct wc_client_request rest = *request;
 	struct wc_client_result result;
 	struct wc_reference reference;
+	__u64 id, now = wc_now(), until = now + (request->timeout_ms ?: WC_CLIENT_TIMEOUT_MS) * WC_MS;
 	int ret = 0;
-	__u64 id;
 
 	if (!client->session)
 		return invoke(client, wc_client_next_id(client), request, NULL, ret_result);
 	if (!request->function_id)
 		return -EINVAL;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < SESSIONS_MAX; i++) {
 		id = wc_client_next_id(client);
-		ret = hand_over(client, id, request, &reference);
+		ret = hand_over(client, id, request, until, &reference);
 		if (ret)
 			return ret;
-		ret = invoke(client, id, request, &reference, &result);
+		now = wc_now();
+		rest.timeout_ms = now < until ? (unsigned)((until - now + WC_MS - 1) / WC_MS) : 1;
+		ret = invoke(client, id, &rest, &reference, &result);
 		/* Of what has begun the node has let go. */
 		if (reference.where == wc_htonl(WC_WHERE_MEMORY) && (ret || result.type != WC_TYPE_REPLY))
 			wc_payload_client_drop(client->session, id);
 		/* Not run: the session that the reference names was with a daemon that is gone. */
-		if (ret || result.code != WC_CODE_NO_PAYLOAD || wc_client_share(client, client->session_path))
+		if (ret || result.code != WC_CODE_NO_PAYLOAD || renew_session(client, until))
 			break;
 	}
 	if (!ret && result.flags & WC_FLAG_REFERENCE)

@@ -490,7 +490,7 @@ class Upgrade(unittest.TestCase):
         """HTTP clients notice nothing either; names are looked up over the control socket, which is handed over, too."""
         node = self.up("--datapath", "user", "--port", harness.free_port())
         node.deploy_python()
-        gateway = Gateway(node, "--threads", "2")
+        gateway = Gateway(node, "--threads", "2", "--max-wait-ms", "120000")  # in a VM one upgrade takes 20 s
         self.addCleanup(gateway.close)
         stop, wrong, done = threading.Event(), [], [0] * 3
 
@@ -519,6 +519,50 @@ class Upgrade(unittest.TestCase):
         self.assertEqual(wrong, [])
         self.assertEqual(gateway.stop(), 0)
         node.down()
+
+    def test_large_payloads(self):
+        """The socket for large payloads is not there for a while, and sessions end: clients of both kinds wait, and lose no reply."""
+        node = self.up("--datapath", "user", "--port", harness.free_port())
+        node.deploy("bulk", "native", "bulk.so", {"bulk.so": harness.native_function("bulk")}, event="binary", memory_mb=256)
+        gateway = Gateway(node, "--max-wait-ms", "120000")
+        self.addCleanup(gateway.close)
+        payload = b"=" + os.urandom(1 << 20)
+        file = os.path.join(node.root, "payload")
+        with open(file, "wb") as out:
+            out.write(payload)
+        stop, wrong, done = threading.Event(), [], [0] * 3
+
+        def http(index, body, length):
+            while not stop.is_set() and not wrong:
+                with gateway.connect() as connection:
+                    response = connection.request("POST", "/function/bulk", body)
+                if response.status != 200 or len(response.body) != length:
+                    wrong.append("%d, %d bytes: %r" % (response.status, len(response.body), response.body[:200]))
+                done[index] += 1
+
+        def command(index):
+            while not stop.is_set() and not wrong:
+                said = node.cli("invoke", "bulk", "--file", file, "--repeat", "20", check=False, text=False)
+                if said.returncode:
+                    wrong.append(said.stderr.decode(errors="replace")[-300:])
+                done[index] += 20
+
+        jobs = [(http, 0, payload, len(payload)), (http, 1, b"1000000", 1000000), (command, 2)]
+        threads = [threading.Thread(target=job[0], args=job[1:]) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for _ in range(10):
+            before = list(done)
+            node.cli("upgrade")
+            harness.wait_until(lambda: wrong or all(now > then for now, then in zip(done, before)), "they go on")  # pylint: disable=cell-var-from-loop
+        stop.set()
+        for thread in threads:
+            thread.join(harness.PATIENCE_S)
+        self.assertEqual(wrong, [])
+        print("  %r large invocations during 10 upgrades" % done, flush=True)
+        self.assertEqual(gateway.stop(), 0)
+        node.down()
+        node.check_nothing_left()
 
     def test_supervisor(self):
         """systemd is told when the node serves, and who does after an upgrade: what a unit of type notify needs."""

@@ -40,6 +40,7 @@
 #define SESSION_TIMEOUT_MS 200 /* for the word of a daemon that is there: it takes a fraction of a millisecond */
 #define SESSION_RETRY_NS (100 * WC_MS)
 #define SWEEP_NS (100 * WC_MS)
+#define ROUNDS_MAX 256 /* READ_MAX large replies each: more than a node holds for all its users */
 
 struct wc_invocation {
 	struct wc_invoker *invoker;
@@ -56,7 +57,8 @@ struct wc_invocation {
 	bool late;	      /* patience is over */
 	bool lost;
 	bool refers; /* its payload begins with the reference */
-	bool stale;  /* of a session that the node has forgotten: to be handed over once more */
+	unsigned forgotten; /* copies of it that named a session that the node has forgotten, and are not answered yet, or lost */
+	bool stale; /* of a session that the node has forgotten: to be handed over once more */
 	struct wc_reference reference;
 	struct wc_payload_result large; /* its reply, when that came before the REPLY that refers to it */
 	struct wc_client_result busy;	/* the last refusal by the node; type 0: by ICMP */
@@ -71,7 +73,9 @@ struct wc_invoker {
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct wc_payload_client *session; /* for large payloads, or NULL */
-	__u64 session_ns;		   /* when it was tried to open one last */
+	__u64 session_ns;		   /* when it was tried to open one last, */
+	int session_error;		   /* and what became of it */
+	bool had_session;		   /* there was one before */
 	__u64 sweep_ns, sweep_until_ns;	   /* for large replies that nobody waits for any more: next, last */
 	__u64 next_id;
 	__u32 table_mask;
@@ -167,31 +171,78 @@ static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how
 
 /* --- large payloads --- */
 
+static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
+{
+	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
+
+	return invocation && invocation->id == id ? invocation : NULL;
+}
+
+/* Take the large replies that are there, until that of `wanted` is (NULL: all). What nobody waits for goes. 0: there may be more; else why not. */
+static int read_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
+{
+	struct wc_payload_result result;
+	struct wc_invocation *owner;
+	int ret = 0;
+
+	for (int i = 0; i < READ_MAX && !(wanted && wanted->large.at); i++) {
+		ret = wc_payload_client_next(invoker->session, &result);
+		if (ret)
+			break;
+		owner = at_id(invoker, result.request_id);
+		if (owner && !owner->large.at)
+			owner->large = result;
+		else
+			wc_payload_result_end(&result);
+	}
+	return ret;
+}
+
+/* A daemon that has gone has left its last large replies in the socket; those that refer to them have come, or will from its successor. */
 static void end_session(struct wc_invoker *invoker)
 {
+	for (int i = 0; i < ROUNDS_MAX && invoker->session && !read_results(invoker, NULL); i++)
+		;
 	wc_payload_client_free(invoker->session);
 	invoker->session = NULL;
 }
 
-/* A session, if there can be one. When nobody is there it waits for nothing. */
-static bool have_session(struct wc_invoker *invoker, __u64 now)
+static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
 {
-	if (invoker->session || !invoker->options.payload_path)
-		return invoker->session;
-	if (invoker->session_ns && now - invoker->session_ns < SESSION_RETRY_NS)
-		return false;
-	invoker->session_ns = now;
-	return !wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
+	int ret = invoker->session ? read_results(invoker, wanted) : 0;
+
+	if (ret == -EPIPE || ret == -EBADMSG)
+		end_session(invoker);
 }
 
-/* Hand the payload over, under a new session when the old one is over. 0, without a reference when it needs none; as wc_invoker_start(). */
+/* 0: there is a session. -EHOSTDOWN: nobody is there, and it waited for nothing; others: there cannot be one. */
+static int have_session(struct wc_invoker *invoker, __u64 now)
+{
+	if (invoker->session)
+		return 0;
+	if (!invoker->options.payload_path)
+		return -EMSGSIZE;
+	if (!invoker->session_ns || now - invoker->session_ns >= SESSION_RETRY_NS) {
+		invoker->session_ns = now;
+		invoker->session_error =
+			wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
+		invoker->had_session |= !invoker->session_error;
+	}
+	return invoker->session ? 0 : invoker->session_error;
+}
+
+/*
+ * Hand the payload over, under a new session when the old one is over. 0, without a reference when it needs none; -EINPROGRESS: nobody is there,
+ * which may pass, as while one daemon takes over from another; as wc_invoker_start().
+ */
 static int hand_over(struct wc_invocation *invocation, __u64 now)
 {
 	struct wc_invoker *invoker = invocation->invoker;
 	struct wc_client_request *request = &invocation->request;
-	int ret = -EPIPE;
+	bool large = request->payload_len > WC_PAYLOAD_MAX;
+	int ret = -EPIPE, error = 0;
 
-	for (int i = 0; i < 2 && ret == -EPIPE && have_session(invoker, now); i++) {
+	for (int i = 0; i < 2 && ret == -EPIPE && !(error = have_session(invoker, now)); i++) {
 		ret = wc_payload_client_put(invoker->session, invocation->id, request->payload, request->payload_len,
 					    &invocation->reference);
 		if (ret == -EPIPE) {
@@ -203,37 +254,12 @@ static int hand_over(struct wc_invocation *invocation, __u64 now)
 	if (ret != -EPIPE)
 		return ret;
 	memset(&invocation->reference, 0, sizeof(invocation->reference));
-	if (request->payload_len <= WC_PAYLOAD_MAX)
+	/* A small one's reply may be large: it waits, too, for who has given us sessions before. */
+	if ((!error || error == -EHOSTDOWN || error == -ETIMEDOUT) && (large || invoker->had_session))
+		return -EINPROGRESS;
+	if (!large)
 		return 0;
-	return invoker->options.payload_path ? -EHOSTDOWN : -EMSGSIZE;
-}
-
-static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
-{
-	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
-
-	return invocation && invocation->id == id ? invocation : NULL;
-}
-
-/* Take the large replies that are there, until that of `wanted` is (NULL: all). What nobody waits for goes. */
-static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
-{
-	struct wc_payload_result result;
-	struct wc_invocation *owner;
-	int ret = 0;
-
-	for (int i = 0; i < READ_MAX && invoker->session && !(wanted && wanted->large.at); i++) {
-		ret = wc_payload_client_next(invoker->session, &result);
-		if (ret)
-			break;
-		owner = at_id(invoker, result.request_id);
-		if (owner && !owner->large.at)
-			owner->large = result;
-		else
-			wc_payload_result_end(&result);
-	}
-	if (ret == -EPIPE || ret == -EBADMSG)
-		end_session(invoker);
+	return error == -EMSGSIZE ? error : -EHOSTDOWN;
 }
 
 /* Where the bytes of a REPLY that refers to them are. False: they are lost. */
@@ -401,10 +427,11 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 	invocation->patience_ns = now + request->patience_ms * WC_MS;
 	invocation->end_ns = now + request->timeout_ms * WC_MS;
 	ret = hand_over(invocation, now);
-	if (ret) {
+	if (ret && ret != -EINPROGRESS) {
 		free(invocation);
 		return ret;
 	}
+	invocation->stale = ret;
 	invoker->table[invocation->id & invoker->table_mask] = invocation;
 	heap_put(invoker, invoker->stats.in_flight++, invocation);
 	attempt(invocation, now);
@@ -443,12 +470,17 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 		invoker->stats.strays++;
 		return;
 	}
+	/* To a copy that named the session before; the one with this session may run. */
+	if (answer->code == WC_CODE_NO_PAYLOAD && invocation->forgotten) {
+		invocation->forgotten--;
+		invoker->stats.strays++;
+		return;
+	}
 	/* Not run: the session was with a daemon that is gone. Once more, if its word is to be had. */
 	if (answer->code == WC_CODE_NO_PAYLOAD && invocation->refers && !invocation->late) {
 		invoker->stats.busy++;
-		if (invoker->session && !memcmp(wc_payload_client_key(invoker->session), invocation->reference.key,
-						sizeof(invocation->reference.key)))
-			end_session(invoker);
+		take_results(invoker, NULL); /* which sees whether it is over: others may run under one that is not */
+		invocation->forgotten = invocation->sent ? invocation->sent - 1 : 0;
 		invocation->busy = *answer;
 		invocation->busy.payload = NULL;
 		invocation->busy.payload_len = 0;

@@ -66,7 +66,7 @@ int wc_invoker_connect(struct wc_invoker *invoker, const char *address, __u16 po
 
 /*
  * Sends one invocation. Errors, and then `done` is not called: -EAGAIN (in_flight_max, or the node does not take the payload now), -ENOTCONN (no
- * address yet), -EHOSTDOWN (a large payload, and nobody at payload_path), -EINVAL, -EMSGSIZE, -ENOMEM.
+ * address yet), -EHOSTDOWN (a large payload, and no session to be had at payload_path; when nobody is there, that is waited for), -EINVAL, -EMSGSIZE, -ENOMEM.
  */
 int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done,
 		     void *context, struct wc_invocation **ret_invocation);
