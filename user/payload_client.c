@@ -27,18 +27,18 @@ static int await_hello(struct wc_payload_client *client, unsigned timeout_ms)
 {
 	__u64 end = wc_now() + timeout_ms * WC_MS;
 	struct pollfd ready = { .fd = client->fd, .events = POLLIN };
+	struct wc_payload_foreign foreign;
 	struct wc_payload_message hello;
 	int fd, ret;
 
-	while ((ret = wc_payload_receive(client->fd, WC_PAYLOAD_BY_NODE, &hello, &fd)) == -EAGAIN) {
+	while ((ret = wc_payload_receive(client->fd, WC_PAYLOAD_BY_NODE, &hello, &fd, &foreign)) == -EAGAIN) {
 		__u64 now = wc_now();
 
 		if (now >= end)
 			return -ETIMEDOUT;
 		poll(&ready, 1, (int)((end - now) / WC_MS) + 1);
 	}
-	if (fd >= 0)
-		close(fd);
+	wc_payload_foreign_close(&foreign);
 	if (ret)
 		return ret == -EPIPE ? -EHOSTDOWN : ret;
 	if (hello.kind == WC_PAYLOAD_REFUSE)
@@ -156,8 +156,10 @@ int wc_payload_client_next(struct wc_payload_client *client, struct wc_payload_r
 {
 	struct wc_payload_message message;
 	struct wc_payload_result result = { 0 };
-	int fd, ret = wc_payload_receive(client->fd, WC_PAYLOAD_BY_NODE, &message, &fd);
+	struct wc_payload_foreign foreign;
+	int fd, ret = wc_payload_receive(client->fd, WC_PAYLOAD_BY_NODE, &message, &fd, &foreign);
 
+	wc_payload_foreign_close(&foreign);
 	if (!ret && (message.kind != WC_PAYLOAD_RESULT || !message.length || !wc_payload_is_sealed(fd, message.length)))
 		ret = -EBADMSG;
 	if (!ret) {

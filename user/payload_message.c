@@ -46,18 +46,28 @@ int wc_payload_check(const struct wc_payload_message *message, size_t length, in
 	return 0;
 }
 
-int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_message *ret_message, int *ret_fd)
+void wc_payload_foreign_close(struct wc_payload_foreign *foreign)
+{
+	while (foreign->count)
+		close(foreign->fds[--foreign->count]);
+}
+
+int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_message *ret_message, int *ret_fd,
+		       struct wc_payload_foreign *ret_foreign)
 {
 	struct wc_payload_message message;
-	/* Room for one descriptor, to the byte: the kernel closes what comes beyond it. The node also gets credentials, which come first. */
-	char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
-	size_t room = CMSG_LEN(sizeof(int)) + (side == WC_PAYLOAD_BY_CLIENT ? CMSG_SPACE(sizeof(struct ucred)) : 0);
+	/* Room for all that can come: what comes beyond it the kernel closes, and the caller waits for that. The node also gets credentials. */
+	char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(WC_PAYLOAD_FDS_MAX * sizeof(int))]
+		__attribute__((aligned(8)));
 	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
-	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room };
+	struct msghdr header = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	bool reset = false;
 	ssize_t n;
 
 	*ret_fd = -1;
+	ret_foreign->count = 0;
 	do
 		n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
 	/* That the other side left something unread is told once; what it sent before is behind it. */
@@ -67,12 +77,20 @@ int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_
 	/* An empty message has credentials, the end has not. */
 	if (!n && !header.msg_controllen)
 		return -EPIPE;
-	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header); cmsg; cmsg = CMSG_NXTHDR(&header, cmsg))
-		if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS &&
-		    cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
-			memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
-	if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || wc_payload_check(&message, (size_t)n, *ret_fd >= 0, side))
+	for (struct cmsghdr *cmsg = CMSG_FIRSTHDR(&header); cmsg; cmsg = CMSG_NXTHDR(&header, cmsg)) {
+		size_t bytes = cmsg->cmsg_len - CMSG_LEN(0);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= bytes && ret_foreign->count < WC_PAYLOAD_FDS_MAX;
+		     at += sizeof(int))
+			memcpy(&ret_foreign->fds[ret_foreign->count++], CMSG_DATA(cmsg) + at, sizeof(int));
+	}
+	if (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || ret_foreign->count > 1 ||
+	    wc_payload_check(&message, (size_t)n, ret_foreign->count == 1, side))
 		return -EBADMSG;
+	if (ret_foreign->count)
+		*ret_fd = ret_foreign->fds[--ret_foreign->count];
 	*ret_message = message;
 	return 0;
 }

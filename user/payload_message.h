@@ -45,11 +45,24 @@ enum wc_payload_side {
 /* Is this what that side may say, `length` bytes in all, with or without a descriptor? Pure. 0 or -EBADMSG. */
 int wc_payload_check(const struct wc_payload_message *message, size_t length, int with_fd, enum wc_payload_side side);
 
+#define WC_PAYLOAD_FDS_MAX 253u /* that one message can carry: the kernel's SCM_MAX_FD */
+
+/* Descriptors of a stranger: to close one may take as long as the stranger likes (SO_LINGER, a file system in user space). */
+struct wc_payload_foreign {
+	unsigned count;
+	int fds[WC_PAYLOAD_FDS_MAX];
+};
+
 /*
  * The next message of that side, or none yet (-EAGAIN; never waits), the end (-EPIPE), or one that is not allowed (-EBADMSG). *ret_fd is the
- * descriptor that came with it, or -1, also with -EBADMSG: the caller's to close, and not a memfd before wc_payload_is_sealed() says so.
+ * descriptor that came with it, or -1: the caller's to close, and not a memfd before wc_payload_is_sealed() says so. All that came with
+ * one that is not allowed are in *ret_foreign, whose count is 0 otherwise: nothing is closed here, so this can be called under a lock.
  */
-int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_message *ret_message, int *ret_fd);
+int wc_payload_receive(int socket, enum wc_payload_side side, struct wc_payload_message *ret_message, int *ret_fd,
+		       struct wc_payload_foreign *ret_foreign);
+
+/* May take long. */
+void wc_payload_foreign_close(struct wc_payload_foreign *foreign);
 
 /* Never waits. fd: to go with it, or -1. 0, -EAGAIN (the other side does not read), -EPIPE, others of sendmsg(2). */
 int wc_payload_send(int socket, const struct wc_payload_message *message, int fd);

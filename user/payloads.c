@@ -7,6 +7,7 @@
  */
 #include "user/payloads.h"
 
+#include "user/closer.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/node.h"
@@ -14,11 +15,13 @@
 #include "user/sched.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,7 +32,14 @@
 #define READ_MAX 16 /* messages in one go: others have their turn, too */
 #define EVENTS_MAX 32
 #define SEND_BUFFER                                                                                                    \
-	(2 << 20) /* for results that are not read yet; a message is 40 bytes, and about a kilobyte in there */
+	(2 << 20)      /* for results that are not read yet; a message is 40 bytes, and about a kilobyte in there */
+#define OWED_MAX 1024u /* results of one session that were not TAKEN */
+#define REFUSED_MAX                                                                                                    \
+	64u /* connections that were refused, had sent descriptors, and are being closed: no other is accepted meanwhile */
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* Linux 6.16 */
+#endif
 
 /* What one user has at the node. */
 struct user {
@@ -44,13 +54,24 @@ struct wc_payloads_session {
 	uint32_t references;
 	struct user *user;
 	uint8_t key[16];
-	bool ended;  /* no longer in the table */
-	bool over;   /* nothing will come any more, and all was read: the thread is to end it */
-	bool broken; /* so it is, and it broke the rules */
-	int alien;   /* a descriptor that it sent instead of a memfd, or -1 */
+	bool ended;			   /* no longer in the table */
+	bool over;			   /* nothing will come any more, and all was read: the thread is to end it */
+	bool broken;			   /* so it is, and it broke the rules */
+	struct wc_payload_foreign foreign; /* what it sent then */
+	struct wc_closing closing;
+	struct wc_payloads *payloads;
 	uint64_t result_bytes;
-	uint32_t result_count;
-	uint32_t index; /* in sessions */
+	uint32_t result_count; /* that count as the node's; the oldest is owed[oldest], and they are in the order of their messages */
+	uint32_t taken; /* of them, as the client says, which may not even have read them */
+	uint32_t oldest;
+	uint32_t owed[OWED_MAX]; /* bytes of each; a ring */
+	uint32_t index;		 /* in sessions */
+};
+
+/* A connection that got no session. */
+struct refused {
+	struct wc_closing closing;
+	struct wc_payloads *payloads;
 };
 
 struct wc_payloads_entry {
@@ -67,6 +88,10 @@ struct wc_payloads {
 	pthread_t thread;
 	bool started;
 	int listener, stop, epoll;
+	struct wc_closer *closer;
+	uint32_t message_bytes; /* that a message which was not read takes in a socket's account */
+	uint32_t refused_open;	/* connections that were refused and are being closed */
+	bool deaf;		/* because of them */
 	struct wc_payloads_session *sessions[WC_PAYLOADS_SESSIONS];
 	struct user users[WC_PAYLOADS_SESSIONS];
 	struct wc_payloads_entry *buckets[BUCKETS];
@@ -186,18 +211,51 @@ static void put(struct wc_payloads *payloads, struct wc_payloads_session *sessio
 	user->bytes += message->length;
 }
 
-/* A client's word about its own results; it cannot take more off than it has. */
-static void taken(struct wc_payloads *payloads, struct wc_payloads_session *session, uint32_t length)
+/* Messages in the session's socket that its client has not read. */
+static uint32_t unread(const struct wc_payloads *payloads, const struct wc_payloads_session *session)
 {
-	uint64_t bytes = length < session->result_bytes ? length : session->result_bytes;
-	uint32_t count = session->result_count ? 1 : 0;
+	int bytes;
 
-	session->result_bytes -= bytes;
-	session->user->result_bytes -= bytes;
-	payloads->result_bytes -= bytes;
-	session->result_count -= count;
-	session->user->result_count -= count;
-	payloads->result_count -= count;
+	if (ioctl(session->fd, SIOCOUTQ, &bytes) || bytes < 0)
+		return OWED_MAX;
+	return ((uint32_t)bytes + payloads->message_bytes - 1) / payloads->message_bytes;
+}
+
+/*
+ * Results that no longer count as the node's: what the client has TAKEN, as far as it has read it. Memory in a socket that nobody reads
+ * would be the node's for ever, whatever the client says.
+ */
+static void settle(struct wc_payloads *payloads, struct wc_payloads_session *session)
+{
+	uint32_t waiting, release = session->taken;
+
+	if (!release)
+		return;
+	waiting = unread(payloads, session);
+	if (waiting >= session->result_count)
+		return;
+	if (release > session->result_count - waiting)
+		release = session->result_count - waiting;
+	session->taken -= release;
+	while (release--) {
+		uint32_t bytes = session->owed[session->oldest];
+
+		session->oldest = (session->oldest + 1) % OWED_MAX;
+		session->result_bytes -= bytes;
+		session->user->result_bytes -= bytes;
+		payloads->result_bytes -= bytes;
+		session->result_count--;
+		session->user->result_count--;
+		payloads->result_count--;
+	}
+}
+
+/* A client's word about its own results; it cannot take more off than it has. */
+static void taken(struct wc_payloads *payloads, struct wc_payloads_session *session)
+{
+	if (session->taken < session->result_count)
+		session->taken++;
+	settle(payloads, session);
 }
 
 /* --- sessions --- */
@@ -224,13 +282,14 @@ static void read_session(struct wc_payloads *payloads, struct wc_payloads_sessio
 	int fd, error;
 
 	for (int i = 0; i < READ_MAX && !session->ended && !session->over; i++) {
-		error = wc_payload_receive(session->fd, WC_PAYLOAD_BY_CLIENT, &message, &fd);
+		error = wc_payload_receive(session->fd, WC_PAYLOAD_BY_CLIENT, &message, &fd, &session->foreign);
 		session->over = error == -EPIPE; /* the thread sees it, too: it is readable for ever */
 		if (error == -EAGAIN || session->over)
 			return;
 		if (error || (fd >= 0 && !wc_payload_is_sealed(fd, message.length))) {
 			session->broken = session->over = true;
-			session->alien = fd;
+			if (fd >= 0)
+				session->foreign.fds[session->foreign.count++] = fd;
 			payloads->violations++;
 			shutdown(session->fd, SHUT_RDWR); /* wakes the thread */
 			return;
@@ -238,54 +297,41 @@ static void read_session(struct wc_payloads *payloads, struct wc_payloads_sessio
 		if (message.kind == WC_PAYLOAD_PUT)
 			put(payloads, session, &message, fd, gone);
 		else if (message.kind == WC_PAYLOAD_TAKEN)
-			taken(payloads, session, message.length);
+			taken(payloads, session);
 		else if (*(at = find_entry(payloads, session, message.request_id)))
 			gone_add(gone, entry_unlink(payloads, at));
 	}
 }
 
-/* Close what a hostile client has sent, however long that takes. */
-struct cleaning {
-	struct wc_payloads *payloads;
-	struct wc_payloads_session *session;
-};
-
-static void *clean(void *argument)
+/* All that came from it is closed. */
+static void cleaned(struct wc_closing *closing)
 {
-	struct cleaning cleaning = *(struct cleaning *)argument;
-	struct wc_payload_message message;
-	int fd = cleaning.session->alien, error;
+	struct wc_payloads_session *session = closing->context;
+	struct wc_payloads *payloads = session->payloads;
+	int fd;
 
-	free(argument);
-	do { /* until nothing is left in the socket; nothing comes any more */
-		close_one(fd);
-		error = wc_payload_receive(cleaning.session->fd, WC_PAYLOAD_BY_CLIENT, &message, &fd);
-	} while (error != -EAGAIN && error != -EPIPE);
-	pthread_mutex_lock(&cleaning.payloads->lock);
-	fd = session_put(cleaning.payloads, cleaning.session);
-	pthread_mutex_unlock(&cleaning.payloads->lock);
+	pthread_mutex_lock(&payloads->lock);
+	fd = session_put(payloads, session);
+	pthread_mutex_unlock(&payloads->lock);
 	close_one(fd);
-	return NULL;
 }
 
 /* The thread's: the connection is over. Its payloads go, but for those that are being run. */
 static void end_session(struct wc_payloads *payloads, struct wc_payloads_session *session)
 {
-	struct cleaning *cleaning;
 	struct gone gone;
-	pthread_t thread;
-	bool broken;
+	bool read;
 	int fd;
 
 	epoll_ctl(payloads->epoll, EPOLL_CTL_DEL, session->fd, NULL);
 	pthread_mutex_lock(&payloads->lock);
 	session->ended = true;
-	broken = session->broken;
+	read = session->over && !session->broken;
 	payloads->result_bytes -= session->result_bytes;
 	payloads->result_count -= session->result_count;
 	session->user->result_bytes -= session->result_bytes;
 	session->user->result_count -= session->result_count;
-	session->result_bytes = session->result_count = 0;
+	session->result_bytes = session->result_count = session->taken = 0;
 	pthread_mutex_unlock(&payloads->lock);
 	/* In portions, so that agents have the lock between them. */
 	for (uint32_t b = 0; b < BUCKETS; b++) {
@@ -304,14 +350,12 @@ static void end_session(struct wc_payloads *payloads, struct wc_payloads_session
 			gone_close(&gone);
 		} while (gone.count == READ_MAX);
 	}
-	cleaning = broken ? malloc(sizeof(*cleaning)) : NULL;
-	if (cleaning) {
-		*cleaning = (struct cleaning){ payloads, session };
-		if (!pthread_create(&thread, NULL, clean, cleaning)) {
-			pthread_detach(thread);
-			return;
-		}
-		free(cleaning);
+	if (!read) { /* who knows what is in the socket, and how long that takes */
+		session->closing = (struct wc_closing){
+			.socket = session->fd, .foreign = &session->foreign, .done = cleaned, .context = session
+		};
+		wc_closer_add(payloads->closer, &session->closing);
+		return;
 	}
 	pthread_mutex_lock(&payloads->lock);
 	fd = session_put(payloads, session);
@@ -350,7 +394,7 @@ static struct wc_payloads_session *new_session(struct wc_payloads *payloads, int
 	}
 	session->fd = fd;
 	session->references = 1;
-	session->alien = -1;
+	session->payloads = payloads;
 	pthread_mutex_lock(&payloads->lock);
 	session->user = payloads->session_count < WC_PAYLOADS_SESSIONS ? user_of(payloads, uid) : NULL;
 	if (session->user) {
@@ -367,6 +411,51 @@ static struct wc_payloads_session *new_session(struct wc_payloads *payloads, int
 		return NULL;
 	}
 	return session;
+}
+
+/* Nobody else is accepted, or everybody again. Under the lock. */
+static void listen_to(struct wc_payloads *payloads, bool deaf)
+{
+	struct epoll_event event = { .events = deaf ? 0 : EPOLLIN, .data.ptr = &payloads->listener };
+
+	if (deaf != payloads->deaf && !epoll_ctl(payloads->epoll, EPOLL_CTL_MOD, payloads->listener, &event))
+		payloads->deaf = deaf;
+}
+
+static void refused_closed(struct wc_closing *closing)
+{
+	struct refused *refused = closing->context;
+	struct wc_payloads *payloads = refused->payloads;
+
+	close(closing->socket);
+	pthread_mutex_lock(&payloads->lock);
+	payloads->refused_open--;
+	listen_to(payloads, false);
+	pthread_mutex_unlock(&payloads->lock);
+	free(refused);
+}
+
+/* Who sends before the node's word is no client of ours: closing what came so may take long. */
+static void refuse(struct wc_payloads *payloads, int fd)
+{
+	const struct wc_payload_message no = { .magic = WC_PAYLOAD_MAGIC, .kind = WC_PAYLOAD_REFUSE };
+	struct refused *refused;
+	char byte;
+
+	wc_payload_send(fd, &no, -1);
+	shutdown(fd, SHUT_RDWR); /* nothing comes any more */
+	refused = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ? calloc(1, sizeof(*refused)) : NULL;
+	if (!refused) {
+		close(fd);
+		return;
+	}
+	refused->payloads = payloads;
+	refused->closing = (struct wc_closing){ .socket = fd, .done = refused_closed, .context = refused };
+	pthread_mutex_lock(&payloads->lock);
+	if (++payloads->refused_open >= REFUSED_MAX)
+		listen_to(payloads, true);
+	pthread_mutex_unlock(&payloads->lock);
+	wc_closer_add(payloads->closer, &refused->closing);
 }
 
 static void accept_one(struct wc_payloads *payloads)
@@ -386,11 +475,10 @@ static void accept_one(struct wc_payloads *payloads)
 	}
 	session = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ? NULL : new_session(payloads, fd, peer.uid);
 	if (!session) {
-		hello.kind = WC_PAYLOAD_REFUSE;
-		wc_payload_send(fd, &hello, -1);
-		close(fd);
+		refuse(payloads, fd);
 		return;
 	}
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
 	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)); /* payload_message.c says why */
 	hello.length = WC_PAYLOAD_LARGE;
@@ -486,8 +574,10 @@ int wc_payloads_find(struct wc_payloads *payloads, const struct wc_reference *re
 	if (!error) {
 		const struct user *user = use.session->user;
 
+		settle(payloads, use.session);
 		use.answer_max = payloads->result_bytes >= WC_PAYLOADS_BYTES ||
 						 payloads->result_count >= WC_PAYLOADS_COUNT ||
+						 use.session->result_count >= OWED_MAX ||
 						 user->result_bytes >= WC_PAYLOADS_USER_BYTES ||
 						 user->result_count >= WC_PAYLOADS_USER_COUNT ?
 					 WC_PAYLOAD_MAX :
@@ -530,8 +620,11 @@ int wc_payloads_deliver(struct wc_payloads *payloads, struct wc_payload_use *use
 	if (fd < 0)
 		return fd;
 	pthread_mutex_lock(&payloads->lock);
-	error = session->ended || session->over ? -EPIPE : wc_payload_send(session->fd, &message, fd);
+	error = session->ended || session->over	  ? -EPIPE :
+		session->result_count >= OWED_MAX ? -ENOSPC :
+						    wc_payload_send(session->fd, &message, fd);
 	if (!error) {
+		session->owed[(session->oldest + session->result_count) % OWED_MAX] = length;
 		session->result_bytes += length;
 		session->result_count++;
 		session->user->result_bytes += length;
@@ -578,15 +671,33 @@ json_t *wc_payloads_json(struct wc_payloads *payloads)
 
 /* --- start and stop --- */
 
+/* What one message takes in the account of its sender until it is read: the kernel's business, so it is asked. */
+static int measure_message(struct wc_payloads *payloads)
+{
+	const struct wc_payload_message message = { .magic = WC_PAYLOAD_MAGIC, .kind = WC_PAYLOAD_REFUSE };
+	int ends[2], bytes = 0;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		return -errno;
+	if (wc_payload_send(ends[0], &message, -1) || ioctl(ends[0], SIOCOUTQ, &bytes) || bytes < 1)
+		bytes = 0;
+	close(ends[0]);
+	close(ends[1]);
+	payloads->message_bytes = (uint32_t)bytes;
+	return bytes ? 0 : -EIO;
+}
+
 static int open_listener(struct wc_node *node, struct wc_fault *fault)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int error;
+	int error, none = 0;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%.90s/" WC_PAYLOAD_SOCKET, node->run_dir);
 	node->payloads->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (node->payloads->listener < 0)
 		return wc_fail(fault, errno, "cannot open the socket for large payloads: %s", strerror(errno));
+	/* Where the kernel can: who has no session cannot even send descriptors. */
+	(void)setsockopt(node->payloads->listener, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 	unlink(address.sun_path);
 	error = bind(node->payloads->listener, (struct sockaddr *)&address, sizeof(address)) ||
 		chmod(address.sun_path, 0666) || /* everybody on this host, as with the port for packets */
@@ -609,6 +720,9 @@ int wc_payloads_start(struct wc_node *node, struct wc_fault *fault)
 	payloads->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (payloads->stop < 0 || payloads->epoll < 0)
 		return wc_fail(fault, errno, "cannot make the loop for large payloads: %s", strerror(errno));
+	error = measure_message(payloads) ?: wc_closer_new(&payloads->closer);
+	if (error)
+		return wc_fail(fault, error, "cannot prepare for large payloads: %s", strerror(-error));
 	error = open_listener(node, fault);
 	if (error)
 		return error;
@@ -648,11 +762,9 @@ void wc_payloads_stop(struct wc_node *node)
 	close(payloads->epoll);
 	snprintf(path, sizeof(path), "%s/" WC_PAYLOAD_SOCKET, node->run_dir);
 	unlink(path);
-	pthread_mutex_lock(&payloads->lock);
-	left = payloads->session_count;
-	pthread_mutex_unlock(&payloads->lock);
 	node->payloads = NULL;
-	if (left) /* a thread still closes what a hostile client has sent */
+	if (!wc_closer_free(
+		    payloads->closer)) /* it still closes what a hostile client has sent, and counts that here */
 		return;
 	pthread_mutex_destroy(&payloads->lock);
 	free(payloads);

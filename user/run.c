@@ -59,25 +59,39 @@ static void count_end(struct wc_worker *worker, uint32_t function_id, const stru
 		       WC_LATENCY_NONE, WC_LATENCY_NONE);
 }
 
-/* Everything that keeps a job from being run. True: it was answered. */
-static bool refuse(struct wc_worker *worker, const struct wc_job *job, const struct wc_fn *fn, uint64_t now)
+static void account(struct wc_worker *worker, const struct wc_fn *fn, bool failed, uint64_t wait_ns,
+		    uint64_t service_ns, uint64_t end);
+
+/* It has begun, and failed before the function had it. Before it is answered. */
+static void account_failed(struct wc_worker *worker, struct wc_fn *fn, const struct wc_job *job, uint64_t now)
+{
+	atomic_fetch_add(&fn->errors, 1);
+	account(worker, fn, true, now > job->arrival ? now - job->arrival : 0, 0, now);
+}
+
+/* Everything that keeps a job from being run; begun: it is counted as one that ran. True: it was answered. */
+static bool refuse(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn, bool begun, uint64_t now)
 {
 	uint64_t waited = now > job->arrival ? now - job->arrival : 0;
+	bool stopping = fn && atomic_load(&worker->node->stopping);
 	enum wc_end end = WC_END_removed;
 
+	if (fn && !stopping && !(job->deadline_us && waited > job->deadline_us * WC_US))
+		return false;
+	if (begun && fn)
+		account_failed(worker, fn, job, now);
 	if (!fn)
 		respond_error(worker, job, WC_CODE_REMOVED, "Node.FunctionRemoved",
 			      "the function was removed while the invocation waited", waited, 0);
-	else if (atomic_load(&worker->node->stopping)) {
+	else if (stopping) {
 		end = WC_END_shutdown;
 		respond_error(worker, job, WC_CODE_SHUTDOWN, "Node.Shutdown", "the node is shutting down", waited, 0);
-	} else if (job->deadline_us && waited > job->deadline_us * WC_US) {
+	} else {
 		end = WC_END_deadline;
 		worker->counters.deadline_missed++;
 		respond_error(worker, job, WC_CODE_DEADLINE, "Node.DeadlineExceeded",
 			      "the deadline passed before a core was free", waited, 0);
-	} else
-		return false;
+	}
 	count_end(worker, job->function_id, fn, end);
 	return true;
 }
@@ -250,9 +264,10 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 			      0);
 	}
 	if (payload == MAP_FAILED || buffer == MAP_FAILED) {
+		account_failed(worker, fn, job, start);
 		respond_error(worker, job, WC_CODE_TOO_LARGE, "Runtime.PayloadError",
 			      "there is no memory to give the function its payload", start - job->arrival, 0);
-		count_end(worker, fn->id, fn, WC_END_init);
+		count_end(worker, fn->id, fn, WC_END_payload);
 		goto out;
 	}
 	wc_trusted_call(fn, &call, buffer, capacity, &loaded, &result);
@@ -338,8 +353,7 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 			   instance ? end - begun : WC_LATENCY_NONE);
 	if (instance)
 		return instance;
-	atomic_fetch_add(&fn->errors, 1);
-	account(worker, fn, true, end - job->arrival, 0, end);
+	account_failed(worker, fn, job, end);
 	count_end(worker, fn->id, fn, WC_END_init);
 	respond_result(worker, job, &result, true, false, end - job->arrival, 0);
 	return NULL;
@@ -386,7 +400,7 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
 		/* The start, or the wait, took too long; the instance is good for others. */
-		if ((!warm || hope.waited) && refuse(worker, job, fn, start)) {
+		if ((!warm || hope.waited) && refuse(worker, job, fn, true, start)) {
 			wc_warmth_end(warmth, fn, 0);
 			wc_watch_end(instance->watch);
 			wc_pool_put(pool, instance);
@@ -455,7 +469,7 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
  * What the job's reference means. False: it was answered, or is a copy of one that has begun meanwhile, whose payload is therefore not found
  * any more (*ret_again).
  */
-static bool refer(struct wc_worker *worker, struct wc_job *job, uint64_t now, bool *ret_again)
+static bool refer(struct wc_worker *worker, struct wc_job *job, const struct wc_fn *fn, uint64_t now, bool *ret_again)
 {
 	const char *why;
 	int code = wc_worker_refer(worker, job, &why);
@@ -463,9 +477,11 @@ static bool refer(struct wc_worker *worker, struct wc_job *job, uint64_t now, bo
 	if (!code)
 		return true;
 	*ret_again = wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED;
-	if (!*ret_again)
+	if (!*ret_again) {
 		respond_error(worker, job, (uint16_t)code, "Node.PayloadError", why,
 			      now > job->arrival ? now - job->arrival : 0, 0);
+		count_end(worker, job->function_id, fn, WC_END_payload);
+	}
 	return false;
 }
 
@@ -480,7 +496,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
 		uint64_t now = wc_now();
 
-		if (refuse(worker, job, fn, now) || (job->refers && !refer(worker, job, now, &again) && !again)) {
+		if (refuse(worker, job, fn, false, now) ||
+		    (job->refers && !refer(worker, job, fn, now, &again) && !again)) {
 			wc_fn_put(fn);
 			return;
 		}

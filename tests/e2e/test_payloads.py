@@ -4,6 +4,7 @@
 everybody; and that no memory is left, which /proc tells.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -264,6 +265,80 @@ class Hostile(PayloadTest):
         self.assert_reply(self.invoke(payload := noise(LARGE)), payload)
         self.assertGreater(self.payloads()["violations_total"], 20)
 
+    def lingering(self):
+        """A connection whose last close waits until this test has read what is in it, or for an hour; and its other end."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with listener, socket.create_connection(listener.getsockname()) as near:
+            far = listener.accept()[0]
+            near.setblocking(False)
+            try:
+                while True:
+                    near.send(bytes(65536))
+            except BlockingIOError:
+                pass
+            near.setblocking(True)
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+            self.addCleanup(far.close)
+            return os.dup(near.fileno()), far
+
+    def stopped(self):
+        """What is sent and closed meanwhile is the daemon's alone when it sees it: its close is the last. (It ends closings that wait.)"""
+        os.kill(self.node.pid, signal.SIGSTOP)
+        stack = contextlib.ExitStack()
+        stack.callback(os.kill, self.node.pid, signal.SIGCONT)
+        return stack
+
+    def test_closing_that_waits(self):
+        """What comes beside a payload, or instead of one, takes an hour to close: nobody else waits for that."""
+        good, ends, id = wcpayload.memfd(b"x" * 100), [], self.client.fresh_id()
+        self.addCleanup(os.close, good)
+        shapes = [[good], [], [good] * 200, [good, good]]
+        sessions = [wcpayload.Session(self.path) for _ in shapes]
+        with self.stopped():
+            for session, others in zip(sessions, shapes):
+                near, far = self.lingering()
+                ends.append(far)
+                session.say(wcpayload.PUT, id, 100, others + [near])
+                session.say(wcpayload.PUT, 1, 100, [near])  # is not read before the first is closed
+                os.close(near)
+            # An agent reads what the thread has not, and closes nothing.
+            word = wcpayload.WORD.pack(sessions[-1].key, 100, 1)
+            self.client.send(id, self.functions["native"], word, flags=wcpayload.REFERENCE)
+        self.assert_error(self.client.receive(60), wcproto.NO_PAYLOAD)
+        for session in sessions:
+            self.assertTrue(session.ended())
+            session.close()
+        for _ in range(3):
+            self.assert_reply(self.invoke(payload := noise(LARGE)), payload)
+            wcpayload.Session(self.path).close()
+        # They are being closed all the while, and only that keeps these sessions.
+        self.assertGreaterEqual(self.payloads()["sessions"], 1 + len(shapes))
+        # Who gets no session, and has sent such a one before he knew. (Since Linux 6.16 he cannot.)
+        sessions = []
+        with self.assertRaises(wcpayload.Refused):
+            while True:
+                sessions.append(wcpayload.Session(self.path))
+        with self.stopped():
+            for _ in range(5):
+                near, far = self.lingering()
+                ends.append(far)
+                refused = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                refused.connect(self.path)
+                sessions.append(refused)  # it may be none of the refused, now that others are closed
+                try:
+                    socket.send_fds(refused, [b"x"], [near])
+                except OSError:
+                    far.close()  # it is nobody's but this test's
+                os.close(near)
+        self.assert_reply(self.invoke(payload := noise(LARGE)), payload)
+        for session in sessions:
+            session.close()
+        for far in ends:
+            far.close()
+        harness.wait_until(lambda: self.payloads()["sessions"] == 1, "they are closed")
+        self.assert_empty()
+
     def test_limits(self):
         """Bytes and count, of one user; others have room."""
         ids = [self.client.fresh_id() for _ in range(23)]
@@ -303,6 +378,31 @@ class Hostile(PayloadTest):
                 taken += 1
             self.assertEqual(taken, 22)  # the first beyond 128 MiB is the last
             self.assert_reply(self.invoke(b"%d" % SMALL, session=session), pattern(SMALL))
+        self.assert_empty()
+
+    def test_taken_without_reading(self):
+        """That results are taken is believed as far as they have been read."""
+        with wcpayload.Session(self.path) as session:
+            ids = []
+            for _ in range(23):
+                ids.append(self.client.fresh_id())
+                word = session.reference(b"%d" % LARGE)
+                answer = self.client.invoke(self.functions["native"], word, 60, ids[-1], flags=wcpayload.REFERENCE)
+                for _ in range(3):
+                    session.say(wcpayload.TAKEN, ids[-1], LARGE)
+            self.assert_error(answer, wcproto.FUNCTION, "Runtime.ResponseTooLarge")
+            status = self.payloads()
+            self.assertEqual((status["results"], status["results_bytes"]), (22, 22 * LARGE))
+            # What it has said counts as soon as it is true, but for those that it goes on to leave.
+            for id in ids[:2]:
+                kind, got, size, _, fds = session.read()
+                self.assertEqual((kind, got, size), (wcpayload.RESULT, id, LARGE))
+                os.close(fds[0])
+            self.assert_reply(self.invoke(b"1", session=session), b"\0")
+            self.assertEqual(self.payloads()["results"], 20)
+            for id in ids[2:22]:
+                session.result(id, LARGE)
+            self.assert_reply(self.invoke(b"%d" % LARGE, session=session), pattern(LARGE))
         self.assert_empty()
 
     def test_sessions(self):

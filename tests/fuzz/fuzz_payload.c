@@ -60,6 +60,7 @@ static void check_socket(const uint8_t *data, size_t size, unsigned fds, enum wc
 	struct iovec part = { .iov_base = (void *)(uintptr_t)data, .iov_len = size };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 	struct cmsghdr *cmsg = (struct cmsghdr *)(void *)control;
+	struct wc_payload_foreign foreign;
 	struct wc_payload_message message;
 	int ends[2], fd, ret, next, before = dup(0), passed[4] = { before, before, before, before }, one = 1;
 
@@ -76,15 +77,17 @@ static void check_socket(const uint8_t *data, size_t size, unsigned fds, enum wc
 	}
 	REQUIRE(sendmsg(ends[1], &header, MSG_NOSIGNAL) == (ssize_t)size);
 	close(ends[1]);
-	ret = wc_payload_receive(ends[0], side, &message, &fd);
+	ret = wc_payload_receive(ends[0], side, &message, &fd, &foreign);
+	REQUIRE(foreign.count == (ret == -EBADMSG ? fds : 0) && (!ret || fd < 0));
+	wc_payload_foreign_close(&foreign);
 	REQUIRE(!ret || ret == -EBADMSG || (ret == -EPIPE && !size && side == WC_PAYLOAD_BY_NODE));
 	REQUIRE(ret || fds == (unsigned)(fd >= 0));
 	REQUIRE(fd < 0 || !wc_payload_is_sealed(fd, ret ? 0 : message.length));
 	REQUIRE(fds || fd < 0);
 	if (fd >= 0)
 		close(fd);
-	ret = wc_payload_receive(ends[0], side, &message, &fd);
-	REQUIRE(ret == -EPIPE && fd < 0);
+	ret = wc_payload_receive(ends[0], side, &message, &fd, &foreign);
+	REQUIRE(ret == -EPIPE && fd < 0 && !foreign.count);
 	close(ends[0]);
 	close(before);
 	next = dup(0);
