@@ -102,6 +102,8 @@ GATEWAY_MAIN := $(wildcard user/gateway/main.c)
 USER_SOURCES := $(filter-out user/main.c $(GATEWAY_MAIN),$(wildcard user/*.c user/gateway/*.c))
 MAIN_SOURCE := $(wildcard user/main.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
+# Parts of the command without its command line: tests and benchmarks are linked with them, too.
+PART_SOURCES := $(wildcard tools/*/*.c)
 UNIT_TESTS := $(wildcard tests/unit/test_*.c)
 BPF_TESTS := $(wildcard tests/bpf/test_*.c)
 FUZZ_TESTS := $(wildcard tests/fuzz/fuzz_*.c)
@@ -137,6 +139,7 @@ EXAMPLES := $(EXAMPLE_OBJECTS) $(foreach f,$(EXAMPLE_FILES),$(BUILD)/examples/$(
 -include $(wildcard runtimes/native/examples/*/flags.mk)
 
 ARCHIVE := $(if $(USER_SOURCES),$(BUILD)/libwarmcore.a)
+PARTS := $(BUILD)/obj/libparts.a
 PROGRAMS := $(if $(GATEWAY_MAIN),$(BUILD)/bin/warmcore-gateway) $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
 # Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
@@ -162,7 +165,7 @@ endef
 
 define FILES_TEXT
 $(USER_SOURCES)
-$(TOOL_SOURCES)
+$(TOOL_SOURCES) $(PART_SOURCES)
 $(call helpers,unit) $(call helpers,bpf) $(call helpers,fuzz) $(call helpers,bench)
 endef
 
@@ -205,6 +208,9 @@ $(BUILD)/$(1)/%.o: %.c $(FLAGS)
 $(BUILD)/$(1)/libwarmcore.a: $(call objects,$(1),$(USER_SOURCES)) $(FILES)
 	$$(call say,AR)rm -f $$@ && $(AR) rcsD $$@ $$(filter %.o,$$^)
 
+$(BUILD)/$(1)/libparts.a: $(call objects,$(1),$(PART_SOURCES)) $(FILES)
+	$$(call say,AR)rm -f $$@ && $(AR) rcsD $$@ $$(filter %.o,$$^)
+
 $(call objects,$(1),$(MAIN_SOURCE) $(GATEWAY_MAIN) $(USER_SOURCES) $(UNIT_TESTS) $(BPF_TESTS) $(FUZZ_TESTS) $(HELPER_SOURCES)): | $(SKELETONS)
 $(call objects,$(1),$(BPF_TESTS) $(wildcard tests/bench/bench_*.c)): | $(TEST_SKELETONS)
 endef
@@ -226,7 +232,7 @@ $(BUILD)/libwarmcore.a: $(BUILD)/obj/libwarmcore.a
 $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: LDLIBS += $(GATEWAY_LIBS)
-$(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(ARCHIVE) $(FILES)
+$(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)
 $(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)
@@ -283,7 +289,7 @@ $(foreach f,$(EXAMPLE_FILES),$(eval $(call EXAMPLE_FILE,$(f))))
 
 # $(1) variant, $(2) folder below tests/, $(3) where the programs go, $(4) libraries
 define TEST_PROGRAMS
-$(3)/%: $(BUILD)/$(1)/tests/$(2)/%.o $(call objects,$(1),$(call helpers,$(2))) $(BUILD)/$(1)/libwarmcore.a $(FILES)
+$(3)/%: $(BUILD)/$(1)/tests/$(2)/%.o $(call objects,$(1),$(call helpers,$(2))) $(BUILD)/$(1)/libparts.a $(BUILD)/$(1)/libwarmcore.a $(FILES)
 	$$(call say,LINK)mkdir -p $$(@D)
 	$(Q)$$(LINK_$(1)) -o $$@ $$(filter %.o %.a,$$^) $(4) $$(LDLIBS)
 endef
@@ -294,7 +300,7 @@ $(eval $(call TEST_PROGRAMS,obj,bpf,$(BUILD)/tests/bpf,$(CMOCKA_LIBS)))
 $(eval $(call TEST_PROGRAMS,fuzz,fuzz,$(BUILD)/fuzz))
 
 define HELPER_PROGRAM
-$(BUILD)/tests/$(2): $(call objects,obj,$(1) $(if $(filter bench/bench_%,$(2)),$(call helpers,bench))) $(ARCHIVE) $(FILES)
+$(BUILD)/tests/$(2): $(call objects,obj,$(1) $(if $(filter bench/bench_%,$(2)),$(call helpers,bench))) $(PARTS) $(ARCHIVE) $(FILES)
 	$$(call say,LINK)mkdir -p $$(@D)
 	$(Q)$$(LINK_obj) -o $$@ $$(filter %.o %.a,$$^) $$(LDLIBS)
 endef

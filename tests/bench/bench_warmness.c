@@ -18,7 +18,7 @@
  */
 #include "tests/bench/bench.h"
 #include "tests/bench/simulate.h"
-#include "tests/bench/trace.h"
+#include "tools/workload/trace.h"
 #include "user/keepalive.h"
 
 #include <errno.h>
@@ -267,6 +267,7 @@ int main(int argc, char **argv)
 	uint64_t minutes = 0;
 	unsigned rule_count = 0;
 	struct trace trace = { 0 };
+	struct wc_fault fault;
 	double idle = -1;
 	int option, status = 0;
 	bool right = true;
@@ -325,8 +326,11 @@ int main(int argc, char **argv)
 	if (!options.functions && !options.csv_count)
 		options.functions = 2000;
 	bench_catch_signals();
-	if (trace_make(&trace, &options))
-		return 1;
+	options.stop = bench_interrupted;
+	if (trace_make(&trace, &options, &fault)) {
+		bench_say("%s", fault.text);
+		return bench_interrupted() ? 130 : 1;
+	}
 	if (minutes && minutes * MINUTE < trace.length)
 		trace.length = minutes * MINUTE;
 	if (trace_file) {

@@ -10,7 +10,7 @@
 #ifndef WC_BENCH_SIMULATE_H
 #define WC_BENCH_SIMULATE_H
 
-#include "tests/bench/trace.h"
+#include "tools/workload/trace.h"
 #include "user/keepalive.h"
 
 enum cold {

@@ -3,8 +3,10 @@
  * trace.h - calls of thousands of functions: synthetic ones, as far as the papers about Azure Functions say how they look, or those of
  * the data set of 2019. The same options and seed give the same calls. Times are in ms.
  */
-#ifndef WC_BENCH_TRACE_H
-#define WC_BENCH_TRACE_H
+#ifndef WC_WORKLOAD_TRACE_H
+#define WC_WORKLOAD_TRACE_H
+
+#include "user/error.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@ struct trace_options {
 	uint64_t cap;	   /* calls an hour of the most popular ones */
 	const char *csv[TRACE_DAYS_MAX];
 	unsigned csv_count;
+	bool (*stop)(void); /* asked while files are read: end with -EINTR? NULL: never */
 };
 
 struct trace_function;
@@ -31,8 +34,8 @@ struct trace {
 	struct trace_function *function;
 };
 
-/* 0, or negative after saying why. */
-int trace_make(struct trace *trace, const struct trace_options *options);
+/* 0, or negative with a sentence; there is nothing to free then. */
+int trace_make(struct trace *trace, const struct trace_options *options, struct wc_fault *fault);
 void trace_free(struct trace *trace);
 double trace_memory_mb(const struct trace *trace, uint32_t number);
 

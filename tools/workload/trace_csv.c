@@ -7,9 +7,7 @@
  * A file that is not exactly in this format is refused, with the number of the line. What a line or a file can make this program allocate
  * is limited.
  */
-#include "tests/bench/trace_internal.h"
-
-#include "tests/bench/bench.h"
+#include "tools/workload/trace_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -26,10 +24,11 @@ struct names {
 	uint32_t mask;
 };
 
-/* Where we are, for what is said about it. */
+/* Where we are, and what is said about it. */
 struct place {
 	const char *path;
 	unsigned line;
+	struct wc_fault *fault;
 };
 
 static uint64_t hash(const char *text)
@@ -145,9 +144,9 @@ static bool get_calls(const char **at, uint32_t *ret_calls)
 
 static int wrong(const struct place *place, const char *what)
 {
-	bench_say("%s:%u: %s; expected " HEADER ",1,...,%u as in the Azure Functions data set of 2019", place->path,
-		  place->line, what, MINUTES_A_DAY);
-	return -EINVAL;
+	return wc_fail(place->fault, EINVAL,
+		       "%s:%u: %s; expected " HEADER ",1,...,%u as in the Azure Functions data set of 2019",
+		       place->path, place->line, what, MINUTES_A_DAY);
 }
 
 /* Owner, application, function, trigger, 1,440 numbers. `line` ends without its newline. */
@@ -188,9 +187,10 @@ static int read_row(struct trace *trace, struct names *names, const struct trace
 	if (!error)
 		error = add_day(function, day, calls, (options->cap + 59) / 60);
 	if (error == -E2BIG)
-		bench_say("%s:%u: there are more than %u functions", place->path, place->line, TRACE_FUNCTIONS_MAX);
+		wc_fail(place->fault, E2BIG, "%s:%u: there are more than %u functions", place->path, place->line,
+			TRACE_FUNCTIONS_MAX);
 	else if (error)
-		bench_say("%s:%u: out of memory", place->path, place->line);
+		wc_fail(place->fault, ENOMEM, "%s:%u: out of memory", place->path, place->line);
 	return error;
 }
 
@@ -221,28 +221,29 @@ static int get_line(FILE *file, char *line, const struct place *place)
 			return wrong(place, "the line is too long");
 		line[length++] = (char)c;
 	}
-	if (ferror(file)) {
-		bench_say("cannot read %s: %s", place->path, strerror(errno));
-		return -EIO;
-	}
+	if (ferror(file))
+		return wc_fail(place->fault, EIO, "cannot read %s: %s", place->path, strerror(errno));
 	if (length && line[length - 1] == '\r')
 		length--;
 	line[length] = 0;
 	return c != EOF || length;
 }
 
-static int read_day(struct trace *trace, struct names *names, const struct trace_options *options, unsigned day)
+static int read_day(struct trace *trace, struct names *names, const struct trace_options *options, unsigned day,
+		    struct wc_fault *fault)
 {
-	struct place place = { .path = options->csv[day] };
+	struct place place = { .path = options->csv[day], .fault = fault };
 	FILE *file = fopen(place.path, "re");
 	char *line = calloc(1, LINE_BYTES);
 	int more = 0, error = 0;
 
-	if (!file || !line) {
-		bench_say("cannot read %s: %s", place.path, strerror(errno));
-		error = -EIO;
-	}
-	while (!error && !bench_interrupted()) {
+	if (!file || !line)
+		error = wc_fail(fault, EIO, "cannot read %s: %s", place.path, strerror(errno));
+	while (!error) {
+		if (options->stop && options->stop()) {
+			error = wc_fail(fault, EINTR, "interrupted while %s was read", place.path);
+			break;
+		}
 		place.line++;
 		more = get_line(file, line, &place);
 		if (more <= 0)
@@ -258,13 +259,13 @@ static int read_day(struct trace *trace, struct names *names, const struct trace
 	return more < 0 ? more : error;
 }
 
-int trace_read_csv(struct trace *trace, const struct trace_options *options)
+int trace_read_csv(struct trace *trace, const struct trace_options *options, struct wc_fault *fault)
 {
 	struct names names = { NULL, 0 };
 	int error = 0;
 
 	for (unsigned day = 0; day < options->csv_count && !error; day++)
-		error = read_day(trace, &names, options, day);
+		error = read_day(trace, &names, options, day, fault);
 	free(names.slot);
 	for (; options->functions && trace->functions > options->functions; trace->functions--) {
 		free(trace->function[trace->functions - 1].name);

@@ -14,31 +14,21 @@
  * ones of two phases, coefficient 1.5 to 4; a wave has an amplitude of 60 %; single executions vary by a factor of 2. The most popular
  * functions are slowed to a cap: they are warm under every policy, and would only take time to simulate.
  */
-#include "tests/bench/trace_internal.h"
-
-#include "tests/bench/bench.h"
+#include "tools/workload/random.h"
+#include "tools/workload/trace_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
 #define DURATION_MAX_S 60.0
 #define MEMORY_MAX_MB 4096.0
 
-/* splitmix64 */
-static uint64_t draw(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
 /* Between 0 and 1, neither of them. */
 static double uniform(uint64_t *state)
 {
-	return ((double)(draw(state) >> 11) + 0.5) / 9007199254740992.0;
+	return ((double)(random_split(state) >> 11) + 0.5) / 9007199254740992.0;
 }
 
 static double exponential(uint64_t *state, double mean)
@@ -88,9 +78,9 @@ static void make_function(struct trace_function *function, const struct trace_op
 		rate = (double)options->cap * 24;
 	function->gap = (double)DAY_MS / rate;
 	function->kind = kind < (double)options->periodic ? TIMER : kind < 60 ? ERLANG : BURSTY;
-	function->stages = 1u << draw(random) % 4;
+	function->stages = 1u << random_split(random) % 4;
 	function->cv = 1.5 + 2.5 * uniform(random);
-	function->wave = function->kind != TIMER && draw(random) % 2;
+	function->wave = function->kind != TIMER && random_split(random) % 2;
 	function->phase = uniform(random);
 	trace_make_shape(function, random);
 }
@@ -159,7 +149,7 @@ void trace_open(const struct trace *trace, uint32_t number, struct trace_calls *
 		.function = &trace->function[number],
 		.random = trace->seed * 0x9e3779b97f4a7c15ull + number * 0xd1342543de82ef95ull,
 	};
-	draw(&calls->random);
+	random_split(&calls->random);
 }
 
 bool trace_next(struct trace_calls *calls, uint64_t *ret_at, uint64_t *ret_takes)
@@ -183,24 +173,22 @@ double trace_memory_mb(const struct trace *trace, uint32_t number)
 
 /* --- all of them --- */
 
-int trace_make(struct trace *trace, const struct trace_options *options)
+int trace_make(struct trace *trace, const struct trace_options *options, struct wc_fault *fault)
 {
 	uint64_t random = options->seed;
 
 	trace->seed = options->seed;
 	trace->length = (options->csv_count ?: options->days) * DAY_MS;
 	if (options->csv_count) {
-		int error = trace_read_csv(trace, options);
+		int error = trace_read_csv(trace, options, fault);
 
 		if (error)
 			trace_free(trace);
 		return error;
 	}
 	trace->function = calloc(options->functions, sizeof(*trace->function));
-	if (!trace->function) {
-		bench_say("out of memory");
-		return -ENOMEM;
-	}
+	if (!trace->function)
+		return wc_fail(fault, ENOMEM, "out of memory for %" PRIu64 " functions", options->functions);
 	trace->functions = (uint32_t)options->functions;
 	for (uint32_t i = 0; i < trace->functions; i++)
 		make_function(&trace->function[i], options, &random);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* trace_internal.h - what trace.c (synthetic functions, calls) and trace_csv.c (the data set of 2019) share; nobody else includes it. */
-#ifndef WC_BENCH_TRACE_INTERNAL_H
-#define WC_BENCH_TRACE_INTERNAL_H
+#ifndef WC_WORKLOAD_TRACE_INTERNAL_H
+#define WC_WORKLOAD_TRACE_INTERNAL_H
 
-#include "tests/bench/trace.h"
+#include "tools/workload/trace.h"
 
 #define MINUTES_A_DAY 1440u
 #define DAY_MS (MINUTES_A_DAY * TRACE_MINUTE)
@@ -32,7 +32,7 @@ struct trace_function {
 
 /* How long its calls take, and its memory. */
 void trace_make_shape(struct trace_function *function, uint64_t *random);
-/* The functions of options->csv. 0, or negative after saying why; what was made is the caller's to free. */
-int trace_read_csv(struct trace *trace, const struct trace_options *options);
+/* The functions of options->csv. 0, or negative with a sentence; what was made is the caller's to free. */
+int trace_read_csv(struct trace *trace, const struct trace_options *options, struct wc_fault *fault);
 
 #endif
