@@ -40,6 +40,11 @@ static inline void wc_loop(__u32 count, long (*step)(__u32, void *), void *conte
 	for (__u32 i = 0; i < count && !step(i, context); i++)
 		;
 }
+#ifdef WC_RANDOM
+/* Whoever includes this has numbers of its own: the simulator's follow from a seed. */
+__u32 WC_RANDOM(void);
+#define wc_random() WC_RANDOM()
+#else
 /* Not for secrets: which core gets something. xorshift64* (Vigna 2016), one state a thread. */
 static inline __u32 wc_random(void)
 {
@@ -52,6 +57,7 @@ static inline __u32 wc_random(void)
 	state ^= state >> 27;
 	return (__u32)(state * 0x2545f4914f6cdd1dULL >> 32);
 }
+#endif
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
