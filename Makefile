@@ -51,9 +51,9 @@ PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 # libevent serves HTTP to bootstraps (runtimes/custom).
 _ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
-# h2o serves HTTP in the gateway (user/gateway).
-_ := $(foreach p,libh2o-evloop openssl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
-GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl)
+# h2o serves HTTP in the gateway (user/gateway), and curl sends results to URLs.
+_ := $(foreach p,libh2o-evloop openssl libcurl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
+GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl libcurl)
 # ncurses draws the screen of `warmcore top`.
 _ := $(or $(shell pkg-config --exists ncursesw && echo yes),$(call missing,the library ncursesw))
 CURSES_LIBS := $(shell pkg-config --libs ncursesw)

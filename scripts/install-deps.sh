@@ -133,7 +133,7 @@ need_run() {
 	need_clang
 	need_bpftool
 	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev libseccomp-dev
-	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libh2o-evloop-dev libssl-dev libncurses-dev libyaml-dev
+	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libh2o-evloop-dev libssl-dev libcurl4-openssl-dev ca-certificates libncurses-dev libyaml-dev
 	need iproute2 python3 python3-numpy libpython3-dev
 	need_node
 }
@@ -177,7 +177,7 @@ check_kernel() {
 . /etc/os-release
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	die "${PRETTY_NAME:-this system} has no apt. Install by hand: clang 16+, bpftool, libbpf, libxdp, libelf, zlib," \
-		"jansson, libnl3 (with route), libseccomp, libzip, nettle, libevent, sqlite 3.37+, libh2o-evloop, openssl, ncurses, libyaml, cmocka, python3 with numpy, node $NODE_MIN+"
+		"jansson, libnl3 (with route), libseccomp, libzip, nettle, libevent, sqlite 3.37+, libh2o-evloop, openssl, curl, ncurses, libyaml, cmocka, python3 with numpy, node $NODE_MIN+"
 fi
 case $ID-${VERSION_ID:-} in
 debian-12 | debian-13 | ubuntu-24.04) ;;

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# npm-kit.sh [sdk | gateway] - packages of npm for tests. Without an argument: AWS's runtime interface client for Node.js, as it is published
+# npm-kit.sh [sdk | gateway | webhooks | autocannon] - packages of npm for tests. Without an argument: AWS's runtime interface client for Node.js, as it is published
 # on npm, for the test of custom runtimes. Installs it once into /var/cache/warmcore/npm (its own scripts compile the native part, with a
 # libcurl that it brings along: two minutes), and prints the folder. sdk: AWS's SDK for Lambda and its signer, into npm/sdk; gateway: that
-# SDK and the one of CloudEvents, into npm/gateway; both print the folder that has node_modules.
+# SDK and the one of CloudEvents, into npm/gateway; webhooks: the verifier of Standard Webhooks and CloudEvents; autocannon: a load generator for HTTP.
+# All print the folder that has node_modules.
 # Exit status 1, with the reason, where it cannot be had; nothing else of the project needs it.
 set -euo pipefail
 
@@ -37,7 +38,9 @@ case ${1-} in
 '') ;;
 sdk) install_set sdk @aws-sdk/client-lambda@3.1164.0 @smithy/signature-v4@5.7.5 @aws-crypto/sha256-js@5.2.0 && exit 0 ;;
 gateway) install_set gateway @aws-sdk/client-lambda@3.1164.0 cloudevents@10.0.0 && exit 0 ;;
-*) echo "Usage: scripts/npm-kit.sh [sdk | gateway]" >&2 && exit 2 ;;
+webhooks) install_set webhooks standardwebhooks@1.1.1 cloudevents@10.0.0 && exit 0 ;;
+autocannon) install_set autocannon autocannon@9.0.0 && exit 0 ;;
+*) echo "Usage: scripts/npm-kit.sh [sdk | gateway | webhooks | autocannon]" >&2 && exit 2 ;;
 esac
 
 if [ ! -e "$FOLDER/dist/rapid-client.node" ] || ! grep -q "\"version\": \"$VERSION\"" "$FOLDER/package.json"; then

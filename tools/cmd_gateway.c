@@ -10,15 +10,17 @@
 #include "tools/cli.h"
 
 #define LISTEN_MAX 16
-#define ARGUMENTS_MAX (2 * LISTEN_MAX + 40)
+#define CALLBACK_MAX 64
+#define ARGUMENTS_MAX (2 * LISTEN_MAX + 2 * CALLBACK_MAX + 50)
 
 static struct gateway_options {
-	struct option_list listen;
+	struct option_list listen, callback_allow;
+	const char *callback_secret_file, *callback_ca;
 	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *code_dir;
 	const char *log_format, *config;
 	bool no_auth, no_async, no_manage, access_log;
 	long long threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
-		metrics_functions;
+		metrics_functions, callback_timeout_ms;
 } options = { .threads = -1,
 	      .connections = -1,
 	      .in_flight = -1,
@@ -26,7 +28,8 @@ static struct gateway_options {
 	      .read_timeout_ms = -1,
 	      .write_timeout_ms = -1,
 	      .presign_max_s = -1,
-	      .metrics_functions = -1 };
+	      .metrics_functions = -1,
+	      .callback_timeout_ms = -1 };
 
 #define AT(member) .offset = offsetof(struct gateway_options, member)
 
@@ -92,6 +95,31 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_FLAG,
 	  AT(no_async),
 	  .help = "Take no asynchronous invocations, and run none that are stored." },
+	{ .name = "callback-allow",
+	  .type = OPTION_LIST,
+	  AT(callback_allow),
+	  .metavar = "TARGET",
+	  .help = "Results of asynchronous invocations may be sent to URLs there; may be given up to 64 times: public (addresses of the "
+		  "internet), NAME, *.NAME, ADDRESS or ADDRESS/BITS (IPv6 in brackets), the latter four with :PORT or without; or none alone. "
+		  "public unless given, which is no loopback, link-local or private address. A NAME is trusted wherever it leads." },
+	{ .name = "callback-secret-file",
+	  .type = OPTION_STRING,
+	  AT(callback_secret_file),
+	  .metavar = "FILE",
+	  .help = "Sign results that are sent to URLs with the secrets in it, one or two lines of whsec_ and base64 of 24 to 64 bytes, as "
+		  "Standard Webhooks has it. Mode 0600." },
+	{ .name = "callback-ca",
+	  .type = OPTION_STRING,
+	  AT(callback_ca),
+	  .metavar = "FILE",
+	  .help = "Certificates of the authorities, PEM, which sign those of https:// receivers; the system's unless given." },
+	{ .name = "callback-timeout-ms",
+	  .type = OPTION_INTEGER,
+	  AT(callback_timeout_ms),
+	  .metavar = "N",
+	  .min = 10,
+	  .max = 60000,
+	  .help = "A receiver of a result has so long to answer, name and connection included; 10000 unless given." },
 	{ .name = "code-dir",
 	  .type = OPTION_STRING,
 	  AT(code_dir),
@@ -176,7 +204,7 @@ static const struct option_spec specs[] = {
 /* The gateway's command line. Numbers need storage of their own. */
 struct gateway_line {
 	char program[PATH_MAX];
-	char numbers[9][24];
+	char numbers[10][24];
 	const char *argv[ARGUMENTS_MAX];
 	int argc, count;
 };
@@ -208,6 +236,8 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	(void)argv;
 	if (options.listen.count > LISTEN_MAX)
 		return cli_usage(cli, "--listen: at most %d addresses", LISTEN_MAX);
+	if (options.callback_allow.count > CALLBACK_MAX)
+		return cli_usage(cli, "--callback-allow: at most %d targets", CALLBACK_MAX);
 	if (cli_find_program("warmcore-gateway", line.program, sizeof(line.program)))
 		return cli_fail(cli, "cannot find the program warmcore-gateway beside warmcore, in ../sbin or on PATH");
 	line.argv[line.argc++] = line.program;
@@ -222,6 +252,11 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--user", options.user);
 	add(&line, "--key-file", options.key_file);
 	add(&line, "--async-dir", options.async_dir);
+	for (size_t i = 0; i < options.callback_allow.count; i++)
+		add(&line, "--callback-allow", options.callback_allow.items[i]);
+	add(&line, "--callback-secret-file", options.callback_secret_file);
+	add(&line, "--callback-ca", options.callback_ca);
+	add_number(&line, "--callback-timeout-ms", options.callback_timeout_ms);
 	add(&line, "--log-format", options.log_format);
 	if (options.access_log)
 		line.argv[line.argc++] = "--access-log";

@@ -143,11 +143,11 @@ def status_of(pid):
         return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
 
 
-def kit():
+def kit(name="gateway"):
     """The folder with npm's packages, or None with a line that says why."""
-    done = subprocess.run([os.path.join(harness.ROOT, "scripts", "npm-kit.sh"), "gateway"], stdout=subprocess.PIPE,
+    done = subprocess.run([os.path.join(harness.ROOT, "scripts", "npm-kit.sh"), name], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)  # fmt: skip
     if done.returncode:
-        print("\nSKIP: the SDKs cannot be had: " + done.stderr.strip(), flush=True)
+        print("\nSKIP: the packages of npm cannot be had: " + done.stderr.strip(), flush=True)
         return None
     return done.stdout.strip()

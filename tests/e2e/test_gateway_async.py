@@ -153,7 +153,7 @@ class GatewayAsync(harness.NodeTest):
                 (404, "ResourceNotFoundException", b"{}", INVOKE % "work%3A7", EVENT),
                 (400, "InvalidRequestContentException", b"{}", "/async-function/%s/path" % "work", []),
                 (400, "InvalidRequestContentException", b"{}", "/async-function/work?a=b", []),
-                (501, "NotImplementedException", b"{}", "/async-function/work", [("X-Callback-Url", "http://127.0.0.1/")]),
+                (400, "InvalidParameterValueException", b"{}", "/async-function/work", [("X-Callback-Url", "http://127.0.0.1/")]),
                 (405, None, None, "/async-function/work", [])):  # fmt: skip
             answer = self.event(one, event, target, headers) if event else one.request("GET", target)
             self.assertEqual(answer.status, status, (target, answer))
@@ -236,7 +236,7 @@ class GatewayAsync(harness.NodeTest):
                  ("Update", {"MaximumEventAgeInSeconds": 600}), ("Get", {}), ("Get", {"Qualifier": "$LATEST"}),
                  ("Put", {"MaximumRetryAttempts": 3}), ("Put", {"MaximumEventAgeInSeconds": 59}),
                  ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:sqs:eu-west-1:123456789012:queue"}}}),
-                 ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "https://example.com/"}}}),
+                 ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "http://127.0.0.1/"}}}),
                  ("Put", {"FunctionName": "nobody"}), ("Put", {"Qualifier": "7"}), ("Get", {}),
                  ("Put", {"DestinationConfig": {"OnSuccess": {"Destination": "arn:aws:lambda:x:000000000000:function:work"}}}),
                  ("Delete", {}), ("Get", {}), ("Delete", {}), ("Update", {"MaximumRetryAttempts": 0})]  # fmt: skip
@@ -249,7 +249,7 @@ class GatewayAsync(harness.NodeTest):
         self.assertEqual([entry if isinstance(entry, str) else entry["status"] for entry in got],
                          ["404 ResourceNotFoundException", 200, 200, 200, 200, "404 ResourceNotFoundException",
                           "400 InvalidParameterValueException", "400 InvalidParameterValueException", "400 InvalidParameterValueException",
-                          "501 NotImplementedException", "404 ResourceNotFoundException", "404 ResourceNotFoundException", 200, 200, 204,
+                          "400 InvalidParameterValueException", "404 ResourceNotFoundException", "404 ResourceNotFoundException", 200, 200, 204,
                           "404 ResourceNotFoundException", "404 ResourceNotFoundException", "404 ResourceNotFoundException"])  # fmt: skip
         for step, retries, age in ((1, 1, 21600), (2, 1, 21600), (3, 1, 600), (4, 1, 600), (12, 1, 600)):
             entry = got[step]

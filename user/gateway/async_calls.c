@@ -211,8 +211,13 @@ static void deliver(void *context, const struct wc_async_delivery *delivery)
 	char *record = NULL;
 	int ret = wc_async_target_parse(delivery->target, &target, &fault);
 
-	if (!ret && target.is_url)
+	if (!ret && target.is_url && now.owner->callbacks) {
+		if (!now.owner->send(now.owner->callbacks, now.owner->worker, delivery))
+			return;
+		ret = wc_fail(&fault, ENOMEM, "the gateway is out of memory");
+	} else if (!ret && target.is_url) {
 		ret = wc_fail(&fault, EINVAL, "results are not sent to URLs");
+	}
 	if (!ret) {
 		clock_gettime(CLOCK_REALTIME, &clock);
 		record = wc_async_record(delivery, (uint64_t)clock.tv_sec * 1000 + (uint64_t)clock.tv_nsec / 1000000,

@@ -9,8 +9,13 @@
 #include "user/gateway/async_worker.h"
 #include "user/gateway/call.h"
 
+struct wc_callbacks;
+
 struct wc_async_calls {
 	struct wc_calls *calls;
+	struct wc_callbacks *callbacks; /* and who sends to URLs, as wc_callbacks_send() does; NULL: nobody */
+	int (*send)(struct wc_callbacks *callbacks, struct wc_async_worker *worker,
+		    const struct wc_async_delivery *delivery);
 	struct wc_async_worker
 		*worker; /* may be set after the executor was handed over: nothing runs before wc_async_worker_run() */
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * async_configure.c - /2019-09-25/functions/NAME/event-invoke-config of Lambda's API: retries, age and destinations of a function's
- * asynchronous invocations. A destination is a function; queues, topics and URLs are refused.
+ * asynchronous invocations. A destination is a function or a URL; queues and topics are refused.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -36,7 +36,7 @@ struct reading {
 	const struct wc_auth_identity *who;
 	struct wc_fault fault;
 	struct wc_auth_denial denial;
-	int error; /* 0; -EINVAL; -ENOSYS: a URL; -EPERM: `denial` */
+	int error; /* 0; -EINVAL; -ENOSYS: URLs are turned off; -EPERM: `denial` */
 };
 
 static bool wrong(struct reading *reading, int error, const char *text)
@@ -75,7 +75,7 @@ static bool read_destination(struct reading *reading, const json_t *value, char 
 	if (json_is_null(value))
 		return true;
 	if (!json_is_object(value) || (destination && !json_is_null(destination) && !json_is_string(destination)))
-		return wrong(reading, -EINVAL, "a Destination is the name or the ARN of a function");
+		return wrong(reading, -EINVAL, "a Destination is the name or the ARN of a function, or a URL");
 	if (!*text)
 		return true;
 	mark = strstr(text, ":function:");
@@ -89,8 +89,15 @@ static bool read_destination(struct reading *reading, const json_t *value, char 
 		reading->error = -EINVAL;
 		return false;
 	}
-	if (target.is_url)
-		return wrong(reading, -ENOSYS, "results are not sent to URLs; name a function as the Destination");
+	if (target.is_url) {
+		int ret = wc_callback_rules_admit(wc_async_door_rules(reading->configure->door), &target,
+						  &reading->fault);
+
+		if (!ret)
+			snprintf(ret_target, WC_ASYNC_TARGET_MAX, "%s", text);
+		reading->error = ret == -EACCES ? -EINVAL : ret;
+		return !ret;
+	}
 	ask.function = target.function;
 	if (*reading->who->id && !wc_auth_allows(reading->who, &ask, &reading->denial)) {
 		reading->error = -EPERM;
@@ -188,7 +195,7 @@ static json_t *destination_json(const char *target)
 	if (!*target)
 		return json_object();
 	wc_async_arn(target, "", arn);
-	return json_pack("{s:s}", "Destination", arn);
+	return json_pack("{s:s}", "Destination", strstr(target, "://") ? target : arn);
 }
 
 static void answer(struct wc_async_letter *letter)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "user/gateway/reply.h"
+#include "user/gateway/trace_context.h"
 #include "user/log.h"
 
 /* One request on its way to the disk. */
@@ -24,19 +25,22 @@ struct accept {
 
 struct wc_async_door {
 	struct wc_async_worker *worker;
+	const struct wc_callback_rules *rules;
 	int event;
 	pthread_mutex_t lock; /* of the mailbox */
 	struct wc_async_letter *first, **last;
 	struct wc_fault reported; /* of the disk, so that it is said once */
 };
 
-int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret_door)
+int wc_async_door_new(struct wc_async_worker *worker, const struct wc_callback_rules *rules,
+		      struct wc_async_door **ret_door)
 {
 	struct wc_async_door *door = calloc(1, sizeof(*door));
 
 	if (!door)
 		return -ENOMEM;
 	door->worker = worker;
+	door->rules = rules;
 	door->last = &door->first;
 	pthread_mutex_init(&door->lock, NULL);
 	door->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -53,6 +57,11 @@ int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret
 struct wc_async_worker *wc_async_door_worker(const struct wc_async_door *door)
 {
 	return door->worker;
+}
+
+const struct wc_callback_rules *wc_async_door_rules(const struct wc_async_door *door)
+{
+	return door->rules;
 }
 
 int wc_async_door_fd(const struct wc_async_door *door)
@@ -205,7 +214,8 @@ static void store(struct accept *accept, const struct wc_callee *callee)
 {
 	struct wc_http_job *job = accept->job;
 	const struct wc_request *request = wc_exchange_request(job->exchange);
-	char context[WC_ASYNC_CONTEXT_MAX], trace[WC_ASYNC_TRACE_MAX];
+	char context[WC_ASYNC_CONTEXT_MAX], trace[WC_TRACE_TEXT_MAX], callback[WC_ASYNC_TARGET_MAX];
+	struct wc_trace_context from;
 	struct wc_async_request ask = { .function = job->route.name, .qualifier = job->route.qualifier };
 	struct wc_text payload = { "", 0 };
 
@@ -218,8 +228,11 @@ static void store(struct accept *accept, const struct wc_callee *callee)
 	ask.payload = payload.at;
 	ask.payload_size = payload.length;
 	ask.client_context = copy_header(request, "x-amz-client-context", context, sizeof(context));
-	ask.trace = copy_header(request, "x-amzn-trace-id", trace, sizeof(trace)) ?:
-			    copy_header(request, "traceparent", trace, sizeof(trace));
+	wc_trace_context_take(request, &from);
+	wc_trace_context_save(&from, trace);
+	ask.trace = trace;
+	if (job->route.kind == WC_ROUTE_ASYNC)
+		ask.callback = copy_header(request, "x-callback-url", callback, sizeof(callback));
 	accept->error = wc_async_worker_accept(accept->door->worker, &ask, on_stored, accept, &accept->fault);
 	if (accept->error)
 		answer(accept);
@@ -241,6 +254,36 @@ static void on_name(void *context, const struct wc_callee *callee, int error)
 	free(accept);
 }
 
+/* Where the result shall go. False: nowhere, and the client has its answer. */
+static bool admit_callback(const struct wc_async_door *door, struct wc_http_job *job)
+{
+	const struct wc_request *request = wc_exchange_request(job->exchange);
+	char text[WC_ASYNC_TARGET_MAX];
+	struct wc_async_target target;
+	struct wc_fault fault;
+	int ret;
+
+	if (job->route.kind != WC_ROUTE_ASYNC || !wc_request_header(request, "x-callback-url"))
+		return true;
+	if (!copy_header(request, "x-callback-url", text, sizeof(text)))
+		ret = wc_fail(&fault, EINVAL, "X-Callback-Url is longer than %d bytes", WC_ASYNC_TARGET_MAX - 1);
+	else
+		ret = wc_async_target_parse(text, &target, &fault);
+	if (!ret && !target.is_url)
+		ret = wc_fail(&fault, EINVAL, "X-Callback-Url is no http:// or https:// URL");
+	if (!ret)
+		ret = wc_callback_rules_admit(door->rules, &target, &fault);
+	if (!ret)
+		return true;
+	if (ret == -ENOSYS) {
+		wc_http_job_refuse(job, 501, fault.text);
+	} else {
+		wc_async_door_refuse(job->exchange, -EINVAL, &fault);
+		wc_http_job_free(job);
+	}
+	return false;
+}
+
 void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, wc_call_prepare prepare)
 {
 	struct wc_names *names = job->gateway->calls.names;
@@ -248,10 +291,8 @@ void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, w
 	const struct wc_callee *callee;
 	struct wc_called called = { 0 };
 
-	if (wc_request_header(wc_exchange_request(job->exchange), "x-callback-url")) {
-		wc_http_job_refuse(job, 501, "callback URLs are not offered: leave X-Callback-Url out");
+	if (!admit_callback(door, job))
 		return;
-	}
 	callee = wc_names_find(names, job->route.name, job->route.qualifier, &called.error);
 	if (!called.error) {
 		accept = calloc(1, sizeof(*accept));

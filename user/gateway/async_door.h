@@ -9,14 +9,16 @@
 
 #include "user/gateway/async_worker.h"
 #include "user/gateway/auth_check.h"
+#include "user/gateway/callback_rules.h"
 #include "user/gateway/gateway.h"
 
 #define WC_ASYNC_NOT_OFFERED                                                                                           \
 	"asynchronous invocations are not offered: the gateway was started without a folder to store them in "         \
 	"(--async-dir)"
 
-/* For a loop; the worker outlives it. -ENOMEM, of eventfd(2). */
-int wc_async_door_new(struct wc_async_worker *worker, struct wc_async_door **ret_door);
+/* For a loop; the worker and the rules outlive it. -ENOMEM, of eventfd(2). */
+int wc_async_door_new(struct wc_async_worker *worker, const struct wc_callback_rules *rules,
+		      struct wc_async_door **ret_door);
 
 /* The loop watches it for reading, and calls wc_async_door_readable(). */
 int wc_async_door_fd(const struct wc_async_door *door);
@@ -30,6 +32,7 @@ struct wc_async_letter {
 void wc_async_door_post(struct wc_async_door *door, struct wc_async_letter *letter);
 
 struct wc_async_worker *wc_async_door_worker(const struct wc_async_door *door);
+const struct wc_callback_rules *wc_async_door_rules(const struct wc_async_door *door);
 
 /* /system/async and what is below it: async_admin.c. */
 void wc_async_admin(struct wc_gateway *gateway, struct wc_exchange *exchange, const struct wc_route *route);

@@ -26,6 +26,8 @@
 #include "user/gateway/async_calls.h"
 #include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/callback.h"
+#include "user/gateway/callback_files.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/http_metrics.h"
 #include "user/gateway/manage.h"
@@ -58,6 +60,7 @@ static int metrics_channel;  /* and for the metrics */
 static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
+static struct wc_callback_files callback_files;
 static struct wc_gateway_reload reload;
 static struct wc_gateway_live live;	       /* what loops take over when `change` says so */
 static sem_t taken;			       /* by one of them */
@@ -258,7 +261,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 
 static int raise_limit(const struct wc_gateway_options *options, struct wc_fault *fault)
 {
-	rlim_t wanted = options->connections * 2 + 256; /* a refused one lingers beside its successor */
+	rlim_t wanted = options->connections * 2 + WC_GATEWAY_FILES; /* a refused one lingers beside its successor */
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
@@ -350,7 +353,10 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 		if (ret)
 			return wc_fail(fault, ret, "cannot set up an event loop: %s", strerror(-ret));
 	}
-	if (options->async_dir) {
+	if (options->async_dir)
+		ret = wc_callback_files_read(options->callback_secret_file, options->callback_ca, &callback_files,
+					     fault);
+	if (!ret && options->async_dir) {
 		ret = wc_gateway_make_state(options->async_dir, options->user, fault);
 		if (ret && !options->async_named)
 			wc_info("with --no-async it starts without asynchronous invocations");
@@ -443,6 +449,20 @@ static void read_again(const struct wc_gateway_options *options)
 
 /* --- asynchronous invocations --- */
 
+static int open_callbacks(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	struct wc_callbacks_options asked = {
+		.rules = &options->callback_rules,
+		.secrets = &callback_files.secrets,
+		.authorities = callback_files.authorities,
+		.authorities_length = callback_files.authorities_length,
+		.timeout_ms = options->callback_timeout_ms,
+	};
+
+	async_calls.send = wc_callbacks_send;
+	return wc_callbacks_new(&asked, &async_calls.callbacks, fault);
+}
+
 /* After rights are put off: the folder and what is in it is the gateway's user's. */
 static int open_async(const struct wc_gateway_options *options, struct wc_fault *fault)
 {
@@ -464,6 +484,8 @@ static int open_async(const struct wc_gateway_options *options, struct wc_fault 
 		wc_warning("%s; this gateway takes no asynchronous invocations", fault->text);
 		return 0;
 	}
+	if (!ret)
+		ret = open_callbacks(options, fault);
 	if (ret)
 		return ret;
 	async_calls.worker = async;
@@ -471,7 +493,7 @@ static int open_async(const struct wc_gateway_options *options, struct wc_fault 
 	for (unsigned i = 0; i < options->threads; i++) {
 		struct wc_gateway *gateway = &loops[i].gateway;
 
-		ret = wc_async_door_new(async, &gateway->async);
+		ret = wc_async_door_new(async, &options->callback_rules, &gateway->async);
 		if (ret)
 			return wc_fail(fault, ret, "cannot set up asynchronous invocations: %s", strerror(-ret));
 		wc_http_watch(gateway->http, wc_async_door_fd(gateway->async), on_door, &loops[i]);
@@ -602,6 +624,7 @@ int main(int argc, char **argv)
 			stop_all(options.threads);
 	}
 	wc_scraper_free(scraper);
+	wc_callbacks_free(async_calls.callbacks);
 	wc_async_worker_close(async);
 	wc_auth_close(auth);
 	return atomic_load(&broken) ? 1 : 0;

@@ -59,7 +59,7 @@ static int load_tls(const struct wc_gateway_reload *reload, void **ret_tls, stru
 /* More connections than there may be open files would be accepted and fail. */
 static int check_files(unsigned connections, struct wc_fault *fault)
 {
-	rlim_t wanted = connections * 2 + 256;
+	rlim_t wanted = connections * 2 + WC_GATEWAY_FILES;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))

@@ -72,6 +72,15 @@ static int parse_listen(void *to, const char *text, struct wc_fault *fault)
 	return 0;
 }
 
+static int parse_callback(void *options, const char *text, struct wc_fault *fault)
+{
+	struct wc_callback_rules *rules = &((struct wc_gateway_options *)options)->callback_rules;
+	struct wc_fault why;
+	int ret = wc_callback_rules_add(rules, text, &why);
+
+	return ret ? wc_fail(fault, -ret, "--callback-allow: %.400s", why.text) : 0;
+}
+
 /* The usual file of keys counts when it is there, or when nobody may say that it is not. */
 static int choose_keys(struct wc_gateway_options *options, struct wc_fault *fault)
 {
@@ -134,6 +143,8 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 		if (ret)
 			return ret;
 	}
+	if (!options->callback_rules.count && !options->callback_rules.none)
+		wc_callback_rules_add(&options->callback_rules, "public", fault);
 	for (unsigned i = 0; i < options->listen_count; i++)
 		options->listen[i].secure = options->tls_cert != NULL;
 	ret = choose_keys(options, fault) ?: choose_async(options, fault) ?: choose_code(options, fault);
@@ -251,6 +262,37 @@ static const struct wc_knob table[] = {
 	  .when = WC_KNOB_AT_START,
 	  FIELD(no_async),
 	  .help = "Take no asynchronous invocations, and run none that are stored." },
+	{ .name = "callback-allow",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .argument = "TARGET",
+	  .list = true,
+	  .parse = parse_callback,
+	  .fallback = "public",
+	  .help = "Results of asynchronous invocations may be sent to URLs there; may be given up to 64 times: public (addresses of the "
+		  "internet), NAME, *.NAME, ADDRESS or ADDRESS/BITS (IPv6 in brackets), the latter four with :PORT or without; or none alone. "
+		  "public unless given, which is no loopback, link-local or private address. A NAME is trusted wherever it leads." },
+	{ .name = "callback-secret-file",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(callback_secret_file),
+	  .argument = "FILE",
+	  .help = "Sign results that are sent to URLs with the secrets in it, one or two lines of whsec_ and base64 of 24 to 64 bytes, as "
+		  "Standard Webhooks has it. Mode 0600." },
+	{ .name = "callback-ca",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(callback_ca),
+	  .argument = "FILE",
+	  .help = "Certificates of the authorities, PEM, which sign those of https:// receivers; the system's unless given." },
+	{ .name = "callback-timeout-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(callback_timeout_ms),
+	  .argument = "N",
+	  .min = 10,
+	  .max = 60000,
+	  .help = "A receiver of a result has so long to answer, name and connection included; 10000 unless given." },
 	{ .name = "code-dir",
 	  .kind = WC_KNOB_POINTER,
 	  .when = WC_KNOB_AT_START,
@@ -378,6 +420,7 @@ static int take(struct wc_gateway_options *options, struct wc_gateway_options *r
 						.max_wait_ms = 10000,
 						.read_timeout_ms = 60000,
 						.write_timeout_ms = 30000,
+						.callback_timeout_ms = 10000,
 						.metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT };
 	ret = wc_knobs_apply(&wc_gateway_knobs, given, options, fault);
 	if (ret)

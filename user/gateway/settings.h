@@ -8,11 +8,14 @@
 #include <sys/socket.h>
 
 #include "user/error.h"
+#include "user/gateway/callback_rules.h"
 #include "user/gateway/http.h"
 #include "user/knobs.h"
 
 #define WC_GATEWAY_LISTEN_MAX 16u
 #define WC_GATEWAY_THREADS_MAX 64u
+#define WC_GATEWAY_FILES                                                                                               \
+	768u /* open files beside those of connections; most are for callbacks, whose names are resolved, too */
 
 struct wc_gateway_address {
 	struct sockaddr_storage address;
@@ -35,6 +38,9 @@ struct wc_gateway_options {
 	const char *async_dir; /* NULL: no asynchronous invocations */
 	bool async_named;      /* it was asked for, and is not only the usual one */
 	bool no_async;
+	struct wc_callback_rules callback_rules;	/* where results may be sent */
+	const char *callback_secret_file, *callback_ca; /* NULL: not signed; the system's authorities */
+	unsigned callback_timeout_ms;
 	const char *code_dir; /* NULL: functions are not managed */
 	bool no_manage;
 	unsigned threads, connections, in_flight, max_wait_ms, read_timeout_ms, write_timeout_ms, presign_max_s,
