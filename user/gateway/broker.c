@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,12 +15,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "user/clock.h"
 #include "user/control_client.h"
 #include "user/gateway/broker_files.h"
 #include "user/gateway/broker_keys.h"
 #include "user/gateway/route.h"
 
 #define QUESTION_MAX 512 /* bytes of a line */
+#define LATE_MAX 8	 /* questions without an answer */
 
 static const struct {
 	const char *op;
@@ -251,17 +254,35 @@ int wc_broker_start(const char *node, const struct wc_broker_paths *paths, unsig
 
 /* --- the gateway's side --- */
 
-int wc_broker_ask_wait(int fd, const char *op, json_t **ret_answer)
+/* Let go of the answers that came too late for who asked. True: all are gone, and *have bytes are of the one that is waited for. */
+static bool skip_late(char *text, size_t *have, unsigned *late)
 {
-	struct timeval patience = { .tv_sec = WC_BROKER_TIMEOUT_MS / 1000 + 1 };
+	while (*late) {
+		char *newline = memchr(text, '\n', *have);
+
+		if (!newline) {
+			*have = 0;
+			return false;
+		}
+		*have -= (size_t)(newline + 1 - text);
+		memmove(text, newline + 1, *have);
+		(*late)--;
+	}
+	return true;
+}
+
+int wc_broker_ask_wait(int fd, unsigned *late, const char *op, unsigned timeout_ms, json_t **ret_answer)
+{
+	uint64_t until = wc_now() + timeout_ms * WC_MS, now;
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
 	size_t have = 0, size = 0;
 	char line[QUESTION_MAX], *text = NULL, *newline = NULL;
+	bool asked = *late < LATE_MAX; /* else nobody answers: it is enough to find out when somebody does again */
 	int ret = 0;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (!send_all(fd, line, (size_t)snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op)))
+	if (asked && !send_all(fd, line, (size_t)snprintf(line, sizeof(line), "{\"op\":\"%s\"}\n", op)))
 		return -EPIPE;
-	while (!ret && !newline) {
+	while (!ret && !newline && (asked || *late)) {
 		ssize_t n;
 
 		if (size - have < 65536) {
@@ -274,20 +295,27 @@ int wc_broker_ask_wait(int fd, const char *op, json_t **ret_answer)
 			text = larger;
 			size = 2 * size + 131072;
 		}
-		n = recv(fd, text + have, size - have, 0);
+		now = wc_now();
+		if (now >= until || !poll(&ready, 1, (int)((until - now) / WC_MS) + 1)) {
+			ret = -ETIMEDOUT;
+			break;
+		}
+		n = recv(fd, text + have, size - have, MSG_DONTWAIT);
 		if (n > 0) {
-			newline = memchr(text + have, '\n', (size_t)n);
 			have += (size_t)n;
-		} else if (!n || errno != EINTR) {
-			ret = n && errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+			newline = skip_late(text, &have, late) ? memchr(text, '\n', have) : NULL;
+		} else if (!n || (errno != EINTR && errno != EAGAIN)) {
+			ret = -EPIPE;
 		}
 	}
-	if (!ret) {
-		*ret_answer = json_loadb(text, (size_t)(newline - text), JSON_REJECT_DUPLICATES, NULL);
-		ret = *ret_answer ? 0 : -EBADMSG;
-	} else { /* an answer that is late would be taken for the next one's */
-		shutdown(fd, SHUT_RDWR);
-	}
+	if (!ret && !asked)
+		ret = -ETIMEDOUT;
+	else if (!ret)
+		ret = (*ret_answer = json_loadb(text, (size_t)(newline - text), JSON_REJECT_DUPLICATES, NULL)) ?
+			      0 :
+			      -EBADMSG;
+	else if (asked && ret != -EPIPE)
+		++*late; /* what is left of it would be taken for the next one's */
 	free(text);
 	return ret;
 }

@@ -47,10 +47,10 @@ int wc_broker_open_keys(int fd, struct wc_keys_opened *ret_opened, struct wc_fau
 json_t *wc_broker_answer(const char *node, const char *line, size_t length);
 
 /*
- * Asks on a channel of its own, and waits: 0 and the answer, a new reference; -ETIMEDOUT, -EPIPE (the process is gone, or the channel is of no
- * use any more), -EBADMSG, -ENOMEM. One thread at a time.
+ * Asks on a channel of its own, and waits: 0 and the answer, a new reference; -ETIMEDOUT, -EPIPE (the process is gone), -EBADMSG, -ENOMEM. `late`, 0 at
+ * first, is the channel's: how many answers are to come that nobody waits for any more. One thread at a time.
  */
-int wc_broker_ask_wait(int fd, const char *op, json_t **ret_answer);
+int wc_broker_ask_wait(int fd, unsigned *late, const char *op, unsigned timeout_ms, json_t **ret_answer);
 
 struct wc_broker;
 

@@ -48,6 +48,7 @@ struct wc_scraper {
 	unsigned count; /* of requests that have no answer yet */
 	bool stopping;
 	int channel;
+	unsigned late; /* the thread's, of the channel */
 	struct wc_scrape_source source;
 };
 
@@ -77,7 +78,7 @@ static void serve(struct wc_scraper *scraper, struct scrape *list)
 	uint64_t begun = wc_now();
 	json_t *answer = NULL;
 
-	if (wc_broker_ask_wait(scraper->channel, "metrics", &answer))
+	if (wc_broker_ask_wait(scraper->channel, &scraper->late, "metrics", WC_BROKER_TIMEOUT_MS + 1000, &answer))
 		answer = NULL;
 	scraper->source.node_ns = wc_now() - begun;
 	for (struct scrape *scrape = list; scrape; scrape = scrape->next) {
