@@ -102,6 +102,9 @@ void wc_latency_add(struct wc_latencies *latencies, uint32_t id, const char *nam
 	uint32_t slot = WC_FUNCTION_SLOT(id), sequence;
 	struct wc_latency *entry = &latencies->entries[slot <= latencies->functions ? slot : 0];
 
+	/* The late end of a function that was removed, whose slot is its successor's: ids of a slot only grow. */
+	if (id < entry->id)
+		entry = latencies->entries;
 	sequence = entry->sequence;
 	__atomic_store_n(&entry->sequence, sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);

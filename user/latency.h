@@ -6,7 +6,8 @@
  * stores in three cache lines. A reader gets an entry as it was between two invocations (a sequence number tells), and adds up those of all
  * threads. The memory is reserved at the start and becomes real with the first invocation of a function on that thread: 2.2 KiB each.
  *
- * The first `functions` slots of the node's function table have entries of their own, all others share number 0: so what a function is
+ * The first `functions` slots of the node's function table have entries of their own, all others share number 0, and so does what ends when its slot is
+ * another function's already: so what a function is
  * counted under never changes while it exists, and a table has a limit that nobody who deploys can exceed.
  *
  * A bucket holds what is over its lower bound, up to and including its upper one, as Prometheus has it. Four to an octave from 1.024 us to
@@ -61,7 +62,7 @@ extern const char *const wc_end_names[];
 struct wc_latency {
 	alignas(64) uint32_t
 		sequence; /* odd while it is written. What most invocations write is in this line, and two buckets */
-	uint32_t id;	  /* of the function; another one in the same slot begins at 0. 0: nothing was ever recorded */
+	uint32_t id;	  /* of the function; a later one in the same slot begins at 0. 0: nothing was ever recorded */
 	uint64_t sum_ns[WC_LATENCY_TIMES];
 	uint64_t ends[WC_LATENCY_ENDS]; /* by enum wc_end, or what the table's owner counts */
 	char name[WC_NAME_MAX];

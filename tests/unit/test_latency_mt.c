@@ -124,6 +124,13 @@ static void test_entries(void **state)
 	assert_true(wc_latency_read(latencies, 2, &sum));
 	assert_true(sum.ends[WC_END_ok] == 1 && !sum.ends[WC_END_crash] && sum.sum_ns[0] == 7);
 	assert_int_equal(strlen(sum.name), WC_NAME_MAX - 1);
+	/* What the first one ends late is not taken for the other's, and wipes nothing. */
+	wc_latency_add(latencies, 1 << 12 | 2, "two", WC_END_timeout, 9, 9);
+	sum = (struct wc_latency){ .id = 2 << 12 | 2 };
+	assert_true(wc_latency_read(latencies, 2, &sum));
+	assert_true(sum.ends[WC_END_ok] == 1 && !sum.ends[WC_END_timeout] && sum.sum_ns[0] == 7);
+	sum = (struct wc_latency){ .id = 0 };
+	assert_true(wc_latency_read(latencies, 0, &sum) && sum.ends[WC_END_timeout] == 1);
 	/* All beyond share one, which never begins anew. */
 	for (uint32_t slot = 3; slot < 3 + 5; slot++)
 		wc_latency_add(latencies, 1 << 12 | slot, "x", WC_END_function, 1, 1);
@@ -152,7 +159,7 @@ static void *write_many(void *argument)
 	volatile unsigned breath;
 
 	for (uint32_t i = 0; !atomic_load_explicit(&over, memory_order_relaxed); i++) {
-		wc_latency_add(argument, (1 + i / EACH % 1000) << 12 | 1, "f", i % 3, 5000, 70000);
+		wc_latency_add(argument, (1 + i / EACH) << 12 | 1, "f", i % 3, 5000, 70000);
 		if (i % 64 == 0)
 			for (breath = 0; breath < BREATH; breath++)
 				;
