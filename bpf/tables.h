@@ -25,6 +25,7 @@
 #define WC_CPUS_MAX 1024    /* CPUs for which "receive CPU first" is known */
 #define WC_WARM_MAX 8	    /* most recently used warm cores kept per function */
 #define WC_NAME_MAX 64	    /* function name with its terminating 0 */
+#define WC_LABEL_MAX 80	    /* NAME, or NAME:NUMBER of a published version, with its terminating 0 */
 #define WC_TAG_NAME_MAX 104 /* "python", "python+numpy" ... with its terminating 0 */
 #define WC_NONE 0xffffffffu
 
@@ -215,8 +216,7 @@ struct wc_function {
 	__u64 cold_starts; /* instances started for them; one that is started ahead is none */
 	__u64 wait_ns;	   /* sums: from the arrival or pick-up until the function was started, cold start included, */
 	__u64 service_ns;  /* and of the function itself */
-	__u8 pad1[16];
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 };
 _Static_assert(sizeof(struct wc_function) == 192, "three cache lines");
 #define WC_RUNNING_NONE 0xffffffffu /* what comes is refused, what waits goes on waiting */

@@ -14,9 +14,9 @@ static json_t *number(double value)
 
 static json_t *name_of(const char *name)
 {
-	char text[WC_NAME_MAX + 1];
+	char text[WC_LABEL_MAX + 1];
 
-	return json_string(printable(name, WC_NAME_MAX, text, sizeof(text)));
+	return json_string(printable(name, WC_LABEL_MAX, text, sizeof(text)));
 }
 
 static json_t *core_json(const struct top_frame *frame, const struct top_core *row)

@@ -102,7 +102,7 @@ static void take_functions(struct top_sample *sample, const struct wc_view *view
 		__sync_synchronize();
 		/* Removed or replaced meanwhile: the name may be half of another one. */
 		copy->id = WC_READ(entry->id) == id ? id : 0;
-		copy->name[WC_NAME_MAX - 1] = 0;
+		copy->name[WC_LABEL_MAX - 1] = 0;
 		if (copy->id)
 			sample->function_count = slot + 1;
 		if (slot < view->times_max)

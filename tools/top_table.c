@@ -9,7 +9,7 @@
 #include "tools/top.h"
 #include "user/options.h"
 
-#define NAME_BYTES (WC_NAME_MAX + 1)
+#define NAME_BYTES (WC_LABEL_MAX + 1)
 
 /* A number as short as it can be read; unknown ones are a dash. */
 static const char *short_number(double value, char text[static 16])
@@ -91,7 +91,7 @@ static void print_cores(const struct top_frame *frame, size_t first, size_t end,
 
 			if (*name)
 				at += (size_t)snprintf(warm + at, sizeof(warm) - at, "%s%s", at ? " " : "",
-						       printable(name, WC_NAME_MAX, text, sizeof(text)));
+						       printable(name, WC_LABEL_MAX, text, sizeof(text)));
 		}
 		table_cell(table, "%u", row->core);
 		table_cell(table, "%u", row->entry->cpu);
@@ -108,7 +108,7 @@ static void print_cores(const struct top_frame *frame, size_t first, size_t end,
 		}
 		cell_number(table, 8, row->claims);
 		cell_time(table, row->age_ns ? (double)row->age_ns / 1e3 : NAN);
-		table_cell(table, "%s", printable(row->function, WC_NAME_MAX, text, sizeof(text)));
+		table_cell(table, "%s", printable(row->function, WC_LABEL_MAX, text, sizeof(text)));
 		table_cell(table, "%s", warm);
 	}
 	table_print(table, out, 0);
@@ -140,7 +140,7 @@ static void print_functions(const struct top_frame *frame, size_t first, size_t 
 		cell_number(table, 6, row->cold);
 		cell_number(table, 8, row->errors);
 		table_cell(table, "%llu", (unsigned long long)row->entry->invocations);
-		table_cell(table, "%s", printable(row->entry->name, WC_NAME_MAX, text, sizeof(text)));
+		table_cell(table, "%s", printable(row->entry->name, WC_LABEL_MAX, text, sizeof(text)));
 	}
 	table_print(table, out, 0);
 }
@@ -166,7 +166,7 @@ static void print_shards(const struct top_frame *frame, size_t first, size_t end
 		cell_number(table, 8, row->pended);
 		cell_number(table, 8, row->stolen);
 		if (row->owner)
-			table_cell(table, "reserved for %s", printable(row->owner, WC_NAME_MAX, text, sizeof(text)));
+			table_cell(table, "reserved for %s", printable(row->owner, WC_LABEL_MAX, text, sizeof(text)));
 		else
 			table_cell(table, "%s", "");
 	}

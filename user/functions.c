@@ -94,16 +94,6 @@ static void put_tags(struct wc_functions *functions, struct wc_fn *fn)
 	wc_tags_put(functions->tables, fn->tag_runtime);
 }
 
-/* NAME:NUMBER; of a long name the beginning. */
-static void enter_name(struct wc_function *entry, const struct wc_fn *fn)
-{
-	size_t suffix = strlen(fn->shown) - strlen(fn->manifest.name);
-
-	memset(entry->name, 0, sizeof(entry->name));
-	snprintf(entry->name, sizeof(entry->name), "%.*s%s", (int)(sizeof(entry->name) - 1 - suffix), fn->manifest.name,
-		 fn->shown + strlen(fn->manifest.name));
-}
-
 void wc_functions_enter(struct wc_functions *functions, struct wc_fn *fn)
 {
 	uint32_t slot = WC_FUNCTION_SLOT(fn->id);
@@ -117,7 +107,8 @@ void wc_functions_enter(struct wc_functions *functions, struct wc_fn *fn)
 	if (functions->slot[slot])
 		put_tags(functions, functions->slot[slot]);
 	functions->slot[slot] = fn;
-	enter_name(entry, fn);
+	memset(entry->name, 0, sizeof(entry->name));
+	snprintf(entry->name, sizeof(entry->name), "%s", fn->shown);
 	memset(entry->warm, 0, sizeof(entry->warm));
 	entry->flags = WC_FUNCTION_DEPLOYED | (fn->manifest.trusted ? WC_FUNCTION_TRUSTED : 0);
 	entry->tag_libs = fn->tag_libs;

@@ -39,6 +39,7 @@
 #define WC_ALIAS_NAME_MAX 128
 #define WC_REVISION_TEXT 37 /* a UUID and NUL: another one after each change */
 #define WC_SHOWN_MAX (WC_NAME_MAX + 11)
+_Static_assert(WC_SHOWN_MAX <= WC_LABEL_MAX, "no two versions have the same label");
 
 enum wc_runtime {
 	WC_RUNTIME_NATIVE,

@@ -83,7 +83,7 @@ static void add(uint64_t *counter, uint64_t more)
 /* Within `sequence`: the slot is another function's now. */
 static void begin_function(struct wc_latency *entry, uint32_t id, const char *name)
 {
-	char padded[WC_NAME_MAX] = "";
+	char padded[WC_LABEL_MAX] = "";
 	uint64_t *words = entry->sum_ns, word;
 
 	memcpy(padded, name, strnlen(name, sizeof(padded) - 1));

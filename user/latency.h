@@ -65,7 +65,7 @@ struct wc_latency {
 	uint32_t id;	  /* of the function; a later one in the same slot begins at 0. 0: nothing was ever recorded */
 	uint64_t sum_ns[WC_LATENCY_TIMES];
 	uint64_t ends[WC_LATENCY_ENDS]; /* by enum wc_end, or what the table's owner counts */
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 	uint64_t buckets[WC_LATENCY_TIMES][WC_HISTOGRAM_BUCKETS];
 };
 

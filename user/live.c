@@ -88,7 +88,7 @@ static json_t *functions_json(struct wc_node *node)
 	for (uint32_t slot = 0; slot < node->tables.wc_functions_max; slot++) {
 		const struct wc_function *entry = &node->tables.wc_functions[slot];
 		uint32_t id = WC_READ(entry->id);
-		char name[WC_NAME_MAX];
+		char name[WC_LABEL_MAX];
 		json_t *row;
 
 		if (!id)

@@ -123,7 +123,7 @@ static void test_entries(void **state)
 	sum = (struct wc_latency){ .id = 2 << 12 | 2 };
 	assert_true(wc_latency_read(latencies, 2, &sum));
 	assert_true(sum.ends[WC_END_ok] == 1 && !sum.ends[WC_END_crash] && sum.sum_ns[0] == 7);
-	assert_int_equal(strlen(sum.name), WC_NAME_MAX - 1);
+	assert_int_equal(strlen(sum.name), WC_LABEL_MAX - 1);
 	/* What the first one ends late is not taken for the other's, and wipes nothing. */
 	wc_latency_add(latencies, 1 << 12 | 2, "two", WC_END_timeout, 9, 9);
 	sum = (struct wc_latency){ .id = 2 << 12 | 2 };

@@ -59,11 +59,9 @@ static void count(struct wc_call *call, const struct wc_called *called)
 {
 	const struct wc_callee *callee = &call->callee;
 	const char *version = *callee->version && *callee->version != '$' ? callee->version : NULL;
-	int suffix = version ? (int)strlen(version) + 1 : 0;
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 
-	snprintf(name, sizeof(name), "%.*s%s%s", (int)sizeof(name) - 1 - suffix, callee->name, version ? ":" : "",
-		 version ?: "");
+	snprintf(name, sizeof(name), "%.63s%s%.15s", callee->name, version ? ":" : "", version ?: "");
 	wc_latency_add(call->calls->latencies, callee->id, name, end_of(called), wc_now() - call->sent_ns,
 		       WC_LATENCY_NONE);
 }
