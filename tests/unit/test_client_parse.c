@@ -141,6 +141,27 @@ static void test_parse(void **state)
 	}
 }
 
+/* What is not there is not announced: a flag of an INVOKE says what its payload begins with. */
+static void test_encode(void **state)
+{
+	struct wc_client_request request = { .function_id = 0x2003, .payload = "{}", .payload_len = 2 };
+	struct wc_reference reference = { .where = wc_htonl(WC_WHERE_HERE), .length = wc_htonl(2) };
+	struct wc_referring head;
+	struct wc_header header;
+
+	(void)state;
+	assert_int_equal(wc_client_encode(7, &request, &header), 0);
+	assert_int_equal(wc_ntohs(header.flags), WC_FLAG_TIMED);
+	assert_int_equal(wc_ntohl(header.payload_len), 2);
+	assert_int_equal(wc_client_encode_reference(7, &request, &reference, &head), 0);
+	assert_int_equal(wc_ntohs(head.header.flags), WC_FLAG_TIMED | WC_FLAG_REFERENCE);
+	assert_int_equal(wc_ntohl(head.header.payload_len), 2 + WC_REFERENCE_LEN);
+	request.payload_len = WC_PAYLOAD_MAX + 1;
+	assert_int_equal(wc_client_encode(7, &request, &header), -EMSGSIZE);
+	request.function_id = 0;
+	assert_int_equal(wc_client_encode(7, &request, &header), -EINVAL);
+}
+
 static void test_open_errors(void **state)
 {
 	static const char *const wrong[] = { "", "localhost", "256.1.1.1", "1.2.3.4:80", "::1%", "[::1]" };
@@ -169,6 +190,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_encode),
 		cmocka_unit_test(test_open_errors),
 		cmocka_unit_test(test_texts),
 	};
