@@ -164,10 +164,24 @@ static inline __u64 wc_load64(const void *pointer)
  * instructions without it, which are cheaper, and which the kernel does not order on all machines: where the order matters,
  * wc_hide() the value.
  */
+#ifdef WC_ALONE
+/* One thread has the tables for itself (the simulator): the same operations on memory that nobody else sees. */
+#define WC_ALONE_OP(p, after)                                                                                          \
+	({                                                                                                             \
+		__typeof__(*(p)) was_ = *(p);                                                                          \
+		*(p) = (__typeof__(*(p)))(after);                                                                      \
+		was_;                                                                                                  \
+	})
+#define wc_fetch_and(p, v) WC_ALONE_OP(p, was_ & (v))
+#define wc_fetch_or(p, v) WC_ALONE_OP(p, was_ | (v))
+#define wc_fetch_add(p, v) WC_ALONE_OP(p, was_ + (v))
+#define wc_cas(p, was, now) WC_ALONE_OP(p, was_ == (was) ? (now) : was_)
+#else
 #define wc_fetch_and(p, v) __sync_fetch_and_and((p), (v))
 #define wc_fetch_or(p, v) __sync_fetch_and_or((p), (v))
 #define wc_fetch_add(p, v) __sync_fetch_and_add((p), (v))
 #define wc_cas(p, was, now) __sync_val_compare_and_swap((p), (was), (now))
+#endif
 
 #ifdef __bpf__
 /*

@@ -11,31 +11,10 @@
 
 int cores_open(struct sim *sim)
 {
-	struct cores *core = &sim->core;
-
-	core->running = sim_alloc(sim, sim->cores, sizeof(*core->running));
-	core->queue = sim_alloc(sim, sim->cores, sizeof(*core->queue));
-	core->stamp = sim_alloc(sim, sim->cores, sizeof(*core->stamp));
-	core->node = sim_alloc(sim, sim->cores, sizeof(*core->node));
-	core->load = sim_alloc(sim, sim->cores, sizeof(*core->load));
-	if (sim->share) {
-		core->attained = sim_alloc(sim, sim->cores, sizeof(*core->attained));
-		core->since = sim_alloc(sim, sim->cores, sizeof(*core->since));
-		core->sharing = sim_alloc(sim, sim->cores, sizeof(*core->sharing));
-	}
+	sim->core = sim_alloc(sim, sim->cores, sizeof(*sim->core));
+	if (sim->share)
+		sim->shared = sim_alloc(sim, sim->cores, sizeof(*sim->shared));
 	return sim->failed ? -ENOMEM : 0;
-}
-
-void cores_close(struct sim *sim)
-{
-	free(sim->core.running);
-	free(sim->core.queue);
-	free(sim->core.stamp);
-	free(sim->core.node);
-	free(sim->core.load);
-	free(sim->core.attained);
-	free(sim->core.since);
-	free(sim->core.sharing);
 }
 
 static void work_changes(struct sim *sim, int by)
@@ -48,40 +27,41 @@ static void work_changes(struct sim *sim, int by)
 
 static void attain(struct sim *sim, uint32_t core)
 {
-	struct cores *c = &sim->core;
+	struct shared *s = &sim->shared[core];
 
-	if (c->sharing[core])
-		c->attained[core] += (double)(sim->now - c->since[core]) / c->sharing[core];
+	if (s->sharing)
+		s->attained += (double)(sim->now - s->since) / s->sharing;
 	else
-		c->attained[core] = 0;
-	c->since[core] = sim->now;
+		s->attained = 0;
+	s->since = sim->now;
 }
 
 static void share_next(struct sim *sim, uint32_t core)
 {
-	struct cores *c = &sim->core;
+	struct shared *s = &sim->shared[core];
+	struct core *c = &sim->core[core];
 	double left;
 
-	c->stamp[core]++;
-	if (!c->running[core])
+	c->stamp++;
+	if (!c->running)
 		return;
-	left = (job_at(sim, c->running[core])->finish - c->attained[core]) * c->sharing[core];
+	left = (job_at(sim, c->running)->finish - s->attained) * s->sharing;
 	/* Upwards: it must not have to be looked at again because a part of a ns is left. */
-	sim_put(sim, sim->now + (uint64_t)ceil(left > 0 ? left : 0), EVENT_DONE, c->stamp[core], core, 0);
+	sim_put(sim, sim->now + (uint64_t)ceil(left > 0 ? left : 0), EVENT_DONE, c->stamp, core, 0);
 }
 
 static void share_begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t work)
 {
-	struct cores *c = &sim->core;
-	uint32_t *at = &c->running[core];
+	struct shared *s = &sim->shared[core];
+	uint32_t *at = &sim->core[core].running;
 
 	attain(sim, core);
-	job_at(sim, job)->finish = c->attained[core] + (double)work;
+	job_at(sim, job)->finish = s->attained + (double)work;
 	while (*at && job_at(sim, *at)->finish <= job_at(sim, job)->finish)
 		at = &job_at(sim, *at)->next;
 	job_at(sim, job)->next = *at;
 	*at = job;
-	c->sharing[core]++;
+	s->sharing++;
 	share_next(sim, core);
 }
 
@@ -89,6 +69,7 @@ static void share_begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t w
 
 static void begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, uint64_t start)
 {
+	struct core *c = &sim->core[core];
 	struct job *j = job_at(sim, job);
 	uint64_t work = sim->options->handover_ns + start + j->service;
 
@@ -97,8 +78,8 @@ static void begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, 
 		share_begin(sim, core, job, work + delay);
 		return;
 	}
-	sim->core.running[core] = job;
-	sim_put(sim, sim->now + delay + work, EVENT_DONE, ++sim->core.stamp[core], core, 0);
+	c->running = job;
+	sim_put(sim, sim->now + delay + work, EVENT_DONE, ++c->stamp, core, 0);
 }
 
 /* UINT64_MAX: whether there is an instance is not known before it begins. */
@@ -111,35 +92,35 @@ static uint64_t start_of(struct sim *sim, uint32_t core, uint32_t job, uint64_t 
 
 void core_add(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, uint64_t start)
 {
-	struct cores *c = &sim->core;
+	struct core *c = &sim->core[core];
 
-	if (!c->load[core]++)
+	if (!c->load++)
 		work_changes(sim, 1);
 	job_at(sim, job)->core = core;
-	if (!c->running[core] || (sim->share && c->sharing[core] < sim->options->lanes))
+	if (!c->running || (sim->share && sim->shared[core].sharing < sim->options->lanes))
 		begin(sim, core, job, delay, start_of(sim, core, job, start));
 	else
-		list_put(sim, &c->queue[core], job);
+		list_put(sim, &c->queue, job);
 }
 
 /* Something else may begin where one has ended. */
 static void continue_core(struct sim *sim, uint32_t core)
 {
 	const struct sim_policy *policy = sim->options->policy;
-	struct cores *c = &sim->core;
-	uint32_t job = list_take(sim, &c->queue[core]);
+	struct core *c = &sim->core[core];
+	uint32_t job = list_take(sim, &c->queue);
 
 	if (job) { /* it is in the load already */
 		begin(sim, core, job, 0, start_of(sim, core, job, UINT64_MAX));
 		return;
 	}
-	if (c->load[core])
+	if (c->load)
 		return; /* others share it */
 	job = policy->header >= 0 ? node_next(sim, core) : policy->next ? policy->next(sim, core) : 0;
 	if (job) {
-		c->load[core]++;
+		c->load++;
 		begin(sim, core, job, 0, start_of(sim, core, job, UINT64_MAX));
-	} else if (!c->load[core]) {
+	} else if (!c->load) {
 		work_changes(sim, -1);
 	}
 }
@@ -148,7 +129,7 @@ static void end(struct sim *sim, uint32_t core, uint32_t job)
 {
 	const struct sim_policy *policy = sim->options->policy;
 
-	sim->core.load[core]--;
+	sim->core[core].load--;
 	if (!policy->pods)
 		instance_put(sim, job_at(sim, job)->function, core);
 	if (policy->header >= 0)
@@ -160,20 +141,20 @@ static void end(struct sim *sim, uint32_t core, uint32_t job)
 
 void core_event(struct sim *sim, const struct event *event)
 {
-	struct cores *c = &sim->core;
-	uint32_t core = event->a, job = c->running[core];
+	uint32_t core = event->a, job = sim->core[core].running;
+	struct core *c = &sim->core[core];
 
-	if (event->stamp != c->stamp[core] || !job)
+	if (event->stamp != (c->stamp & STAMP_MASK) || !job)
 		return;
 	if (sim->share) {
 		attain(sim, core);
-		c->attained[core] = fmax(c->attained[core], job_at(sim, job)->finish);
-		c->running[core] = job_at(sim, job)->next;
-		c->sharing[core]--;
+		sim->shared[core].attained = fmax(sim->shared[core].attained, job_at(sim, job)->finish);
+		c->running = job_at(sim, job)->next;
+		sim->shared[core].sharing--;
 		end(sim, core, job);
 		share_next(sim, core);
 	} else {
-		c->running[core] = 0;
+		c->running = 0;
 		end(sim, core, job);
 	}
 	continue_core(sim, core);

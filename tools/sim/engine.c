@@ -40,29 +40,61 @@ __u32 sim_random32(void)
 	return (__u32)(random_next(choose) >> 32);
 }
 
+/* What is allocated for a run, in blocks of huge pages: cores are looked at in no order, and small pages would each cost a miss more. */
+struct arena {
+	struct arena *next;
+	size_t bytes, used;
+};
+
+static struct arena *arena_new(struct sim *sim, size_t needed)
+{
+	size_t bytes = (needed + sizeof(struct arena) + 63 + HUGE - 1) / HUGE * HUGE;
+	struct arena *arena = mmap(NULL, bytes + HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t aside;
+
+	if (arena == MAP_FAILED)
+		return NULL;
+	/* Only whole huge pages are kept. */
+	aside = -(uintptr_t)arena & (HUGE - 1);
+	if (aside)
+		munmap(arena, aside);
+	arena = (struct arena *)((char *)arena + aside);
+	if (HUGE - aside)
+		munmap((char *)arena + bytes, HUGE - aside);
+	madvise(arena, bytes, MADV_HUGEPAGE);
+	*arena = (struct arena){ .next = sim->arena, .bytes = bytes, .used = 64 };
+	sim->arena = arena;
+	sim->bytes += bytes;
+	return arena;
+}
+
 void *sim_alloc(struct sim *sim, uint64_t count, size_t size)
 {
-	size_t align = 64, bytes;
-	void *block;
+	struct arena *arena = sim->arena;
+	size_t bytes;
 
-	if (!count)
-		count = 1;
-	if (count > (SIZE_MAX - 2 * HUGE) / size)
+	if (count > (SIZE_MAX / 4) / size || sim->failed)
 		goto fail;
-	bytes = count * size;
-	if (bytes >= 2 * HUGE)
-		align = HUGE;
-	bytes = (bytes + align - 1) / align * align;
-	block = aligned_alloc(align, bytes);
-	if (!block)
+	bytes = (count * size + 63) / 64 * 64;
+	if (!arena || arena->bytes - arena->used < bytes)
+		arena = arena_new(sim, bytes);
+	if (!arena)
 		goto fail;
-	if (align == HUGE)
-		madvise(block, bytes, MADV_HUGEPAGE);
-	sim->bytes += bytes;
-	return memset(block, 0, bytes);
+	arena->used += bytes;
+	return (char *)arena + arena->used - bytes; /* new pages are zero */
 fail:
 	sim->failed = true;
 	return NULL;
+}
+
+static void arenas_free(struct sim *sim)
+{
+	while (sim->arena) {
+		struct arena *next = sim->arena->next;
+
+		munmap(sim->arena, sim->arena->bytes);
+		sim->arena = next;
+	}
 }
 
 /* --- jobs --- */
@@ -129,7 +161,7 @@ void job_refused(struct sim *sim, uint32_t job)
 
 void sim_put(struct sim *sim, uint64_t at, enum event_kind kind, uint32_t stamp, uint32_t a, uint32_t b)
 {
-	struct event event = { .at = at, .kind = kind, .stamp = stamp, .a = a, .b = b };
+	struct event event = { .at = at, .kind = kind & 15, .stamp = stamp & STAMP_MASK, .a = a, .b = b };
 
 	sim->failed |= events_put(&sim->events, &event) != 0;
 }
@@ -252,7 +284,7 @@ static void sample(struct sim *sim)
 	double sum = 0, squares = 0, mean;
 
 	for (uint32_t core = 0; core < sim->cores; core++) {
-		uint32_t load = sim->core.load[core];
+		uint32_t load = sim->core[core].load;
 
 		idle += !load;
 		waiting += load ? load - 1 : 0;
@@ -350,10 +382,10 @@ static int check(struct sim *sim, struct wc_fault *fault)
 			       " were completed and %" PRIu64 " refused",
 			       result->arrived, result->completed, result->refused);
 	for (uint32_t core = 0; core < sim->cores; core++) {
-		struct node *node = &sim->node[sim->core.node[core]];
+		struct node *node = &sim->node[sim->core[core].node];
 		struct wc_core *entry = wc_cores_at(&node->tables, core - node->first);
 
-		if (sim->core.load[core] ||
+		if (sim->core[core].load ||
 		    (entry && (entry->state != WC_CORE_FREE || entry->claims != entry->releases || entry->queued)))
 			return wc_fail(fault, EPROTO, "an error of the simulator: core %u is not idle at the end",
 				       core);
@@ -450,11 +482,12 @@ static void finish(struct sim *sim, const struct source *source, double seconds)
 	result->seconds = seconds;
 }
 
-static double clock_seconds(void)
+/* Of this thread: what other programs do meanwhile is not counted. */
+static double cpu_seconds(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
@@ -463,7 +496,7 @@ int sim_run(const struct sim_options *options, struct sim_result *result, struct
 	struct sim sim = { .options = options, .result = result };
 	struct source source = { .arrivals = options->arrivals };
 	const struct sim_policy *policy = options->policy;
-	double begin = clock_seconds();
+	double begin = cpu_seconds();
 	int error;
 
 	memset(result, 0, sizeof(*result));
@@ -486,14 +519,13 @@ int sim_run(const struct sim_options *options, struct sim_result *result, struct
 	else if (!error)
 		error = check(&sim, fault);
 	if (!error || error == -EINTR)
-		finish(&sim, &source, clock_seconds() - begin);
+		finish(&sim, &source, cpu_seconds() - begin);
 	if (policy->close)
 		policy->close(&sim);
 	instances_close(&sim);
-	nodes_close(&sim);
-	cores_close(&sim);
 	events_close(&sim.events);
 	free(sim.job);
+	arenas_free(&sim);
 	choose = NULL;
 	return error;
 }

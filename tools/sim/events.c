@@ -88,7 +88,7 @@ size_t events_bytes(const struct events *events)
 static int cells_grow(struct events *events)
 {
 	uint32_t more = events->cells ? events->cells * 2 : 1024;
-	struct event_cell *larger = more > events->cells ? realloc(events->cell, more * sizeof(*larger)) : NULL;
+	struct event *larger = more > events->cells ? realloc(events->cell, more * sizeof(*larger)) : NULL;
 
 	if (!larger)
 		return -ENOMEM;
@@ -109,7 +109,7 @@ static int day_put(struct events *events, const struct event *event, uint64_t ah
 		return -ENOMEM;
 	cell = events->free;
 	events->free = events->cell[cell - 1].next;
-	events->cell[cell - 1].event = *event;
+	events->cell[cell - 1] = *event;
 	events->cell[cell - 1].next = *day;
 	*day = cell;
 	events->count++;
@@ -164,7 +164,7 @@ static void rebuild(struct events *events, unsigned shift, uint32_t days)
 	events->today = 0;
 	events->count = 0;
 	while (first) {
-		struct event event = events->cell[first - 1].event;
+		struct event event = events->cell[first - 1];
 		uint32_t next = events->cell[first - 1].next;
 
 		events->cell[first - 1].next = events->free;
@@ -206,10 +206,10 @@ static void next_day(struct events *events)
 		cell = events->day[events->today];
 		events->day[events->today] = 0;
 		while (cell) {
-			struct event_cell *entry = &events->cell[cell - 1];
+			struct event *entry = &events->cell[cell - 1];
 			uint32_t next = entry->next;
 
-			events->failed |= heap_put(&events->near, &entry->event) != 0;
+			events->failed |= heap_put(&events->near, entry) != 0;
 			entry->next = events->free;
 			events->free = cell;
 			events->count--;

@@ -21,17 +21,12 @@ struct instance {
 int instances_open(struct sim *sim)
 {
 	sim->idle_of = sim_alloc(sim, (uint64_t)sim->nodes * sim->options->functions, sizeof(*sim->idle_of));
-	sim->idle_at = sim_alloc(sim, sim->cores, sizeof(*sim->idle_at));
-	sim->idle_count = sim_alloc(sim, sim->cores, sizeof(*sim->idle_count));
 	return sim->failed ? -ENOMEM : 0;
 }
 
 void instances_close(struct sim *sim)
 {
 	free(sim->instance);
-	free(sim->idle_of);
-	free(sim->idle_at);
-	free(sim->idle_count);
 }
 
 static struct instance *at(struct sim *sim, uint32_t instance)
@@ -72,7 +67,7 @@ static uint32_t new_instance(struct sim *sim)
 static void remove_instance(struct sim *sim, uint32_t number)
 {
 	struct instance *i = at(sim, number);
-	uint32_t core = i->core, function = i->function, *head = list_of(sim, sim->core.node[core], function);
+	uint32_t core = i->core, function = i->function, *head = list_of(sim, sim->core[core].node, function);
 
 	if (i->before)
 		at(sim, i->before)->next = i->next;
@@ -80,13 +75,13 @@ static void remove_instance(struct sim *sim, uint32_t number)
 		*head = i->next;
 	if (i->next)
 		at(sim, i->next)->before = i->before;
-	if (!--sim->idle_count[core]) {
-		sim->idle_at[core] = 0;
+	if (!--sim->core[core].idle_count) {
+		sim->core[core].idle = 0;
 	} else {
 		at(sim, i->core_next)->core_before = i->core_before;
 		at(sim, i->core_before)->core_next = i->core_next;
-		if (sim->idle_at[core] == number)
-			sim->idle_at[core] = i->core_next;
+		if (sim->core[core].idle == number)
+			sim->core[core].idle = i->core_next;
 	}
 	i->next = sim->instances_free;
 	sim->instances_free = number;
@@ -109,16 +104,16 @@ static void expire(struct sim *sim, uint32_t *head)
 
 uint64_t instance_take(struct sim *sim, uint32_t function, uint32_t core, bool here)
 {
-	uint32_t *head = list_of(sim, sim->core.node[core], function), found = 0;
+	uint32_t *head = list_of(sim, sim->core[core].node, function), found = 0;
 
 	expire(sim, head);
 	if (*head && at(sim, *head)->core == core) {
 		found = *head;
 	} else if (*head) {
-		uint32_t along = *head, ring = sim->idle_at[core];
+		uint32_t along = *head, ring = sim->core[core].idle;
 
 		/* Both lists at once: the shorter one says whether there is one here. */
-		for (uint32_t i = 0; i < sim->idle_count[core] && along && !found && (here || i < LOOKS); i++) {
+		for (uint32_t i = 0; i < sim->core[core].idle_count && along && !found && (here || i < LOOKS); i++) {
 			found = at(sim, along)->core == core ? along : at(sim, ring)->function == function ? ring : 0;
 			along = at(sim, along)->next;
 			ring = at(sim, ring)->core_next;
@@ -143,8 +138,8 @@ uint64_t instance_take(struct sim *sim, uint32_t function, uint32_t core, bool h
 
 void instance_put(struct sim *sim, uint32_t function, uint32_t core)
 {
-	uint32_t number = new_instance(sim), *head = list_of(sim, sim->core.node[core], function);
-	uint32_t first = sim->idle_at[core];
+	uint32_t number = new_instance(sim), *head = list_of(sim, sim->core[core].node, function);
+	uint32_t first = sim->core[core].idle;
 	struct instance *i;
 
 	if (!number)
@@ -158,8 +153,8 @@ void instance_put(struct sim *sim, uint32_t function, uint32_t core)
 	i->core_before = first ? at(sim, first)->core_before : number;
 	at(sim, i->core_before)->core_next = number;
 	at(sim, i->core_next)->core_before = number;
-	sim->idle_at[core] = number;
-	if (++sim->idle_count[core] > sim->options->instances_per_core) {
+	sim->core[core].idle = number;
+	if (++sim->core[core].idle_count > sim->options->instances_per_core) {
 		uint32_t last = i->core_before, of = at(sim, last)->function;
 
 		remove_instance(sim, last);

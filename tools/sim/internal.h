@@ -14,6 +14,7 @@
 #define WC_SIM_INTERNAL_H
 
 #define WC_RANDOM sim_random32
+#define WC_ALONE
 
 #include "bpf/decide.h"
 
@@ -21,6 +22,7 @@
 #include "tools/sim/sim.h"
 
 #define NONE UINT32_MAX
+#define STAMP_MASK 0xfffffffu /* what an event keeps of a stamp */
 
 /* One invocation in flight. 48 bytes, from a pool. */
 struct job {
@@ -54,17 +56,21 @@ struct node {
 	uint32_t busy; /* jobs in it, waiting ones included */
 };
 
-/* Jobs on the cores, by field, because most looks need one of them. */
-struct cores {
-	uint32_t *running; /* the job + 1, with sharing the first of those that share, by their finish */
-	struct list *queue;
-	uint32_t *stamp; /* of the only event that counts */
-	uint16_t *node;
-	uint32_t *load; /* running and queued */
-	/* sharing */
-	double *attained; /* service that each has got */
-	uint64_t *since;
-	uint32_t *sharing;
+/* What most events touch of a core: half a cache line. */
+struct core {
+	uint32_t running; /* the job + 1, with sharing the first of those that share, by their finish */
+	struct list queue;
+	uint32_t stamp; /* of the only event that counts */
+	uint32_t load;	/* running and queued */
+	uint32_t idle;	/* instances that idle here, the last one first: a ring; + 1 */
+	uint16_t idle_count, node;
+};
+_Static_assert(sizeof(struct core) == 32, "two to a cache line");
+
+struct shared {
+	double attained; /* service that each of those that share has got */
+	uint64_t since;	 /* then */
+	uint32_t sharing, pad;
 };
 
 struct instance;
@@ -79,7 +85,8 @@ struct sim {
 	struct job *job;
 	uint32_t jobs, jobs_free, in_flight;
 
-	struct cores core;
+	struct core *core;
+	struct shared *shared; /* [core], if cores are shared */
 	uint32_t cores;
 	struct node *node;
 	uint32_t nodes;
@@ -104,6 +111,7 @@ struct sim {
 	bool arriving;
 	bool failed; /* no memory */
 	uint64_t bytes;
+	struct arena *arena;
 };
 
 struct sim_policy {
@@ -130,7 +138,7 @@ extern const struct sim_policy sim_sparrow, sim_kubernetes, sim_lambda, sim_cana
 
 /* --- engine.c --- */
 
-/* Zeroed memory, counted; NULL: there is none, and sim->failed. */
+/* Zeroed memory until the end of the run, on whole cache lines, counted; NULL: there is none, and sim->failed. */
 void *sim_alloc(struct sim *sim, uint64_t count, size_t size);
 /* The number + 1 of a job that is nobody's, or 0. */
 uint32_t job_new(struct sim *sim);
@@ -182,7 +190,6 @@ static inline void list_put(struct sim *sim, struct list *list, uint32_t job)
 /* --- cores.c --- */
 
 int cores_open(struct sim *sim);
-void cores_close(struct sim *sim);
 /* Give a job to a core: it runs, shares or waits there. The core is busy from now on; it begins after `delay`. */
 void core_add(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, uint64_t start);
 /* EVENT_DONE. */
@@ -202,7 +209,6 @@ uint32_t instance_last(struct sim *sim, uint32_t domain, uint32_t function);
 /* --- node.c --- */
 
 int nodes_open(struct sim *sim);
-void nodes_close(struct sim *sim);
 /* An invocation is at a node. `stolen`: from another one, to which it does not go back. */
 void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen);
 /* What a core of a node does next. */

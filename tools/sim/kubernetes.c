@@ -79,8 +79,6 @@ static void kubernetes_close(struct sim *sim)
 		return;
 	for (uint32_t f = 0; cluster->function && f < sim->options->functions; f++)
 		free(cluster->function[f].core);
-	free(cluster->function);
-	free(cluster);
 }
 
 static void in_flight_changes(struct sim *sim, struct scaled *scaled, int by)

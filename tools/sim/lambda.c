@@ -9,7 +9,6 @@
 #include "tools/sim/internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 struct open_vm {
 	uint32_t core, used; /* used 0: there is none yet */
@@ -28,15 +27,6 @@ static int lambda_open(struct sim *sim)
 	if (cloud)
 		cloud->function = sim_alloc(sim, sim->options->functions, sizeof(*cloud->function));
 	return sim->failed ? -ENOMEM : 0;
-}
-
-static void lambda_close(struct sim *sim)
-{
-	struct cloud *cloud = sim->own;
-
-	if (cloud)
-		free(cloud->function);
-	free(cloud);
 }
 
 static void lambda_arrive(struct sim *sim, uint32_t first)
@@ -75,6 +65,5 @@ const struct sim_policy sim_lambda = {
 	.share = true,
 	.one_node = true,
 	.open = lambda_open,
-	.close = lambda_close,
 	.arrive = lambda_arrive,
 };

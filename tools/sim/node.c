@@ -11,7 +11,6 @@
 #include "tools/sim/internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define HEADER(sim) ((sim)->options->policy->header)
 
@@ -88,28 +87,11 @@ int nodes_open(struct sim *sim)
 		node->first = (uint32_t)((uint64_t)sim->cores * n / sim->nodes);
 		node->cores = (uint32_t)((uint64_t)sim->cores * (n + 1) / sim->nodes) - node->first;
 		for (uint32_t core = 0; core < node->cores; core++)
-			sim->core.node[node->first + core] = (uint16_t)n;
+			sim->core[node->first + core].node = (uint16_t)n;
 		if (header)
 			open_node(sim, node);
 	}
 	return sim->failed ? -ENOMEM : 0;
-}
-
-void nodes_close(struct sim *sim)
-{
-	for (uint32_t n = 0; sim->node && n < sim->nodes; n++) {
-		struct wc_tables *tables = &sim->node[n].tables;
-
-		free(tables->wc_config);
-		free(tables->wc_top);
-		free(tables->wc_shards);
-		free(tables->wc_steals);
-		free(tables->wc_cores);
-		free(tables->wc_functions);
-	}
-	free(sim->node);
-	free(sim->shard_free);
-	free(sim->seen);
 }
 
 /* --- hints --- */
@@ -124,7 +106,7 @@ static struct wc_function *function_of(struct node *node, uint32_t function)
 /* The core to the front, as tag_function() in user/pool.c. */
 void node_warm(struct sim *sim, uint32_t function, uint32_t core)
 {
-	struct node *node = &sim->node[sim->core.node[core]];
+	struct node *node = &sim->node[sim->core[core].node];
 	struct wc_function *entry = HEADER(sim) >= 0 ? function_of(node, function) : NULL;
 	uint16_t mine = (uint16_t)(core - node->first + 1), carry = mine;
 
@@ -140,7 +122,7 @@ void node_warm(struct sim *sim, uint32_t function, uint32_t core)
 
 void node_cold(struct sim *sim, uint32_t function, uint32_t core)
 {
-	struct node *node = &sim->node[sim->core.node[core]];
+	struct node *node = &sim->node[sim->core[core].node];
 	struct wc_function *entry = HEADER(sim) >= 0 ? function_of(node, function) : NULL;
 	uint16_t mine = (uint16_t)(core - node->first + 1);
 	int to = 0;
@@ -246,7 +228,7 @@ void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen)
 
 uint32_t node_next(struct sim *sim, uint32_t core)
 {
-	struct node *node = &sim->node[sim->core.node[core]];
+	struct node *node = &sim->node[sim->core[core].node];
 	uint32_t job = list_take(sim, &node->pending);
 	struct wc_function *entry;
 
@@ -264,7 +246,7 @@ uint32_t node_next(struct sim *sim, uint32_t core)
 void node_done(struct sim *sim, uint32_t job)
 {
 	struct job *j = job_at(sim, job);
-	struct node *node = &sim->node[sim->core.node[j->core]];
+	struct node *node = &sim->node[sim->core[j->core].node];
 
 	node->busy--;
 	if (j->how & WC_HOW_EARLY)

@@ -102,7 +102,7 @@ struct sim_result {
 	uint64_t events;
 	uint64_t in_flight_max;
 	uint64_t bytes; /* of memory, allocated by the simulator */
-	double seconds; /* that it took, wall-clock */
+	double seconds; /* of CPU that it took */
 };
 
 void sim_defaults(struct sim_options *options);

@@ -7,8 +7,6 @@
  */
 #include "tools/sim/internal.h"
 
-#include <stdlib.h>
-
 enum message {
 	MESSAGE_PROBE,	/* at the worker: a reservation; b: the request */
 	MESSAGE_ASK,	/* at the scheduler: a: the core, b: the request */
@@ -30,11 +28,6 @@ static int sparrow_open(struct sim *sim)
 {
 	sim->own = sim_alloc(sim, sim->cores, sizeof(struct worker));
 	return sim->own ? 0 : -1;
-}
-
-static void sparrow_close(struct sim *sim)
-{
-	free(sim->own);
 }
 
 static void tell(struct sim *sim, enum message message, uint32_t core, uint32_t what)
@@ -132,7 +125,6 @@ const struct sim_policy sim_sparrow = {
 	.header = -1,
 	.one_node = true,
 	.open = sparrow_open,
-	.close = sparrow_close,
 	.arrive = sparrow_arrive,
 	.next = sparrow_next,
 	.event = sparrow_event,
