@@ -47,7 +47,7 @@ static void share_next(struct sim *sim, uint32_t core)
 		return;
 	left = (job_at(sim, c->running)->finish - s->attained) * s->sharing;
 	/* Upwards: it must not have to be looked at again because a part of a ns is left. */
-	sim_put(sim, sim->now + (uint64_t)ceil(left > 0 ? left : 0), EVENT_DONE, c->stamp, core, 0);
+	sim_put(sim, sim->now + (uint64_t)ceil(left > 0 ? left : 0), EVENT_DONE, c->stamp, core, c->running);
 }
 
 static void share_begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t work)
@@ -79,7 +79,7 @@ static void begin(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, 
 		return;
 	}
 	c->running = job;
-	sim_put(sim, sim->now + delay + work, EVENT_DONE, ++c->stamp, core, 0);
+	sim_put(sim, sim->now + delay + work, EVENT_DONE, ++c->stamp, core, job);
 }
 
 /* UINT64_MAX: whether there is an instance is not known before it begins. */

@@ -326,6 +326,22 @@ static void handle(struct sim *sim, const struct event *event)
 	}
 }
 
+/* The event after this one: where its core and its job are is asked for while this one is handled. */
+static void look_ahead(struct sim *sim)
+{
+	const struct event *next = events_peek(&sim->events);
+
+	if (!next || next->kind != EVENT_DONE)
+		return;
+	__builtin_prefetch(&sim->core[next->a], 1);
+	if (sim->entry) {
+		__builtin_prefetch(&sim->entry[next->a], 1);
+		__builtin_prefetch((const char *)&sim->entry[next->a] + 64, 1);
+	}
+	if (next->b)
+		__builtin_prefetch(&sim->job[next->b - 1], 1);
+}
+
 static int loop(struct sim *sim, struct source *source, struct wc_fault *fault)
 {
 	uint64_t every = sim->options->invocations / SAMPLES, next_sample, next_progress = PROGRESS;
@@ -344,6 +360,7 @@ static int loop(struct sim *sim, struct source *source, struct wc_fault *fault)
 
 		if (first && (!sim->arriving || first->at < source->at)) {
 			events_take(&sim->events, &event);
+			look_ahead(sim);
 			handle(sim, &event);
 			continue;
 		}

@@ -182,7 +182,7 @@ static void look(struct events *events)
 	unsigned shift = 0;
 	uint32_t days = DAYS_MIN;
 
-	while (shift < SHIFT_MAX && (2ull << shift) <= gap * 2)
+	while (shift < SHIFT_MAX && (2ull << shift) <= gap * 4)
 		shift++;
 	while (days < DAYS_MAX && days < 2 * all)
 		days *= 2;
@@ -203,6 +203,9 @@ static void next_day(struct events *events)
 		events->begin += 1ull << events->shift;
 		events->today = (events->today + 1) & (events->days - 1);
 		events->walked++;
+		cell = events->day[(events->today + 1) & (events->days - 1)];
+		if (cell) /* the first of the day after: it is asked for now */
+			__builtin_prefetch(&events->cell[cell - 1]);
 		cell = events->day[events->today];
 		events->day[events->today] = 0;
 		while (cell) {

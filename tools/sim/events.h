@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * events.h - what happens next: a calendar queue (Brown 1988) whose current day is a small heap, so that the order is exact whatever the
- * length of a day. What is further away than a year waits in a heap of its own. Length and number of days follow the events: about two
+ * length of a day. What is further away than a year waits in a heap of its own. Length and number of days follow the events: about four
  * are taken out a day, so putting in and taking out cost the same for ten events and for a million. 24 bytes an event.
  */
 #ifndef WC_SIM_EVENTS_H

@@ -43,7 +43,7 @@ struct list {
 };
 
 enum event_kind {
-	EVENT_DONE,   /* a: core, stamp: of the core */
+	EVENT_DONE,   /* a: core, b: job, stamp: of the core */
 	EVENT_ARRIVE, /* a: job, b: node: it was handed over by another node */
 	EVENT_TICK,
 	EVENT_POLICY, /* of the policy's own */
@@ -87,6 +87,7 @@ struct sim {
 
 	struct core *core;
 	struct shared *shared; /* [core], if cores are shared */
+	struct wc_core *entry; /* [core], of all nodes */
 	uint32_t cores;
 	struct node *node;
 	uint32_t nodes;

@@ -56,7 +56,7 @@ static int open_node(struct sim *sim, struct node *node)
 	tables->wc_top = sim_alloc(sim, 1, sizeof(*tables->wc_top));
 	tables->wc_shards = sim_alloc(sim, tables->wc_shards_max, sizeof(*tables->wc_shards));
 	tables->wc_steals = sim_alloc(sim, tables->wc_steals_max, sizeof(*tables->wc_steals));
-	tables->wc_cores = sim_alloc(sim, node->cores, sizeof(*tables->wc_cores));
+	tables->wc_cores = sim->entry + node->first;
 	tables->wc_functions = sim_alloc(sim, slots(sim), sizeof(*tables->wc_functions));
 	if (sim->failed)
 		return -ENOMEM;
@@ -77,8 +77,10 @@ int nodes_open(struct sim *sim)
 
 	sim->node = sim_alloc(sim, sim->nodes, sizeof(*sim->node));
 	sim->shard_free = sim_alloc(sim, (uint64_t)sim->nodes * sim->options->shards, sizeof(*sim->shard_free));
-	if (header)
+	if (header) {
+		sim->entry = sim_alloc(sim, sim->cores, sizeof(*sim->entry));
 		sim->seen = sim_alloc(sim, WC_SEEN_SETS, sizeof(*sim->seen));
+	}
 	for (uint32_t n = 0; n < sim->nodes && !sim->failed; n++) {
 		struct node *node = &sim->node[n];
 
