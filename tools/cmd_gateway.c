@@ -11,9 +11,10 @@
 
 #define LISTEN_MAX 16
 #define CALLBACK_MAX 64
-#define ARGUMENTS_MAX (2 * LISTEN_MAX + 2 * CALLBACK_MAX + 50)
+#define ARGUMENTS_MAX (2 * LISTEN_MAX + 2 * CALLBACK_MAX + 54)
 
 static struct gateway_options {
+	const char *remote_node, *remote_key;
 	struct option_list listen, callback_allow;
 	const char *callback_secret_file, *callback_ca;
 	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *code_dir;
@@ -34,6 +35,17 @@ static struct gateway_options {
 #define AT(member) .offset = offsetof(struct gateway_options, member)
 
 static const struct option_spec specs[] = {
+	{ .name = "remote-node",
+	  .type = OPTION_STRING,
+	  AT(remote_node),
+	  .metavar = "HOST:PORT",
+	  .help = "The node is on another host, where it was started with up --remote; --node is what it is called here. Invocations go there "
+		  "as packets, names and payloads that fit no packet over TCP. Functions are not created or changed from here." },
+	{ .name = "remote-key",
+	  .type = OPTION_STRING,
+	  AT(remote_key),
+	  .metavar = "FILE",
+	  .help = "The key for it, a copy of the node's. /etc/warmcore/remote.key unless given." },
 	{ .name = "config",
 	  .type = OPTION_STRING,
 	  AT(config),
@@ -243,6 +255,8 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	line.argv[line.argc++] = line.program;
 	add(&line, "--node", cli->node);
 	add(&line, "--config", options.config);
+	add(&line, "--remote-node", options.remote_node);
+	add(&line, "--remote-key", options.remote_key);
 	for (size_t i = 0; i < options.listen.count; i++)
 		add(&line, "--listen", options.listen.items[i]);
 	add(&line, "--unix", options.unix_path);

@@ -13,6 +13,7 @@
 #include "tools/knobs.h"
 #include "tools/settings.h"
 #include "tools/start.h"
+#include "user/remote_wire.h"
 
 #define ARGUMENTS_MAX 112
 
@@ -33,7 +34,7 @@ static struct up_options {
 	long long log_file_kib, log_files, log_total_mib, log_rate_kib;
 	const char *log_report, *log_format;
 	long long metrics_functions;
-	const char *listen;
+	const char *listen, *remote, *remote_key;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
@@ -258,6 +259,19 @@ static const struct option_spec specs[] = {
 	  .metavar = "ADDRESS",
 	  .check = check_path,
 	  .help = "Address that --datapath user listens on; 127.0.0.1 unless given." },
+	{ .name = "remote",
+	  .type = OPTION_STRING,
+	  AT(remote),
+	  .metavar = "ADDRESS:PORT",
+	  .check = check_path,
+	  .help = "Listen there (TCP) for gateways and clients on other hosts that have the key: for names of functions, and payloads that "
+		  "fit no packet. Without it they are not served." },
+	{ .name = "remote-key",
+	  .type = OPTION_STRING,
+	  AT(remote_key),
+	  .metavar = "FILE",
+	  .check = check_path,
+	  .help = "The key for --remote, which warmcore remote-key makes. " WC_REMOTE_KEY_PATH " unless given." },
 	{ .name = "config",
 	  .type = OPTION_STRING,
 	  AT(config),
@@ -379,6 +393,8 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--log-format", options.log_format);
 	add_number(line, "--metrics-functions", line->metrics, sizeof(line->metrics), options.metrics_functions);
 	add(line, "--listen", options.listen);
+	add(line, "--remote", options.remote);
+	add(line, "--remote-key", options.remote_key);
 	return CLI_OK;
 }
 

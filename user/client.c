@@ -30,6 +30,7 @@
 #define DATAGRAM_MAX (WC_HEADER_LEN + WC_PAYLOAD_MAX)
 #define RETRANSMIT_DOUBLINGS_MAX 3
 #define SMALL_PAYLOAD_MAX 512
+#define FULL_WAIT_US 50000u /* until a payload is handed over again for which there was no room */
 #define SESSION_TIMEOUT_MS 1000
 #define SESSION_RETRY_NS (20 * WC_MS)
 #define SESSIONS_MAX 4 /* for one invocation: each is one daemon that was there and went */
@@ -468,16 +469,50 @@ static int invoke(struct wc_client *client, __u64 id, const struct wc_client_req
 	return 0;
 }
 
-/* The REPLY refers to this one; what is left of invocations that were given up goes. */
-static int take_large(struct wc_client *client, __u64 id, struct wc_client_result *result)
+/* What the session says next; from a node on another host it may take until `end_ns`. As wc_payload_client_next(), -EAGAIN: not even then. */
+static int next_of_session(struct wc_client *client, bool away, __u64 end_ns)
 {
+	struct pollfd ready = { .fd = wc_payload_client_fd(client->session), .events = POLLIN };
+	__u64 now;
+	int ret;
+
+	wc_payload_result_end(&client->large);
+	while ((ret = wc_payload_client_next(client->session, &client->large)) == -EAGAIN && away &&
+	       (now = wc_now()) < end_ns)
+		poll(&ready, 1, (int)((end_ns - now) / WC_MS) + 1);
+	return ret;
+}
+
+/* A node on another host has to have the payload before it is invoked. -EPIPE: the session is over; -ETIMEDOUT. */
+static int await_kept(struct wc_client *client, __u64 id, const struct wc_client_request *request,
+		      struct wc_reference *reference, __u64 end_ns)
+{
+	int ret = 0;
+
+	while (!ret && reference->where == wc_htonl(WC_WHERE_TCP)) {
+		ret = next_of_session(client, true, end_ns);
+		if (ret || client->large.request_id != id || client->large.what == WC_PAYLOAD_IS_RESULT)
+			continue;
+		if (client->large.what == WC_PAYLOAD_IS_KEPT)
+			return 0;
+		usleep(FULL_WAIT_US);
+		ret = wc_payload_client_put(client->session, id, request->payload, request->payload_len, reference);
+	}
+	return ret == -EAGAIN ? -ETIMEDOUT : ret;
+}
+
+/* The REPLY refers to this one; what is left of invocations that were given up goes. */
+static int take_large(struct wc_client *client, __u64 id, __u64 end_ns, struct wc_client_result *result)
+{
+	struct wc_reference reference;
 	size_t length;
 	int ret = wc_reference_parse(result->payload, result->payload_len, &length);
 
+	if (!ret)
+		memcpy(&reference, result->payload, sizeof(reference));
 	while (!ret) {
-		wc_payload_result_end(&client->large);
-		ret = wc_payload_client_next(client->session, &client->large);
-		if (!ret && client->large.request_id == id)
+		ret = next_of_session(client, reference.where == wc_htonl(WC_WHERE_TCP), end_ns);
+		if (!ret && client->large.what == WC_PAYLOAD_IS_RESULT && client->large.request_id == id)
 			break;
 	}
 	if (ret || client->large.length != length)
@@ -530,20 +565,22 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 	for (int i = 0; i < SESSIONS_MAX; i++) {
 		id = wc_client_next_id(client);
 		ret = hand_over(client, id, request, until, &reference);
+		if (!ret)
+			ret = await_kept(client, id, request, &reference, until);
 		if (ret)
 			return ret;
 		now = wc_now();
 		rest.timeout_ms = now < until ? (unsigned)((until - now + WC_MS - 1) / WC_MS) : 1;
 		ret = invoke(client, id, &rest, &reference, &result);
 		/* Of what has begun the node has let go. */
-		if (reference.where == wc_htonl(WC_WHERE_MEMORY) && (ret || result.type != WC_TYPE_REPLY))
+		if (reference.where != wc_htonl(WC_WHERE_HERE) && (ret || result.type != WC_TYPE_REPLY))
 			wc_payload_client_drop(client->session, id);
 		/* Not run: the session that the reference names was with a daemon that is gone. */
 		if (ret || result.code != WC_CODE_NO_PAYLOAD || renew_session(client, until))
 			break;
 	}
 	if (!ret && result.flags & WC_FLAG_REFERENCE)
-		ret = take_large(client, id, &result);
+		ret = take_large(client, id, until, &result);
 	if (!ret)
 		*ret_result = result;
 	return ret;

@@ -38,7 +38,8 @@ const char *wc_worker_deliver(struct wc_worker *worker, const struct wc_result *
 {
 	int error = wc_payloads_deliver(worker->node->payloads, &worker->payload, result->payload, result->length);
 
-	*ret_reference = (struct wc_reference){ .length = htonl(result->length), .where = htonl(WC_WHERE_MEMORY) };
+	*ret_reference = (struct wc_reference){ .length = htonl(result->length),
+						.where = htonl(worker->payload.away ? WC_WHERE_TCP : WC_WHERE_MEMORY) };
 	if (!error)
 		return NULL;
 	if (error == -EPIPE)

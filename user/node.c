@@ -17,6 +17,7 @@
 #include "user/pending.h"
 #include "user/pool.h"
 #include "user/reload.h"
+#include "user/remote.h"
 #include "user/sandboxes.h"
 #include "user/scheduler.h"
 #include "user/secrets.h"
@@ -464,7 +465,7 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = attach(node, fault);
 	if (!error)
-		error = wc_control_start(node, fault);
+		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault);
 	if (!error)
 		answer_orphans(node, legacy);
 	return error;
@@ -604,6 +605,7 @@ static void close_fd(int *fd)
 /* The threads. */
 static void stop_threads(struct wc_node *node)
 {
+	wc_remote_stop(node);
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
 	wc_warmth_kept(node->warmth);

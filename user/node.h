@@ -79,6 +79,7 @@ struct wc_node {
 	struct wc_cold_starts *cold_starts;
 	struct wc_stack *stack;
 	struct wc_payloads *payloads;
+	struct wc_remote *remote; /* NULL: clients on other hosts are not served */
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;

@@ -6,6 +6,7 @@
 #include "bpf/proto.h"
 #include "user/functions.h"
 #include "user/latency.h"
+#include "user/remote_wire.h"
 #include "user/sched.h"
 #include "user/umem.h"
 #include "user/version.h"
@@ -448,6 +449,19 @@ static const struct wc_knob table[] = {
 	  FIELD(listen),
 	  .argument = "ADDR",
 	  .help = "user datapath: address to bind (default 127.0.0.1)" },
+	{ .name = "remote",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(remote),
+	  .argument = "ADDRESS:PORT",
+	  .help = "listen there (TCP) for gateways and clients on other hosts that have the key: names of functions, and payloads "
+		  "that fit no packet (docs/PAYLOADS.md); without it they are not served" },
+	{ .name = "remote-key",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(remote_key),
+	  .argument = "FILE",
+	  .help = "the key for --remote, which `warmcore remote-key` makes (default " WC_REMOTE_KEY_PATH ")" },
 	{ .name = "log",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
@@ -562,6 +576,7 @@ static void set_defaults(struct wc_options *options)
 	memset(options, 0, sizeof(*options));
 	snprintf(options->name, sizeof(options->name), DEFAULT_NAME);
 	snprintf(options->listen, sizeof(options->listen), "127.0.0.1");
+	snprintf(options->remote_key, sizeof(options->remote_key), WC_REMOTE_KEY_PATH);
 	options->port = WC_PORT_DEFAULT;
 	options->pending_max = 4096;
 	options->poll_us = WC_POLL_AUTO;
@@ -604,6 +619,15 @@ static int check(struct wc_options *options, struct wc_fault *fault)
 	if (options->cores_min > options->core_count)
 		return wc_fail(fault, EINVAL, "--cores-min %u: there are only %u worker cores", options->cores_min,
 			       options->core_count);
+	if (options->remote[0]) {
+		char host[64], port[8];
+
+		if (wc_remote_split(options->remote, host, sizeof(host), port, fault)) {
+			struct wc_fault why = *fault;
+
+			return wc_fail(fault, EINVAL, "--remote: %.200s", why.text);
+		}
+	}
 	if (!options->state_dir[0])
 		snprintf(options->state_dir, sizeof(options->state_dir), "/var/lib/warmcore/%s", options->name);
 	if (options->state_dir[0] != '/')

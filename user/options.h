@@ -87,6 +87,8 @@ struct wc_options {
 	bool clean;	  /* remove what a killed daemon of this name left, then exit */
 	char state_dir[256];
 	char listen[64]; /* user datapath: address to bind */
+	char remote[80]; /* where clients on other hosts are listened to; empty: nowhere */
+	char remote_key[256];
 	char log[256];	 /* file for the log instead of stderr */
 	/* Logs of functions. */
 	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */

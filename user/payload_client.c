@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 
 struct wc_payload_client {
 	int fd;
+	bool away;
 	__u8 key[16];
 };
 
@@ -43,8 +45,9 @@ static int await_hello(struct wc_payload_client *client, unsigned timeout_ms)
 		return ret == -EPIPE ? -EHOSTDOWN : ret;
 	if (hello.kind == WC_PAYLOAD_REFUSE)
 		return -EUSERS;
-	if (hello.kind != WC_PAYLOAD_HELLO || hello.length != WC_PAYLOAD_LARGE)
+	if ((hello.kind != WC_PAYLOAD_HELLO && hello.kind != WC_PAYLOAD_HELLO_AWAY) || hello.length != WC_PAYLOAD_LARGE)
 		return -EBADMSG;
+	client->away = hello.kind == WC_PAYLOAD_HELLO_AWAY;
 	memcpy(client->key, hello.key, sizeof(client->key));
 	return 0;
 }
@@ -83,6 +86,16 @@ int wc_payload_client_open(const char *path, unsigned timeout_ms, struct wc_payl
 const __u8 *wc_payload_client_key(const struct wc_payload_client *client)
 {
 	return client->key;
+}
+
+bool wc_payload_client_is_away(const struct wc_payload_client *client)
+{
+	return client->away;
+}
+
+int wc_payload_client_fd(const struct wc_payload_client *client)
+{
+	return client->fd;
 }
 
 void wc_payload_client_free(struct wc_payload_client *client)
@@ -124,7 +137,7 @@ int wc_payload_client_put(struct wc_payload_client *client, __u64 request_id, co
 		return ret == -ECONNRESET ? -EPIPE : ret;
 	memcpy(ret_reference->key, client->key, sizeof(ret_reference->key));
 	ret_reference->length = wc_htonl((__u32)length);
-	ret_reference->where = wc_htonl(here ? WC_WHERE_HERE : WC_WHERE_MEMORY);
+	ret_reference->where = wc_htonl(here ? WC_WHERE_HERE : client->away ? WC_WHERE_TCP : WC_WHERE_MEMORY);
 	return 0;
 }
 
@@ -160,6 +173,12 @@ int wc_payload_client_next(struct wc_payload_client *client, struct wc_payload_r
 	int fd, ret = wc_payload_receive(client->fd, WC_PAYLOAD_BY_NODE, &message, &fd, &foreign);
 
 	wc_payload_foreign_close(&foreign);
+	if (!ret && client->away && (message.kind == WC_PAYLOAD_KEPT || message.kind == WC_PAYLOAD_FULL)) {
+		*ret_result = (struct wc_payload_result){ .what = message.kind == WC_PAYLOAD_KEPT ? WC_PAYLOAD_IS_KEPT :
+												    WC_PAYLOAD_IS_FULL,
+							  .request_id = message.request_id };
+		return 0;
+	}
 	if (!ret && (message.kind != WC_PAYLOAD_RESULT || !message.length || !wc_payload_is_sealed(fd, message.length)))
 		ret = -EBADMSG;
 	if (!ret) {
@@ -189,7 +208,8 @@ int wc_reference_parse(const void *payload, size_t length, size_t *ret_length)
 		return -EBADMSG;
 	memcpy(&reference, payload, sizeof(reference));
 	length = wc_ntohl(reference.length);
-	if (reference.where != wc_htonl(WC_WHERE_MEMORY) || length <= WC_PAYLOAD_MAX || length > WC_PAYLOAD_LARGE)
+	if ((reference.where != wc_htonl(WC_WHERE_MEMORY) && reference.where != wc_htonl(WC_WHERE_TCP)) ||
+	    length <= WC_PAYLOAD_MAX || length > WC_PAYLOAD_LARGE)
 		return -EBADMSG;
 	*ret_length = length;
 	return 0;

@@ -31,6 +31,10 @@ int wc_payload_check(const struct wc_payload_message *message, size_t length, in
 		[WC_PAYLOAD_DROP] = { WC_PAYLOAD_BY_CLIENT, 0, 1, 0, 0 },
 		[WC_PAYLOAD_RESULT] = { WC_PAYLOAD_BY_NODE, 1, 1, 1, 0 },
 		[WC_PAYLOAD_TAKEN] = { WC_PAYLOAD_BY_CLIENT, 0, 1, 1, 0 },
+		[WC_PAYLOAD_AWAY] = { WC_PAYLOAD_BY_CLIENT, 0, 0, 0, 0 },
+		[WC_PAYLOAD_HELLO_AWAY] = { WC_PAYLOAD_BY_NODE, 0, 0, 1, 1 },
+		[WC_PAYLOAD_KEPT] = { WC_PAYLOAD_BY_NODE, 0, 1, 0, 0 },
+		[WC_PAYLOAD_FULL] = { WC_PAYLOAD_BY_NODE, 0, 1, 0, 0 },
 	};
 	static const uint8_t no_key[sizeof(message->key)];
 	uint32_t kind;
@@ -38,7 +42,7 @@ int wc_payload_check(const struct wc_payload_message *message, size_t length, in
 	if (length != sizeof(*message) || message->magic != WC_PAYLOAD_MAGIC || message->reserved)
 		return -EBADMSG;
 	kind = message->kind;
-	if (kind < WC_PAYLOAD_HELLO || kind > WC_PAYLOAD_TAKEN || kinds[kind].side != side ||
+	if (kind < WC_PAYLOAD_HELLO || kind > WC_PAYLOAD_FULL || kinds[kind].side != side ||
 	    kinds[kind].with_fd != !!with_fd || (!kinds[kind].with_id && message->request_id) ||
 	    (!kinds[kind].with_length && message->length) || message->length > WC_PAYLOAD_LARGE ||
 	    (!kinds[kind].with_key && memcmp(message->key, no_key, sizeof(no_key)) != 0))

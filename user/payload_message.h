@@ -24,16 +24,21 @@ enum wc_payload_kind {
 	WC_PAYLOAD_DROP = 4,   /* client: that request will not be sent, or not again; the payload may go */
 	WC_PAYLOAD_RESULT = 5, /* node, with memfd: what the request's REPLY refers to */
 	WC_PAYLOAD_TAKEN = 6,  /* client: that result is no longer the node's concern */
+	/* Where one of both is on another host, and away.c or remote.c stands for it. */
+	WC_PAYLOAD_AWAY = 7,	   /* client, first: references of this session say TCP */
+	WC_PAYLOAD_HELLO_AWAY = 8, /* node, instead of HELLO: so do these, and an INVOKE is sent after KEPT */
+	WC_PAYLOAD_KEPT = 9,	   /* node: this payload has arrived */
+	WC_PAYLOAD_FULL = 10,	   /* node: there is no room for it now; it can be handed over again */
 };
 
 /* Host byte order: both are on one host. */
 struct wc_payload_message {
 	uint32_t magic;	     /* WC_PAYLOAD_MAGIC */
 	uint32_t kind;	     /* enum wc_payload_kind */
-	uint64_t request_id; /* PUT, DROP, RESULT, TAKEN; else 0 */
-	uint32_t length;     /* HELLO, PUT, RESULT, TAKEN: bytes of payload, at most WC_PAYLOAD_LARGE; else 0 */
-	uint32_t reserved;   /* 0 */
-	uint8_t key[16];     /* HELLO; else 0 */
+	uint64_t request_id; /* PUT, DROP, RESULT, TAKEN, KEPT, FULL; else 0 */
+	uint32_t length; /* HELLO, HELLO_AWAY, PUT, RESULT, TAKEN: bytes of payload, at most WC_PAYLOAD_LARGE; else 0 */
+	uint32_t reserved; /* 0 */
+	uint8_t key[16];   /* HELLO, HELLO_AWAY; else 0 */
 };
 _Static_assert(sizeof(struct wc_payload_message) == 40, "ABI");
 

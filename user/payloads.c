@@ -57,6 +57,7 @@ struct wc_payloads_session {
 	bool ended;			   /* no longer in the table */
 	bool over;			   /* nothing will come any more, and all was read: the thread is to end it */
 	bool broken;			   /* so it is, and it broke the rules */
+	bool away;			   /* its client is on another host (remote.c) */
 	struct wc_payload_foreign foreign; /* what it sent then */
 	struct wc_closing closing;
 	struct wc_payloads *payloads;
@@ -298,6 +299,8 @@ static void read_session(struct wc_payloads *payloads, struct wc_payloads_sessio
 			put(payloads, session, &message, fd, gone);
 		else if (message.kind == WC_PAYLOAD_TAKEN)
 			taken(payloads, session);
+		else if (message.kind == WC_PAYLOAD_AWAY)
+			session->away = true;
 		else if (*(at = find_entry(payloads, session, message.request_id)))
 			gone_add(gone, entry_unlink(payloads, at));
 	}
@@ -552,11 +555,14 @@ int wc_payloads_find(struct wc_payloads *payloads, const struct wc_reference *re
 	struct gone gone = { .count = 0 };
 	int error = 0;
 
-	if (where > WC_WHERE_MEMORY || length > WC_PAYLOAD_LARGE || here != (where == WC_WHERE_HERE ? length : 0))
+	if (where > WC_WHERE_TCP || length > WC_PAYLOAD_LARGE || here != (where == WC_WHERE_HERE ? length : 0))
 		return -EBADMSG;
 	pthread_mutex_lock(&payloads->lock);
 	use.session = session_of(payloads, reference->key);
-	if (use.session && where == WC_WHERE_MEMORY) {
+	use.away = use.session && use.session->away;
+	if (use.session && where != WC_WHERE_HERE && use.away != (where == WC_WHERE_TCP)) {
+		error = -EBADMSG;
+	} else if (use.session && where != WC_WHERE_HERE) {
 		entry = *find_entry(payloads, use.session, request_id);
 		if (!entry) { /* the client was faster than the thread */
 			read_session(payloads, use.session, &gone);

@@ -43,6 +43,7 @@ struct wc_payload_use {
 	uint32_t length;     /* bytes of payload */
 	int fd;		     /* sealed memfd with them; -1: they came with the packet */
 	uint32_t answer_max; /* bytes that its result may have */
+	bool away;	     /* references of its session say TCP */
 };
 
 int wc_payloads_start(struct wc_node *node, struct wc_fault *fault);

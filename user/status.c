@@ -13,6 +13,7 @@
 #include "user/version.h"
 #include "user/warmth.h"
 #include "user/watch.h"
+#include "user/remote.h"
 #include "user/sandboxes.h"
 #include "user/zygotes.h"
 
@@ -237,6 +238,7 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "logs",
 			    json_pack("{s:I, s:I}", "bytes", (json_int_t)logged, "lost", (json_int_t)lost));
 	json_object_set_new(object, "payloads", wc_payloads_json(node->payloads));
+	json_object_set_new(object, "remote", wc_remote_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes", sandboxes_json(&node->launcher));

@@ -32,11 +32,13 @@ static void check_message(const uint8_t *data, size_t size, int with_fd, enum wc
 	if (wc_payload_check(&message, size, with_fd, side))
 		return;
 	node = message.kind == WC_PAYLOAD_HELLO || message.kind == WC_PAYLOAD_REFUSE ||
-	       message.kind == WC_PAYLOAD_RESULT;
+	       message.kind == WC_PAYLOAD_RESULT || message.kind == WC_PAYLOAD_HELLO_AWAY ||
+	       message.kind == WC_PAYLOAD_KEPT || message.kind == WC_PAYLOAD_FULL;
 	REQUIRE(size == sizeof(message) && message.magic == WC_PAYLOAD_MAGIC && !message.reserved);
 	REQUIRE(node == (side == WC_PAYLOAD_BY_NODE) && message.length <= WC_PAYLOAD_LARGE);
 	REQUIRE(with_fd == (message.kind == WC_PAYLOAD_PUT || message.kind == WC_PAYLOAD_RESULT));
-	REQUIRE(message.kind == WC_PAYLOAD_HELLO || !memcmp(message.key, zero.key, sizeof(zero.key)));
+	REQUIRE(message.kind == WC_PAYLOAD_HELLO || message.kind == WC_PAYLOAD_HELLO_AWAY ||
+		!memcmp(message.key, zero.key, sizeof(zero.key)));
 }
 
 static void check_reference(const uint8_t *data, size_t size)
@@ -49,7 +51,8 @@ static void check_reference(const uint8_t *data, size_t size)
 		return;
 	}
 	memcpy(&reference, data, sizeof(reference));
-	REQUIRE(size == sizeof(reference) && ntohl(reference.where) == WC_WHERE_MEMORY);
+	REQUIRE(size == sizeof(reference) &&
+		(ntohl(reference.where) == WC_WHERE_MEMORY || ntohl(reference.where) == WC_WHERE_TCP));
 	REQUIRE(length == ntohl(reference.length) && length > WC_PAYLOAD_MAX && length <= WC_PAYLOAD_LARGE);
 }
 

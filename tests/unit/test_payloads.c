@@ -26,16 +26,18 @@
 
 static void test_messages(void **state)
 {
-	static const uint32_t client = 1u << WC_PAYLOAD_PUT | 1u << WC_PAYLOAD_DROP | 1u << WC_PAYLOAD_TAKEN;
+	static const uint32_t client = 1u << WC_PAYLOAD_PUT | 1u << WC_PAYLOAD_DROP | 1u << WC_PAYLOAD_TAKEN |
+				       1u << WC_PAYLOAD_AWAY;
 	static const uint32_t with_fd = 1u << WC_PAYLOAD_PUT | 1u << WC_PAYLOAD_RESULT;
-	static const uint32_t with_length = with_fd | 1u << WC_PAYLOAD_HELLO | 1u << WC_PAYLOAD_TAKEN;
-	static const uint32_t without_id = 1u << WC_PAYLOAD_HELLO | 1u << WC_PAYLOAD_REFUSE;
+	static const uint32_t with_key = 1u << WC_PAYLOAD_HELLO | 1u << WC_PAYLOAD_HELLO_AWAY;
+	static const uint32_t with_length = with_fd | with_key | 1u << WC_PAYLOAD_TAKEN;
+	static const uint32_t without_id = with_key | 1u << WC_PAYLOAD_REFUSE | 1u << WC_PAYLOAD_AWAY;
 
 	(void)state;
-	for (uint32_t kind = 0; kind < 10; kind++) {
+	for (uint32_t kind = 0; kind < 14; kind++) {
 		enum wc_payload_side side = client >> kind & 1 ? WC_PAYLOAD_BY_CLIENT : WC_PAYLOAD_BY_NODE;
 		struct wc_payload_message good = { .magic = WC_PAYLOAD_MAGIC, .kind = kind }, bad;
-		int fd = with_fd >> kind & 1, known = kind >= WC_PAYLOAD_HELLO && kind <= WC_PAYLOAD_TAKEN;
+		int fd = with_fd >> kind & 1, known = kind >= WC_PAYLOAD_HELLO && kind <= WC_PAYLOAD_FULL;
 
 		assert_int_equal(wc_payload_check(&good, sizeof(good), fd, side), known ? 0 : -EBADMSG);
 		assert_int_equal(wc_payload_check(&good, sizeof(good), !fd, side), -EBADMSG);
@@ -50,8 +52,7 @@ static void test_messages(void **state)
 		assert_int_equal(wc_payload_check(&bad, sizeof(bad), fd, side), -EBADMSG);
 		bad = good;
 		bad.key[15] = 1;
-		assert_int_equal(wc_payload_check(&bad, sizeof(bad), fd, side),
-				 kind == WC_PAYLOAD_HELLO ? 0 : -EBADMSG);
+		assert_int_equal(wc_payload_check(&bad, sizeof(bad), fd, side), with_key >> kind & 1 ? 0 : -EBADMSG);
 		bad = good;
 		bad.request_id = 1;
 		assert_int_equal(wc_payload_check(&bad, sizeof(bad), fd, side),
@@ -187,7 +188,8 @@ static void test_reference(void **state)
 		{ WC_PAYLOAD_MAX, WC_WHERE_MEMORY, 24, -EBADMSG },
 		{ WC_PAYLOAD_LARGE + 1, WC_WHERE_MEMORY, 24, -EBADMSG },
 		{ WC_PAYLOAD_LARGE, WC_WHERE_HERE, 24, -EBADMSG },
-		{ WC_PAYLOAD_LARGE, 2, 24, -EBADMSG },
+		{ WC_PAYLOAD_LARGE, WC_WHERE_TCP, 24, 0 },
+		{ WC_PAYLOAD_LARGE, WC_WHERE_TCP + 1, 24, -EBADMSG },
 		{ WC_PAYLOAD_LARGE, WC_WHERE_MEMORY, 23, -EBADMSG },
 	};
 	struct wc_reference reference = { 0 };

@@ -14,10 +14,12 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -59,6 +61,11 @@ struct wc_invocation {
 	bool refers; /* its payload begins with the reference */
 	unsigned forgotten; /* copies of it that named a session that the node has forgotten, and are not answered yet, or lost */
 	bool stale; /* of a session that the node has forgotten: to be handed over once more */
+	/* Of a node on another host: */
+	bool coming;		       /* its payload is on its way there, and nothing was sent yet */
+	__u64 coming_ns;	       /* since when */
+	bool answered;		       /* its REPLY is here, and what that refers to is on its way */
+	struct wc_client_result reply; /* then; without payload */
 	struct wc_reference reference;
 	struct wc_payload_result large; /* its reply, when that came before the REPLY that refers to it */
 	struct wc_client_result busy;	/* the last refusal by the node; type 0: by ICMP */
@@ -73,10 +80,12 @@ struct wc_invoker {
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct wc_payload_client *session; /* for large payloads, or NULL */
+	int epoll;			   /* readable when a session with a node on another host is */
 	__u64 session_ns;		   /* when it was tried to open one last, */
 	int session_error;		   /* and what became of it */
 	bool had_session;		   /* there was one before */
 	__u64 sweep_ns, sweep_until_ns;	   /* for large replies that nobody waits for any more: next, last */
+	bool torn;			   /* a session ended, and invocations have to look: with the next tick */
 	__u64 next_id;
 	__u32 table_mask;
 	struct wc_invocation **table;
@@ -134,7 +143,7 @@ static void forget(struct wc_invocation *invocation)
 		heap_move(invoker, last);
 	}
 	/* Of what has begun the node has let go; it may not have. */
-	if (invoker->session && invocation->reference.where == wc_htonl(WC_WHERE_MEMORY))
+	if (invoker->session && invocation->reference.where != wc_htonl(WC_WHERE_HERE))
 		wc_payload_client_drop(invoker->session, invocation->id);
 	wc_payload_result_end(&invocation->large);
 	free(invocation);
@@ -171,6 +180,9 @@ static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how
 
 /* --- large payloads --- */
 
+static void attempt(struct wc_invocation *invocation, __u64 now);
+static void refused(struct wc_invocation *invocation, __u64 wait_ns, __u64 floor_ns, __u64 now);
+
 static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
 {
 	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
@@ -178,38 +190,101 @@ static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
 	return invocation && invocation->id == id ? invocation : NULL;
 }
 
-/* Take the large replies that are there, until that of `wanted` is (NULL: all). What nobody waits for goes. 0: there may be more; else why not. */
-static int read_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
+/* The node has its payload, or has no room for it now. */
+static void on_word(struct wc_invocation *invocation, enum wc_payload_what what, __u64 now)
+{
+	if (!invocation || !invocation->coming)
+		return;
+	invocation->coming = false;
+	if (what == WC_PAYLOAD_IS_KEPT) {
+		/* How long that took says nothing about the node. */
+		invocation->patience_ns += now - invocation->coming_ns;
+		invocation->end_ns += now - invocation->coming_ns;
+		attempt(invocation, now);
+		return;
+	}
+	invocation->stale = true;
+	invocation->busy = (struct wc_client_result){ .type = WC_TYPE_ERROR,
+						      .code = WC_CODE_PAYLOAD_FULL,
+						      .request_id = invocation->id,
+						      .function_id = invocation->request.function_id };
+	refused(invocation, 0, WAIT_DOWN_NS, now);
+}
+
+/* Its REPLY was here before its bytes were. */
+static void complete(struct wc_invocation *invocation)
+{
+	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER,
+				      .request_id = invocation->id,
+				      .answer = invocation->reply };
+
+	if (invocation->large.length != invocation->reply.payload_len) {
+		finish_how(invocation, WC_INVOKED_LOST);
+		return;
+	}
+	invoked.answer.payload = invocation->large.at;
+	invocation->invoker->stats.answered++;
+	finish(invocation, &invoked);
+}
+
+/*
+ * Take what `session` has to say, until the large reply of `wanted` is there (NULL: all). What nobody waits for goes. 0: there may be more; else why
+ * not. Who gets its reply here may start another invocation, and so end the session.
+ */
+static int read_results(struct wc_invoker *invoker, const struct wc_payload_client *session,
+			const struct wc_invocation *wanted)
 {
 	struct wc_payload_result result;
 	struct wc_invocation *owner;
 	int ret = 0;
 
-	for (int i = 0; i < READ_MAX && !(wanted && wanted->large.at); i++) {
+	for (int i = 0; i < READ_MAX && invoker->session == session && !(wanted && wanted->large.at); i++) {
 		ret = wc_payload_client_next(invoker->session, &result);
 		if (ret)
 			break;
 		owner = at_id(invoker, result.request_id);
+		if (result.what != WC_PAYLOAD_IS_RESULT) {
+			on_word(owner, result.what, wc_now());
+			continue;
+		}
 		if (owner && !owner->large.at)
 			owner->large = result;
 		else
 			wc_payload_result_end(&result);
+		if (owner && owner->answered)
+			complete(owner);
 	}
 	return ret;
 }
 
-/* A daemon that has gone has left its last large replies in the socket; those that refer to them have come, or will from its successor. */
+/*
+ * A daemon that has gone has left its last large replies in the socket; those that refer to them have come, or will from its successor. What else was
+ * on its way: a payload is handed over once more, a reply is lost.
+ */
 static void end_session(struct wc_invoker *invoker)
 {
-	for (int i = 0; i < ROUNDS_MAX && invoker->session && !read_results(invoker, NULL); i++)
+	struct wc_payload_client *session = invoker->session;
+
+	if (!session)
+		return;
+	for (int i = 0; i < ROUNDS_MAX && invoker->session == session && !read_results(invoker, session, NULL); i++)
 		;
+	if (invoker->session != session)
+		return;
 	wc_payload_client_free(invoker->session);
 	invoker->session = NULL;
+	for (unsigned i = 0; i < invoker->stats.in_flight; i++) {
+		struct wc_invocation *invocation = invoker->heap[i];
+
+		invocation->stale |= invocation->coming;
+		invocation->lost |= invocation->answered;
+		invoker->torn |= invocation->coming || invocation->answered;
+	}
 }
 
 static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
 {
-	int ret = invoker->session ? read_results(invoker, wanted) : 0;
+	int ret = invoker->session ? read_results(invoker, invoker->session, wanted) : 0;
 
 	if (ret == -EPIPE || ret == -EBADMSG)
 		end_session(invoker);
@@ -218,6 +293,8 @@ static void take_results(struct wc_invoker *invoker, const struct wc_invocation 
 /* 0: there is a session. -EHOSTDOWN: nobody is there, and it waited for nothing; others: there cannot be one. */
 static int have_session(struct wc_invoker *invoker, __u64 now)
 {
+	struct epoll_event event = { .events = EPOLLIN };
+
 	if (invoker->session)
 		return 0;
 	if (!invoker->options.payload_path)
@@ -227,6 +304,9 @@ static int have_session(struct wc_invoker *invoker, __u64 now)
 		invoker->session_error =
 			wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
 		invoker->had_session |= !invoker->session_error;
+		/* One on this host has nothing to say that is not asked for. Closing it takes it out again. */
+		if (invoker->session && wc_payload_client_is_away(invoker->session))
+			(void)epoll_ctl(invoker->epoll, EPOLL_CTL_ADD, wc_payload_client_fd(invoker->session), &event);
 	}
 	return invoker->session ? 0 : invoker->session_error;
 }
@@ -251,6 +331,7 @@ static int hand_over(struct wc_invocation *invocation, __u64 now)
 		}
 	}
 	invocation->refers = !ret;
+	invocation->coming = !ret && invocation->reference.where == wc_htonl(WC_WHERE_TCP);
 	if (ret != -EPIPE)
 		return ret;
 	memset(&invocation->reference, 0, sizeof(invocation->reference));
@@ -262,15 +343,27 @@ static int hand_over(struct wc_invocation *invocation, __u64 now)
 	return error == -EMSGSIZE ? error : -EHOSTDOWN;
 }
 
-/* Where the bytes of a REPLY that refers to them are. False: they are lost. */
-static bool find_large(struct wc_invocation *invocation, struct wc_client_result *answer)
+/* Where the bytes of a REPLY that refers to them are. False: they are lost, or (*ret_coming) not here yet. */
+static bool find_large(struct wc_invocation *invocation, struct wc_client_result *answer, bool *ret_coming)
 {
+	struct wc_reference reference;
 	size_t length;
+
+	*ret_coming = false;
 
 	if (!invocation->refers || wc_reference_parse(answer->payload, answer->payload_len, &length))
 		return false;
 	if (!invocation->large.at)
 		take_results(invocation->invoker, invocation);
+	memcpy(&reference, answer->payload, sizeof(reference));
+	if (!invocation->large.at && reference.where == wc_htonl(WC_WHERE_TCP) && invocation->invoker->session) {
+		*ret_coming = invocation->answered = true;
+		invocation->reply = *answer;
+		invocation->reply.payload = NULL;
+		invocation->reply.payload_len = length;
+		invocation->reply.flags &= (__u16)~WC_FLAG_REFERENCE;
+		return false;
+	}
 	if (!invocation->large.at || invocation->large.length != length)
 		return false;
 	answer->payload = invocation->large.at;
@@ -371,6 +464,12 @@ static void attempt(struct wc_invocation *invocation, __u64 now)
 		}
 		invocation->stale = false;
 	}
+	if (invocation->coming) { /* the session will say when it is there; until then there is nothing to repeat */
+		invocation->coming_ns = now;
+		invocation->resend_ns = invocation->end_ns;
+		set_due(invocation);
+		return;
+	}
 	if (transmit(invocation, now)) {
 		(void)!connect(invoker->fd, (struct sockaddr *)&invoker->peer, invoker->peer_len);
 		if (!invocation->sent) {
@@ -465,8 +564,9 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 {
 	struct wc_invocation *invocation = find(invoker, answer->request_id, answer->function_id);
 	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER, .request_id = answer->request_id, .answer = *answer };
+	bool coming = false;
 
-	if (!invocation) { /* late, a duplicate, or nobody's */
+	if (!invocation || invocation->answered) { /* late, a duplicate, or nobody's */
 		invoker->stats.strays++;
 		return;
 	}
@@ -488,8 +588,14 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 		refused(invocation, 0, WAIT_MIN_NS, now);
 		return;
 	}
-	if (answer->flags & WC_FLAG_REFERENCE && !find_large(invocation, &invoked.answer))
+	if (answer->flags & WC_FLAG_REFERENCE && !find_large(invocation, &invoked.answer, &coming)) {
+		if (coming) {
+			invocation->resend_ns = invocation->end_ns;
+			set_due(invocation);
+			return;
+		}
 		invoked = (struct wc_invoked){ .how = WC_INVOKED_LOST, .request_id = answer->request_id };
+	}
 	if (answer->type != WC_TYPE_BUSY && !is_down(answer)) {
 		invoker->stats.answered++;
 		finish(invocation, &invoked);
@@ -580,6 +686,11 @@ static void due(struct wc_invocation *invocation, __u64 now)
 		give_up(invocation);
 		return;
 	}
+	if (invocation->coming && now >= invocation->end_ns) {
+		invocation->busy.type = 0;
+		give_up(invocation);
+		return;
+	}
 	if (now >= invocation->end_ns) {
 		invocation->invoker->stats.timeouts++;
 		finish_how(invocation, WC_INVOKED_TIMEOUT);
@@ -602,11 +713,41 @@ static void due(struct wc_invocation *invocation, __u64 now)
 	attempt(invocation, now);
 }
 
+/* Whose payload or reply was on its way over a session that is over. */
+static void mend(struct wc_invoker *invoker, __u64 now)
+{
+	struct wc_invocation *torn;
+
+	invoker->torn = false;
+	do {
+		torn = NULL;
+		for (unsigned i = 0; i < invoker->stats.in_flight && !torn; i++)
+			if ((invoker->heap[i]->coming && invoker->heap[i]->stale) ||
+			    (invoker->heap[i]->answered && invoker->heap[i]->lost))
+				torn = invoker->heap[i];
+		if (torn && torn->coming) {
+			torn->coming = false;
+			torn->busy.type = 0;
+			refused(torn, 0, WAIT_DOWN_NS, now);
+		} else if (torn) {
+			finish_how(torn, WC_INVOKED_LOST);
+		}
+	} while (torn);
+}
+
+void wc_invoker_session_readable(struct wc_invoker *invoker)
+{
+	take_results(invoker, NULL);
+}
+
 void wc_invoker_tick(struct wc_invoker *invoker)
 {
 	__u64 now = wc_now();
-	unsigned count = invoker->stats.in_flight; /* each at most once or so: never for ever */
+	unsigned count;
 
+	if (invoker->torn)
+		mend(invoker, now);
+	count = invoker->stats.in_flight; /* each at most once or so: never for ever */
 	if (now < invoker->sweep_until_ns && now >= invoker->sweep_ns) {
 		invoker->sweep_ns = now + SWEEP_NS;
 		take_results(invoker, NULL);
@@ -661,12 +802,13 @@ int wc_invoker_new(const struct wc_invoker_options *options, struct wc_invoker *
 	invoker->options = *options;
 	invoker->options.retransmit_ms = options->retransmit_ms ?: WC_CLIENT_RETRANSMIT_MS;
 	invoker->fd = invoker->fds[0] = invoker->fds[1] = -1;
+	invoker->epoll = epoll_create1(EPOLL_CLOEXEC);
 	while (size < 2 * options->in_flight_max)
 		size *= 2;
 	invoker->table_mask = size - 1;
 	invoker->table = calloc(size, sizeof(struct wc_invocation *));
 	invoker->heap = calloc(options->in_flight_max, sizeof(struct wc_invocation *));
-	if (!invoker->table || !invoker->heap)
+	if (!invoker->table || !invoker->heap || invoker->epoll < 0)
 		goto err_free;
 	ret = -EIO;
 	if (getrandom(&invoker->next_id, sizeof(invoker->next_id), 0) != sizeof(invoker->next_id))
@@ -689,7 +831,7 @@ void wc_invoker_free(struct wc_invoker *invoker)
 {
 	if (!invoker)
 		return;
-	end_session(invoker);
+	wc_payload_client_free(invoker->session); /* nobody is told of anything any more */
 	for (unsigned i = 0; invoker->heap && i < invoker->stats.in_flight; i++) {
 		wc_payload_result_end(&invoker->heap[i]->large);
 		free(invoker->heap[i]);
@@ -697,9 +839,16 @@ void wc_invoker_free(struct wc_invoker *invoker)
 	for (int i = 0; i < 2; i++)
 		if (invoker->fds[i] >= 0)
 			close(invoker->fds[i]);
+	if (invoker->epoll >= 0)
+		close(invoker->epoll);
 	free(invoker->heap);
 	free(invoker->table);
 	free(invoker);
+}
+
+int wc_invoker_session_fd(const struct wc_invoker *invoker)
+{
+	return invoker->epoll;
 }
 
 void wc_invoker_fds(const struct wc_invoker *invoker, int ret_fds[2])

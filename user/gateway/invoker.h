@@ -58,6 +58,10 @@ void wc_invoker_free(struct wc_invoker *invoker);
 /* The sockets, IPv4 and IPv6; the second is -1 on a host without IPv6. They stay the same. */
 void wc_invoker_fds(const struct wc_invoker *invoker, int ret_fds[2]);
 
+/* Another descriptor to watch, when the node is on another host: then call wc_invoker_session_readable(), from which callbacks come, too. */
+int wc_invoker_session_fd(const struct wc_invoker *invoker);
+void wc_invoker_session_readable(struct wc_invoker *invoker);
+
 /*
  * Where the node is from now on: a literal address. When it is elsewhere than before, what is in flight ends as
  * WC_INVOKED_LOST with the next tick: under another address an id could run again. Errors: -EINVAL, those of connect(2).

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "user/away.h"
 #include "user/clock.h"
 #include "user/control_client.h"
 #include "user/gateway/async_calls.h"
@@ -80,6 +81,11 @@ static int say(const struct wc_fault *fault)
 static void on_udp(void *context)
 {
 	wc_invoker_readable(((struct loop *)context)->gateway.calls.invoker);
+}
+
+static void on_session(void *context)
+{
+	wc_invoker_session_readable(((struct loop *)context)->gateway.calls.invoker);
 }
 
 static void on_broker(void *context)
@@ -251,6 +257,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			wc_http_watch(loop->gateway.http, fds[i], on_udp, loop);
+	wc_http_watch(loop->gateway.http, wc_invoker_session_fd(calls->invoker), on_session, loop);
 	wc_http_watch(loop->gateway.http, loop->channel, on_broker, loop);
 	wc_http_watch(loop->gateway.http, loop->stop, on_stop, loop);
 	wc_http_watch(loop->gateway.http, loop->change, on_change, loop);
@@ -317,6 +324,47 @@ static int ping(const char *node, struct wc_fault *fault)
 	return 0;
 }
 
+/*
+ * A node on another host: a process of its own stands for it here, and ends with the gateway, however that ends. It keeps the user that the
+ * gateway was started as, without capabilities; the key is in its memory only.
+ */
+static int start_away(const struct wc_gateway_options *options, struct wc_fault *fault)
+{
+	const struct wc_away_options asked = { .name = options->node,
+					       .remote = options->remote_node,
+					       .key = options->remote_key,
+					       .stop_with = "the gateway that serves it" };
+	struct wc_away *away;
+	int pair[2], kept[4], ret;
+	pid_t pid;
+
+	ret = wc_away_open(&asked, &away, fault);
+	if (ret)
+		return ret;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		ret = wc_fail(fault, errno, "cannot make a pair of sockets: %s", strerror(errno));
+		wc_away_close(away);
+		return ret;
+	}
+	pid = fork();
+	if (pid < 0) {
+		ret = wc_fail(fault, errno, "cannot start the process that reaches the node: %s", strerror(errno));
+		wc_away_close(away);
+		return ret;
+	}
+	if (!pid) {
+		prctl(PR_SET_NAME, "wc-gw-away", 0, 0, 0);
+		wc_away_fds(away, kept);
+		kept[3] = pair[1];
+		wc_broker_confine(kept, 4);
+		wc_away_run(away, pair[1]);
+		_exit(0);
+	}
+	close(pair[1]); /* the other end stays open as long as this process lives */
+	wc_away_forget(away);
+	return 0;
+}
+
 static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *ret_broker, struct wc_fault *fault)
 {
 	struct wc_broker_paths paths = { .keys = options->key_file,
@@ -326,6 +374,8 @@ static int open_all(struct wc_gateway_options *options, void **ret_tls, pid_t *r
 	char real[4096];
 
 	ret = raise_limit(options, fault);
+	if (!ret && options->remote_node)
+		ret = start_away(options, fault);
 	if (!ret)
 		ret = ping(options->node, fault);
 	if (!ret && options->tls_cert)

@@ -16,6 +16,7 @@
 #include "user/gateway/auth.h"
 #include "user/gateway/state.h"
 #include "user/latency.h"
+#include "user/remote_wire.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define BACKLOG 1024
@@ -121,7 +122,11 @@ static int choose_code(struct wc_gateway_options *options, struct wc_fault *faul
 		return wc_fail(fault, EINVAL, "--code-dir and --no-manage: keep archives or take none, one of the two");
 	if (options->code_dir && !*options->code_dir)
 		return wc_fail(fault, EINVAL, "--code-dir: the path is empty");
-	if (options->code_dir || options->no_manage || geteuid())
+	if (options->code_dir && options->remote_node)
+		return wc_fail(
+			fault, EINVAL,
+			"--code-dir and --remote-node: functions are created and changed on the node's own host");
+	if (options->code_dir || options->no_manage || geteuid() || options->remote_node)
 		return 0;
 	snprintf(usual, sizeof(usual), "%s/%s.code", WC_GATEWAY_STATE_PARENT, options->node); /* no node has a dot */
 	options->code_dir = usual;
@@ -138,6 +143,14 @@ static int check(struct wc_gateway_options *options, struct wc_fault *fault)
 		return wc_fail(fault, EINVAL,
 			       "--node: '%.40s' is not a node name: 1 to 15 of a-z A-Z 0-9 - _, not beginning with -",
 			       options->node);
+	if (options->remote_node) {
+		char host[256], port[8];
+		struct wc_fault why;
+
+		if (wc_remote_split(options->remote_node, host, sizeof(host), port, &why))
+			return wc_fail(fault, EINVAL, "--remote-node: %.200s", why.text);
+		options->remote_key = options->remote_key ?: WC_REMOTE_KEY_PATH;
+	}
 	if (!options->listen_count && !options->unix_path) {
 		ret = parse_listen(options, LISTEN_DEFAULT, fault);
 		if (ret)
@@ -189,6 +202,20 @@ static const struct wc_knob table[] = {
 	  FIELD(node),
 	  .argument = "NAME",
 	  .help = "The node whose functions it serves (default \"default\")." },
+	{ .name = "remote-node",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(remote_node),
+	  .argument = "HOST:PORT",
+	  .help = "The node is on another host, where it was started with --remote; --node is what it is called here. Invocations go there "
+		  "as packets, names and payloads that fit no packet over TCP. Functions are not created or changed from here." },
+	{ .name = "remote-key",
+	  .kind = WC_KNOB_POINTER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(remote_key),
+	  .argument = "FILE",
+	  .fallback = WC_REMOTE_KEY_PATH,
+	  .help = "The key for it, a copy of the node's; " WC_REMOTE_KEY_PATH " unless given." },
 	{ .name = "config",
 	  .kind = WC_KNOB_POINTER,
 	  .when = WC_KNOB_LINE,

@@ -25,6 +25,7 @@ struct wc_gateway_address {
 
 struct wc_gateway_options {
 	const char *node;
+	const char *remote_node, *remote_key; /* NULL: the node is on this host */
 	const char *config; /* the file of knobs that was asked for; NULL: the usual one */
 	int print;	    /* enum wc_knobs_print */
 	struct wc_gateway_address listen[WC_GATEWAY_LISTEN_MAX];

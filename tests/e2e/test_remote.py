@@ -1,0 +1,423 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A gateway on another host (docs/GATEWAY.md): the node in one network namespace, the gateway in another. Payloads of every size both ways, at once;
+kill -9 of both; the session lost while an invocation runs; peers with a wrong key, with nonsense, and slow ones. Nothing is left at the node.
+"""
+
+import hashlib
+import hmac
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import devices
+import gateway
+import harness
+
+LARGE = 6291456
+PORT = 4751
+HEADER = struct.Struct(">IIQII")
+ASK, ANSWER, OFFER, WANT, FULL, PUT, KEPT, DROP, RESULT = range(1, 10)
+QUESTIONS, PAYLOADS = 1, 2
+MAGIC = b"warmcore remote 1\0"
+CHUNK = 65536
+
+
+def noise(size, first=b"="):
+    return (first + random.randbytes(size))[:size]
+
+
+class AwayGateway(gateway.Gateway):
+    """In the clients' namespace, where `is served on` says its port."""
+
+    def __init__(self, node, netns, name, key, *options):
+        self.netns, self.name, self.key = netns, name, key
+        self.options = options
+        super().__init__(node, *options)
+
+    def start(self):
+        self.command = ["ip", "netns", "exec", self.netns, harness.WARMCORE, "--node", self.name, "gateway", "--listen", "127.0.0.1:0", "--no-manage",
+                        "--remote-node", "192.0.2.2:%d" % PORT, "--remote-key", self.key, *self.options]  # fmt: skip
+        if "--async-dir" not in self.options:
+            self.command.append("--no-async")
+        super().start()
+
+
+class Remote(devices.DeviceTest):
+    OPTIONS = ()
+
+    def setUp(self):
+        super().setUp()
+        self.node = harness.Node("rem", "--dev", self.inner, "--remote", "192.0.2.2:%d" % PORT, netns=self.far)
+        self.key = os.path.join(self.node.root, "remote.key")
+        subprocess.run([harness.WARMCORE, "remote-key", self.key], check=True, stdout=subprocess.DEVNULL)
+        self.options = ("--remote-key", self.key, "--cores", "0" if len(os.sched_getaffinity(0)) == 1 else "0-1")
+        self.addCleanup(self.node.close)
+        self.node.up(*self.options)
+        self.deploy("bulk")
+
+    def deploy(self, name, **manifest):
+        return self.node.deploy(name, "native", "bulk.so", {"bulk.so": harness.native_function("bulk")}, event="binary",
+                                timeout_ms=60000, **manifest)  # fmt: skip
+
+    def gateway(self, *options, key=None):
+        name = "far%05d" % (os.getpid() % 100000)
+        made = AwayGateway(self.node, self.near, name, key or self.key, "--max-wait-ms", "60000", *options)
+        self.addCleanup(made.close)
+        return made
+
+    def request(self, gateway, body, path="/function/bulk", headers=()):
+        def work():
+            with gateway.connect() as connection:
+                return connection.request("POST", path, body, headers)
+
+        return self.in_near(work)
+
+    def status(self):
+        return self.node.status()
+
+    def assert_empty(self):
+        def held():
+            status = self.status()
+            payloads = status["payloads"]
+            return [payloads[key] for key in ("waiting", "waiting_bytes", "results", "results_bytes")] + [status["remote"]["coming_bytes"]]
+
+        harness.wait_until(lambda: not any(held()), "no payload is left")
+        self.node.wait_idle()
+
+    def wait_running(self, count=1):
+        harness.wait_until(lambda: sum(core["state"] == "running" for core in self.status()["cores"]) >= count, "it runs")
+
+
+class Payloads(Remote):
+    def test_sizes(self):
+        made = self.gateway()
+        for size in (0, 1, 1400, 61416, 61417, 61440, 61441, CHUNK, CHUNK + 1, 1 << 20, LARGE - 1, LARGE):
+            with self.subTest(size=size):
+                answer = self.request(made, payload := noise(size))
+                self.assertEqual(answer.status, 200, answer)
+                if size:
+                    self.assertEqual(hashlib.sha256(answer.body).digest(), hashlib.sha256(payload).digest())
+        # Only one way: small in, large out, and the other way round.
+        self.assertEqual(len(self.request(made, b"%d" % LARGE).body), LARGE)
+        self.assertEqual(self.request(made, b"y" * LARGE).body, b"%d %d" % (LARGE, ord("y") * LARGE))
+        self.assertEqual(self.request(made, noise(LARGE + 1)).status, 413)
+        # Invocations come as packets, through the XDP program.
+        self.assertGreater(self.status()["counters"]["to_core"], 10)
+        self.assert_empty()
+
+    def test_concurrent(self):
+        made, wrong = self.gateway("--threads", "2"), []
+
+        def client(number):
+            for i in range(6):
+                size = random.choice((100, 5000, 1 << 20, LARGE))
+                with made.connect() as connection:
+                    answer = connection.request("POST", "/function/bulk", payload := noise(size, b"=%d " % number))
+                if answer.status != 200 or answer.body != payload:
+                    wrong.append((size, answer))
+
+        self.crowd(client, 8)
+        self.assertEqual(wrong, [])
+        self.assert_empty()
+
+    def crowd(self, work, count):
+        def run():
+            import ctypes
+
+            def one(i):
+                fd = os.open("/run/netns/" + self.near, os.O_RDONLY)
+                ctypes.CDLL(None).setns(fd, 0x40000000)
+                os.close(fd)
+                work(i)
+
+            threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+            for thread in threads:
+                thread.start()
+            return threads
+
+        for thread in run():
+            thread.join()
+
+    def test_command(self):
+        """`warmcore remote` makes the node usable here for other commands; what is not passed on says so."""
+        name = "cli%05d" % (os.getpid() % 100000)
+        prefix = ["ip", "netns", "exec", self.near, harness.WARMCORE, "--node", name]
+        standing = subprocess.Popen(prefix + ["remote", "--key", self.key, "192.0.2.2:%d" % PORT], stderr=subprocess.PIPE, text=True)
+        self.addCleanup(standing.stderr.close)
+        self.addCleanup(standing.wait)
+        self.addCleanup(standing.kill)
+        self.assertIn("can be used here", standing.stderr.readline())
+        payload = os.path.join(self.node.root, "payload")
+        with open(payload, "wb") as file:
+            file.write(noise(LARGE))
+        out = os.path.join(self.node.root, "out")
+        harness.wait_until(lambda: not subprocess.run(prefix + ["list"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode, "it is reached")
+        subprocess.run(prefix + ["invoke", "bulk", "--file", payload, "--output", out], check=True, timeout=300)
+        with open(payload, "rb") as a, open(out, "rb") as b:
+            self.assertEqual(a.read(), b.read())
+        for arguments in (["deploy", self.node.root], ["remove", "bulk"], ["set", "--policy", "random"], ["down"]):
+            done = subprocess.run(prefix + arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.assertNotEqual(done.returncode, 0, arguments)
+        self.assertIn("on another host", done.stderr)
+        standing.send_signal(signal.SIGTERM)
+        self.assertEqual(standing.wait(harness.PATIENCE_S), 0)
+        self.assertFalse(os.path.exists("/run/warmcore/" + name))
+        self.assert_empty()
+
+
+class Lost(Remote):
+    def in_background(self, made, body):
+        answers = []
+
+        def work():
+            try:
+                answers.append(self.request(made, body))
+            except (OSError, EOFError) as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread, answers
+
+    def test_node_killed(self):
+        made = self.gateway()
+        self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+        thread, answers = self.in_background(made, b"w2000 ".ljust(LARGE, b"x"))
+        self.wait_running()
+        self.node.kill9()
+        self.node.up(*self.options)
+        thread.join()
+        self.assertEqual(answers[0].status, 502, answers)  # it may have run
+        for _ in range(3):
+            answer = self.request(made, payload := noise(LARGE))
+            self.assertEqual((answer.status, answer.body == payload), (200, True), answer)
+        self.assert_empty()
+
+    def test_node_away(self):
+        """503 with a sentence, and all is well when it is there again."""
+        made = self.gateway("--max-wait-ms", "300")
+        self.assertEqual(self.request(made, noise(1 << 20)).status, 200)
+        self.node.down()
+        for body in (b"=small", noise(LARGE)):
+            answer = self.request(made, body)
+            self.assertEqual(answer.status, 503, answer)
+            self.assertTrue(answer.json().get("message"), answer)
+        self.node.up(*self.options)
+        harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it serves again")
+        self.assert_empty()
+
+    def test_gateway_killed(self):
+        made = self.gateway()
+        children = [int(pid) for pid in open("/proc/%d/task/%d/children" % (made.process.pid, made.process.pid)).read().split()]
+        thread, answers = self.in_background(made, b"w500 ".ljust(LARGE, b"x"))
+        self.wait_running()
+        os.kill(made.process.pid, signal.SIGKILL)
+        thread.join()
+        self.assertIsInstance(answers[0], (OSError, EOFError))
+        harness.wait_until(lambda: all(harness.process_state(pid) in ("", "Z") for pid in children), "its processes are gone")
+        self.assertFalse(os.path.exists("/run/warmcore/" + made.name))
+        self.assert_empty()
+        harness.wait_until(lambda: self.status()["remote"]["sessions"] == 0, "its sessions have ended")
+        made.close()
+        again = self.gateway()
+        self.assertEqual(self.request(again, noise(LARGE)).status, 200)
+        self.assert_empty()
+
+    def test_session_lost(self):
+        """The process that holds the session dies while an invocation runs, and before: an answer or a clear error, and nothing is left."""
+        made = self.gateway()
+        self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+        away = next(pid for pid in map(int, open("/proc/%d/task/%d/children" % (made.process.pid, made.process.pid)).read().split())
+                    if open("/proc/%d/comm" % pid).read() == "wc-gw-away\n")  # fmt: skip
+        thread, answers = self.in_background(made, b"w1000 ".ljust(LARGE, b"x"))
+        self.wait_running()
+        os.kill(away, signal.SIGKILL)
+        thread.join()
+        self.assertIn(answers[0].status, (502, 503), answers)
+        self.assert_empty()
+        harness.wait_until(lambda: self.status()["remote"]["sessions"] == 0, "the session has ended")
+
+    def test_async(self):
+        """They are in the gateway's own store: accepted while the node is away, run when it is there."""
+        folder = os.path.join(self.node.root, "async")
+        self.deploy("counted")
+        probe = self.node.deploy_native(event="binary")
+        self.assertTrue(probe)
+        made = self.gateway("--async-dir", folder, "--max-wait-ms", "300")
+        self.assertEqual(self.request(made, b"=warm").status, 200)
+        answer = self.request(made, b"cfirst", "/async-function/probe-c")
+        self.assertEqual(answer.status, 202, answer)
+        harness.wait_until(lambda: self.node.runs("first") == 1, "it has run")
+        self.node.kill9()
+        answer = self.request(made, b"csecond", "/async-function/probe-c")
+        self.assertEqual(answer.status, 202, answer)
+        os.kill(made.process.pid, signal.SIGKILL)
+        made.close()
+        self.node.up(*self.options)
+        self.gateway("--async-dir", folder, "--max-wait-ms", "300")
+        harness.wait_until(lambda: self.node.runs("second") >= 1, "it has run")
+
+
+class Hostile(Remote):
+    """Peers of the node's port that are no gateway."""
+
+    def connect(self):
+        made = socket.create_connection(("192.0.2.2", PORT), timeout=harness.PATIENCE_S)
+        self.addCleanup(made.close)
+        return made
+
+    def read(self, peer, size):
+        data = b""
+        while len(data) < size:
+            more = peer.recv(size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    def meet(self, purpose=PAYLOADS, key=None, magic=MAGIC, nonce=None):
+        """The handshake of docs/PAYLOADS.md, a second implementation. Returns the connection, and the node's proof is right."""
+        key = bytes.fromhex(open(self.key).read()) if key is None else key
+        peer = self.connect()
+        challenge = self.read(peer, 50)
+        self.assertEqual(challenge[:18], MAGIC)
+        nonce = nonce or os.urandom(32)
+        prove = lambda label: hmac.new(key, label + b"\0" + bytes([purpose]) + challenge[18:] + nonce, hashlib.sha256).digest()  # noqa: E731
+        peer.sendall(magic + bytes([purpose]) + nonce + prove(b"warmcore remote client"))
+        self.assertEqual(self.read(peer, 32), prove(b"warmcore remote node"))
+        return (peer, self.read(peer, 16)) if purpose == PAYLOADS else (peer, None)
+
+    def frame(self, kind, id=1, total=0, offset=0, data=b"", length=None):
+        return HEADER.pack(kind, len(data) if length is None else length, id, total, offset) + data
+
+    def ended(self, peer):
+        try:
+            while peer.recv(65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+    def test_hostile(self):
+        self.in_near(self.hostile)
+        made = self.gateway()
+        answer = self.request(made, payload := noise(LARGE))
+        self.assertEqual((answer.status, answer.body == payload), (200, True), answer)
+        made.stop()
+        self.assert_empty()
+        harness.wait_until(lambda: self.status()["remote"]["sessions"] == 0, "all are gone")
+
+    def hostile(self):
+        # Keys and greetings.
+        for what, arguments in (("another key", {"key": b"k" * 32}), ("no key", {"key": b""}), ("another version", {"magic": b"warmcore remote 2\0"}),
+                                ("a purpose that there is not", {"purpose": 7}), ("the other's proof", {"key": b"\0" * 32})):  # fmt: skip
+            with self.subTest(what=what), self.assertRaises((EOFError, ConnectionResetError)):
+                self.meet(**arguments)
+        # What the node has said cannot be said back to it.
+        peer = self.connect()
+        challenge = self.read(peer, 50)
+        peer.sendall(challenge[:18] + b"\2" + challenge[18:] + b"\0" * 32)
+        self.assertTrue(self.ended(peer))
+        for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10, os.urandom(4096), b"\0" * 200):
+            peer = self.connect()
+            try:
+                peer.sendall(garbage)
+            except OSError:
+                pass
+            self.assertTrue(self.ended(peer))
+        # Silent ones, more than there may be: the oldest go, and who has the key is let in.
+        silent = [self.connect() for _ in range(60)]
+        self.assertEqual(len(self.meet()[1]), 16)
+        # With the key, but against the rules.
+        for what, data in (
+                ("an unknown kind", self.frame(99)), ("kind 0", self.frame(0)), ("the node's word", self.frame(WANT)), ("a question", self.frame(ASK, data=b"{}", total=2)),
+                ("a payload that nobody asked for", self.frame(PUT, total=10, data=b"x" * 10)), ("too large", self.frame(OFFER, total=LARGE + 1)),
+                ("an offer with bytes", self.frame(OFFER, total=5, data=b"x")), ("a huge length", self.frame(PUT, total=LARGE, length=0xFFFFFFFF)),
+                ("a piece beyond the end", self.frame(PUT, total=10, offset=CHUNK, data=b"x")), ("a result", self.frame(RESULT, total=1, data=b"x"))):  # fmt: skip
+            with self.subTest(what=what):
+                peer, _ = self.meet()
+                peer.sendall(data)
+                self.assertTrue(self.ended(peer))
+        # Wanted, and then another than was offered; twice the same offer.
+        for second in (self.frame(PUT, id=5, total=100000, data=b"x" * CHUNK), self.frame(PUT, id=6, total=70000, data=b"x" * CHUNK),
+                       self.frame(PUT, id=5, total=70000, offset=CHUNK, data=b"x" * 4464), self.frame(OFFER, id=5, total=70000)):  # fmt: skip
+            peer, _ = self.meet()
+            peer.sendall(self.frame(OFFER, id=5, total=70000))
+            self.assertEqual(HEADER.unpack(self.read(peer, 24))[0], WANT)
+            peer.sendall(second)
+            self.assertTrue(self.ended(peer))
+        # More than a session may have on its way: told so, and it goes on.
+        peer, _ = self.meet()
+        for id in range(9):
+            peer.sendall(self.frame(OFFER, id=id, total=LARGE))
+        kinds = [HEADER.unpack(self.read(peer, 24))[0] for _ in range(9)]
+        self.assertEqual((kinds.count(WANT), kinds.count(FULL)), (8, 1))
+        half = peer
+        half.sendall(self.frame(PUT, id=0, total=LARGE, data=b"x" * CHUNK))  # and no more: it stays until it is closed, or has stalled too long
+        # Questions: those that may be asked, and others.
+        peer, _ = self.meet(QUESTIONS)
+        for question, word in ((b'{"op":"ping"}', b'"ok":true'), (b'{"op":"stop"}', b'"ok":false'), (b'{"op":"deploy","name":"x"}', b'"ok":false'),
+                               (b"not JSON", b'"ok":false'), (b"", b'"ok":false'), (b'{"op":"resolve","name":"bulk"}', b'"ok":true')):  # fmt: skip
+            peer.sendall(self.frame(ASK, total=len(question), data=question))
+            kind, length, _, total, _ = HEADER.unpack(self.read(peer, 24))
+            self.assertEqual((kind, length), (ANSWER, total))
+            self.assertIn(word, self.read(peer, length).replace(b" ", b""), question)
+        peer.sendall(self.frame(ASK, total=5000, length=5000))
+        self.assertTrue(self.ended(peer))
+        # Dropped while it comes: it is taken, and forgotten.
+        peer, _ = self.meet()
+        peer.sendall(self.frame(OFFER, id=9, total=70000))
+        self.assertEqual(HEADER.unpack(self.read(peer, 24))[0], WANT)
+        peer.sendall(self.frame(PUT, id=9, total=70000, data=b"x" * CHUNK) + self.frame(DROP, id=9) + self.frame(PUT, id=9, total=70000, offset=CHUNK, data=b"x" * 4464))
+        peer.sendall(self.frame(OFFER, id=10, total=1))
+        self.assertEqual(HEADER.unpack(self.read(peer, 24))[0:3:2], (WANT, 10))
+        for one in silent + [half, peer]:
+            one.close()
+
+    def test_slow_reader(self):
+        """Who does not read his results holds up only himself."""
+        function = self.node.json("list")["functions"][0]["id"]
+
+        def work():
+            import wcproto
+
+            peer, key = self.meet()
+            with wcproto.Client("192.0.2.2", self.node.port) as client:
+                for _ in range(4):
+                    client.invoke(function, struct.pack(">16sII", key, 7, 0) + b"%d" % LARGE, 60, flags=64)
+            return peer
+
+        peer = self.in_near(work)
+        made = self.gateway()
+        answer = self.request(made, payload := noise(LARGE))
+        self.assertEqual((answer.status, answer.body == payload), (200, True))
+        peer.close()
+        self.assert_empty()
+
+    def test_gateway_with_wrong_key(self):
+        other = os.path.join(self.node.root, "other.key")
+        subprocess.run([harness.WARMCORE, "remote-key", other], check=True, stdout=subprocess.DEVNULL)
+        made = self.gateway("--max-wait-ms", "300", key=other)
+        answer = self.request(made, b"=x")
+        self.assertEqual(answer.status, 503, answer)
+        made.stop()
+        self.assertGreater(self.status()["remote"]["rejected_total"], 0)
+        # Keys that are none, or that others may read.
+        os.chmod(other, 0o644)
+        for path in (other, "/nowhere", "/dev/null", self.node.root):
+            done = subprocess.run(["ip", "netns", "exec", self.near, harness.WARMCORE, "--node", "none", "gateway", "--no-async", "--remote-node", "192.0.2.2:1",
+                                   "--remote-key", path], stderr=subprocess.PIPE, timeout=60, text=True)  # fmt: skip
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("the key " + path, done.stderr)
+        done = subprocess.run([harness.WARMCORE, "remote-key", other], stderr=subprocess.PIPE, text=True)
+        self.assertIn("there already", done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
