@@ -19,15 +19,16 @@ import wcproto
 from gateway import Gateway
 
 DAEMON = os.path.join(harness.BUILD, "bin", "warmcored")
-UPGRADES = 20
+UPGRADES = int(os.environ.get("UPGRADES", "20"))
 CLIENTS = 4
 
-# Runs for a while, then prints so many bytes, more than a pipe holds, or ends its process.
+# Runs until it is let, then prints so many bytes, more than a pipe holds, or ends its process.
 NOISY = b"""
 import os, time
 
 def handler(event, context):
-    time.sleep(2)
+    while not os.path.exists(os.environ["SHARED"] + "/go"):
+        time.sleep(0.01)
     print("x" * event.get("print", 0), flush=True)
     if "exit" in event:
         os._exit(event["exit"])
@@ -305,16 +306,36 @@ class Upgrade(unittest.TestCase):
                     return True
         return False
 
+    def upgrading(self, node, *options):
+        """An upgrade that has come so far that INVOKEs wait and what runs is waited for: `warmcore upgrade`, which is asking."""
+        asked = subprocess.Popen([harness.WARMCORE, "--node", node.name, "upgrade", "--timeout", "120", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(asked.communicate)
+        harness.wait_until(lambda: "stack" not in self.threads(node), "it waits for what runs")
+        return asked
+
+    def let(self, node, go=True):
+        """NOISY may end, or not yet."""
+        path = os.path.join(node.shared, "go")
+        if go:
+            with open(path, "w"):
+                return
+        if os.path.exists(path):
+            os.unlink(path)
+
     def test_main_loop_turns(self):
         """While what runs is waited for, its output is read and its end is seen."""
         node = self.up()
-        function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=120000)
+        function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=240000)
         for event, kind in ((b'{"print": 300000}', wcproto.REPLY), (b'{"exit": 3}', wcproto.ERROR)):
             client, answers = node.client(), []
             caller = threading.Thread(target=lambda: answers.append(client.invoke(function, event)))  # pylint: disable=cell-var-from-loop
+            self.let(node, False)
             caller.start()
             self.running(node)
-            self.assertNotEqual(node.json("upgrade", "--timeout", "60")["pid"], node.pid, event)
+            asked = self.upgrading(node)
+            self.let(node)
+            self.assertEqual((asked.communicate(timeout=3 * harness.PATIENCE_S)[1], asked.returncode), (b"", 0), event)
+            self.assertNotEqual(node.status()["node"]["pid"], node.pid, event)
             node.pid = node.status()["node"]["pid"]
             caller.join(harness.PATIENCE_S)
             self.assertEqual(answers[0].kind, kind)
@@ -344,10 +365,11 @@ class Upgrade(unittest.TestCase):
         caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))
         caller.start()
         self.running(node)
-        with subprocess.Popen([harness.WARMCORE, "--node", node.name, "upgrade"], stderr=subprocess.PIPE) as asked:
-            harness.wait_until(lambda: "stack" not in self.threads(node), "it waits for what runs")
-            with self.control(node):
-                said = asked.communicate(timeout=harness.PATIENCE_S)[1].decode()
+        asked = self.upgrading(node)
+        with self.control(node):
+            node.status()  # connections are taken in their order: this one, too
+            self.let(node)
+            said = asked.communicate(timeout=harness.PATIENCE_S)[1].decode()
         self.assertEqual(asked.returncode, 1)
         self.assertIn("control requests are still under way after 2000 ms", said)
         caller.join(harness.PATIENCE_S)
@@ -418,31 +440,29 @@ class Upgrade(unittest.TestCase):
 
     def test_told_to_stop(self):
         """SIGTERM ends an upgrade that has not come to the point of no return, and the node."""
-        for name in ("prepare", "drain"):
-            node = self.up()
-            function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=120000)
-            client, answers = node.client(), []
-            caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))  # pylint: disable=cell-var-from-loop
-            upgrade = [harness.WARMCORE, "--node", node.name, "upgrade", "--timeout", "100"]
-            if name == "prepare":
-                upgrade.append(self.script(node, "hangs", "exec sleep 1000\n"))
-            else:
-                caller.start()
-                self.running(node)
-            with subprocess.Popen(upgrade, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asked:
-                if name == "prepare":
-                    harness.wait_until(lambda: self.hangs(node), "the new daemon hangs")  # pylint: disable=cell-var-from-loop
-                else:
-                    harness.wait_until(lambda: "stack" not in self.threads(node), "it waits for what runs")  # pylint: disable=cell-var-from-loop
-                os.kill(node.pid, signal.SIGTERM)
-                self.assertIn(b"was told to stop", asked.communicate(timeout=harness.PATIENCE_S)[1])
-                self.assertEqual(asked.returncode, 1)
-            if name == "drain":
-                caller.join(harness.PATIENCE_S)
-                self.assertEqual(answers[0].kind, wcproto.REPLY)
-            harness.wait_until(lambda: harness.process_state(node.pid) in ("", "Z"), "it has stopped")  # pylint: disable=cell-var-from-loop
-            client.socket.close()
-            node.check_nothing_left()
+        node = self.up()
+        with subprocess.Popen([harness.WARMCORE, "--node", node.name, "upgrade", self.script(node, "hangs", "exec sleep 1000\n")],
+                              stderr=subprocess.PIPE) as asked:  # fmt: skip
+            harness.wait_until(lambda: self.hangs(node), "the new daemon hangs")
+            self.stop(node, asked)
+        node = self.up()
+        function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=240000)
+        client, answers = node.client(), []
+        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))
+        caller.start()
+        self.running(node)
+        self.stop(node, self.upgrading(node))
+        caller.join(harness.PATIENCE_S)
+        self.assertEqual(answers[0].kind, wcproto.REPLY)
+        client.socket.close()
+
+    def stop(self, node, asked):
+        os.kill(node.pid, signal.SIGTERM)
+        self.assertIn(b"was told to stop", asked.communicate(timeout=harness.PATIENCE_S)[1])
+        self.assertEqual(asked.returncode, 1)
+        self.let(node)
+        harness.wait_until(lambda: harness.process_state(node.pid) in ("", "Z"), "it has stopped")
+        node.check_nothing_left()
 
     def test_what_is_remembered(self):
         """Ids and replies go over: a retransmission gets the kept reply, however often the daemon has changed; so do large payloads."""
