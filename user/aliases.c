@@ -57,7 +57,7 @@ static struct wc_family *copy_of(const struct wc_family *family)
 static int check_room(const struct wc_functions *functions, const struct wc_family *family, uint32_t user,
 		      struct wc_fault *fault)
 {
-	uint64_t room = (uint64_t)functions->tables->wc_cores_max * WC_INSTANCES_PER_CORE / 2, total = 0, before = 0;
+	uint64_t room = wc_functions_room(functions), total = 0, before = 0;
 
 	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
 		const struct wc_fn *fn = functions->slot[i];
@@ -67,7 +67,7 @@ static int check_room(const struct wc_functions *functions, const struct wc_fami
 		if (wanted && fn->manifest.trusted)
 			return wc_fail(fault, EINVAL, "\"provisioned\": a trusted function has no instances");
 		total += wanted;
-		before += now;
+		before += fn && fn->user == user ? wc_family_wants(functions->family[user], fn) : now;
 	}
 	if (total > room && total > before)
 		return wc_fail(fault, ENOSPC,
@@ -329,11 +329,27 @@ static uint32_t ready(struct wc_functions *functions, const char *name, uint32_t
 	return loaded < 0 ? 0 : (uint32_t)loaded < wanted ? (uint32_t)loaded : wanted;
 }
 
-static void append(json_t *list, const char *qualifier, uint32_t requested, uint32_t available)
+/* `refused`: there is no room for them on the cores of this node, until others want less. */
+static void append(json_t *list, const char *qualifier, uint32_t requested, uint32_t available, bool refused)
 {
-	json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s}", "qualifier", qualifier, "requested",
-					      (json_int_t)requested, "available", (json_int_t)available, "status",
-					      available < requested ? "IN_PROGRESS" : "READY"));
+	json_t *object = json_pack("{s:s, s:I, s:I, s:s}", "qualifier", qualifier, "requested", (json_int_t)requested,
+				   "available", (json_int_t)available, "status",
+				   refused		 ? "FAILED" :
+				   available < requested ? "IN_PROGRESS" :
+							   "READY");
+
+	if (refused)
+		json_object_set_new(object, "reason",
+				    json_string("the cores of this node cannot keep so many instances beside those of "
+						"other functions; it gets them when there is room"));
+	json_array_append_new(list, object);
+}
+
+static bool is_refused(struct wc_functions *functions, const char *name, uint32_t number)
+{
+	struct wc_fn *fn = wc_functions_lookup(functions, name, number);
+
+	return fn && !atomic_load(&fn->provisioned);
 }
 
 static void append_alias(struct wc_functions *functions, const char *name, const struct wc_alias *alias, json_t *list)
@@ -344,7 +360,9 @@ static void append_alias(struct wc_functions *functions, const char *name, const
 
 	if (alias->other)
 		available += ready(functions, name, alias->other, alias->provisioned - first);
-	append(list, alias->name, alias->provisioned, available);
+	append(list, alias->name, alias->provisioned, available,
+	       (first && is_refused(functions, name, alias->version)) ||
+		       (first < alias->provisioned && is_refused(functions, name, alias->other)));
 }
 
 int wc_functions_list_provisioned(struct wc_functions *functions, const char *name, const char *qualifier,
@@ -365,7 +383,8 @@ int wc_functions_list_provisioned(struct wc_functions *functions, const char *na
 			continue;
 		snprintf(number, sizeof(number), fn->published ? "%u" : "$LATEST", fn->published);
 		if (!qualifier || !strcmp(qualifier, number))
-			append(list, number, own, ready(functions, name, fn->published, own));
+			append(list, number, own, ready(functions, name, fn->published, own),
+			       !atomic_load(&fn->provisioned));
 	}
 	for (uint32_t i = 0; !error && i < functions->family[latest->user]->count; i++) {
 		const struct wc_alias *alias = &functions->family[latest->user]->aliases[i];

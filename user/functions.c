@@ -202,16 +202,23 @@ void wc_family_free(struct wc_family *family)
 }
 
 /* Half of what idles on the cores may be. */
-int wc_functions_provision(struct wc_functions *functions, const struct wc_fn *fn, const struct wc_fn *old,
-			   struct wc_fault *fault)
+uint64_t wc_functions_room(const struct wc_functions *functions)
 {
-	uint64_t room = (uint64_t)functions->tables->wc_cores_max * WC_INSTANCES_PER_CORE / 2;
+	return (uint64_t)functions->tables->wc_cores_max * WC_INSTANCES_PER_CORE / 2;
+}
+
+int wc_functions_provision(struct wc_functions *functions, const struct wc_fn *fn, const struct wc_fn *old,
+			   uint32_t wanted, struct wc_fault *fault)
+{
+	uint64_t room = wc_functions_room(functions);
 	uint64_t total = wc_family_wants(functions->family[fn->user], fn);
 
 	if (!total)
 		return 0;
 	if (fn->manifest.trusted)
 		return wc_fail(fault, EINVAL, "\"provisioned\": a trusted function has no instances");
+	if (total <= wanted) /* no more than it was granted once, whether there is room for it now or not */
+		return 0;
 	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
 		if (functions->slot[i] && functions->slot[i] != old)
 			total += atomic_load(&functions->slot[i]->provisioned);
@@ -234,11 +241,44 @@ void wc_functions_provisioned(struct wc_functions *functions, void (*callback)(v
 	pthread_mutex_unlock(&functions->lock);
 }
 
+/* As many as it wants, if there is room beside `others`, which are those of all other functions; else none, until there is. */
+static uint32_t grant_provisioned(const struct wc_functions *functions, struct wc_fn *fn, uint64_t others)
+{
+	uint32_t wanted = wc_family_wants(functions->family[fn->user], fn);
+
+	if (fn->manifest.trusted || others + wanted > wc_functions_room(functions))
+		wanted = 0;
+	atomic_store(&fn->provisioned, wanted);
+	return wanted;
+}
+
+/* Those of all functions, but for those of one user (WC_NONE: of none). */
+static uint64_t count_provisioned(const struct wc_functions *functions, uint32_t user)
+{
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && functions->slot[i]->user != user)
+			total += atomic_load(&functions->slot[i]->provisioned);
+	return total;
+}
+
+/* Those that found no room: is there some now? */
+static void retry_provisioned(struct wc_functions *functions)
+{
+	uint64_t total = count_provisioned(functions, WC_NONE);
+
+	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && !atomic_load(&functions->slot[i]->provisioned))
+			total += grant_provisioned(functions, functions->slot[i], total);
+}
+
 /* What the central scheduler is to grant, and whether it has to look for provisioned instances. */
 void wc_functions_note(struct wc_functions *functions)
 {
 	uint32_t provisioned = 0;
 
+	retry_provisioned(functions);
 	memset(functions->reserved, 0, sizeof(functions->reserved));
 	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
 		const struct wc_fn *fn = functions->slot[i];
@@ -252,12 +292,14 @@ void wc_functions_note(struct wc_functions *functions)
 
 void wc_functions_settle(struct wc_functions *functions, uint32_t user)
 {
+	uint64_t total = count_provisioned(functions, user);
+
 	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
 		struct wc_fn *fn = functions->slot[i];
 
 		if (!fn || fn->user != user)
 			continue;
-		atomic_store(&fn->provisioned, wc_family_wants(functions->family[user], fn));
+		total += grant_provisioned(functions, fn, total);
 		enter_limits(functions, fn);
 	}
 	wc_functions_note(functions);

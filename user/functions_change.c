@@ -68,7 +68,8 @@ static int install(struct wc_functions *functions, struct wc_version *version, s
 	if (!error)
 		error = wc_functions_reserve(functions, fn, old, fault);
 	if (!error)
-		error = wc_functions_provision(functions, fn, old, fault);
+		error = wc_functions_provision(functions, fn, old,
+					       old ? wc_family_wants(functions->family[old->user], old) : 0, fault);
 	if (!error)
 		error = record(functions, fn, fault);
 	if (error) {
@@ -340,6 +341,7 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, uint32_
 	char revision[WC_REVISION_TEXT];
 	struct wc_limits before;
 	uint16_t reserve_before;
+	uint32_t wanted;
 	struct wc_fn *fn;
 	int error;
 
@@ -350,13 +352,14 @@ int wc_functions_limit(struct wc_functions *functions, const char *name, uint32_
 		return error;
 	}
 	before = fn->manifest.limits;
+	wanted = wc_family_wants(functions->family[fn->user], fn);
 	reserve_before = fn->reserve;
 	memcpy(revision, fn->revision, sizeof(revision));
 	error = wc_limits_parse(&fn->manifest.limits, object, fault);
 	if (!error)
 		error = wc_functions_reserve(functions, fn, fn, fault);
 	if (!error)
-		error = wc_functions_provision(functions, fn, fn, fault);
+		error = wc_functions_provision(functions, fn, fn, wanted, fault);
 	if (!error && fn->manifest.limits.reserved && reserve_before)
 		fn->reserve = reserve_before;
 	if (!error) {

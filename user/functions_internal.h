@@ -49,15 +49,17 @@ void wc_functions_leave(struct wc_functions *functions, uint32_t slot);
 /* Limits of all versions of a function into the tables, and what follows from limits. Under `lock`. */
 void wc_functions_settle(struct wc_functions *functions, uint32_t user);
 
-/* Only what follows. */
+/* Only what follows; and functions that found no room for their provisioned instances get them when there is some. Under `lock`. */
 void wc_functions_note(struct wc_functions *functions);
 
 /* A number for the reserve, and enough cores? `old` is what the function has now, or NULL. The caller holds `change`. */
 int wc_functions_reserve(struct wc_functions *functions, struct wc_fn *fn, const struct wc_fn *old,
 			 struct wc_fault *fault);
-/* Is there room for what it wants? `old` as above. */
+/* Is there room for what it wants? `old` as above, `wanted`: what it was granted before, which it is again without a look. */
 int wc_functions_provision(struct wc_functions *functions, const struct wc_fn *fn, const struct wc_fn *old,
-			   struct wc_fault *fault);
+			   uint32_t wanted, struct wc_fault *fault);
+/* Instances that may be kept ready in all. */
+uint64_t wc_functions_room(const struct wc_functions *functions);
 /* Instances that are to be kept ready for this version: its own, and its share of its aliases'. */
 uint32_t wc_family_wants(const struct wc_family *family, const struct wc_fn *fn);
 void wc_family_free(struct wc_family *family);

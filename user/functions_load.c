@@ -44,9 +44,9 @@ static void enter(struct wc_functions *functions, struct wc_fn *fn)
 
 	if (wc_functions_reserve(functions, fn, NULL, &fault))
 		fn->reserve = 0;
-	if (wc_functions_provision(functions, fn, NULL, &fault)) {
+	/* It stays as it was said, and gets them when there is room: wc_functions_note(). */
+	if (wc_functions_provision(functions, fn, NULL, 0, &fault)) {
 		wc_warning("function %s is served without provisioned instances: %s", fn->shown, fault.text);
-		fn->manifest.limits.provisioned = 0;
 	} else {
 		atomic_store(&fn->provisioned, wc_family_wants(functions->family[fn->user], fn));
 	}

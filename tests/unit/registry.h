@@ -14,12 +14,24 @@ static struct wc_tables tables;
 static struct wc_functions *functions;
 static struct wc_fault fault;
 
-static void open_registry(void)
+static void open_registry_with(uint32_t cores)
 {
 	tables_close(&tables);
-	tables_open(&tables, CORES, 1);
+	tables_open(&tables, cores, 1);
 	if (wc_functions_open(&functions, path_of("state"), &tables, 0, &fault))
 		fail_msg("%s", fault.text);
+}
+
+static void open_registry(void)
+{
+	open_registry_with(CORES);
+}
+
+/* As the next daemon would, on so many cores. */
+static inline void reopen_with(uint32_t cores)
+{
+	wc_functions_free(functions);
+	open_registry_with(cores);
 }
 
 static void reopen(void)

@@ -478,6 +478,52 @@ static void test_provisioned(void **state)
 	assert_int_equal(kept(2), 0);
 }
 
+/* What does not fit on fewer cores stays as it was said, and is kept ready when it fits again. */
+static void test_provisioned_too_many(void **state)
+{
+	struct wc_manifest manifest = { .runtime = WC_RUNTIME_PYTHON, .handler = "main.f", .limits.provisioned = 150 };
+	struct wc_source source = { .path = path_of("source") };
+	enum wc_deployed what;
+	json_t *list, *object;
+	struct wc_fn *fn;
+
+	(void)state;
+	deploy("one", 1);
+	publish();
+	assert_int_equal(limit(1, "{\"provisioned\":200}"), 0);
+	snprintf(manifest.name, sizeof(manifest.name), "other");
+	manifest.timeout_ms = 1;
+	manifest.memory_mb = 64;
+	assert_int_equal(wc_functions_deploy(functions, &manifest, &source, &fn, &what, &fault), 0);
+	wc_fn_put(fn);
+	reopen_with(1); /* 128 instances */
+	assert_int_equal(kept(1), 0);
+	assert_int_equal(version(1)->manifest.limits.provisioned, 200);
+	assert_int_equal(atomic_load(&functions->provisioned), 0);
+	assert_int_equal(wc_functions_list_provisioned(functions, "hello", "1", &list, &fault), 0);
+	object = json_array_get(list, 0);
+	assert_string_equal(json_string_value(json_object_get(object, "status")), "FAILED");
+	assert_int_equal(json_integer_value(json_object_get(object, "requested")), 200);
+	json_decref(list);
+	/* Another change, also one that asks for less, does not need room; one that asks for more does. */
+	assert_int_equal(limit(1, "{\"priority\":1}"), 0);
+	assert_int_equal(kept(1), 0);
+	FAILS(limit(1, "{\"provisioned\":201}"), ENOSPC, "would be kept ready in all");
+	assert_int_equal(version(1)->manifest.limits.provisioned, 200);
+	assert_int_equal(limit(1, "{\"provisioned\":128}"), 0);
+	assert_int_equal(kept(1), 128);
+	reopen_with(2); /* 256: not both */
+	assert_int_equal(kept(1), 128);
+	fn = wc_functions_find(functions, "other");
+	assert_int_equal(fn->manifest.limits.provisioned, 150);
+	assert_int_equal(atomic_load(&fn->provisioned), 0);
+	/* When the first one goes, there is room for the other. */
+	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+	assert_int_equal(atomic_load(&fn->provisioned), 150);
+	assert_int_equal(atomic_load(&functions->provisioned), 1);
+	wc_fn_put(fn);
+}
+
 /* The longest name and its number both show in the table: two functions whose names differ at the end only have two labels. */
 static void test_long_name(void **state)
 {
@@ -506,7 +552,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_publish),	TEST(test_conditions), TEST(test_unpublish), TEST(test_alias),
 		TEST(test_qualifiers),	TEST(test_limits),     TEST(test_configure), TEST(test_reserved),
-		TEST(test_provisioned), TEST(test_long_name),
+		TEST(test_provisioned), TEST(test_provisioned_too_many), TEST(test_long_name),
 	};
 
 	return cmocka_run_group_tests_name("published", tests, NULL, NULL);

@@ -68,15 +68,15 @@ void wc_manage_reserve(struct wc_manage_task *task)
 
 /* --- provisioned --- */
 
-/* Of {requested, available, status}. */
+/* Of {requested, available, status} and perhaps a reason. */
 static json_t *describe(const json_t *object)
 {
 	const json_t *available = json_object_get(object, "available");
 
-	return json_pack("{s:O, s:O, s:O, s:O}", "RequestedProvisionedConcurrentExecutions",
+	return json_pack("{s:O, s:O, s:O, s:O, s:O*}", "RequestedProvisionedConcurrentExecutions",
 			 json_object_get(object, "requested"), "AllocatedProvisionedConcurrentExecutions", available,
 			 "AvailableProvisionedConcurrentExecutions", available, "Status",
-			 json_object_get(object, "status"));
+			 json_object_get(object, "status"), "StatusReason", json_object_get(object, "reason"));
 }
 
 static void list_provisioned(struct wc_manage_task *task)
