@@ -11,6 +11,7 @@ import threading
 
 import harness
 import wcproto
+from gateway import Gateway
 
 CODE = b"""
 import os, time
@@ -142,6 +143,25 @@ class Versions(Case):
         self.assertEqual(self.counts("shared")["1"], counts["1"] + 50)
         self.assertRegex(self.node.cli("alias", "shared").stdout, r"(?m)^prod +1 ")
         self.node.cli("remove", "shared")
+
+    def test_canary_goes(self):
+        """A version that an alias gave some invocations to is removed: the gateway, which knows the alias as it was, asks again and says no 404."""
+        gateway = Gateway(self.node)
+        self.addCleanup(gateway.close)
+        self.publish_two("canary")
+        with gateway.connect() as connection:
+            for i in range(3):  # whether it knows version 2 from before, or that it is not there any more, or neither
+                self.node.cli("alias", "canary", "prod%d" % i, "1", "--weight", "2=1")
+                self.assertEqual(connection.request("POST", "/function/canary:prod%d" % i, b"{}").json()[1], "2")
+            self.good("alias", name="canary", action="set", alias="prod0", weights={})
+            self.good("alias", name="canary", action="set", alias="prod1", weights={})
+            self.good("alias", name="canary", action="set", alias="prod2", weights={})
+            self.good("remove", name="canary", qualifier="2")
+            for i in range(3):
+                response = connection.request("POST", "/function/canary:prod%d" % i, b"{}")
+                self.assertEqual((response.status, response.json()), (200, [1, "1"]), i)
+        self.assertEqual(gateway.stop(), 0)
+        self.node.cli("remove", "canary")
 
     def test_alias_conditions(self):
         self.publish_two("named")

@@ -16,7 +16,8 @@ struct wc_call {
 	struct wc_callee callee;
 	struct wc_text payload;
 	struct wc_invocation *invocation; /* NULL while the name is asked for */
-	bool prepared, again, chosen;
+	bool prepared, again, chosen, alias_again;
+	char alias[WC_ROUTE_QUALIFIER_MAX]; /* that sent this to another version than its first; or empty */
 	__u64 sent_ns; /* the first packet; 0: none was sent */
 };
 
@@ -89,6 +90,17 @@ static __u64 random_number(void)
 	return state;
 }
 
+/* Ask the node anew what it is. When an alias chose a version that is gone, it has been changed: then what that stands for now. */
+static int ask_again(struct wc_call *call)
+{
+	if (call->alias[0] && !call->alias_again) {
+		memcpy(call->callee.qualifier, call->alias, sizeof(call->callee.qualifier));
+		call->chosen = false;
+		call->alias_again = true;
+	}
+	return wc_names_ask(call->calls->names, call->callee.name, call->callee.qualifier, on_name, call);
+}
+
 /* An alias with weights: this invocation goes to one of the two. 0: it is here; 1: it is asked for; or an error. */
 static int choose(struct wc_call *call)
 {
@@ -103,7 +115,10 @@ static int choose(struct wc_call *call)
 	if ((double)(random_number() >> 11) / (double)(1ull << 53) >= callee->other_weight)
 		return 0;
 	memcpy(other, callee->other, sizeof(other));
+	memcpy(call->alias, callee->qualifier, sizeof(call->alias));
 	known = wc_names_find(call->calls->names, callee->name, other, &ret);
+	if (ret == -ENOENT && !call->alias_again)
+		return ask_again(call) ?: 1;
 	if (ret)
 		return ret;
 	if (known) {
@@ -154,7 +169,7 @@ static void on_invoked(void *context, const struct wc_invoked *invoked)
 	/* The node may have been started again, elsewhere: then an address that refuses is as stale as an id. */
 	if ((replaced || invoked->how == WC_INVOKED_REFUSED) && !call->again) {
 		call->again = true;
-		if (!wc_names_ask(call->calls->names, call->callee.name, call->callee.qualifier, on_name, call))
+		if (!ask_again(call))
 			return;
 	}
 	if (replaced) {
@@ -169,6 +184,8 @@ static void on_name(void *context, const struct wc_callee *callee, int error)
 	struct wc_call *call = context;
 	struct wc_called called = { .error = error };
 
+	if (error == -ENOENT && call->alias[0] && !call->alias_again && !ask_again(call))
+		return;
 	if (!error) {
 		call->callee = *callee;
 		called.callee = &call->callee;
