@@ -342,7 +342,7 @@ int wc_database_restore(const struct wc_database_kind *kind, const char *path, s
 	if (error)
 		return error;
 	error = wc_database_execute(kind, db, "PRAGMA locking_mode = EXCLUSIVE", "open it", fault) ?:
-		wc_database_query(kind, db, "PRAGMA user_version", version, sizeof(version), fault);
+			wc_database_query(kind, db, "PRAGMA user_version", version, sizeof(version), fault);
 	sqlite3_close(db); /* and what is in its log is in it, which would be played into the copy otherwise */
 	if (error || strtol(version, NULL, 10) <= kind->version)
 		return error;

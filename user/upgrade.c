@@ -28,9 +28,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PREPARE_MS 60000 /* for the new one to say that it is prepared: on a slow host the verifier takes more than 20 s */
-#define START_MS 60000	 /* and that it could serve */
-#define CONTROL_MS 2000	 /* for control requests while INVOKEs wait: those that take long were waited for before */
+/* For the new one to say that it is prepared (on a slow host the verifier takes more than 20 s), and that it could serve. */
+#define PREPARE_MS 60000
+#define START_MS 60000
+#define CONTROL_MS 2000 /* for control requests while INVOKEs wait: those that take long were waited for before */
 #define LOOK_NS (5 * WC_MS)
 #define QUIET_LOOKS 4 /* nothing under way so often in a row: packets that were being redirected have come by then */
 #define OWN_PROGRAM "/proc/self/exe"

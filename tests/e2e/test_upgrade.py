@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """A daemon hands over to another one under load: each invocation runs once and is answered well; a program that is no good changes nothing."""
 
+import contextlib
 import json
 import os
 import resource
@@ -20,7 +21,7 @@ from gateway import Gateway
 
 DAEMON = os.path.join(harness.BUILD, "bin", "warmcored")
 UPGRADES = int(os.environ.get("UPGRADES", "20"))
-CLIENTS = 4
+CLIENTS = int(os.environ.get("CLIENTS", "4"))
 
 # Runs until it is let, then prints so many bytes, more than a pipe holds, or ends its process.
 NOISY = b"""
@@ -125,7 +126,7 @@ class Upgrade(unittest.TestCase):
     def hand_over(self, node, program):
         """One upgrade: the program serves, under another pid, and the one before is gone."""
         before = node.pid
-        answer = node.json("upgrade", program)
+        answer = node.json("upgrade", "--timeout", "120", program)  # long: in a VM
         node.pid = node.status()["node"]["pid"]
         self.assertEqual(node.pid, answer["pid"])
         self.assertNotEqual(node.pid, before)
@@ -344,11 +345,24 @@ class Upgrade(unittest.TestCase):
         node.down()
         node.check_nothing_left()
 
+    @contextlib.contextmanager
     def control(self, node):
-        """A client of the control socket that asks nothing."""
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.connect("/run/warmcore/%s/control.sock" % node.name)
-        return client
+        """A client of the control socket that asks nothing, but so slowly that the daemon does not lose its patience."""
+        over = threading.Event()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect("/run/warmcore/%s/control.sock" % node.name)
+
+            def drip():
+                while not over.wait(1):
+                    client.send(b" ")
+
+            thread = threading.Thread(target=drip)
+            thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                thread.join()
 
     def test_control_clients(self):
         """Who holds the control socket up is waited for, so long and no longer, and costs invocations nothing."""
@@ -531,7 +545,7 @@ class Upgrade(unittest.TestCase):
             thread.start()
         for _ in range(5):
             before = sum(done)
-            node.cli("upgrade")
+            node.cli("upgrade", "--timeout", "120")
             harness.wait_until(lambda: wrong or sum(done) > before + 20, "requests go on")  # pylint: disable=cell-var-from-loop
         stop.set()
         for thread in threads:
@@ -573,7 +587,7 @@ class Upgrade(unittest.TestCase):
             thread.start()
         for _ in range(10):
             before = list(done)
-            node.cli("upgrade")
+            node.cli("upgrade", "--timeout", "120")
             harness.wait_until(lambda: wrong or all(now > then for now, then in zip(done, before)), "they go on")  # pylint: disable=cell-var-from-loop
         stop.set()
         for thread in threads:

@@ -550,9 +550,12 @@ static void test_long_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_publish),	TEST(test_conditions), TEST(test_unpublish), TEST(test_alias),
-		TEST(test_qualifiers),	TEST(test_limits),     TEST(test_configure), TEST(test_reserved),
-		TEST(test_provisioned), TEST(test_provisioned_too_many), TEST(test_long_name),
+		TEST(test_publish),	TEST(test_conditions),
+		TEST(test_unpublish),	TEST(test_alias),
+		TEST(test_qualifiers),	TEST(test_limits),
+		TEST(test_configure),	TEST(test_reserved),
+		TEST(test_provisioned), TEST(test_provisioned_too_many),
+		TEST(test_long_name),
 	};
 
 	return cmocka_run_group_tests_name("published", tests, NULL, NULL);

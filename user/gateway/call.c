@@ -18,7 +18,7 @@ struct wc_call {
 	struct wc_invocation *invocation; /* NULL while the name is asked for */
 	bool prepared, again, chosen, alias_again;
 	char alias[WC_ROUTE_QUALIFIER_MAX]; /* that sent this to another version than its first; or empty */
-	__u64 sent_ns; /* the first packet; 0: none was sent */
+	__u64 sent_ns;			    /* the first packet; 0: none was sent */
 };
 
 static void end(struct wc_call *call)
