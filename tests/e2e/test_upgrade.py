@@ -291,8 +291,11 @@ class Upgrade(unittest.TestCase):
         """Names of the daemon's threads: the one that reads the UDP sockets ends when INVOKEs are left in there."""
         names = []
         for task in os.listdir("/proc/%d/task" % node.pid):
-            with open("/proc/%d/task/%s/comm" % (node.pid, task)) as file:
-                names.append(file.read().strip())
+            try:
+                with open("/proc/%d/task/%s/comm" % (node.pid, task)) as file:
+                    names.append(file.read().strip())
+            except OSError:  # it has ended
+                pass
         return names
 
     def children(self, pid):
@@ -302,9 +305,12 @@ class Upgrade(unittest.TestCase):
 
     def hangs(self, node):
         for child in self.children(node.pid):
-            with open("/proc/%d/cmdline" % child, "rb") as file:
-                if file.read().startswith(b"sleep"):
-                    return True
+            try:
+                with open("/proc/%d/cmdline" % child, "rb") as file:
+                    if file.read().startswith(b"sleep"):
+                        return True
+            except OSError:
+                pass
         return False
 
     def upgrading(self, node, *options):
@@ -329,7 +335,7 @@ class Upgrade(unittest.TestCase):
         function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=240000)
         for event, kind in ((b'{"print": 300000}', wcproto.REPLY), (b'{"exit": 3}', wcproto.ERROR)):
             client, answers = node.client(), []
-            caller = threading.Thread(target=lambda: answers.append(client.invoke(function, event)))  # pylint: disable=cell-var-from-loop
+            caller = threading.Thread(target=lambda: answers.append(client.invoke(function, event, seconds=240)))  # pylint: disable=cell-var-from-loop
             self.let(node, False)
             caller.start()
             self.running(node)
@@ -376,7 +382,7 @@ class Upgrade(unittest.TestCase):
         self.assertIn("stack", self.threads(node))
         # one that comes when invocations wait already
         client, answers = node.client(), []
-        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))
+        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}", seconds=240)))
         caller.start()
         self.running(node)
         asked = self.upgrading(node)
@@ -462,7 +468,7 @@ class Upgrade(unittest.TestCase):
         node = self.up()
         function = node.deploy("noisy", "python", "noisy.handler", {"noisy.py": NOISY}, timeout_ms=240000)
         client, answers = node.client(), []
-        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}")))
+        caller = threading.Thread(target=lambda: answers.append(client.invoke(function, b"{}", seconds=240)))
         caller.start()
         self.running(node)
         self.stop(node, self.upgrading(node))
