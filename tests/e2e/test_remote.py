@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 
 import devices
 import gateway
@@ -30,6 +29,15 @@ CHUNK = 65536
 
 def noise(size, first=b"="):
     return (first + random.randbytes(size))[:size]
+
+
+def text_of(path):
+    with open(path) as file:
+        return file.read()
+
+
+def children_of(process):
+    return [int(pid) for pid in text_of("/proc/%d/task/%d/children" % (process.pid, process.pid)).split()]
 
 
 class AwayGateway(gateway.Gateway):
@@ -214,7 +222,7 @@ class Lost(Remote):
 
     def test_gateway_killed(self):
         made = self.gateway()
-        children = [int(pid) for pid in open("/proc/%d/task/%d/children" % (made.process.pid, made.process.pid)).read().split()]
+        children = children_of(made.process)
         thread, answers = self.in_background(made, b"w500 ".ljust(LARGE, b"x"))
         self.wait_running()
         os.kill(made.process.pid, signal.SIGKILL)
@@ -233,8 +241,7 @@ class Lost(Remote):
         """The process that holds the session dies while an invocation runs, and before: an answer or a clear error, and nothing is left."""
         made = self.gateway()
         self.assertEqual(self.request(made, noise(LARGE)).status, 200)
-        away = next(pid for pid in map(int, open("/proc/%d/task/%d/children" % (made.process.pid, made.process.pid)).read().split())
-                    if open("/proc/%d/comm" % pid).read() == "wc-gw-away\n")  # fmt: skip
+        away = next(pid for pid in children_of(made.process) if text_of("/proc/%d/comm" % pid) == "wc-gw-away\n")
         thread, answers = self.in_background(made, b"w1000 ".ljust(LARGE, b"x"))
         self.wait_running()
         os.kill(away, signal.SIGKILL)
@@ -246,9 +253,7 @@ class Lost(Remote):
     def test_async(self):
         """They are in the gateway's own store: accepted while the node is away, run when it is there."""
         folder = os.path.join(self.node.root, "async")
-        self.deploy("counted")
-        probe = self.node.deploy_native(event="binary")
-        self.assertTrue(probe)
+        self.node.deploy_native(event="binary")
         made = self.gateway("--async-dir", folder, "--max-wait-ms", "300")
         self.assertEqual(self.request(made, b"=warm").status, 200)
         answer = self.request(made, b"cfirst", "/async-function/probe-c")
@@ -267,8 +272,13 @@ class Lost(Remote):
 class Hostile(Remote):
     """Peers of the node's port that are no gateway."""
 
+    def setUp(self):
+        super().setUp()
+        self.peers = []
+
     def connect(self):
         made = socket.create_connection(("192.0.2.2", PORT), timeout=harness.PATIENCE_S)
+        self.peers.append(made)
         self.addCleanup(made.close)
         return made
 
@@ -283,7 +293,7 @@ class Hostile(Remote):
 
     def meet(self, purpose=PAYLOADS, key=None, magic=MAGIC, nonce=None):
         """The handshake of docs/PAYLOADS.md, a second implementation. Returns the connection, and the node's proof is right."""
-        key = bytes.fromhex(open(self.key).read()) if key is None else key
+        key = bytes.fromhex(text_of(self.key)) if key is None else key
         peer = self.connect()
         challenge = self.read(peer, 50)
         self.assertEqual(challenge[:18], MAGIC)
@@ -377,7 +387,7 @@ class Hostile(Remote):
         peer.sendall(self.frame(PUT, id=9, total=70000, data=b"x" * CHUNK) + self.frame(DROP, id=9) + self.frame(PUT, id=9, total=70000, offset=CHUNK, data=b"x" * 4464))
         peer.sendall(self.frame(OFFER, id=10, total=1))
         self.assertEqual(HEADER.unpack(self.read(peer, 24))[0:3:2], (WANT, 10))
-        for one in silent + [half, peer]:
+        for one in self.peers:
             one.close()
 
     def test_slow_reader(self):

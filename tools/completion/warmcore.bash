@@ -3,7 +3,7 @@
 # from what it takes.
 
 _warmcore_commands() {
-	"$1" --help 2>/dev/null | sed -n '/^DESCRIPTION/,/^OPTIONS/s/^         \([a-z]\{2,\}\) .*/\1/p'
+	"$1" --help 2>/dev/null | sed -n '/^DESCRIPTION/,/^OPTIONS/s/^         \([a-z][a-z-]\{1,\}\) .*/\1/p'
 	echo help
 }
 
