@@ -18,7 +18,7 @@
 #define WC_MANAGE_BODY_MAX (70u << 20) /* of one with an archive: 50 MiB are 66.7 MiB of base64 */
 #define WC_MANAGE_LARGE_MAX 2u /* bodies over 6 MiB on their way; and bodies over WC_PAYLOAD_MAX that are read */
 #define WC_MANAGE_NOT_OFFERED                                                                                          \
-	"functions are not managed over HTTP here: the gateway was started with --no-manage, or not as root"
+	"functions are not managed over HTTP here: the gateway was started with --no-manage, not as root, or for a node on another host"
 
 struct wc_manage;
 
