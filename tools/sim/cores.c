@@ -17,6 +17,8 @@ int cores_open(struct sim *sim)
 	return sim->failed ? -ENOMEM : 0;
 }
 
+#define UNKNOWN (-1.0) /* finish of a job in a queue is its start, ns */
+
 static void work_changes(struct sim *sim, int by)
 {
 	sim_account(sim);
@@ -99,8 +101,10 @@ void core_add(struct sim *sim, uint32_t core, uint32_t job, uint64_t delay, uint
 	job_at(sim, job)->core = core;
 	if (!c->running || (sim->share && sim->shared[core].sharing < sim->options->lanes))
 		begin(sim, core, job, delay, start_of(sim, core, job, start));
-	else
+	else {
+		job_at(sim, job)->finish = start == UINT64_MAX ? UNKNOWN : (double)start;
 		list_put(sim, &c->queue, job);
+	}
 }
 
 /* Something else may begin where one has ended. */
@@ -111,7 +115,9 @@ static void continue_core(struct sim *sim, uint32_t core)
 	uint32_t job = list_take(sim, &c->queue);
 
 	if (job) { /* it is in the load already */
-		begin(sim, core, job, 0, start_of(sim, core, job, UINT64_MAX));
+		double start = job_at(sim, job)->finish;
+
+		begin(sim, core, job, 0, start_of(sim, core, job, start < 0 ? UINT64_MAX : (uint64_t)start));
 		return;
 	}
 	if (c->load)

@@ -459,6 +459,9 @@ static int prepare(struct sim *sim, struct wc_fault *fault)
 		return wc_fail(fault, EINVAL, "%u shards: 1 to %u are possible", options->shards, WC_SHARDS_MAX);
 	if (!options->batch || !options->lanes || !options->instances_per_core || !(options->speed > 0))
 		return wc_fail(fault, EINVAL, "batch, lanes, instances of a core and speed must not be 0");
+	if (!options->calls && options->popularity->count != options->functions)
+		return wc_fail(fault, EINVAL, "the popularity is of %u functions, and there are %u",
+			       options->popularity->count, options->functions);
 	if (!options->calls && !options->invocations)
 		return wc_fail(fault, EINVAL, "how many invocations? Without a trace there is no other end");
 	sim->cores = options->cores;

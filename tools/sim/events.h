@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct event {
-	uint64_t at;		    /* ns */
+	uint64_t at;		       /* ns */
 	uint32_t kind : 4, stamp : 28; /* these and the next two for whoever put it in */
 	uint32_t a, b;
 	uint32_t next; /* in a day: the next cell + 1 */

@@ -30,7 +30,7 @@ struct job {
 	uint64_t service; /* ns */
 	uint32_t function;
 	uint32_t next; /* in whatever list it is */
-	double finish; /* sharing: when the core has attained so much for each of its invocations */
+	double finish; /* sharing: when the core has attained so much for each of its invocations. Queued: cores.c  */
 	uint32_t core; /* that it is bound to */
 	uint16_t shard;
 	uint8_t how; /* enum wc_how that have to be undone at its end: COUNTED, EARLY */
