@@ -387,7 +387,7 @@ static int compare(const char *policy, struct request *requests, unsigned rounds
 
 static int with_node(unsigned rounds, double seconds, struct sim_result *result)
 {
-	static const char *const policies[] = { "central", "jsq2", "random" };
+	static const char *const policies[] = { "central", "jsq2" };
 	static struct request requests[REQUESTS_MAX];
 	uint64_t overhead_ns = 0;
 	int error = start_node();

@@ -18,6 +18,12 @@ _warmcore_choices() {
 		sed -n "s/^        \(-[a-zA-Z], \)\{0,1\}$3 \([a-z]*|[a-z|]*\)\$/\2/p" | tr '|' ' '
 }
 
+# The simulator's policies: --help lists them
+_warmcore_policies() {
+	"$1" sim --help 2>/dev/null | sed -n '/POLICIES$/,/^ *Times are/s/^           \([a-z0-9_]*\) .*/\1/p'
+	echo all
+}
+
 _warmcore_functions() {
 	"$1" --node "$2" --json list 2>/dev/null | grep -o '"name": *"[^"]*"' | sed 's/.*"\([^"]*\)"$/\1/'
 }
@@ -59,6 +65,10 @@ _warmcore() {
 		esac
 	done
 
+	if [[ $command = sim && ( $before = --policy || $before = -p ) ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_policies "$program")" -- "$word")
+		return
+	fi
 	case $before in
 	--node)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_nodes)" -- "$word")
@@ -68,7 +78,7 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key)
+	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key | --trace | --azure | --csv)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
