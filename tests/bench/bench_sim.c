@@ -5,7 +5,7 @@
  *     bench_sim [OUTPUT.jsonl] [--rounds N] [--block SECONDS] [--only rate|theory|node] [--quick]
  *
  * rate: invocations a second of CPU time with 10,000 cores under `central` at 80 %, exponential service of 10 ms, 50 functions; bytes a core with
- * a million. theory: the largest distance of the mean response from theory.c's closed forms. node: a trace is replayed on a real node of 16 virtual cores
+ * a million of them and as many invocations. theory: the largest distance of the mean response from theory.c's closed forms. node: a trace is replayed on a real node of 16 virtual cores
  * with functions that sleep, open loop, and through the simulator with the very same arrivals, functions and the durations that the node
  * measured; what a client waits beside that is taken from an unloaded run before. Compared are p50 and p99 of the slowdown.
  */
@@ -97,7 +97,7 @@ static int rate(unsigned rounds, struct sim_result *result)
 	options.cores = 1000000;
 	options.nodes = 245;
 	options.shards = 8;
-	options.invocations = 1000;
+	options.invocations = 1000000;
 	if (!error)
 		error = simulate(&options, "central", "exp:10ms", 0.8, result);
 	return error ?:

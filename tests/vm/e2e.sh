@@ -26,7 +26,7 @@ declare -A PARTS=(
 ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py
 	test_cli_errors.sh test_install.py test_compiled.py test_idle_times.py test_async.py test_sigv4.py test_simulation.py
 	test_trace_csv.py test_gateway.py test_gateway_async.py test_gateway_auth.py test_registry.py test_web.py test_config.py
-	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_upgrade.py"
+	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_upgrade.py test_sim.py"
 ELSEWHERE=${ELSEWHERE//[$'\n\t']/ }
 
 part() {
