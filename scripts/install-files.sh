@@ -25,6 +25,9 @@ table() {
 	[ ! -d "$BUILD/lib/warmcore" ] || (cd "$BUILD/lib/warmcore" && find . -type f -printf '%P\n') | while read -r file; do
 		echo "private $BUILD/lib/warmcore/$file lib/warmcore/$file"
 	done
+	for file in spin.so function.json; do # what warmcore load --deploy deploys
+		echo "private $BUILD/examples/native/spin/$file lib/warmcore/examples/spin/$file"
+	done
 	for file in bpf/*.bpf.c; do
 		file=${file##*/}
 		echo "private $BUILD/bpf/${file%.c}.o lib/warmcore/bpf/${file%.c}.o"

@@ -123,6 +123,13 @@ _warmcore() {
 			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
 		;;
+	load)
+		if [ "$action" = merge ]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "merge $(_warmcore_functions "$program" "$node")" -- "$word")
+		fi
+		;;
 	remove | evict | warmth)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		;;
