@@ -50,6 +50,12 @@ struct {
 } wc_counters SEC(".maps");
 
 /*
+ * Stage tracing (bpf/trace.h): each INVOKE gets the time at which it was dispatched. Switched by loading the program again with the other value,
+ * which the verifier knows: off, there is nothing of it in the program.
+ */
+const volatile __u32 wc_tracing;
+
+/*
  * The frame. In assembly, or clang folds the loads of several places into one with a computed offset, which the verifier
  * refuses for a context pointer.
  */
@@ -294,7 +300,7 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	}
 	wc_count_facts(counters, &decision);
 	/* The clock costs more than the rest of the decision: only for those who wait, or care. */
-	if (decision.outcome == WC_OUTCOME_to_pending || header->flags || header->deadline_us) {
+	if (decision.outcome == WC_OUTCOME_to_pending || wc_tracing || header->flags || header->deadline_us) {
 		header->tail.node.arrival_ns = bpf_ktime_get_ns();
 		decision.how |= WC_HOW_STAMPED;
 	}
@@ -400,7 +406,7 @@ static __always_inline struct wc_core *dispatch_fast(struct xdp_md *ctx, struct 
 		if (how)
 			wc_count_claim(counters, how);
 	}
-	if (header->flags | header->deadline_us) {
+	if (wc_tracing || header->flags | header->deadline_us) {
 		header->tail.node.arrival_ns = bpf_ktime_get_ns();
 		how |= WC_HOW_STAMPED;
 	}

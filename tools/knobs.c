@@ -37,6 +37,7 @@ static const struct {
 	{ "--keep-alive", offsetof(struct knobs, keep_alive), false },
 	{ "--prewarm", offsetof(struct knobs, prewarm), false },
 	{ "--starts", offsetof(struct knobs, starts), false },
+	{ "--trace", offsetof(struct knobs, trace), false },
 	{ "--keep-alive-ms", offsetof(struct knobs, keep_alive_ms), true },
 	{ "--keep-alive-bin-ms", offsetof(struct knobs, keep_alive_bin_ms), true },
 	{ "--instances-memory-mb", offsetof(struct knobs, instances_memory_mb), true },

@@ -12,7 +12,7 @@
 
 /* Not given: NULL, or -1. */
 struct knobs {
-	const char *policy, *order, *prefer, *move, *lend, *keep_alive, *prewarm, *starts;
+	const char *policy, *order, *prefer, *move, *lend, *keep_alive, *prewarm, *starts, *trace;
 	long long fair_at, core_queue, pack_slots, cores_min, idle_ms, quantum_us;
 	long long keep_alive_ms, keep_alive_bin_ms, instances_memory_mb;
 };
@@ -139,6 +139,12 @@ extern const char knob_policies[];
 		  .choices = "needed|all",                                                                                           \
 		  .help = "A burst of one function starts as many instances as its backlog needs (needed, the default), or one for " \
 			  "each invocation that finds none." },                                                                      \
+		{ .name = "trace",                                                                                                   \
+		  .type = OPTION_CHOICE,                                                                                             \
+		  .offset = offsetof(owner, member.trace),                                                                           \
+		  .metavar = "on|off",                                                                                               \
+		  .choices = "on|off",                                                                                               \
+		  .help = "Whether the stages of each invocation are timed also while no `warmcore trace` runs; off unless given." },\
 		{ .name = "cores-min",                                                                                               \
 		  .type = OPTION_INTEGER,                                                                                            \
 		  .offset = offsetof(owner, member.cores_min),                                                                       \

@@ -287,6 +287,7 @@ static void *agent_main(void *argument)
 		if (!job && owned && wc_lanes_may_begin(agent))
 			job = wc_pending_pick(node, agent->core, &generation);
 		if (job) {
+			job->taken = wc_traces_on(node) ? wc_now() : 0;
 			if (owned) {
 				WC_WRITE(agent->entry->state, WC_CORE_RUNNING);
 				agent->entry->function_id = job->function_id;

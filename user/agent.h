@@ -21,6 +21,7 @@ struct wc_job {
 	uint32_t function_id;
 	uint32_t deadline_us;
 	uint64_t arrival;
+	uint64_t taken; /* stage tracing: when the agent had it in hand; 0: it was off then */
 	uint32_t seen;
 	uint16_t shard;
 	uint16_t how; /* enum wc_how */

@@ -10,6 +10,7 @@
 #include "user/latency.h"
 #include "user/payloads.h"
 #include "user/pool.h"
+#include "user/traces.h"
 
 #include <pthread.h>
 #include <stdalign.h>
@@ -37,6 +38,8 @@ struct wc_worker {
 	struct wc_payload_use payload; /* of the job that it runs, when that has a reference */
 	struct wc_agent_counters counters;
 	struct wc_latencies *latencies; /* of what it ran */
+	struct wc_trace trace;		/* of the job that it runs, while `tracing`: to its answer, when it is run at all */
+	bool tracing;
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
 	struct {
 		uint32_t sequence;
@@ -87,6 +90,14 @@ void wc_worker_account(struct wc_worker *worker, const struct wc_job *job);
 uint64_t wc_worker_busy(const struct wc_worker *worker, uint64_t now);
 /* run.c: give frame and memory back. */
 void wc_job_free(struct wc_job *job);
+
+/* trace.c: the job begins here: is it traced? Then what is known of it is noted. */
+void wc_worker_trace(struct wc_worker *worker, const struct wc_job *job);
+/* trace.c: it was run by `instance` (NULL: in this thread) from `start` to `end`; the other points until the result. */
+void wc_worker_traced(struct wc_worker *worker, const struct wc_instance *instance, const struct wc_result *result,
+		      uint64_t start, uint64_t end, bool cold);
+/* trace.c: its answer has been given to the kernel at `replied`: write it down. */
+void wc_worker_trace_end(struct wc_worker *worker, uint64_t replied);
 
 /* respond.c: build a job from a received frame. False: it must not be answered (bad checksum). */
 bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struct wc_job *job);

@@ -15,6 +15,7 @@
 #include "user/secrets.h"
 #include "user/status.h"
 #include "user/takeover.h"
+#include "user/traces.h"
 #include "user/upgrade.h"
 #include "user/version.h"
 #include "user/warmth.h"
@@ -238,6 +239,16 @@ static json_t *do_upgrade(json_t *request)
 	return error ? fail_fault(error, &fault) : json_pack("{s:b, s:i}", "ok", 1, "pid", pid);
 }
 
+/* It is on until the connection ends: serve(). */
+static json_t *do_trace(struct wc_node *node, json_t *request)
+{
+	struct wc_fault fault;
+	int error;
+	json_t *answer = wc_traces_begin(node, request, &fault, &error);
+
+	return answer ?: fail_fault(error, &fault);
+}
+
 static json_t *do_secret(struct wc_node *node, const char *name, json_t *request)
 {
 	const char *state = node->options.state_dir, *key = json_string_value(json_object_get(request, "key"));
@@ -448,6 +459,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 		return wc_reload_show(node);
 	if (!strcmp(op, "upgrade"))
 		return do_upgrade(request);
+	if (!strcmp(op, "trace"))
+		return do_trace(node, request);
 	if (!strcmp(op, "evict"))
 		return do_evict(node, name, request);
 	if (!strcmp(op, "logs"))
@@ -532,6 +545,8 @@ static void *serve(void *argument)
 			send_all(connection->fd, text);
 			send_all(connection->fd, "\n");
 		}
+		if (json_object_get(answer, "session"))
+			wc_traces_hold(connection->node, answer, connection->fd, control.stop);
 		free(text);
 		json_decref(answer);
 		json_decref(request);

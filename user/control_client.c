@@ -163,7 +163,8 @@ static int parse_answer(const char *text, size_t length, json_t **ret_answer)
 	return 0;
 }
 
-int wc_control_request_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
+/* *ret_fd: the connection; NULL: it is closed. */
+static int ask(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
 {
 	long long deadline_ms = now_ms() + timeout_ms;
 	char *line, *text = NULL;
@@ -185,18 +186,36 @@ int wc_control_request_path(const char *path, const json_t *request, unsigned ti
 	if (!ret)
 		ret = parse_answer(text, length, ret_answer);
 	free(text);
-	close(fd);
+	if (!ret && ret_fd)
+		*ret_fd = fd;
+	else
+		close(fd);
 out_line:
 	free(line);
 	return ret;
 }
 
-int wc_control_request(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
+int wc_control_request_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
+{
+	return ask(path, request, timeout_ms, ret_answer, NULL);
+}
+
+static int ask_node(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
 {
 	char path[sizeof(WC_CONTROL_RUN_DIR "//control.sock") + WC_CONTROL_NODE_MAX];
 
 	if (!wc_control_node_valid(node))
 		return -EINVAL;
 	snprintf(path, sizeof(path), "%s/%s/control.sock", WC_CONTROL_RUN_DIR, node);
-	return wc_control_request_path(path, request, timeout_ms, ret_answer);
+	return ask(path, request, timeout_ms, ret_answer, ret_fd);
+}
+
+int wc_control_request(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
+{
+	return ask_node(node, request, timeout_ms, ret_answer, NULL);
+}
+
+int wc_control_open(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
+{
+	return ask_node(node, request, timeout_ms, ret_answer, ret_fd);
 }

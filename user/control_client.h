@@ -34,6 +34,12 @@ bool wc_control_node_valid(const char *node);
  */
 int wc_control_request(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer);
 
+/*
+ * The same, and the connection stays: *ret_fd, when the daemon has answered, also that it will not. The daemon gives back what it gave for as long as it
+ * lasts when it is closed, or closes it first.
+ */
+int wc_control_open(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd);
+
 /* The same to a socket path. */
 int wc_control_request_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer);
 

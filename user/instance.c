@@ -112,6 +112,8 @@ static void await_channel(struct wc_instance *instance, uint32_t sequence, uint6
 	result->kind = WC_READ(channel->answer.kind);
 	result->flags = WC_READ(channel->answer.flags);
 	result->length = WC_READ(channel->answer.length);
+	result->began_ns = WC_READ(channel->answer.began_ns);
+	result->returned_ns = WC_READ(channel->answer.returned_ns);
 	result->payload = channel->answer_payload;
 }
 
@@ -158,6 +160,8 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 	result->kind = message.kind;
 	result->flags = message.flags;
 	result->length = message.length;
+	result->began_ns = message.began_ns;
+	result->returned_ns = message.returned_ns;
 	result->payload = buffer + sizeof(message);
 }
 
@@ -257,6 +261,7 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 		channel->request.request_id = message->request_id;
 		channel->request.deadline_ns = message->deadline_ns;
 		channel->request.answer_max = message->answer_max;
+		channel->request.timed = message->timed;
 		wc_channel_post(channel, &channel->request, sequence);
 	} else {
 		struct iovec parts[2] = {
@@ -337,6 +342,7 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.flags = instance->core + 1,
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
+		.timed = call->timed,
 	};
 	const uint8_t *payload = call->length ? call->payload : NULL;
 	uint32_t sequence;

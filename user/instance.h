@@ -91,6 +91,7 @@ struct wc_result {
 	uint32_t kind;	/* enum wc_channel_kind, when failure is NONE */
 	uint32_t flags;
 	uint32_t length;
+	uint64_t began_ns, returned_ns; /* what the instance says of a timed call; 0: nothing. Not to be trusted */
 	const uint8_t *
 		payload; /* in the channel or the agent's buffer: valid until the next call. Beyond WC_CHANNEL_CAPACITY bytes only
 				 * the kernel may read it (write(2)): there may be no memory for a page that the instance has not written */
@@ -106,6 +107,7 @@ struct wc_call {
 	bool refers;
 	int source;	     /* sealed memfd with the payload; -1: it is at `payload` */
 	uint32_t answer_max; /* bytes that the result may have */
+	bool timed;	     /* the instance shall say when it began and when the function was over */
 };
 
 /* Where an instance starts, and for whom. */

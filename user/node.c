@@ -24,6 +24,7 @@
 #include "user/setup.h"
 #include "user/stack.h"
 #include "user/takeover.h"
+#include "user/traces.h"
 #include "user/upgrade.h"
 #include "user/warmth.h"
 #include "user/watch.h"
@@ -465,6 +466,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = attach(node, fault);
 	if (!error)
+		error = wc_traces_set(node, node->options.trace, fault);
+	if (!error)
 		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault);
 	if (!error)
 		answer_orphans(node, legacy);
@@ -623,6 +626,7 @@ static void stop_threads(struct wc_node *node)
 /* And what they worked on. */
 static void free_parts(struct wc_node *node)
 {
+	wc_traces_close(node);
 	wc_payloads_stop(node);
 	wc_stack_stop(node);
 	wc_scheduler_free(node);
@@ -646,7 +650,7 @@ void wc_node_stop(struct wc_node *node)
 		wc_config_changed(node->tables.wc_config);
 	}
 	stop_threads(node);
-	if (node->xdp)
+	if (node->xdp || node->traces)
 		wc_xdp_unpin(node->options.name);
 	free_parts(node);
 	if (node->xdp)

@@ -50,6 +50,7 @@ struct wc_pending;
 struct wc_scheduler;
 struct wc_stack;
 struct wc_takeover;
+struct wc_traces;
 struct wc_warmth;
 
 struct wc_node {
@@ -84,6 +85,7 @@ struct wc_node {
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;
 	uint32_t agents_started;
+	_Atomic(struct wc_traces *) traces; /* NULL until tracing was on once (traces.h) */
 	atomic_bool stopping;
 	struct wc_takeover
 		*takeover; /* another daemon hands its place over to this one; NULL: it does not, or has done so */

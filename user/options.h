@@ -98,6 +98,7 @@ struct wc_options {
 	bool log_json;		    /* the daemon's own, see log.h */
 	uint32_t metrics_functions; /* that have metrics of their own */
 	bool log_report;	    /* lines about each invocation */
+	bool trace;		    /* time the stages of each invocation (traces.h) */
 };
 
 /* Parse argv. 0; 1 when --help or --version was served; negative errno with a sentence in *fault. */

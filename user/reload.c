@@ -5,6 +5,7 @@
 #include "user/functions.h"
 #include "user/log.h"
 #include "user/scheduler.h"
+#include "user/traces.h"
 #include "user/warmth.h"
 
 #include <stdlib.h>
@@ -47,6 +48,7 @@ static bool any_reserved(struct wc_node *node)
 int wc_reload_apply(struct wc_node *node, const struct wc_options *wanted, struct wc_fault *fault)
 {
 	struct wc_config *config = node->tables.wc_config;
+	int error;
 
 	if (wanted->cores_min > node->options.core_count)
 		return wc_fail(fault, EINVAL, "cores_min: the node has fewer worker cores");
@@ -55,6 +57,9 @@ int wc_reload_apply(struct wc_node *node, const struct wc_options *wanted, struc
 			fault, EINVAL,
 			"policy: functions have reserved cores, which a policy that binds to any core would ignore; "
 			"take the reservations back first, with `warmcore limit`");
+	error = wc_traces_set(node, wanted->trace, fault);
+	if (error)
+		return error;
 	for (size_t i = 0; i < wc_options_knobs.count; i++) {
 		const struct wc_knob *knob = &wc_options_knobs.table[i];
 

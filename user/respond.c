@@ -185,6 +185,8 @@ static bool respond_locked(struct wc_worker *worker, const struct wc_job *job, c
 	return done;
 }
 
+static void flush(struct wc_worker *worker);
+
 void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response)
 {
 	struct wc_node *node = worker->node;
@@ -209,7 +211,7 @@ void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const
 	}
 	wc_answer_header(&header, &answer);
 	wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload, response->payload_len);
-	wc_worker_flush(worker); /* one at a time */
+	flush(worker); /* one at a time */
 	worker->staged->to = job->id;
 	worker->staged->local = job->local;
 	worker->staged->header = header;
@@ -231,7 +233,7 @@ static void flush_staged(struct wc_worker *worker)
 		worker->counters.replies_slow++;
 }
 
-void wc_worker_flush(struct wc_worker *worker)
+static void flush(struct wc_worker *worker)
 {
 	if (worker->staged_len)
 		flush_staged(worker);
@@ -240,6 +242,19 @@ void wc_worker_flush(struct wc_worker *worker)
 	lock_sending(worker);
 	send_unsent(worker);
 	unlock_sending(worker);
+}
+
+/*
+ * The answer is taken to have been given to the kernel before the call that does so: the call may last until the client has it, and runs on, and a
+ * moment after that would be later than the client's own.
+ */
+void wc_worker_flush(struct wc_worker *worker)
+{
+	uint64_t now = worker->tracing ? wc_now() : 0;
+
+	flush(worker);
+	if (now)
+		wc_worker_trace_end(worker, now);
 }
 
 void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job)
@@ -252,7 +267,7 @@ void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job)
 		return; /* still running, or too old: nothing, never a second run */
 	memcpy(&header, worker->buffer, sizeof(header));
 	header.flags |= htons(WC_FLAG_CACHED);
-	wc_worker_flush(worker); /* one at a time */
+	flush(worker); /* one at a time */
 	worker->staged->to = job->id;
 	worker->staged->local = job->local;
 	worker->staged->header = header;

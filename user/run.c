@@ -272,6 +272,8 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 	}
 	wc_trusted_call(fn, &call, buffer, capacity, &loaded, &result);
 	end = wc_now();
+	if (worker->tracing)
+		wc_worker_traced(worker, NULL, &result, start, end, loaded);
 	if (loaded) {
 		account_start(worker, fn);
 		wc_cold_starts_add(worker->node->cold_starts, fn->id, fn->manifest.name, WC_COLD_first,
@@ -391,6 +393,7 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	bool report = worker->node->options.log_report, warm, failed;
 
 	fill_call(worker, job, &call);
+	call.timed = worker->tracing;
 	wc_warmth_begin(warmth, fn, &hope);
 	for (;;) {
 		begun = report ? wc_now() : 0;
@@ -420,6 +423,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		wc_warmth_again(warmth, fn, &hope);
 	}
 	end = wc_now();
+	if (worker->tracing)
+		wc_worker_traced(worker, instance, &result, start, end, !warm);
 	if (report)
 		wc_report_end(instance, call.request_id, &result, end - start, warm ? 0 : start - begun);
 	note_times(worker->run, instance, cpu_ns, wait_ns);
@@ -492,6 +497,7 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	bool again = false;
 	uint64_t end = 0;
 
+	wc_worker_trace(worker, job);
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
 		uint64_t now = wc_now();

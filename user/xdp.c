@@ -24,7 +24,8 @@
 #define MAPS_MAX 32
 
 struct wc_xdp {
-	struct dispatch_bpf *skel;
+	struct dispatch_bpf *skel;    /* has the maps, */
+	struct dispatch_bpf *program; /* and this the program, when it was loaded again; else NULL */
 	int link_fd;
 	uint32_t core_count;
 	struct {
@@ -257,6 +258,18 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 	return 0;
 }
 
+/* The program is another one now: pin that. */
+static int pin_again(const struct dispatch_bpf *skel, const char *name, struct wc_fault *fault)
+{
+	char path[256];
+	int error;
+
+	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
+	unlink(path);
+	error = bpf_program__pin(skel->progs.wc_dispatch, path);
+	return error ? wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error)) : 0;
+}
+
 int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
 {
 	int prog = bpf_program__fd(xdp->skel->progs.wc_dispatch), error;
@@ -273,10 +286,47 @@ int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *faul
 		xdp->link_fd = -1;
 		return error;
 	}
-	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
-	unlink(path);
-	error = bpf_program__pin(xdp->skel->progs.wc_dispatch, path);
-	return error ? wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error)) : 0;
+	return pin_again(xdp->skel, name, fault);
+}
+
+static int load_again(const struct wc_xdp *xdp, struct dispatch_bpf *next, bool on)
+{
+	struct bpf_map *from = bpf_object__next_map(xdp->skel->obj, NULL), *map;
+	int i = 0, error = 0;
+
+	/* Both objects are of the same file: their maps have one order. */
+	bpf_object__for_each_map (map, next->obj) {
+		if (!error && i < xdp->names_count && !strncmp(xdp->names[i], "wc_", 3))
+			error = bpf_map__reuse_fd(map, bpf_map__fd(from));
+		from = bpf_object__next_map(xdp->skel->obj, from);
+		i++;
+	}
+	next->rodata->wc_tracing = on;
+	return error ?: dispatch_bpf__load(next);
+}
+
+int wc_xdp_trace(struct wc_xdp *xdp, const char *name, bool on, struct wc_fault *fault)
+{
+	struct dispatch_bpf *next;
+	const char *log;
+	int error;
+
+	wc_bpf_log_begin();
+	next = dispatch_bpf__open();
+	error = next ? load_again(xdp, next, on) : -errno;
+	log = wc_bpf_log_end();
+	if (error)
+		wc_fail(fault, -error, "cannot load the XDP program with tracing %s: %s. The kernel said: %s",
+			on ? "on" : "off", strerror(-error), log);
+	if (!error && bpf_link_update(xdp->link_fd, bpf_program__fd(next->progs.wc_dispatch), NULL))
+		error = wc_fail(fault, errno, "cannot replace the XDP program: %s", strerror(errno));
+	if (error) {
+		dispatch_bpf__destroy(next);
+		return error;
+	}
+	dispatch_bpf__destroy(xdp->program);
+	xdp->program = next;
+	return pin_again(next, name, fault);
 }
 
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
@@ -318,7 +368,7 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 
 uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp)
 {
-	return wc_bpf_verified_insns(bpf_program__fd(xdp->skel->progs.wc_dispatch));
+	return wc_bpf_verified_insns(bpf_program__fd((xdp->program ?: xdp->skel)->progs.wc_dispatch));
 }
 
 void wc_xdp_leave(struct wc_xdp *xdp)
@@ -340,6 +390,7 @@ void wc_xdp_free(struct wc_xdp *xdp)
 	}
 	for (int i = 0; i < xdp->mapped_count; i++)
 		munmap(xdp->mapped[i].base, xdp->mapped[i].len);
+	dispatch_bpf__destroy(xdp->program);
 	dispatch_bpf__destroy(xdp->skel);
 	for (int i = 0; i < xdp->names_count; i++)
 		if (xdp->names[i][0])

@@ -57,6 +57,11 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd);
 /* File descriptor of wc_cores, for the thread scheduler; owned by xdp. */
 int wc_xdp_cores_fd(const struct wc_xdp *xdp);
+/*
+ * Load the program again, on the same maps, with stage tracing on or off, and put it in the place of the one that is attached, in one step. After
+ * wc_xdp_attach() or wc_xdp_take_link(), of node `name`. On failure the one that is attached stays.
+ */
+int wc_xdp_trace(struct wc_xdp *xdp, const char *name, bool on, struct wc_fault *fault);
 /* Sum of the per-CPU counters. */
 int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters);
 /* Instructions that the verifier walked at load, 0 if the kernel does not say. */

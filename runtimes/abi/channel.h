@@ -29,6 +29,9 @@
  * Pages exist once they were touched, and the agent frees them after each large invocation. An answer may have as many bytes as its request
  * says (answer_max): not every client can take a large one.
  *
+ * Stage tracing (docs/TRACE.md) asks in a request (timed) when the instance had it and when the function was over. A runtime may leave that at 0; what
+ * it says is looked at only if it lies between the moments that the agent knows itself.
+ *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
  * WARMCORE_MEMORY_MB, WARMCORE_VERSION (number of the deployment), WARMCORE_CORE, and the manifest's own environment.
@@ -81,7 +84,10 @@ struct wc_message {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC time at which the agent will give up; 0 = none */
 	uint32_t waiting;     /* shared memory: not 0 while the reader of this message sleeps or is about to */
 	uint32_t answer_max;  /* INVOKE: bytes that the answer may have; 0 = WC_CHANNEL_CAPACITY */
-	uint8_t reserved[24]; /* pads to a cache line */
+	uint64_t began_ns;    /* answers to a request that is timed: CLOCK_MONOTONIC, when the runtime had it, */
+	uint64_t returned_ns; /* and when the function was over; 0: the runtime does not say */
+	uint32_t timed;	      /* INVOKE: not 0: the answer is to say so */
+	uint8_t reserved[4];  /* pads to a cache line */
 };
 _Static_assert(sizeof(struct wc_message) == 64, "ABI");
 

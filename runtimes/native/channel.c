@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../abi/channel_futex.h"
@@ -172,6 +173,14 @@ static int send_answer(struct wc_client *client, const void *payload, uint32_t l
 	return n < 0 ? -errno : 0;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, uint32_t flags, const void *payload,
 		  uint32_t length)
 {
@@ -184,6 +193,8 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 	message->flags = flags;
 	message->request_id = sequence ? client->request->request_id : 0;
 	message->deadline_ns = 0;
+	message->began_ns = client->began_ns;
+	message->returned_ns = client->began_ns ? now_ns() : 0;
 	if (client->transport == WC_CLIENT_SOCKET) {
 		message->sequence = sequence;
 		return send_answer(client, payload, length);
@@ -260,6 +271,7 @@ int wc_client_next(struct wc_client *client)
 	client->sequence = client->request->sequence;
 	switch (client->request->kind) {
 	case WC_CHANNEL_INVOKE:
+		client->began_ns = client->request->timed ? now_ns() : 0;
 		return lay_out(client) ? 1 : -EPROTO;
 	case WC_CHANNEL_SHUTDOWN:
 		return 0;

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_trace.c - `warmcore trace`: where the time of invocations goes, stage by stage, and what held the slowest up. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/cli.h"
+#include "tools/trace.h"
+#include "user/clock.h"
+#include "user/control_client.h"
+
+#define STEP_MS 20 /* between two looks: rings hold at least that much of a busy core */
+#define SECONDS_MAX 86400.0
+#define COUNT_MAX 100000000
+#define SAMPLE_MAX 1000000
+#define SLOWER_MAX_NS (3600 * WC_SECOND)
+#define FUNCTIONS_SHOWN 64 /* as tables */
+#define SWITCHES_KEPT 4096 /* CPUs of which the last switch is known, for --chrome */
+
+static struct trace_options {
+	const char *seconds, *slower, *sample, *csv, *chrome, *meanwhile;
+	long long count, slowest;
+} options;
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal)
+{
+	(void)signal;
+	stopped = 1;
+}
+
+/* Seconds, 0: it is no number within the bounds. */
+static double parse_seconds(const char *text)
+{
+	char *end;
+	double value;
+
+	if (!*text || strspn(text, "0123456789.") != strlen(text))
+		return 0;
+	value = strtod(text, &end);
+	return !*end && value >= 0.1 && value <= SECONDS_MAX ? value : 0;
+}
+
+static const char *check_seconds(const char *value)
+{
+	return parse_seconds(value) > 0 ? NULL : "is not a number of seconds from 0.1 to 86400";
+}
+
+/* "1ms", "250us", "2s", "1.5ms" in ns; 0: it is none, or over an hour. */
+static uint64_t parse_time(const char *text)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = { { "ns", 1 }, { "us", 1e3 }, { "ms", 1e6 }, { "s", 1e9 } };
+	size_t digits = strspn(text, "0123456789.");
+	double value;
+	char *end;
+
+	if (!digits || digits > 18)
+		return 0;
+	value = strtod(text, &end);
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (end == text + digits && !strcmp(end, units[i].unit)) {
+			value *= units[i].ns;
+			return value >= 1 && value <= (double)SLOWER_MAX_NS ? (uint64_t)value : 0;
+		}
+	return 0;
+}
+
+static const char *check_time(const char *value)
+{
+	return parse_time(value) ? NULL : "is not a time like 250us, 1ms or 2s, of an hour at most";
+}
+
+/* "1/100" or "100"; 0: it is none. */
+static uint32_t parse_sample(const char *text)
+{
+	long long value;
+
+	if (!strncmp(text, "1/", 2))
+		text += 2;
+	return option_parse_integer(text, 1, SAMPLE_MAX, &value) ? 0 : (uint32_t)value;
+}
+
+static const char *check_sample(const char *value)
+{
+	return parse_sample(value) ? NULL : "is not a part like 1/100, down to 1/1000000";
+}
+
+static const struct option_spec specs[] = {
+	{ .name = "for",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct trace_options, seconds),
+	  .metavar = "SECONDS",
+	  .fallback = "10",
+	  .check = check_seconds,
+	  .help = "For how long: 0.1 to 86400. SIGINT (Ctrl-C) and SIGTERM end it before, with its result." },
+	{ .name = "count",
+	  .letter = 'n',
+	  .type = OPTION_INTEGER,
+	  .offset = offsetof(struct trace_options, count),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = COUNT_MAX,
+	  .fallback = "0",
+	  .help = "End when N whole traces were read; 0: only after the time." },
+	{ .name = "slower",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct trace_options, slower),
+	  .metavar = "TIME",
+	  .check = check_time,
+	  .help = "Keep whole traces of invocations that took as long, and no others unless --sample is given, too: 250us, 1ms, 2s." },
+	{ .name = "sample",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct trace_options, sample),
+	  .metavar = "1/N",
+	  .check = check_sample,
+	  .help = "Keep whole traces of every N-th invocation of a core; 1/1, all, unless given. The table is of all invocations in any case." },
+	{ .name = "slowest",
+	  .type = OPTION_INTEGER,
+	  .offset = offsetof(struct trace_options, slowest),
+	  .metavar = "N",
+	  .min = 0,
+	  .max = TRACE_SLOWEST_MAX,
+	  .fallback = "5",
+	  .help = "How many of the slowest to show, with what their core did meanwhile." },
+	{ .name = "meanwhile",
+	  .type = OPTION_CHOICE,
+	  .offset = offsetof(struct trace_options, meanwhile),
+	  .metavar = "on|off",
+	  .choices = "on|off",
+	  .fallback = "on",
+	  .help = "Watch what the CPUs of the worker cores do (switches, wake-ups, migrations, interrupts, page faults). off costs the node less." },
+	{ .name = "csv",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct trace_options, csv),
+	  .metavar = "FILE",
+	  .help = "Write each whole trace as a row." },
+	{ .name = "chrome",
+	  .type = OPTION_STRING,
+	  .offset = offsetof(struct trace_options, chrome),
+	  .metavar = "FILE",
+	  .help = "Write whole traces and what the CPUs did in Chrome's trace format, for ui.perfetto.dev." },
+	{ 0 },
+};
+
+/* One run. */
+struct run {
+	struct wc_trace_view *view;
+	uint32_t function; /* id of the one that is asked for; 0: all */
+	char function_name[WC_NAME_MAX];
+	struct wc_stage_sum *before; /* by slot, at the beginning */
+	struct trace_report report;
+	struct trace_events events;
+	FILE *csv, *chrome;
+	const char *failed; /* the file that could not be written */
+	struct {
+		uint64_t ns;
+		char comm[16];
+	} *last; /* by CPU: since when who has it */
+};
+
+/* --- names --- */
+
+/* The name that the histograms have; else what can be said. */
+static void name_of(const struct run *run, uint32_t id, char name[static WC_NAME_MAX])
+{
+	static struct wc_stage_sum sum; /* large */
+	uint32_t slot = WC_FUNCTION_SLOT(id);
+
+	if (run->function)
+		snprintf(name, WC_NAME_MAX, "%s", run->function_name);
+	else if (slot && slot <= run->view->functions && wc_trace_view_stages(run->view, slot, &sum) && sum.id == id)
+		memcpy(name, sum.name, WC_NAME_MAX);
+	else
+		snprintf(name, WC_NAME_MAX, "(function %u)", id);
+}
+
+static int find_function(const struct cli *cli, const char *name, struct run *run)
+{
+	const json_t *function;
+	json_t *answer;
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "resolve", "name", name), CLI_CONTROL_TIMEOUT_MS, &answer);
+
+	if (ret)
+		return ret;
+	function = json_object_get(answer, "function");
+	run->function = (uint32_t)cli_json_integer(function, "id");
+	snprintf(run->function_name, sizeof(run->function_name), "%s", cli_json_text(function, "name", name));
+	json_decref(answer);
+	return 0;
+}
+
+/* --- reading --- */
+
+static int by_total(const void *a, const void *b)
+{
+	const struct trace_slow *left = a, *right = b;
+	uint64_t left_ns = trace_stage_ns(&left->trace, WC_STAGE_TOTAL);
+	uint64_t right_ns = trace_stage_ns(&right->trace, WC_STAGE_TOTAL);
+
+	return left_ns > right_ns ? -1 : left_ns < right_ns;
+}
+
+/* Is it among the slowest? Then what happened meanwhile is looked up later, when its events were read. */
+static void consider(struct run *run, const struct wc_trace *trace, const char *name)
+{
+	struct trace_report *report = &run->report;
+	struct trace_slow *slow;
+
+	if (!options.slowest)
+		return;
+	slow = &report->slowest[report->slow_count];
+	if (report->slow_count == (size_t)options.slowest) {
+		slow--;
+		if (trace_stage_ns(trace, WC_STAGE_TOTAL) <= trace_stage_ns(&slow->trace, WC_STAGE_TOTAL))
+			return;
+	} else {
+		report->slow_count++;
+	}
+	memset(slow, 0, sizeof(*slow));
+	slow->trace = *trace;
+	snprintf(slow->name, sizeof(slow->name), "%s", name);
+	qsort(report->slowest, report->slow_count, sizeof(*slow), by_total);
+}
+
+static void read_traces(struct run *run)
+{
+	struct trace_report *report = &run->report;
+	char name[WC_NAME_MAX];
+	struct wc_trace trace;
+
+	while (!(options.count && report->traces >= (uint64_t)options.count) && wc_trace_view_next(run->view, &trace)) {
+		if (run->function && trace.function_id != run->function)
+			continue;
+		report->traces++;
+		report->received += !!(trace.flags & WC_TRACED_RECEIVED);
+		report->sent += !!(trace.flags & WC_TRACED_SENT);
+		report->instance += !!(trace.flags & WC_TRACED_INSTANCE);
+		name_of(run, trace.function_id, name);
+		consider(run, &trace, name);
+		if (run->csv && !trace_csv_add(run->csv, &trace, name))
+			run->failed = options.csv;
+		if (run->chrome && !trace_chrome_add(run->chrome, &trace, name))
+			run->failed = options.chrome;
+	}
+}
+
+static void read_events(struct run *run)
+{
+	uint64_t lost = run->view->events_lost;
+	struct wc_event event;
+
+	while (wc_trace_view_event(run->view, &event)) {
+		bool known = event.cpu < SWITCHES_KEPT, is_switch = event.type == WC_EVENT_SWITCH;
+
+		if (!trace_events_add(&run->events, &event))
+			trace_events_lost(&run->events, event.ns);
+		if (run->chrome && known &&
+		    !trace_chrome_event(run->chrome, &event, run->last[event.cpu].ns, run->last[event.cpu].comm))
+			run->failed = options.chrome;
+		if (!is_switch || !known)
+			continue;
+		run->last[event.cpu].ns = event.ns;
+		memcpy(run->last[event.cpu].comm, event.comm, sizeof(event.comm));
+		run->last[event.cpu].comm[sizeof(event.comm) - 1] = 0;
+	}
+	if (run->view->events_lost != lost)
+		trace_events_lost(&run->events, wc_now());
+}
+
+/* Those that are new among the slowest: their events are there now, and soon will not be. */
+static void explain(struct run *run)
+{
+	for (size_t i = 0; i < run->report.slow_count; i++) {
+		struct trace_slow *slow = &run->report.slowest[i];
+
+		if (run->report.meanwhile && !slow->trace.sequence)
+			continue; /* explained before */
+		if (run->report.meanwhile)
+			trace_meanwhile(&run->events, &slow->trace, &slow->meanwhile);
+		slow->trace.sequence = 0;
+	}
+}
+
+static void look(struct run *run)
+{
+	read_traces(run);
+	read_events(run); /* afterwards: a trace is written after everything that happened meanwhile */
+	explain(run);
+}
+
+/* --- the run --- */
+
+static void follow(struct run *run, double seconds)
+{
+	struct pollfd daemon = { .fd = wc_trace_view_fd(run->view), .events = POLLIN | POLLRDHUP };
+	uint64_t begin = wc_now(), end = begin + (uint64_t)(seconds * 1e9), now = begin;
+
+	while (!stopped && now < end && !run->report.ended && !run->failed &&
+	       !(options.count && run->report.traces >= (uint64_t)options.count)) {
+		uint64_t left = (end - now) / WC_MS + 1;
+
+		run->report.ended = poll(&daemon, 1, left < STEP_MS ? (int)left : STEP_MS) > 0;
+		look(run);
+		now = wc_now();
+	}
+	run->report.seconds = (double)(now - begin) / 1e9;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct wc_stage_sum *left = a, *right = b;
+
+	return left->count > right->count ? -1 : left->count < right->count;
+}
+
+/* What ran meanwhile, by function. */
+static void sum_up(struct run *run)
+{
+	struct trace_report *report = &run->report;
+
+	for (uint32_t slot = 0; slot <= run->view->functions; slot++) {
+		struct wc_stage_sum *sum = &report->functions[report->function_count];
+
+		if (!wc_trace_view_stages(run->view, slot, sum))
+			continue;
+		wc_stage_sum_since(sum, &run->before[slot]);
+		if (!slot)
+			snprintf(sum->name, sizeof(sum->name), "(other)");
+		if (sum->count && (!run->function || (slot && sum->id == run->function)))
+			report->function_count++;
+	}
+	qsort(report->functions, report->function_count, sizeof(*report->functions), by_count);
+	if (report->function_count > FUNCTIONS_SHOWN)
+		report->function_count = FUNCTIONS_SHOWN;
+	report->lost = run->view->lost;
+	report->events_lost = run->view->events_lost;
+}
+
+static bool prepare(struct run *run)
+{
+	uint32_t slots = run->view->functions + 1;
+
+	run->before = calloc(slots, sizeof(*run->before));
+	run->report.functions = calloc(slots, sizeof(*run->report.functions));
+	run->report.slowest = calloc((size_t)options.slowest + 1, sizeof(*run->report.slowest));
+	run->last = calloc(SWITCHES_KEPT, sizeof(*run->last));
+	if (!run->before || !run->report.functions || !run->report.slowest || !run->last)
+		return false;
+	for (uint32_t slot = 0; slot < slots; slot++)
+		wc_trace_view_stages(run->view, slot, &run->before[slot]);
+	run->report.kernel_datapath = run->view->kernel_datapath;
+	run->report.faults = run->view->faults;
+	return true;
+}
+
+static void free_run(struct run *run)
+{
+	wc_trace_view_close(run->view);
+	trace_events_free(&run->events);
+	free(run->before);
+	free(run->report.functions);
+	free(run->report.slowest);
+	free(run->last);
+}
+
+/* Whole only when it is closed without an error. */
+static void close_files(struct run *run)
+{
+	if (run->chrome && !run->failed && !trace_chrome_end(run->chrome))
+		run->failed = options.chrome;
+	if (run->csv && fclose(run->csv) && !run->failed)
+		run->failed = options.csv;
+	if (run->chrome && fclose(run->chrome) && !run->failed)
+		run->failed = options.chrome;
+}
+
+static int trace(struct cli *cli, struct run *run, const struct wc_trace_wish *wish)
+{
+	struct wc_fault fault;
+
+	if (options.csv && !(run->csv = fopen(options.csv, "we")))
+		return cli_fail(cli, "cannot write %s: %s", options.csv, strerror(errno));
+	if (options.chrome && !(run->chrome = fopen(options.chrome, "we")))
+		return cli_fail(cli, "cannot write %s: %s", options.chrome, strerror(errno));
+	if ((run->csv && !trace_csv_begin(run->csv)) || (run->chrome && !trace_chrome_begin(run->chrome, cli->node)))
+		return cli_fail(cli, "cannot write %s: %s", run->csv ? options.csv : options.chrome, strerror(errno));
+	if (wc_trace_view_open(&run->view, cli->node, wish, &fault))
+		return cli_fail(cli, "%s", fault.text);
+	if (!prepare(run))
+		return cli_fail(cli, "out of memory");
+	if (!cli->json && isatty(STDERR_FILENO))
+		fprintf(stderr, "tracing for %s s; Ctrl-C ends it before\n", options.seconds);
+	follow(run, parse_seconds(options.seconds));
+	sum_up(run);
+	return CLI_OK;
+}
+
+static int run_trace(struct cli *cli, int argc, char **argv)
+{
+	struct wc_trace_wish wish = {
+		.sample = options.sample ? parse_sample(options.sample) : options.slower ? 0 : 1,
+		.slower_ns = options.slower ? parse_time(options.slower) : 0,
+		.meanwhile = !strcmp(options.meanwhile, "on"),
+	};
+	struct sigaction action = { .sa_handler = stop };
+	struct run run = { .report = { .node = cli->node, .meanwhile = wish.meanwhile } };
+	int status = argc ? find_function(cli, argv[0], &run) : 0;
+
+	if (status)
+		return status;
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	status = trace(cli, &run, &wish);
+	close_files(&run);
+	if (!status && run.failed)
+		status = cli_fail(cli, "cannot write %s: %s", run.failed, strerror(errno));
+	if (!status && cli->json) {
+		json_t *report = trace_json(&run.report);
+
+		cli_print_json(report);
+		json_decref(report);
+	} else if (!status) {
+		trace_print(&run.report, stdout);
+	}
+	free_run(&run);
+	return status;
+}
+
+const struct command cmd_trace = {
+	.name = "trace",
+	.options = &options,
+	.run = run_trace,
+	.positional_max = 1,
+	.help = {
+		.summary = "where the time of invocations goes, and what held the slowest up",
+		.synopsis = "[FUNCTION] [OPTIONS]",
+		.description =
+			"Times the stages of every invocation of a node, or of FUNCTION, on one clock: from the device that sent it to the XDP program, to "
+			"the core's agent, to the instance, the function, and back. Stages share their borders, so they add up. Shows their percentiles, and of "
+			"the slowest whole traces each stage, and what the CPU did meanwhile: time that a thread was ready and another one ran, softirqs, "
+			"interrupts, migrations, page faults, and who ran. docs/TRACE.md has what each is, and what it costs.\n\n"
+			"The daemon traces while this runs, unless `--trace on` of up and set has it trace anyway. However this ends, also by SIGKILL, nothing "
+			"stays. Needs root.",
+		.options = specs,
+		.examples = "  warmcore trace --for 5\n"
+			    "  warmcore trace checkout --slower 1ms --slowest 20\n"
+			    "  warmcore trace --count 1000 --csv stages.csv --chrome trace.json # ui.perfetto.dev",
+	},
+};
