@@ -177,8 +177,8 @@ struct wc_event {
 	__u32 arg;
 	__u32 a_tid, a_pid;
 	__u32 b_tid, b_pid;
-	char comm[16]; /* of b */
 	__u32 pad0;
+	char comm[16]; /* of b */
 };
 _Static_assert(sizeof(struct wc_event) == 64, "one cache line");
 

@@ -500,7 +500,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	wc_worker_trace(worker, job);
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
-		uint64_t now = wc_now();
+		/* A lane may have it long after its agent had. */
+		uint64_t now = job->taken && !worker->agent->lanes ? job->taken : wc_now();
 
 		if (refuse(worker, job, fn, false, now) ||
 		    (job->refers && !refer(worker, job, fn, now, &again) && !again)) {

@@ -46,17 +46,15 @@ static void put(__u64 *to, uint64_t value)
 	__atomic_store_n(to, value, __ATOMIC_RELAXED);
 }
 
-/* When that request, or its answer, was at a device between `low` and `high`; 0: not known. */
-static uint64_t passed(const uint64_t *passes, const struct wc_trace *trace, uint64_t low, uint64_t high)
+/* When that request, or its answer, was at a device, in the PASS_MAX_NS from `from` on; 0: not known. */
+static uint64_t passed(const uint64_t *passes, uint64_t hash, uint64_t from)
 {
-	uint64_t hash = wc_pass_hash(trace->request_id, trace->client_port), word, ago, at;
+	uint64_t word = __atomic_load_n(&passes[wc_pass_index(hash)], __ATOMIC_RELAXED), since;
 
-	word = __atomic_load_n(&passes[wc_pass_index(hash)], __ATOMIC_RELAXED);
 	if (!word || (word ^ wc_pass_word(hash, 0)) & ~WC_PASS_TIME)
 		return 0;
-	ago = (high - word) & WC_PASS_TIME;
-	at = high - ago;
-	return ago <= high && at >= low ? at : 0;
+	since = (word - from) & WC_PASS_TIME;
+	return since <= PASS_MAX_NS ? from + since : 0;
 }
 
 static void begin_function(struct wc_stages *stages, uint32_t id, const char *name)
@@ -115,24 +113,23 @@ void wc_traces_add(struct wc_traces *traces, struct wc_trace *trace, const char 
 	__u64 *at = trace->at;
 	uint64_t slower = atomic_load_explicit(&traces->slower_ns, memory_order_relaxed), total;
 	uint32_t sample = atomic_load_explicit(&traces->sample, memory_order_relaxed);
+	uint64_t hash = wc_pass_hash(trace->request_id, trace->client_port), found;
 	struct wc_stages *stages;
 	bool keep;
 
 	at[WC_POINT_received] = at[WC_POINT_dispatched];
 	at[WC_POINT_sent] = at[WC_POINT_replied];
-	if (!(trace->flags & WC_TRACED_STACK) || trace->flags & WC_TRACED_DISPATCHED) {
-		uint64_t low = at[WC_POINT_dispatched] > PASS_MAX_NS ? at[WC_POINT_dispatched] - PASS_MAX_NS : 0;
-		uint64_t found = passed(traces->arrivals, trace, low, at[WC_POINT_dispatched]);
-
-		if (found) {
+	if (at[WC_POINT_dispatched] > PASS_MAX_NS) {
+		found = passed(traces->arrivals, hash, at[WC_POINT_dispatched] - PASS_MAX_NS);
+		if (found && found <= at[WC_POINT_dispatched]) {
 			at[WC_POINT_received] = found;
 			trace->flags |= WC_TRACED_RECEIVED;
 		}
-		found = passed(traces->departures, trace, at[WC_POINT_replied], wc_now());
-		if (found) {
-			at[WC_POINT_sent] = found;
-			trace->flags |= WC_TRACED_SENT;
-		}
+	}
+	found = passed(traces->departures, hash, at[WC_POINT_replied]);
+	if (found) {
+		at[WC_POINT_sent] = found;
+		trace->flags |= WC_TRACED_SENT;
 	}
 	total = at[WC_POINT_sent] - at[WC_POINT_received];
 	stages = stages_of(traces, trace, name);
