@@ -5,7 +5,7 @@
  * The maps are mapped into memory as the daemon does it, so that tests read and break them like plain tables. Sockets, where
  * a test needs them, live on a veth pair in a network namespace that dies with the test. Include it after cmocka.h.
  *
- * A test of another BPF object with the same maps (dispatch_wrap.bpf.c) defines FIXTURE_SKEL(name) before, as below.
+ * A test of stage tracing defines FIXTURE_TRACING before. A test of another BPF object with the same maps (dispatch_wrap.bpf.c) defines FIXTURE_SKEL(name) before, as below.
  */
 #ifndef WC_TESTS_FIXTURE_H
 #define WC_TESTS_FIXTURE_H
@@ -78,6 +78,9 @@ static inline void fixture_open(void)
 	skel = fixture.skel = FIXTURE_SKEL(__open)();
 	if (!skel)
 		exit(1);
+#ifdef FIXTURE_TRACING
+	skel->rodata->wc_tracing = 1;
+#endif
 	error = bpf_map__set_max_entries(skel->maps.wc_cores, CORES) ||
 		bpf_map__set_max_entries(skel->maps.wc_runs, CORES * WC_LANES_MAX) ||
 		bpf_map__set_max_entries(skel->maps.wc_core_sockets, QUEUES * CORES) ||
