@@ -70,14 +70,14 @@ static __always_inline bool look(const __u8 *ip, __be16 protocol, struct passing
 	return !bpf_probe_read_kernel(ret, sizeof(*ret), ip + head) && ret->magic == bpf_htons(WC_MAGIC);
 }
 
-static __always_inline void note(void *map, __be64 request_id, __be16 client_port)
+static __always_inline void note(void *map, __be64 request_id, __be16 client_port, __u64 ns)
 {
 	__u64 hash = wc_pass_hash(wc_be64(request_id), client_port), *word;
 	__u32 index = wc_pass_index(hash);
 
 	word = bpf_map_lookup_elem(map, &index);
 	if (word)
-		WC_WRITE(*word, wc_pass_word(hash, bpf_ktime_get_ns()));
+		WC_WRITE(*word, wc_pass_word(hash, ns));
 }
 
 SEC("tp_btf/net_dev_start_xmit")
@@ -87,18 +87,19 @@ int BPF_PROG(trace_xmit, const struct sk_buff *skb)
 
 	if (look(skb->head + skb->network_header, skb->protocol, &passing) && passing.to == bpf_htons(trace_port) &&
 	    passing.type == WC_TYPE_INVOKE)
-		note(&wc_arrivals, passing.request_id, passing.from);
+		note(&wc_arrivals, passing.request_id, passing.from, bpf_ktime_get_ns());
 	return 0;
 }
 
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(trace_receive, const struct sk_buff *skb)
 {
+	__u64 now = bpf_ktime_get_ns(); /* before it is looked at: the answer is here already */
 	struct passing passing;
 
 	if (look(skb->data, skb->protocol, &passing) && passing.from == bpf_htons(trace_port) &&
 	    (passing.type == WC_TYPE_REPLY || passing.type == WC_TYPE_ERROR))
-		note(&wc_departures, passing.request_id, passing.to);
+		note(&wc_departures, passing.request_id, passing.to, now);
 	return 0;
 }
 

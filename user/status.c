@@ -8,6 +8,7 @@
 #include "user/payloads.h"
 #include "user/pending.h"
 #include "user/placement.h"
+#include "user/traces.h"
 #include "user/scheduler.h"
 #include "user/stack.h"
 #include "user/version.h"
@@ -232,6 +233,7 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "policy", policy_json(node));
 	json_object_set_new(object, "scheduler", scheduler_json(node));
 	json_object_set_new(object, "placement", wc_placement_json(node));
+	json_object_set_new(object, "tracing", json_boolean(wc_traces_on(node) != NULL));
 	json_object_set_new(object, "tags", tags_json(node));
 	json_object_set_new(object, "warmth", wc_warmth_json(node->warmth));
 	wc_logs_counters(&logged, &lost);
