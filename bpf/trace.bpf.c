@@ -32,8 +32,8 @@ WC_ARRAY(wc_departures, __u64, WC_PASSES);
 WC_ARRAY(wc_events, struct wc_event, 1);
 WC_ARRAY(wc_event_cpus, struct wc_event_cpu, 1);
 
-const volatile __u16 trace_port;		       /* of the node, host order */
-const volatile __u32 trace_ring = 1;		       /* places of a CPU in wc_events, a power of two */
+const volatile __u16 trace_port;		   /* of the node, host order */
+const volatile __u32 trace_ring = 1;		   /* places of a CPU in wc_events, a power of two */
 const volatile __u64 trace_cpus[WC_CPUS_MAX / 64]; /* those of the worker cores, a bit each */
 
 static __always_inline bool watched(__u32 cpu)

@@ -59,12 +59,12 @@ _Static_assert((int)WC_STAGE_COUNT + 1 == (int)WC_POINT_COUNT, "a stage between 
 enum wc_traced {
 	WC_TRACED_RECEIVED = 1 << 0,   /* `received` is when a device of this host sent it; else it is `dispatched` */
 	WC_TRACED_DISPATCHED = 1 << 1, /* `dispatched` is the XDP program's; else `taken` (tracing had just begun) */
-	WC_TRACED_STACK = 1 << 2,      /* it came by the node's socket: `dispatched` is when the stack thread had read it */
-	WC_TRACED_INSTANCE = 1 << 3,   /* `began` and `returned` are the instance's; else `started` and `ended` */
-	WC_TRACED_SENT = 1 << 4,       /* `sent` is when it was at the client's device; else it is `replied` */
-	WC_TRACED_COLD = 1 << 5,       /* an instance was started for it */
-	WC_TRACED_FAILED = 1 << 6,     /* it has not ended with a result */
-	WC_TRACED_TRUSTED = 1 << 7,    /* it ran inside the agent's thread */
+	WC_TRACED_STACK = 1 << 2, /* it came by the node's socket: `dispatched` is when the stack thread had read it */
+	WC_TRACED_INSTANCE = 1 << 3, /* `began` and `returned` are the instance's; else `started` and `ended` */
+	WC_TRACED_SENT = 1 << 4,     /* `sent` is when it was at the client's device; else it is `replied` */
+	WC_TRACED_COLD = 1 << 5,     /* an instance was started for it */
+	WC_TRACED_FAILED = 1 << 6,   /* it has not ended with a result */
+	WC_TRACED_TRUSTED = 1 << 7,  /* it ran inside the agent's thread */
 };
 
 /*

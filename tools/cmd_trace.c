@@ -18,7 +18,7 @@
 #define SAMPLE_MAX 1000000
 #define SLOWER_MAX_NS (3600 * WC_SECOND)
 #define FUNCTIONS_SHOWN 64 /* as tables */
-#define EVENTS_MAX 262144 /* that are read in one look */
+#define EVENTS_MAX 262144  /* that are read in one look */
 #define SWITCHES_KEPT 4096 /* CPUs of which the last switch is known, for --chrome */
 
 static struct trace_options {
@@ -163,7 +163,7 @@ struct run {
 	struct {
 		uint64_t ns;
 		char comm[16];
-	} *last; /* by CPU: since when who has it */
+	} * last; /* by CPU: since when who has it */
 };
 
 /* --- names --- */
@@ -186,7 +186,8 @@ static int find_function(const struct cli *cli, const char *name, struct run *ru
 {
 	const json_t *function;
 	json_t *answer;
-	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "resolve", "name", name), CLI_CONTROL_TIMEOUT_MS, &answer);
+	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "resolve", "name", name), CLI_CONTROL_TIMEOUT_MS,
+			      &answer);
 
 	if (ret)
 		return ret;
@@ -399,7 +400,8 @@ static int trace(struct cli *cli, struct run *run, const struct wc_trace_wish *w
 		return cli_fail(cli, "%s", fault.text);
 	if (!prepare(run))
 		return cli_fail(cli, "out of memory");
-	fprintf(stderr, "tracing for %s s; Ctrl-C ends it before\n", options.seconds); /* from here on nothing is missed */
+	fprintf(stderr, "tracing for %s s; Ctrl-C ends it before\n",
+		options.seconds); /* from here on nothing is missed */
 	follow(run, parse_seconds(options.seconds));
 	sum_up(run);
 	return CLI_OK;
@@ -408,7 +410,9 @@ static int trace(struct cli *cli, struct run *run, const struct wc_trace_wish *w
 static int run_trace(struct cli *cli, int argc, char **argv)
 {
 	struct wc_trace_wish wish = {
-		.sample = options.sample ? parse_sample(options.sample) : options.slower ? 0 : 1,
+		.sample = options.sample ? parse_sample(options.sample) :
+			  options.slower ? 0 :
+					   1,
 		.slower_ns = options.slower ? parse_time(options.slower) : 0,
 		.meanwhile = !strcmp(options.meanwhile, "on"),
 	};

@@ -31,8 +31,8 @@ struct trace_meanwhile {
 	uint64_t softirq_ns[WC_STAGE_COUNT]; /* on the CPU, */
 	uint64_t irq_ns[WC_STAGE_COUNT];     /* whoever ran there */
 	uint32_t softirqs, irqs;
-	uint32_t switches, migrations, faults; /* on the CPU; of its threads; of its threads */
-	uint64_t others_ns;			/* the CPU ran other threads, */
+	uint32_t switches, migrations, faults;	     /* on the CPU; of its threads; of its threads */
+	uint64_t others_ns;			     /* the CPU ran other threads, */
 	struct trace_other others[TRACE_OTHERS_MAX]; /* these the longest, longest first; tid 0: no more */
 };
 

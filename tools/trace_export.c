@@ -7,8 +7,8 @@
 
 #define CPU_TRACKS 100000 /* "processes" of CPUs are numbered from here, those of cores from 1 */
 
-static const char *const softirqs[] = { "HI",	 "TIMER",    "NET_TX", "NET_RX",  "BLOCK",
-					"IRQ_POLL", "TASKLET", "SCHED",  "HRTIMER", "RCU" };
+static const char *const softirqs[] = { "HI",	    "TIMER",   "NET_TX", "NET_RX",  "BLOCK",
+					"IRQ_POLL", "TASKLET", "SCHED",	 "HRTIMER", "RCU" };
 
 /* --- CSV --- */
 
@@ -79,12 +79,13 @@ bool trace_chrome_begin(FILE *file, const char *node)
 {
 	fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n", file);
 	return put_event(file, "",
-			 json_pack("{s:s, s:s, s:i, s:i, s:{s:o}}", "name", "process_labels", "ph", "M", "pid", 1, "tid", 0,
-				   "args", "labels", text(node)));
+			 json_pack("{s:s, s:s, s:i, s:i, s:{s:o}}", "name", "process_labels", "ph", "M", "pid", 1,
+				   "tid", 0, "args", "labels", text(node)));
 }
 
 /* An asynchronous slice: those of one id are a track of their own, because invocations of one core may overlap while they wait. */
-static bool put_slice(FILE *file, const struct wc_trace *trace, const char *name, const char *phase, uint64_t ns, json_t *args)
+static bool put_slice(FILE *file, const struct wc_trace *trace, const char *name, const char *phase, uint64_t ns,
+		      json_t *args)
 {
 	char id[24];
 
@@ -137,9 +138,9 @@ bool trace_chrome_event(FILE *file, const struct wc_event *event, uint64_t begin
 	case WC_EVENT_IRQ:
 		return put_span(file, event, json_sprintf("irq %u", event->arg), 3, event->begin, NULL);
 	default: {
-		static const char *const names[] = { [WC_EVENT_WAKEUP] = "wakeup",
-						     [WC_EVENT_MIGRATE] = "migrate",
-						     [WC_EVENT_FAULT] = "page fault" };
+		static const char *const names[] = {
+			[WC_EVENT_WAKEUP] = "wakeup", [WC_EVENT_MIGRATE] = "migrate", [WC_EVENT_FAULT] = "page fault"
+		};
 
 		if (event->type >= sizeof(names) / sizeof(names[0]) || !names[event->type])
 			return true;

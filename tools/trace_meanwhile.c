@@ -11,9 +11,9 @@
 
 #include "tools/trace.h"
 
-#define WINDOW_NS 4000000000ull	  /* events that are kept: invocations that took longer are not explained in full */
-#define WINDOW_COUNT (1u << 19)	  /* 32 MiB */
-#define BEFORE_NS 100000000ull	  /* so long before an invocation it is looked what its threads did */
+#define WINDOW_NS 4000000000ull /* events that are kept: invocations that took longer are not explained in full */
+#define WINDOW_COUNT (1u << 19) /* 32 MiB */
+#define BEFORE_NS 100000000ull	/* so long before an invocation it is looked what its threads did */
 #define OTHERS 64
 
 bool trace_events_add(struct trace_events *window, const struct wc_event *event)
@@ -231,6 +231,7 @@ void trace_meanwhile(const struct trace_events *window, const struct wc_trace *t
 	end_wait(trace, &waiters[0], end, ret);
 	end_wait(trace, &waiters[1], end, ret);
 	qsort(others, other_count, sizeof(others[0]), by_length);
-	memcpy(ret->others, others, (other_count < TRACE_OTHERS_MAX ? other_count : TRACE_OTHERS_MAX) * sizeof(others[0]));
+	memcpy(ret->others, others,
+	       (other_count < TRACE_OTHERS_MAX ? other_count : TRACE_OTHERS_MAX) * sizeof(others[0]));
 	free(events);
 }

@@ -60,8 +60,8 @@ static void print_stages(const struct wc_stage_sum *function, FILE *out)
 	struct table *table = table_new("lrrrrrrr");
 	char text[32], name[WC_NAME_MAX];
 
-	fprintf(out, "\n%s: %" PRIu64 " invocations\n", printable(function->name, sizeof(function->name), name, sizeof(name)),
-		function->count);
+	fprintf(out, "\n%s: %" PRIu64 " invocations\n",
+		printable(function->name, sizeof(function->name), name, sizeof(name)), function->count);
 	table_cell(table, "stage");
 	for (size_t q = 0; q < QUANTILES; q++)
 		table_cell(table, "%s", quantiles[q].name);
@@ -75,11 +75,12 @@ static void print_stages(const struct wc_stage_sum *function, FILE *out)
 				   trace_time(wc_stage_quantile(function, row, quantiles[q].ppm), text, sizeof(text)));
 		table_cell(table, "%s", trace_time(function->max_ns[row], text, sizeof(text)));
 		table_cell(table, "%s",
-			   trace_time(function->count ? function->sum_ns[row] / function->count : 0, text, sizeof(text)));
+			   trace_time(function->count ? function->sum_ns[row] / function->count : 0, text,
+				      sizeof(text)));
 		table_cell(table, "%.1f%%",
-			   function->sum_ns[WC_STAGE_TOTAL] ? 100.0 * (double)function->sum_ns[row] /
-								      (double)function->sum_ns[WC_STAGE_TOTAL] :
-							      0.0);
+			   function->sum_ns[WC_STAGE_TOTAL] ?
+				   100.0 * (double)function->sum_ns[row] / (double)function->sum_ns[WC_STAGE_TOTAL] :
+				   0.0);
 	}
 	table_print(table, out, 2);
 }
@@ -108,8 +109,8 @@ static void print_meanwhile(const struct trace_slow *slow, FILE *out)
 	fprintf(out, "      CPU %u ran others for %s:", slow->trace.cpu, trace_time(at->others_ns, text, sizeof(text)));
 	for (size_t i = 0; i < TRACE_OTHERS_MAX && at->others[i].tid; i++)
 		fprintf(out, "%s %s/%u %s", i ? "," : "",
-			printable(at->others[i].comm, sizeof(at->others[i].comm), name, sizeof(name)), at->others[i].tid,
-			trace_time(at->others[i].ns, text, sizeof(text)));
+			printable(at->others[i].comm, sizeof(at->others[i].comm), name, sizeof(name)),
+			at->others[i].tid, trace_time(at->others[i].ns, text, sizeof(text)));
 	putc('\n', out);
 }
 
@@ -136,19 +137,25 @@ static void print_slow(const struct trace_slow *slow, size_t rank, bool meanwhil
 static void print_notes(const struct trace_report *report, FILE *out)
 {
 	if (report->traces) {
-		fprintf(out, "\nOf %" PRIu64 " whole traces %" PRIu64 " begin where a device of this host sent the request",
+		fprintf(out,
+			"\nOf %" PRIu64 " whole traces %" PRIu64 " begin where a device of this host sent the request",
 			report->traces, report->received);
-		fprintf(out, ", the others %s;\n%" PRIu64 " end at the client's device, the others where the answer was given to the kernel; "
+		fprintf(out,
+			", the others %s;\n%" PRIu64
+			" end at the client's device, the others where the answer was given to the kernel; "
 			"in %" PRIu64 " the instance said when it began.\n",
 			report->kernel_datapath ? "at the XDP program" :
 						  "where the node's socket was read (this data path has no XDP)",
 			report->sent, report->instance);
 	}
 	if (report->lost)
-		fprintf(out, "%" PRIu64 " whole traces were overwritten before they were read: --sample or --slower keeps fewer.\n",
+		fprintf(out,
+			"%" PRIu64
+			" whole traces were overwritten before they were read: --sample or --slower keeps fewer.\n",
 			report->lost);
 	if (report->events_lost)
-		fprintf(out, "%" PRIu64 " events of the kernel were overwritten before they were read.\n", report->events_lost);
+		fprintf(out, "%" PRIu64 " events of the kernel were overwritten before they were read.\n",
+			report->events_lost);
 	if (report->meanwhile && !report->faults)
 		fputs("Page faults: this kernel has no tracepoint for them.\n", out);
 	if (report->ended)

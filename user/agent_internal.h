@@ -38,7 +38,7 @@ struct wc_worker {
 	struct wc_payload_use payload; /* of the job that it runs, when that has a reference */
 	struct wc_agent_counters counters;
 	struct wc_latencies *latencies; /* of what it ran */
-	struct wc_trace trace;		/* of the job that it runs, while `tracing`: to its answer, when it is run at all */
+	struct wc_trace trace; /* of the job that it runs, while `tracing`: to its answer, when it is run at all */
 	bool tracing;
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
 	struct {

@@ -175,17 +175,17 @@ static int load(struct view *view, const char *node, const struct wc_trace_wish 
 	fill_rodata(view, answer);
 	choose_programs(view, wish);
 	error = reuse(view, node, view->skel->maps.wc_traces, view->shown.cores * view->ring, fault) ?:
-		reuse(view, node, view->skel->maps.wc_trace_rings, view->shown.cores, fault) ?:
-		reuse(view, node, view->skel->maps.wc_stages, view->shown.cores * (view->shown.functions + 1), fault) ?:
-		reuse(view, node, view->skel->maps.wc_arrivals, WC_PASSES, fault) ?:
-		reuse(view, node, view->skel->maps.wc_departures, WC_PASSES, fault);
+			reuse(view, node, view->skel->maps.wc_trace_rings, view->shown.cores, fault) ?:
+			reuse(view, node, view->skel->maps.wc_stages, view->shown.cores * (view->shown.functions + 1), fault) ?:
+			reuse(view, node, view->skel->maps.wc_arrivals, WC_PASSES, fault) ?:
+			reuse(view, node, view->skel->maps.wc_departures, WC_PASSES, fault);
 	if (error)
 		return error;
 	error = bpf_map__set_max_entries(view->skel->maps.wc_events, view->cpus * view->events_ring) ?:
-		bpf_map__set_max_entries(view->skel->maps.wc_event_cpus, view->cpus) ?:
-		trace_bpf__load(view->skel) ?:
-		map_all(view) ?:
-		trace_bpf__attach(view->skel);
+			bpf_map__set_max_entries(view->skel->maps.wc_event_cpus, view->cpus)	     ?:
+			trace_bpf__load(view->skel)						     ?:
+			map_all(view)								     ?:
+			trace_bpf__attach(view->skel);
 	bpf_object__for_each_program (program, view->skel->obj)
 		if (!error && bpf_program__fd(program) >= 0)
 			view->shown.verified_insns += wc_bpf_verified_insns(bpf_program__fd(program));

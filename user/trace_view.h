@@ -31,9 +31,9 @@ struct wc_stage_sum {
 };
 
 struct wc_trace_view {
-	uint32_t cores, functions; /* functions with histograms of their own: slots 1 to that; 0 has all others */
+	uint32_t cores, functions;    /* functions with histograms of their own: slots 1 to that; 0 has all others */
 	bool kernel_datapath, faults; /* page faults are seen */
-	uint64_t lost;		   /* whole traces that were overwritten before they were read */
+	uint64_t lost;		      /* whole traces that were overwritten before they were read */
 	uint64_t events_lost;
 	uint32_t verified_insns; /* of the programs that are attached, all together */
 };

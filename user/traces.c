@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RING_MAX 1024u		  /* whole traces of a core: 128 KiB */
-#define RING_MIN 64u		  /* where there are thousands of cores */
-#define RINGS_TOTAL 65536u	  /* of all cores */
+#define RING_MAX 1024u		   /* whole traces of a core: 128 KiB */
+#define RING_MIN 64u		   /* where there are thousands of cores */
+#define RINGS_TOTAL 65536u	   /* of all cores */
 #define STAGES_BYTES (64ull << 20) /* for all histograms */
 #define FUNCTIONS_MAX 256u
 #define SESSIONS_MAX 8
@@ -219,11 +219,11 @@ static int load_maps(const struct wc_traces *traces)
 		return -errno;
 	bpf_object__for_each_program (program, state.skel->obj)
 		bpf_program__set_autoload(program, false);
-	error = bpf_map__set_autocreate(state.skel->maps.wc_events, false) ?:
-		bpf_map__set_autocreate(state.skel->maps.wc_event_cpus, false) ?:
-		bpf_map__set_max_entries(state.skel->maps.wc_traces, traces->cores * traces->ring) ?:
-		bpf_map__set_max_entries(state.skel->maps.wc_trace_rings, traces->cores) ?:
-		bpf_map__set_max_entries(state.skel->maps.wc_stages, traces->cores * (traces->functions + 1));
+	error = bpf_map__set_autocreate(state.skel->maps.wc_events, false)				   ?:
+			bpf_map__set_autocreate(state.skel->maps.wc_event_cpus, false)			   ?:
+			bpf_map__set_max_entries(state.skel->maps.wc_traces, traces->cores * traces->ring) ?:
+			bpf_map__set_max_entries(state.skel->maps.wc_trace_rings, traces->cores)	   ?:
+			bpf_map__set_max_entries(state.skel->maps.wc_stages, traces->cores * (traces->functions + 1));
 	return error ?: bpf_object__load(state.skel->obj);
 }
 
@@ -334,7 +334,8 @@ static int apply(struct wc_node *node, struct wc_fault *fault)
 	}
 	if (!traces)
 		return 0;
-	atomic_store(&traces->sample, others ? sample : 1); /* nobody asks: the last ones are there, whatever they were */
+	atomic_store(&traces->sample,
+		     others ? sample : 1); /* nobody asks: the last ones are there, whatever they were */
 	atomic_store(&traces->slower_ns, slower);
 	if (atomic_exchange(&traces->on, on) != on)
 		wc_info("stage tracing is %s", on ? "on" : "off");
@@ -383,15 +384,17 @@ static json_int_t within(const json_t *request, const char *key, json_int_t max,
 
 json_t *wc_traces_begin(struct wc_node *node, const json_t *request, struct wc_fault *fault, int *ret_error)
 {
-	json_int_t sample = within(request, "sample", SAMPLE_MAX, 1), slower = within(request, "slower_ns", SLOWER_MAX_NS, 0);
+	json_int_t sample = within(request, "sample", SAMPLE_MAX, 1),
+		   slower = within(request, "slower_ns", SLOWER_MAX_NS, 0);
 	struct session *session = NULL;
 	struct wc_traces *traces;
 	json_t *answer = NULL;
 
 	*ret_error = 0;
 	if (sample < 0 || slower < 0 || (!sample && !slower)) {
-		*ret_error = wc_fail(fault, EINVAL,
-				     "\"sample\" must be a number from 0 to 1000000, \"slower_ns\" one up to an hour; not both 0");
+		*ret_error = wc_fail(
+			fault, EINVAL,
+			"\"sample\" must be a number from 0 to 1000000, \"slower_ns\" one up to an hour; not both 0");
 		return NULL;
 	}
 	pthread_mutex_lock(&state.lock);
@@ -406,9 +409,9 @@ json_t *wc_traces_begin(struct wc_node *node, const json_t *request, struct wc_f
 	*ret_error = apply(node, fault);
 	traces = atomic_load(&node->traces);
 	if (!*ret_error)
-		answer = json_pack("{s:b, s:I, s:i, s:i, s:i, s:i, s:s, s:s}", "ok", 1, "session", (json_int_t)session->id,
-				   "cores", (int)traces->cores, "ring", (int)traces->ring, "functions",
-				   (int)traces->functions, "port", (int)node->options.port, "datapath",
+		answer = json_pack("{s:b, s:I, s:i, s:i, s:i, s:i, s:s, s:s}", "ok", 1, "session",
+				   (json_int_t)session->id, "cores", (int)traces->cores, "ring", (int)traces->ring,
+				   "functions", (int)traces->functions, "port", (int)node->options.port, "datapath",
 				   node->xdp ? "kernel" : "user", "placement", node->sched ? "sched_ext" : "affinity");
 	if (answer) {
 		json_t *cpus = json_array();

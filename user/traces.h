@@ -13,9 +13,10 @@
 
 struct wc_traces {
 	atomic_bool on;
-	uint32_t cores, ring, functions; /* whole traces of a core, a power of two; functions with histograms of their own */
-	atomic_uint sample;		 /* every n-th is kept whole; 0: none */
-	atomic_ullong slower_ns;	 /* and each that takes as long; 0: none */
+	uint32_t cores, ring,
+		functions;	 /* whole traces of a core, a power of two; functions with histograms of their own */
+	atomic_uint sample;	 /* every n-th is kept whole; 0: none */
+	atomic_ullong slower_ns; /* and each that takes as long; 0: none */
 	struct wc_trace *traces;
 	struct wc_trace_ring *rings;
 	struct wc_stages *stages;

@@ -38,7 +38,8 @@ static struct target {
 static struct target means[] = {
 	{ .subject = { .name = "trace_off_mean", .text = "tracing off (floor)" }, .level = LEVEL_OFF },
 	{ .subject = { .name = "trace_mean", .text = "tracing on" }, .level = LEVEL_ON },
-	{ .subject = { .name = "trace_devices_mean", .text = "warmcore trace --meanwhile off" }, .level = LEVEL_DEVICES },
+	{ .subject = { .name = "trace_devices_mean", .text = "warmcore trace --meanwhile off" },
+	  .level = LEVEL_DEVICES },
 	{ .subject = { .name = "trace_meanwhile_mean", .text = "warmcore trace" }, .level = LEVEL_ALL },
 };
 

@@ -118,8 +118,12 @@ static size_t message(uint8_t *to, uint16_t magic, uint8_t type, uint64_t reques
 /* A socket on the loopback address, with its port in *ret_port. */
 static int open_socket(int family, uint16_t port, __be16 *ret_port)
 {
-	struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback, .sin6_port = htons(port) };
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port) };
+	struct sockaddr_in6 address = { .sin6_family = AF_INET6,
+					.sin6_addr = in6addr_loopback,
+					.sin6_port = htons(port) };
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				  .sin_port = htons(port) };
 	bool six = family == AF_INET6;
 	socklen_t len = six ? sizeof(address) : sizeof(v4);
 	struct sockaddr *any = six ? (struct sockaddr *)&address : (struct sockaddr *)&v4;
@@ -135,7 +139,9 @@ static int open_socket(int family, uint16_t port, __be16 *ret_port)
 static void send_to(int fd, int family, __be16 port, uint16_t magic, uint8_t type, uint64_t id)
 {
 	struct sockaddr_in6 six = { .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback, .sin6_port = port };
-	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = port };
+	struct sockaddr_in four = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				    .sin_port = port };
 	uint8_t data[64];
 	size_t len = message(data, magic, type, id);
 	ssize_t n = family == AF_INET6 ? sendto(fd, data, len, 0, (struct sockaddr *)&six, sizeof(six)) :
@@ -164,7 +170,8 @@ static void test_devices(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
-		int node = open_socket(families[i], PORT, &node_port), client = open_socket(families[i], 0, &client_port);
+		int node = open_socket(families[i], PORT, &node_port),
+		    client = open_socket(families[i], 0, &client_port);
 		int other = open_socket(families[i], 0, &other_port);
 
 		/* What is none of ours leaves nothing. */
@@ -364,8 +371,8 @@ static int close_watch(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_stamps),	cmocka_unit_test(test_verified), cmocka_unit_test(test_devices),
-		cmocka_unit_test(test_sleep),	cmocka_unit_test(test_softirq),	 cmocka_unit_test(test_fault),
+		cmocka_unit_test(test_stamps),	   cmocka_unit_test(test_verified), cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_sleep),	   cmocka_unit_test(test_softirq),  cmocka_unit_test(test_fault),
 		cmocka_unit_test(test_other_cpus),
 	};
 

@@ -14,7 +14,7 @@
 #include "tools/trace_meanwhile.c"
 #include "tools/trace_print.c"
 
-#define AGENT 100 /* thread */
+#define AGENT 100    /* thread */
 #define INSTANCE 200 /* process */
 #define HOG 300
 #define CPU 1
@@ -253,7 +253,13 @@ static void test_print(void **state)
 	static struct wc_stage_sum function = { .id = 1, .name = "check\x1b[2Jout", .count = 1 };
 	struct trace_slow slow = { .trace = trace, .name = "checkout" };
 	struct trace_report report = {
-		.node = "n", .functions = &function, .function_count = 1, .slowest = &slow, .slow_count = 1, .traces = 1, .meanwhile = true,
+		.node = "n",
+		.functions = &function,
+		.function_count = 1,
+		.slowest = &slow,
+		.slow_count = 1,
+		.traces = 1,
+		.meanwhile = true,
 	};
 	char *text = NULL;
 	size_t len;
@@ -293,8 +299,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_wait_for_cpu), TEST(test_preempted_function), TEST(test_borders), TEST(test_interrupts),
-		TEST(test_window),	 TEST(test_chrome),		TEST(test_csv),	    TEST(test_print),
+		TEST(test_wait_for_cpu), TEST(test_preempted_function),
+		TEST(test_borders),	 TEST(test_interrupts),
+		TEST(test_window),	 TEST(test_chrome),
+		TEST(test_csv),		 TEST(test_print),
 		TEST(test_times),
 	};
 

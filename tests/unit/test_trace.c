@@ -149,7 +149,8 @@ static void test_wrong_moments(void **state)
 {
 	struct wc_trace trace = make(0, ID(1, 1), 5), other = make(0, ID(1, 1), 6);
 	uint64_t hash = wc_pass_hash(5, 0x1234), replied = trace.at[WC_POINT_replied];
-	const uint64_t arrived[] = { BASE + 1, BASE - 3000000000ull }, left[] = { replied - 1, replied + 3000000000ull };
+	const uint64_t arrived[] = { BASE + 1, BASE - 3000000000ull },
+		       left[] = { replied - 1, replied + 3000000000ull };
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -277,9 +278,9 @@ static void test_quantiles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_buckets, setup),	   cmocka_unit_test_setup(test_without_devices, setup),
-		cmocka_unit_test_setup(test_devices, setup),	   cmocka_unit_test_setup(test_wrong_moments, setup),
-		cmocka_unit_test_setup(test_sampling, setup),	   cmocka_unit_test_setup(test_slots, setup),
+		cmocka_unit_test_setup(test_buckets, setup),   cmocka_unit_test_setup(test_without_devices, setup),
+		cmocka_unit_test_setup(test_devices, setup),   cmocka_unit_test_setup(test_wrong_moments, setup),
+		cmocka_unit_test_setup(test_sampling, setup),  cmocka_unit_test_setup(test_slots, setup),
 		cmocka_unit_test_setup(test_quantiles, setup),
 	};
 

@@ -78,7 +78,7 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key | --trace | --azure | --csv)
+	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key | --trace | --azure | --csv | --chrome)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -130,7 +130,7 @@ _warmcore() {
 			mapfile -t COMPREPLY < <(compgen -W "merge $(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
 		;;
-	remove | evict | warmth)
+	remove | evict | warmth | trace)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		;;
 	config)
