@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "tools/cli.h"
 #include "tools/trace.h"
@@ -18,6 +17,7 @@
 #define SAMPLE_MAX 1000000
 #define SLOWER_MAX_NS (3600 * WC_SECOND)
 #define FUNCTIONS_SHOWN 64 /* as tables */
+#define AROUND_NS WC_MS	   /* of events in the file, around an invocation */
 #define EVENTS_MAX 262144  /* that are read in one look */
 #define SWITCHES_KEPT 4096 /* CPUs of which the last switch is known, for --chrome */
 
@@ -150,6 +150,12 @@ static const struct option_spec specs[] = {
 	{ 0 },
 };
 
+/* Since when who has a CPU. */
+struct last_switch {
+	uint64_t ns;
+	char comm[16];
+};
+
 /* One run. */
 struct run {
 	struct wc_trace_view *view;
@@ -159,11 +165,9 @@ struct run {
 	struct trace_report report;
 	struct trace_events events;
 	FILE *csv, *chrome;
-	const char *failed; /* the file that could not be written */
-	struct {
-		uint64_t ns;
-		char comm[16];
-	} * last; /* by CPU: since when who has it */
+	const char *failed;	    /* the file that could not be written */
+	struct last_switch *last;   /* by CPU */
+	uint64_t from, to, written; /* what the traces lie in that were just read; up to where events are in the file */
 };
 
 /* --- names --- */
@@ -237,10 +241,14 @@ static void read_traces(struct run *run)
 	char name[WC_NAME_MAX];
 	struct wc_trace trace;
 
+	run->from = run->to = 0;
 	while (!(options.count && report->traces >= (uint64_t)options.count) && wc_trace_view_next(run->view, &trace)) {
 		if (run->function && trace.function_id != run->function)
 			continue;
 		report->traces++;
+		run->from = run->to && run->from < trace.at[WC_POINT_received] ? run->from :
+										 trace.at[WC_POINT_received];
+		run->to = run->to > trace.at[WC_POINT_sent] ? run->to : trace.at[WC_POINT_sent];
 		report->received += !!(trace.flags & WC_TRACED_RECEIVED);
 		report->sent += !!(trace.flags & WC_TRACED_SENT);
 		report->instance += !!(trace.flags & WC_TRACED_INSTANCE);
@@ -259,22 +267,36 @@ static void read_events(struct run *run)
 	struct wc_event event;
 
 	/* So many at a time: reading makes events, too. */
-	for (uint32_t i = 0; i < EVENTS_MAX && wc_trace_view_event(run->view, &event); i++) {
-		bool known = event.cpu < SWITCHES_KEPT, is_switch = event.type == WC_EVENT_SWITCH;
-
+	for (uint32_t i = 0; i < EVENTS_MAX && wc_trace_view_event(run->view, &event); i++)
 		if (!trace_events_add(&run->events, &event))
 			trace_events_lost(&run->events, event.ns);
-		if (run->chrome && known &&
-		    !trace_chrome_event(run->chrome, &event, run->last[event.cpu].ns, run->last[event.cpu].comm))
-			run->failed = options.chrome;
-		if (!is_switch || !known)
-			continue;
-		run->last[event.cpu].ns = event.ns;
-		memcpy(run->last[event.cpu].comm, event.comm, sizeof(event.comm));
-		run->last[event.cpu].comm[sizeof(event.comm) - 1] = 0;
-	}
 	if (run->view->events_lost != lost)
 		trace_events_lost(&run->events, wc_now());
+}
+
+/* To the file: what the CPUs did around the whole traces that were just read, each event once. Of one CPU they are in order. */
+static void write_events(struct run *run)
+{
+	uint64_t from = run->from > AROUND_NS ? run->from - AROUND_NS : 0, to = run->to + AROUND_NS;
+
+	if (!run->chrome || !run->to)
+		return;
+	from = from > run->written ? from : run->written;
+	memset(run->last, 0, SWITCHES_KEPT * sizeof(*run->last));
+	for (size_t i = 0; i < run->events.count && !run->failed; i++) {
+		const struct wc_event *event = &run->events.events[i];
+		struct last_switch *last = &run->last[event->cpu % SWITCHES_KEPT];
+
+		if (event->ns > from && event->ns <= to &&
+		    !trace_chrome_event(run->chrome, event, last->ns, last->comm))
+			run->failed = options.chrome;
+		if (event->type != WC_EVENT_SWITCH)
+			continue;
+		last->ns = event->ns;
+		memcpy(last->comm, event->comm, sizeof(event->comm));
+		last->comm[sizeof(event->comm) - 1] = 0;
+	}
+	run->written = to > run->written ? to : run->written;
 }
 
 /* Those that are new among the slowest: their events are there now, and soon will not be. */
@@ -296,6 +318,7 @@ static void look(struct run *run)
 	read_traces(run);
 	read_events(run); /* afterwards: a trace is written after everything that happened meanwhile */
 	explain(run);
+	write_events(run);
 }
 
 /* --- the run --- */
@@ -424,7 +447,6 @@ static int run_trace(struct cli *cli, int argc, char **argv)
 		return status;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	setpriority(PRIO_PROCESS, 0, 10); /* who looks shall not be what is seen */
 	status = trace(cli, &run, &wish);
 	close_files(&run);
 	if (!status && run.failed)
