@@ -145,7 +145,7 @@ struct wc_reference {
 enum wc_where {
 	WC_WHERE_HERE = 0,   /* the bytes follow */
 	WC_WHERE_MEMORY = 1, /* nothing follows: the bytes are in shared memory */
-	WC_WHERE_TCP = 2,    /* nothing follows: they came, or come, over the client's TCP session (user/remote_wire.h) */
+	WC_WHERE_TCP = 2, /* nothing follows: they came, or come, over the client's TCP session (user/remote_wire.h) */
 };
 
 #define WC_REFERENCE_LEN 24

@@ -66,8 +66,8 @@ depends tools 'tools|user|bpf'
 if grep -nE '^#include "user/gateway/' user/*.[ch] tools/*.[ch] | grep -v '^tools/cmd_keys.c:.*"user/gateway/auth_keys.h"'; then
 	fail "only user/gateway/ may include from user/gateway/, but warmcore keys the file of keys"
 fi
-if grep -rnE '^#include "user/[a-z_]+\.h"' user/gateway | grep -vE '"user/(client|clock|control_client|database|error|fd_pass|knobs|latency|log|metrics|notify|payload_client|process|version)\.h"'; then
-	fail "user/gateway/ may include of user/ only client, clock, control_client, database, error, fd_pass, knobs, latency, log, metrics, notify, payload_client, process and version"
+if grep -rnE '^#include "user/[a-z_]+\.h"' user/gateway | grep -vE '"user/(away|client|clock|control_client|database|error|fd_pass|knobs|latency|log|metrics|notify|payload_client|process|remote_wire|version)\.h"'; then
+	fail "user/gateway/ may include of user/ only away, client, clock, control_client, database, error, fd_pass, knobs, latency, log, metrics, notify, payload_client, process, remote_wire and version"
 fi
 depends runtimes 'runtimes|abi'
 

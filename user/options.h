@@ -89,7 +89,7 @@ struct wc_options {
 	char listen[64]; /* user datapath: address to bind */
 	char remote[80]; /* where clients on other hosts are listened to; empty: nowhere */
 	char remote_key[256];
-	char log[256];	 /* file for the log instead of stderr */
+	char log[256]; /* file for the log instead of stderr */
 	/* Logs of functions. */
 	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */
 	uint32_t log_files;	    /* of one function */

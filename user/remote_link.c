@@ -158,6 +158,8 @@ int wc_remote_link_send(struct wc_remote_link *link, uint32_t kind, uint64_t id,
 		link->waiting++;
 		pthread_cond_signal(&link->added);
 	}
+	if (!error)
+		item = NULL; /* the list's */
 	pthread_mutex_unlock(&link->lock);
 	if (!error)
 		return 0;

@@ -90,7 +90,7 @@ static void check_address(const uint8_t *data, size_t size)
 	text[size] = 0;
 	if (wc_remote_split(text, host, sizeof(host), port, &fault))
 		return;
-	REQUIRE(*host && strlen(host) < sizeof(host) && atoi(port) > 0 && atoi(port) < 65536);
+	REQUIRE(*host && strlen(host) < sizeof(host) && strtoul(port, NULL, 10) - 1 < 65535);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

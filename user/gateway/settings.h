@@ -26,8 +26,8 @@ struct wc_gateway_address {
 struct wc_gateway_options {
 	const char *node;
 	const char *remote_node, *remote_key; /* NULL: the node is on this host */
-	const char *config; /* the file of knobs that was asked for; NULL: the usual one */
-	int print;	    /* enum wc_knobs_print */
+	const char *config;		      /* the file of knobs that was asked for; NULL: the usual one */
+	int print;			      /* enum wc_knobs_print */
 	struct wc_gateway_address listen[WC_GATEWAY_LISTEN_MAX];
 	unsigned listen_count;
 	const char *unix_path; /* NULL: none */
