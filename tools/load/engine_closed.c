@@ -78,17 +78,18 @@ static void on_end(void *state, struct place *place, uint64_t retry_after_ns)
 	think(clients, place, wc_now(), retry_after_ns < BUSY_MAX_NS ? retry_after_ns : BUSY_MAX_NS);
 }
 
+/* One by one: the time of sending is taken once for what is sent together, and clients like to keep in step. */
 static void send_due(struct clients *clients, struct batch *batch, uint64_t now)
 {
 	struct calls *calls = clients->calls;
 
-	while (clients->count && batch->count < BATCH && clients->heap[0].due_ns <= now) {
+	for (unsigned i = 0; i < BATCH && clients->count && clients->heap[0].due_ns <= now; i++) {
 		struct client client = pop(clients);
 
 		atomic_fetch_add_explicit(&calls->progress->due, 1, memory_order_relaxed);
 		calls_add(calls, batch, client.place, &clients->next[client.place - calls->places], client.due_ns);
+		calls_send(calls, batch);
 	}
-	calls_send(calls, batch);
 }
 
 static void loop(struct clients *clients)

@@ -11,6 +11,7 @@
 #include "tools/load/calls.h"
 #include "user/clock.h"
 
+#define TOGETHER 16	 /* calls in one system call: they have one time of sending, taken before it */
 #define WAIT_NS 5000000u /* of the receiver, for an answer, until it looks at the clock */
 
 /* The next call, until the schedule ends. */
@@ -30,7 +31,7 @@ static bool gather(struct calls *calls, struct batch *batch, struct load_call *c
 	const struct load_setup *setup = calls->setup;
 	bool more = true;
 
-	while (more && batch->count < BATCH && calls->start_ns + call->at_ns <= now) {
+	while (more && batch->count < TOGETHER && calls->start_ns + call->at_ns <= now) {
 		uint64_t intended = calls->start_ns + call->at_ns;
 		struct place *place = now - intended > setup->timeout_ns ? NULL : calls_take(calls);
 

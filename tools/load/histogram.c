@@ -118,6 +118,10 @@ uint64_t load_histogram_quantile(const struct load_histogram *histogram, uint64_
 	if (rank == histogram->count)
 		return histogram->max;
 	for (unsigned bucket = 0; bucket < LOAD_HISTOGRAM_BUCKETS; bucket++) {
+		if (!histogram->pages[bucket / LOAD_HISTOGRAM_PAGE]) {
+			bucket += LOAD_HISTOGRAM_PAGE - 1;
+			continue;
+		}
 		passed += load_histogram_at(histogram, bucket);
 		if (passed < rank)
 			continue;
