@@ -172,7 +172,7 @@ static inline __u64 wc_load64(const void *pointer)
 		*(p) = (__typeof__(*(p)))(after);                                                                      \
 		was_;                                                                                                  \
 	})
-#define wc_fetch_and(p, v) WC_ALONE_OP(p, was_ & (v))
+#define wc_fetch_and(p, v) WC_ALONE_OP(p, was_ &(v))
 #define wc_fetch_or(p, v) WC_ALONE_OP(p, was_ | (v))
 #define wc_fetch_add(p, v) WC_ALONE_OP(p, was_ + (v))
 #define wc_cas(p, was, now) WC_ALONE_OP(p, was_ == (was) ? (now) : was_)

@@ -186,7 +186,8 @@ static void *receive(void *argument)
 		replay->requests[index].service_ns = result.service_ns;
 		if (result.type != WC_TYPE_REPLY && !replay->wrong++)
 			bench_say("sim: answer type %u, code %u: %.*s", result.type, result.code,
-				  (int)(result.payload_len < 200 ? result.payload_len : 200), (const char *)result.payload);
+				  (int)(result.payload_len < 200 ? result.payload_len : 200),
+				  (const char *)result.payload);
 		replay->answered++;
 	}
 	return NULL;
