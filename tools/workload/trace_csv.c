@@ -237,8 +237,10 @@ static int read_day(struct trace *trace, struct names *names, const struct trace
 	char *line = calloc(1, LINE_BYTES);
 	int more = 0, error = 0;
 
-	if (!file || !line)
-		error = wc_fail(fault, EIO, "cannot read %s: %s", place.path, strerror(errno));
+	if (!file || !line) {
+		wc_fail(fault, EIO, "cannot read %s: %s", place.path, strerror(errno));
+		error = -EIO;
+	}
 	while (!error) {
 		if (options->stop && options->stop()) {
 			error = wc_fail(fault, EINTR, "interrupted while %s was read", place.path);
