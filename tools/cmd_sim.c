@@ -364,21 +364,22 @@ static bool progress(void *context, uint64_t done)
 	return interrupted;
 }
 
-static int simulate(struct sim_options *options, const struct workload *workload, struct sim_result *result,
-		    struct wc_fault *fault)
+static int simulate(const struct sim_options *chosen_options, const struct workload *workload,
+		    struct sim_result *result, struct wc_fault *fault)
 {
-	struct progress context = { .options = options, .begun = wc_now() };
-	int error = open_calls(options, workload, fault);
+	struct sim_options options = *chosen_options;
+	struct progress context = { .options = &options, .begun = wc_now() };
+	int error = open_calls(&options, workload, fault);
 
 	if (error)
 		return error;
 	context.bar = !command.quiet && isatty(STDERR_FILENO);
-	options->progress = progress;
-	options->context = &context;
-	error = sim_run(options, result, fault);
+	options.progress = progress;
+	options.context = &context;
+	error = sim_run(&options, result, fault);
 	if (context.shown)
 		fputs("\r\033[K", stderr);
-	calls_free(options->calls);
+	calls_free(options.calls);
 	return error;
 }
 
