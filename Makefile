@@ -51,9 +51,10 @@ PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 # libevent serves HTTP to bootstraps (runtimes/custom).
 _ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
-# h2o serves HTTP in the gateway (user/gateway), and curl sends results to URLs.
+# h2o serves HTTP in the gateway (user/gateway); curl sends results to URLs, and the questions of `warmcore async`.
 _ := $(foreach p,libh2o-evloop openssl libcurl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl libcurl)
+CURL_LIBS := $(shell pkg-config --libs libcurl)
 # ncurses draws the screen of `warmcore top`.
 _ := $(or $(shell pkg-config --exists ncursesw && echo yes),$(call missing,the library ncursesw))
 CURSES_LIBS := $(shell pkg-config --libs ncursesw)
@@ -233,7 +234,7 @@ $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)
-$(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS)
+$(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS) $(CURL_LIBS)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -o $@ $(filter %.o %.a,$^) $(LDLIBS)

@@ -53,7 +53,11 @@ enum wc_type {
 #define WC_FLAG_TIMED (1 << 5)	/* INVOKE: take the time of arrival. reply: it was taken, wait_ns counts from there */
 #define WC_FLAG_REFERENCE                                                                                              \
 	(1 << 6) /* the payload begins with a struct wc_reference. INVOKE: and the reply may be a large one */
-#define WC_FLAGS_INVOKE (WC_FLAG_TIMED | WC_FLAG_REFERENCE) /* flags an INVOKE may carry in version 1 */
+#define WC_FLAG_CONTEXT                                                                                                \
+	(1                                                                                                             \
+	 << 7) /* INVOKE: a block of texts comes first, behind the reference if there is one: runtimes/abi/context.h */
+#define WC_FLAGS_INVOKE                                                                                                \
+	(WC_FLAG_TIMED | WC_FLAG_REFERENCE | WC_FLAG_CONTEXT) /* flags an INVOKE may carry in version 1 */
 
 /* X(name, number, what the client reads). Numbers are wire format: never reuse one. */
 #define WC_CODES(X)                                                                                                    \

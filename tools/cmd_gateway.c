@@ -11,11 +11,11 @@
 
 #define LISTEN_MAX 16
 #define CALLBACK_MAX 64
-#define ARGUMENTS_MAX (2 * LISTEN_MAX + 2 * CALLBACK_MAX + 54)
+#define ARGUMENTS_MAX (2 * LISTEN_MAX + 4 * CALLBACK_MAX + 54)
 
 static struct gateway_options {
 	const char *remote_node, *remote_key;
-	struct option_list listen, callback_allow;
+	struct option_list listen, callback_allow, allow_host;
 	const char *callback_secret_file, *callback_ca;
 	const char *unix_path, *unix_mode, *tls_cert, *tls_key, *user, *key_file, *async_dir, *code_dir;
 	const char *log_format, *config;
@@ -90,6 +90,12 @@ static const struct option_spec specs[] = {
 	  .type = OPTION_FLAG,
 	  AT(no_auth),
 	  .help = "Ask nobody who they are, also where other hosts reach it: whoever reaches it may run every function." },
+	{ .name = "allow-host",
+	  .type = OPTION_LIST,
+	  AT(allow_host),
+	  .metavar = "NAME",
+	  .help = "Where the loopback asks for no key, requests may name the gateway by this name or *.NAME in their Host, too; may be given up to "
+		  "64 times. Addresses, localhost, *.localhost and names without a dot may always." },
 	{ .name = "presign-max-s",
 	  .type = OPTION_INTEGER,
 	  AT(presign_max_s),
@@ -248,8 +254,8 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	(void)argv;
 	if (options.listen.count > LISTEN_MAX)
 		return cli_usage(cli, "--listen: at most %d addresses", LISTEN_MAX);
-	if (options.callback_allow.count > CALLBACK_MAX)
-		return cli_usage(cli, "--callback-allow: at most %d targets", CALLBACK_MAX);
+	if (options.callback_allow.count > CALLBACK_MAX || options.allow_host.count > CALLBACK_MAX)
+		return cli_usage(cli, "--callback-allow, --allow-host: at most %d each", CALLBACK_MAX);
 	if (cli_find_program("warmcore-gateway", line.program, sizeof(line.program)))
 		return cli_fail(cli, "cannot find the program warmcore-gateway beside warmcore, in ../sbin or on PATH");
 	line.argv[line.argc++] = line.program;
@@ -266,6 +272,8 @@ static int run_gateway(struct cli *cli, int argc, char **argv)
 	add(&line, "--user", options.user);
 	add(&line, "--key-file", options.key_file);
 	add(&line, "--async-dir", options.async_dir);
+	for (size_t i = 0; i < options.allow_host.count; i++)
+		add(&line, "--allow-host", options.allow_host.items[i]);
 	for (size_t i = 0; i < options.callback_allow.count; i++)
 		add(&line, "--callback-allow", options.callback_allow.items[i]);
 	add(&line, "--callback-secret-file", options.callback_secret_file);

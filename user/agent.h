@@ -24,9 +24,12 @@ struct wc_job {
 	uint64_t taken; /* stage tracing: when the agent had it in hand; 0: it was off then */
 	uint32_t seen;
 	uint16_t shard;
-	uint16_t how; /* enum wc_how */
-	bool timed;   /* the client asked for the time of arrival (WC_FLAG_TIMED) */
-	bool refers;  /* the payload begins with a struct wc_reference (WC_FLAG_REFERENCE) */
+	uint16_t how;		/* enum wc_how */
+	bool timed;		/* the client asked for the time of arrival (WC_FLAG_TIMED) */
+	bool refers;		/* the payload begins with a struct wc_reference (WC_FLAG_REFERENCE) */
+	bool has_context;	/* a context comes first, behind the reference (WC_FLAG_CONTEXT) */
+	uint32_t context_len;	/* once it was found: */
+	const uint8_t *context; /* runtimes/abi/context.h */
 	uint32_t payload_len;
 	const uint8_t *payload;
 	struct wc_frame frame;	/* data is NULL when the job came from the stack */

@@ -245,7 +245,8 @@ struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct
 }
 
 /* Fills in the sequence, and returns it. */
-static uint32_t post(struct wc_instance *instance, struct wc_message *message, const uint8_t *payload)
+static uint32_t post(struct wc_instance *instance, struct wc_message *message, const uint8_t *payload,
+		     const uint8_t *context)
 {
 	uint32_t sequence = next_sequence(instance->sequence);
 
@@ -255,6 +256,8 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 
 		if (payload)
 			memcpy(channel->request_payload, payload, message->length);
+		if (message->context)
+			memcpy((uint8_t *)channel + WC_CHANNEL_CONTEXT_AT, context, message->context);
 		channel->request.kind = message->kind;
 		channel->request.length = message->length;
 		channel->request.flags = message->flags;
@@ -262,13 +265,15 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 		channel->request.deadline_ns = message->deadline_ns;
 		channel->request.answer_max = message->answer_max;
 		channel->request.timed = message->timed;
+		channel->request.context = message->context;
 		wc_channel_post(channel, &channel->request, sequence);
 	} else {
-		struct iovec parts[2] = {
+		struct iovec parts[3] = {
 			{ .iov_base = message, .iov_len = sizeof(*message) },
 			{ .iov_base = (void *)(uintptr_t)payload, .iov_len = message->length },
+			{ .iov_base = (void *)(uintptr_t)context, .iov_len = message->context },
 		};
-		struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
+		struct msghdr header = { .msg_iov = parts, .msg_iovlen = 3 };
 
 		/* Cannot block: there is never more than one message under way. An error shows as end of file. */
 		if (sendmsg(instance->socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
@@ -279,7 +284,7 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 
 void wc_instance_shutdown(struct wc_instance *instance)
 {
-	post(instance, &(struct wc_message){ .kind = WC_CHANNEL_SHUTDOWN }, NULL);
+	post(instance, &(struct wc_message){ .kind = WC_CHANNEL_SHUTDOWN }, NULL, NULL);
 }
 
 /* By the kernel, which reports what would be SIGBUS here. 0 or a negative errno. */
@@ -343,6 +348,7 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 		.timed = call->timed,
+		.context = call->context_len,
 	};
 	const uint8_t *payload = call->length ? call->payload : NULL;
 	uint32_t sequence;
@@ -352,7 +358,7 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 	if (call->refers && instance->channel)
 		message.answer_max = call->answer_max;
 	wc_watch_begin(instance->watch, call->request_id);
-	sequence = post(instance, &message, payload);
+	sequence = post(instance, &message, payload, call->context);
 	await(instance, sequence, call->deadline_ns, message.answer_max ?: WC_CHANNEL_CAPACITY, buffer, result);
 	if (result->failure == WC_FAILURE_NONE)
 		wc_watch_end(instance->watch);

@@ -103,6 +103,8 @@ struct wc_call {
 	uint32_t length;
 	uint64_t request_id;
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; when the function is stopped */
+	uint32_t context_len; /* 0: none */
+	const uint8_t *context;
 	/* With a reference (payloads.h): */
 	bool refers;
 	int source;	     /* sealed memfd with the payload; -1: it is at `payload` */

@@ -7,17 +7,18 @@
 
 int wc_worker_refer(struct wc_worker *worker, struct wc_job *job, const char **ret_why)
 {
+	uint32_t front = WC_REFERENCE_LEN + job->context_len;
 	struct wc_reference reference;
 	int error = -EBADMSG;
 
-	if (job->payload_len >= sizeof(reference)) {
+	if (job->payload_len >= front) {
 		memcpy(&reference, job->payload, sizeof(reference));
-		error = wc_payloads_find(worker->node->payloads, &reference, job->payload_len - WC_REFERENCE_LEN,
+		error = wc_payloads_find(worker->node->payloads, &reference, job->payload_len - front,
 					 job->id.request_id, &worker->payload);
 	}
 	if (!error) {
-		job->payload += WC_REFERENCE_LEN;
-		job->payload_len -= WC_REFERENCE_LEN;
+		job->payload += front;
+		job->payload_len -= front;
 		job->refers = false; /* it is told from now on by worker->payload */
 		return 0;
 	}

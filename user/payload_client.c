@@ -121,7 +121,13 @@ static int say(struct wc_payload_client *client, enum wc_payload_kind kind, __u6
 int wc_payload_client_put(struct wc_payload_client *client, __u64 request_id, const void *payload, size_t length,
 			  struct wc_reference *ret_reference)
 {
-	bool here = length <= WC_REFERENCE_HERE_MAX;
+	return wc_payload_client_put_beside(client, request_id, payload, length, 0, ret_reference);
+}
+
+int wc_payload_client_put_beside(struct wc_payload_client *client, __u64 request_id, const void *payload, size_t length,
+				 size_t beside, struct wc_reference *ret_reference)
+{
+	bool here = length + beside <= WC_REFERENCE_HERE_MAX;
 	int fd, ret = 0;
 
 	if (length > WC_PAYLOAD_LARGE)

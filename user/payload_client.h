@@ -39,6 +39,10 @@ void wc_payload_client_free(struct wc_payload_client *client);
 int wc_payload_client_put(struct wc_payload_client *client, __u64 request_id, const void *payload, size_t length,
 			  struct wc_reference *ret_reference);
 
+/* The same where `beside` bytes go along in the packet, so that less of it is for the payload. */
+int wc_payload_client_put_beside(struct wc_payload_client *client, __u64 request_id, const void *payload, size_t length,
+				 size_t beside, struct wc_reference *ret_reference);
+
 /* That request is not sent any more. Only of one that was handed over (not WC_WHERE_HERE). */
 void wc_payload_client_drop(struct wc_payload_client *client, __u64 request_id);
 

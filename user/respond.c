@@ -84,6 +84,8 @@ bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struc
 		job->arrival = wc_now();
 	job->timed = packet.header->flags & htons(WC_FLAG_TIMED);
 	job->refers = packet.header->flags & htons(WC_FLAG_REFERENCE);
+	job->has_context = packet.header->flags & htons(WC_FLAG_CONTEXT);
+	job->context_len = 0;
 	job->function_id = ntohl(packet.header->function_id);
 	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload_len = packet.body_len - WC_HEADER_LEN;

@@ -2,6 +2,7 @@
 /* run.c - run one job: find or start an instance, invoke it, turn what happened into an answer, and take it off the counts. */
 #include "user/agent_internal.h"
 
+#include "runtimes/abi/context.h"
 #include "user/clock.h"
 #include "user/cold_starts.h"
 #include "user/log.h"
@@ -188,6 +189,8 @@ static void fill_call(const struct wc_worker *worker, const struct wc_job *job, 
 		.payload = job->payload,
 		.length = job->payload_len,
 		.request_id = job->id.request_id,
+		.context = job->context,
+		.context_len = job->context_len,
 		.source = -1,
 	};
 	if (!worker->payload.session)
@@ -490,6 +493,29 @@ static bool refer(struct wc_worker *worker, struct wc_job *job, const struct wc_
 	return false;
 }
 
+/* What comes along with the invocation, in front of its payload. False: it was answered. */
+static bool take_context(struct wc_worker *worker, struct wc_job *job, const struct wc_fn *fn, uint64_t now)
+{
+	uint32_t at = job->refers ? WC_REFERENCE_LEN : 0, size = 0;
+
+	if (job->payload_len > at)
+		size = wc_context_size(job->payload + at, job->payload_len - at);
+	if (!size) {
+		respond_error(worker, job, WC_CODE_MALFORMED, "Node.ContextError",
+			      "the context in front of the payload contradicts itself or the packet",
+			      now > job->arrival ? now - job->arrival : 0, 0);
+		count_end(worker, job->function_id, fn, WC_END_payload);
+		return false;
+	}
+	job->context = job->payload + at;
+	job->context_len = size;
+	if (job->refers) /* refer() goes past both */
+		return true;
+	job->payload += size;
+	job->payload_len -= size;
+	return true;
+}
+
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
 	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
@@ -503,7 +529,7 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 		/* A lane may have it long after its agent had. */
 		uint64_t now = job->taken && !worker->agent->lanes ? job->taken : wc_now();
 
-		if (refuse(worker, job, fn, false, now) ||
+		if (refuse(worker, job, fn, false, now) || (job->has_context && !take_context(worker, job, fn, now)) ||
 		    (job->refers && !refer(worker, job, fn, now, &again) && !again)) {
 			wc_fn_put(fn);
 			return;

@@ -161,6 +161,7 @@ static struct wc_job *new_job(const struct datagram *datagram, const struct wc_h
 	job->arrival = wc_now();
 	job->timed = header->flags & htons(WC_FLAG_TIMED);
 	job->refers = header->flags & htons(WC_FLAG_REFERENCE);
+	job->has_context = header->flags & htons(WC_FLAG_CONTEXT);
 	job->payload_len = payload_len;
 	memcpy(job + 1, datagram->data + WC_HEADER_LEN, payload_len);
 	job->payload = (uint8_t *)(job + 1);

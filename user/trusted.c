@@ -74,6 +74,7 @@ int wc_trusted_call(struct wc_fn *fn, const struct wc_call *call, uint8_t *buffe
 		.function_name = fn->manifest.name,
 		.function_version = fn->version_text,
 		.memory_mb = fn->manifest.memory_mb,
+		.context = call->context_len ? call->context : NULL,
 	};
 	struct warmcore_response response;
 	int error = 0;

@@ -32,6 +32,9 @@
  * Stage tracing (docs/TRACE.md) asks in a request (timed) when the instance had it and when the function was over. A runtime may leave that at 0; what
  * it says is looked at only if it lies between the moments that the agent knows itself.
  *
+ * What comes along with an invocation (context.h), `context` bytes of it, is at WC_CHANNEL_CONTEXT_AT of the memfd, or, on a socket, behind the payload
+ * in the same datagram. Most invocations have none.
+ *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
  * WARMCORE_MEMORY_MB, WARMCORE_VERSION (number of the deployment), WARMCORE_CORE, and the manifest's own environment.
@@ -48,7 +51,9 @@
 #define WC_CHANNEL_LARGE 6291456u /* payload bytes each way of a large message; equals WC_PAYLOAD_LARGE of the wire */
 #define WC_CHANNEL_LARGE_AT                                                                                            \
 	((sizeof(struct wc_channel) - WC_CHANNEL_CAPACITY + WC_CHANNEL_LARGE + 65535) & ~(size_t)65535)
-#define WC_CHANNEL_SIZE (WC_CHANNEL_LARGE_AT + WC_CHANNEL_LARGE) /* of the memfd */
+#define WC_CHANNEL_CONTEXT_AT (WC_CHANNEL_LARGE_AT + WC_CHANNEL_LARGE)
+#define WC_CHANNEL_CONTEXT_ROOM 8192u					  /* at least WC_CONTEXT_MAX, whole pages */
+#define WC_CHANNEL_SIZE (WC_CHANNEL_CONTEXT_AT + WC_CHANNEL_CONTEXT_ROOM) /* of the memfd */
 
 enum wc_channel_kind {
 	WC_CHANNEL_INVOKE = 1,	   /* agent -> instance */
@@ -87,7 +92,7 @@ struct wc_message {
 	uint64_t began_ns;    /* answers to a request that is timed: CLOCK_MONOTONIC, when the runtime had it, */
 	uint64_t returned_ns; /* and when the function was over; 0: the runtime does not say */
 	uint32_t timed;	      /* INVOKE: not 0: the answer is to say so */
-	uint8_t reserved[4];  /* pads to a cache line */
+	uint32_t context;     /* INVOKE: bytes of its context; 0 = none */
 };
 _Static_assert(sizeof(struct wc_message) == 64, "ABI");
 

@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../abi/context.h"
 #include "answer.h"
 #include "route.h"
 
@@ -144,6 +145,23 @@ static uint64_t deadline_ms(uint64_t deadline_ns)
 	return (uint64_t)((int64_t)real.tv_sec * 1000 + (real.tv_nsec + left) / (int64_t)NS_PER_MS);
 }
 
+static void add_if(struct evhttp_request *request, const char *name, const char *value)
+{
+	if (value)
+		add_header(request, name, value); /* libevent refuses one with a line break */
+}
+
+/* What came along. AWS has no names for W3C's two. */
+static void add_context(struct evhttp_request *request, const uint8_t *context, const char *trace)
+{
+	const char *given = wc_context_get(context, WC_CONTEXT_XRAY);
+
+	add_header(request, "Lambda-Runtime-Trace-Id", given ? given : trace);
+	add_if(request, "Lambda-Runtime-Client-Context", wc_context_get(context, WC_CONTEXT_CLIENT));
+	add_if(request, "traceparent", wc_context_get(context, WC_CONTEXT_TRACEPARENT));
+	add_if(request, "tracestate", wc_context_get(context, WC_CONTEXT_TRACESTATE));
+}
+
 static void send_invocation(struct wc_api *api, struct evhttp_request *request)
 {
 	const struct wc_message *message = api->client->request;
@@ -161,7 +179,7 @@ static void send_invocation(struct wc_api *api, struct evhttp_request *request)
 	add_header(request, "Lambda-Runtime-Deadline-Ms", text);
 	add_header(request, "Lambda-Runtime-Invoked-Function-Arn", api->settings.arn);
 	snprintf(text, sizeof(text), "Root=1-%08llx-00000000%016llx;Sampled=0", (unsigned long long)time(NULL), id);
-	add_header(request, "Lambda-Runtime-Trace-Id", text);
+	add_context(request, api->client->context, text);
 	api->invocation = RUNNING;
 	evhttp_send_reply(request, 200, "OK", NULL);
 }

@@ -89,7 +89,9 @@ static int map_private(int fd, struct wc_channel **ret_channel)
 	flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) || fcntl(fd, F_SETFD, FD_CLOEXEC))
 		return -errno;
-	channel = mmap(NULL, sizeof(*channel), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* The same layout; most of it is never touched. */
+	channel =
+		mmap(NULL, WC_CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (channel == MAP_FAILED)
 		return -errno;
 	channel->magic = WC_CHANNEL_MAGIC;
@@ -103,7 +105,7 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client)
 	enum wc_client_transport transport = WC_CLIENT_FUTEX;
 	struct wc_channel *channel = NULL;
 	struct wc_client *client;
-	size_t size = sizeof(*channel);
+	size_t size = WC_CHANNEL_SIZE;
 	int fd = -1, err;
 
 	err = parse_spec(spec, &transport, &fd);
@@ -228,18 +230,25 @@ static int receive_socket(struct wc_client *client)
 	struct wc_channel *channel = client->channel;
 	struct iovec iov[2] = {
 		{ .iov_base = &channel->request, .iov_len = sizeof(channel->request) },
-		{ .iov_base = channel->request_payload, .iov_len = WC_CHANNEL_CAPACITY },
+		/* A context may reach into what is for the answer; it is not written yet. */
+		{ .iov_base = channel->request_payload, .iov_len = WC_CHANNEL_CAPACITY + WC_CHANNEL_CONTEXT_ROOM },
 	};
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
 	ssize_t n = recvmsg(client->fd, &msg, 0);
+	size_t behind;
 
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -errno;
 	if (n == 0)
 		return 0;
-	if (n < (ssize_t)sizeof(channel->request) || (msg.msg_flags & MSG_TRUNC) ||
-	    (size_t)n - sizeof(channel->request) != channel->request.length)
+	if (n < (ssize_t)sizeof(channel->request) || (msg.msg_flags & MSG_TRUNC))
 		return -EPROTO;
+	behind = (size_t)n - sizeof(channel->request);
+	if (channel->request.length > behind || channel->request.context != behind - channel->request.length ||
+	    channel->request.context > WC_CHANNEL_CONTEXT_ROOM)
+		return -EPROTO;
+	memcpy((uint8_t *)channel + WC_CHANNEL_CONTEXT_AT, channel->request_payload + channel->request.length,
+	       channel->request.context);
 	return 1;
 }
 
@@ -259,7 +268,10 @@ static bool lay_out(struct wc_client *client)
 	client->request_payload = request->length <= WC_CHANNEL_CAPACITY ? channel->request_payload :
 									   (uint8_t *)channel + WC_CHANNEL_LARGE_AT;
 	client->capacity = request->answer_max ? request->answer_max : WC_CHANNEL_CAPACITY;
-	return request->length <= client->large && client->capacity <= client->large;
+	client->context = request->context ? (const uint8_t *)channel + WC_CHANNEL_CONTEXT_AT : NULL;
+	return request->length <= client->large && client->capacity <= client->large &&
+	       (!request->context ||
+		(client->mapped == WC_CHANNEL_SIZE && request->context <= WC_CHANNEL_CONTEXT_ROOM));
 }
 
 int wc_client_next(struct wc_client *client)

@@ -44,7 +44,8 @@ struct wc_client {
 	uint32_t large;	   /* payload bytes that either way can have: WC_CHANNEL_LARGE or WC_CHANNEL_CAPACITY */
 	size_t mapped;	   /* bytes at channel */
 	enum wc_client_transport transport;
-	uint64_t began_ns; /* when the last request was here, if it is timed, else 0 */
+	uint64_t began_ns;	/* when the last request was here, if it is timed, else 0 */
+	const uint8_t *context; /* what came along with the last request (../abi/context.h); NULL: nothing */
 };
 
 /*

@@ -142,6 +142,7 @@ static int serve_one(struct wc_client *client, const struct function *function, 
 		.function_version = function->version,
 		.memory_mb = function->memory_mb,
 		.core = client->request->flags, /* number + 1 */
+		.context = client->context,
 	};
 	char text[128];
 	int result;

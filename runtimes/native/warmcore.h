@@ -77,6 +77,7 @@ struct warmcore_request {
 	const char *function_version; /* number of the deployment */
 	uint32_t memory_mb;	      /* what an instance may have; 0 = not said */
 	uint32_t core;		      /* number of the core that runs it + 1; 0 = not said */
+	const void *context;	      /* for the functions below; NULL = nothing came along */
 };
 
 #define WARMCORE_FLAG_BINARY 1u /* the response is bytes; without it, a JSON value in UTF-8 */
@@ -128,6 +129,42 @@ static inline int64_t warmcore_remaining_ns(const struct warmcore_request *reque
 /* Whether the caller's request has this field: it may be older than this header. */
 #define WARMCORE_HAS(request, field)                                                                                   \
 	((request)->size >= offsetof(struct warmcore_request, field) + sizeof((request)->field))
+
+/* Text `index` of what came along: runtimes/abi/context.h. */
+static inline const char *warmcore_context_text(const struct warmcore_request *request, unsigned index)
+{
+	const unsigned char *block = WARMCORE_HAS(request, context) ? (const unsigned char *)request->context : NULL;
+	const char *at = (const char *)block + 8;
+	unsigned i;
+
+	if (!block || !(block[2 * index] | block[2 * index + 1]))
+		return NULL;
+	for (i = 0; i < index; i++)
+		at += (block[2 * i] << 8 | block[2 * i + 1]) + 1;
+	return at;
+}
+
+/* What the client sent along; each with a 0 behind it, NULL = nothing. Lambda's client context, a JSON object; */
+static inline const char *warmcore_client_context(const struct warmcore_request *request)
+{
+	return warmcore_context_text(request, 0);
+}
+
+/* the trace that the invocation belongs to, as W3C has it (traceparent, tracestate), and as AWS has it (X-Amzn-Trace-Id). */
+static inline const char *warmcore_traceparent(const struct warmcore_request *request)
+{
+	return warmcore_context_text(request, 1);
+}
+
+static inline const char *warmcore_tracestate(const struct warmcore_request *request)
+{
+	return warmcore_context_text(request, 2);
+}
+
+static inline const char *warmcore_xray_trace_id(const struct warmcore_request *request)
+{
+	return warmcore_context_text(request, 3);
+}
 
 /* The request id as the other runtimes' contexts write it, the form of a UUID; out has room for 37 bytes. Returns out. */
 static inline const char *warmcore_request_id(const struct warmcore_request *request, char *out)

@@ -19,8 +19,9 @@ const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6;
 const FLAG_BINARY = 1, FLAG_FAREWELL = 2;
 const CAPACITY = 61440;
 const LARGE_AT = 6356992; // WC_CHANNEL_LARGE_AT
+const CONTEXT_AT = 12648448, CONTEXT_ROOM = 8192; // WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
 const HEADER_SIZE = 64; // struct wc_message: sequence, kind, length, flags (32 bits), request_id, deadline_ns (64 bits)
-const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6, ANSWER_MAX = 9; // indices of 32-bit words
+const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6, ANSWER_MAX = 9, CONTEXT = 15; // indices of 32-bit words
 
 /*
  * After an invocation, nextTick callbacks and promise reactions run before the next request is looked at. A full turn
@@ -56,6 +57,10 @@ class FutexChannel {
     return length <= CAPACITY ? this.inputAt : LARGE_AT;
   }
 
+  contextOf() {
+    return CONTEXT_AT;
+  }
+
   answerMax() {
     return this.head[ANSWER_MAX] || CAPACITY;
   }
@@ -64,7 +69,7 @@ class FutexChannel {
 class SocketChannel {
   constructor(spec) {
     this.fd = Number(spec.slice('socket:'.length));
-    this.input = Buffer.alloc(HEADER_SIZE + CAPACITY + 1); // the extra byte shows a datagram that is too long
+    this.input = Buffer.alloc(HEADER_SIZE + CAPACITY + CONTEXT_ROOM + 1); // the extra byte shows a datagram that is too long
     this.output = Buffer.alloc(HEADER_SIZE + CAPACITY);
     this.head = new Uint32Array(this.input.buffer, this.input.byteOffset, HEADER_SIZE / 4);
     this.outputHead = new Uint32Array(this.output.buffer, this.output.byteOffset, HEADER_SIZE / 4);
@@ -73,6 +78,10 @@ class SocketChannel {
 
   inputOf() {
     return this.inputAt;
+  }
+
+  contextOf() {
+    return this.inputAt + this.head[LENGTH];
   }
 
   answerMax() {
@@ -92,7 +101,7 @@ class SocketChannel {
     }
     if (received === 0) return -1;
     const kind = this.head[KIND], length = this.head[LENGTH];
-    if (received !== HEADER_SIZE + length || length > CAPACITY || (kind !== INVOKE && kind !== SHUTDOWN)) {
+    if (received !== HEADER_SIZE + length + this.head[CONTEXT] || length > CAPACITY || (kind !== INVOKE && kind !== SHUTDOWN)) {
       throw new Error('the agent sent a malformed message');
     }
     return kind === SHUTDOWN ? -1 : length;
@@ -170,6 +179,31 @@ if (process.env.WARMCORE_SPARE) {
 const functionName = process.env.WARMCORE_FUNCTION || '';
 const core = Number(process.env.WARMCORE_CORE || -1);
 
+/* The four texts of runtimes/abi/context.h; undefined for each that is empty. */
+function textsOf(channel) {
+  const { input } = channel, start = channel.contextOf(), texts = [];
+  let at = start + 8;
+  for (let i = 0; i < 4; i++) {
+    const length = input.readUInt16BE(start + 2 * i);
+    texts.push(length ? input.toString('utf8', at, at + length) : undefined);
+    at += length + 1;
+  }
+  return texts;
+}
+
+/* What came along with the invocation. */
+function takeContext(channel, context) {
+  const [client, traceparent, tracestate, xray] = textsOf(channel);
+  Object.assign(context, { traceparent, tracestate, xrayTraceId: xray });
+  if (xray) process.env._X_AMZN_TRACE_ID = xray; // as AWS's runtime does
+  if (!client) return;
+  try {
+    context.clientContext = JSON.parse(client);
+  } catch (error) {
+    throw new RuntimeError('Runtime.InvalidClientContext', `The client context is not valid JSON: ${error.message}`);
+  }
+}
+
 /* What AWS calls the context object, plus requestId (BigInt), core and deadlineMs (Unix time). */
 class Context {
   #idLow;
@@ -212,6 +246,9 @@ Object.assign(Context.prototype, {
   logStreamName: `core-${core}/${process.pid}`,
   identity: undefined,
   clientContext: undefined,
+  traceparent: undefined,
+  tracestate: undefined,
+  xrayTraceId: undefined,
   core,
 });
 
@@ -382,6 +419,7 @@ function main() {
   let current = null; // the invocation that is running: an object of its own, so that a late answer is recognised
   let loading = true, leaving = false;
   let sinceTurn = 0;
+  let traced = false; // the last one brought a trace along
 
   try {
     channel = spareChannel || openChannel();
@@ -460,6 +498,14 @@ function main() {
     let result;
     try {
       const context = new Context(channel.head);
+      if (traced) {
+        delete process.env._X_AMZN_TRACE_ID;
+        traced = false;
+      }
+      if (channel.head[CONTEXT]) {
+        traced = true;
+        takeContext(channel, context);
+      }
       result = handler(parse(length), context, (error, value) => {
         if (current !== invocation || invocation.answer) return;
         const answer = error !== undefined && error !== null ? () => fail(invocation, error) :

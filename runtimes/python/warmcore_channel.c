@@ -108,7 +108,7 @@ static PyObject *channel_next(PyObject *self, PyObject *unused)
 	if (!err)
 		Py_RETURN_NONE;
 	request = client->request;
-	tuple = PyTuple_New(4);
+	tuple = PyTuple_New(5);
 	if (!tuple)
 		return NULL;
 	/* PyTuple_SetItem takes the reference even when it fails, and a NULL item only makes it fail later: check each. */
@@ -123,6 +123,14 @@ static PyObject *channel_next(PyObject *self, PyObject *unused)
 		goto err_tuple;
 	item = PyLong_FromUnsignedLong(request->flags);
 	if (!item || PyTuple_SetItem(tuple, 3, item))
+		goto err_tuple;
+	if (client->context) {
+		item = PyBytes_FromStringAndSize((const char *)client->context, request->context);
+	} else {
+		item = Py_None;
+		Py_INCREF(item);
+	}
+	if (!item || PyTuple_SetItem(tuple, 4, item))
 		goto err_tuple;
 	return tuple;
 
@@ -216,7 +224,8 @@ static PyMethodDef methods[] = {
 	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
 	{ "ready", channel_ready, METH_O, "ready(flags): say READY" },
 	{ "init_error", channel_init_error, METH_O, "init_error(payload)" },
-	{ "next", channel_next, METH_NOARGS, "-> (payload, request_id, deadline_ns, core + 1), or None at the end" },
+	{ "next", channel_next, METH_NOARGS,
+	  "-> (payload, request_id, deadline_ns, core + 1, context or None), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
 	{ "answer_max", channel_answer_max, METH_NOARGS, "-> bytes that the answer to the last request may have" },
 	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },

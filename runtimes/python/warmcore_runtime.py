@@ -21,8 +21,9 @@ INVOKE, SHUTDOWN = 1, 2
 FLAG_BINARY, FLAG_FAREWELL = 1, 2
 CAPACITY = 61440
 LARGE, LARGE_AT = 6291456, 6356992  # WC_CHANNEL_LARGE, WC_CHANNEL_LARGE_AT
+CONTEXT_AT, CONTEXT_ROOM = LARGE_AT + LARGE, 8192  # WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
 FEATURES_AT, FEATURE_LARGE, ANSWER_MAX_AT = 8, 2, 100  # of struct wc_channel, and of the request in it
-HEADER = struct.Struct("=IIIIQQ32x")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns
+HEADER = struct.Struct("=IIIIQQ28xI")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns, context
 HEADER_SIZE = 64
 assert HEADER.size == HEADER_SIZE
 
@@ -33,7 +34,7 @@ NO_DEADLINE_MS = 2**31 - 1
 
 # --- the channel: three ways to the same four calls -------------------------------------------------------------------
 #
-# next() -> (payload, request_id, deadline_ns, core + 1 or 0), or None when the instance shall exit
+# next() -> (payload, request_id, deadline_ns, core + 1 or 0, context or None), or None when the instance shall exit
 # answer(kind, flags, payload), ready(flags), init_error(payload): payload is bytes, at most CAPACITY; of a REPLY answer_max()
 
 
@@ -44,13 +45,13 @@ class SocketChannel:
         self.fd = int(spec.partition(":")[2])
         os.set_inheritable(self.fd, False)
         os.set_blocking(self.fd, True)
-        self.buffer = bytearray(HEADER_SIZE + CAPACITY + 1)  # the extra byte shows a datagram that is too long
+        self.buffer = bytearray(HEADER_SIZE + CAPACITY + CONTEXT_ROOM + 1)  # the extra byte shows a datagram that is too long
         self.buffers = [self.buffer]
         self.view = memoryview(self.buffer)
         self.sequence = self.request_id = 0
 
     def _send(self, sequence, kind, flags, payload):
-        head = HEADER.pack(sequence, kind, len(payload), flags, self.request_id, 0)
+        head = HEADER.pack(sequence, kind, len(payload), flags, self.request_id, 0, 0)
         try:
             os.writev(self.fd, (head, payload))
         except (BrokenPipeError, ConnectionResetError):
@@ -69,14 +70,16 @@ class SocketChannel:
             return None
         if not received:
             return None
-        sequence, kind, length, core, request_id, deadline_ns = HEADER.unpack_from(self.buffer)
-        if received != HEADER_SIZE + length or length > CAPACITY or kind not in (INVOKE, SHUTDOWN):
+        sequence, kind, length, core, request_id, deadline_ns, more = HEADER.unpack_from(self.buffer)
+        if received != HEADER_SIZE + length + more or length > CAPACITY or kind not in (INVOKE, SHUTDOWN):
             raise OSError("the agent sent a malformed message")
         if kind == SHUTDOWN:
             return None
         self.sequence = sequence
         self.request_id = request_id
-        return bytes(self.view[HEADER_SIZE : HEADER_SIZE + length]), request_id, deadline_ns, core
+        end = HEADER_SIZE + length
+        context = bytes(self.view[end : end + more]) if more else None
+        return bytes(self.view[HEADER_SIZE:end]), request_id, deadline_ns, core, context
 
     def answer(self, kind, flags, payload):
         self._send(self.sequence, kind, flags, payload)
@@ -98,7 +101,7 @@ class CtypesChannel:
         # The first field of struct wc_client is the address of struct wc_channel, whose layout is the ABI.
         address = ctypes.c_void_p.from_address(client.value).value
         features = ctypes.c_uint32.from_address(address + FEATURES_AT).value
-        size = LARGE_AT + LARGE if features & FEATURE_LARGE else 3 * HEADER_SIZE + 2 * CAPACITY
+        size = CONTEXT_AT + CONTEXT_ROOM if features & FEATURE_LARGE else 3 * HEADER_SIZE + 2 * CAPACITY
         self.view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self.request_at = 3 * HEADER_SIZE
         self.answer_at = self.request_at + CAPACITY
@@ -133,9 +136,10 @@ class CtypesChannel:
                 return None
             if result != -4:  # EINTR: Python has run the signal's handler by now
                 self._check(result)
-        _, _, length, core, request_id, deadline_ns = HEADER.unpack_from(self.view, HEADER_SIZE)
+        _, _, length, core, request_id, deadline_ns, more = HEADER.unpack_from(self.view, HEADER_SIZE)
         at = self.request_at if length <= CAPACITY else LARGE_AT
-        return bytes(self.view[at : at + length]), request_id, deadline_ns, core
+        context = bytes(self.view[CONTEXT_AT : CONTEXT_AT + more]) if more else None
+        return bytes(self.view[at : at + length]), request_id, deadline_ns, core, context
 
     def answer(self, kind, flags, payload):
         length = len(payload)
@@ -217,6 +221,36 @@ def make_encoder():
     return encode_result
 
 
+class Client:
+    """context.client_context.client, as AWS has it."""
+
+    __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+
+    def __init__(self, values):
+        for name in self.__slots__:
+            setattr(self, name, values.get(name))
+
+
+class ClientContext:
+    """context.client_context: what the client sent along, as AWS has it."""
+
+    __slots__ = ("custom", "env", "client")
+
+    def __init__(self, values):
+        self.custom, self.env = values.get("custom"), values.get("env")
+        client = values.get("client")
+        self.client = Client(client) if isinstance(client, dict) else None
+
+
+def texts_of(block):
+    """The four texts of runtimes/abi/context.h, None for each that is empty."""
+    texts, at = [], 8
+    for length in struct.unpack_from(">4H", block):
+        texts.append(block[at : at + length].decode("utf-8", "replace") if length else None)
+        at += length + 1
+    return texts
+
+
 class Context:
     """What AWS calls the Lambda context object, plus request_id, core and deadline_ms."""
 
@@ -228,14 +262,28 @@ class Context:
     log_stream_name = ""
     identity = None
     client_context = None
+    traceparent = tracestate = xray_trace_id = None
     core = -1
     timeout_ms = 0
 
-    def __init__(self, request_id, deadline_ns, core=0):
+    def __init__(self, request_id, deadline_ns, core=0, block=None):
         self.request_id = request_id
         self._deadline_ns = deadline_ns
         if core:  # an instance may have moved since it was started
             self.core = core - 1
+        if block:
+            self._take(block)
+
+    def _take(self, block):
+        client, self.traceparent, self.tracestate, self.xray_trace_id = texts_of(block)
+        if self.xray_trace_id:  # as AWS's runtime does; serve() takes it away
+            os.environ["_X_AMZN_TRACE_ID"] = self.xray_trace_id
+        if client:
+            try:
+                values = json.loads(client)
+            except (ValueError, RecursionError) as error:
+                raise RuntimeFailure("Runtime.InvalidClientContext", "The client context is not valid JSON: %s" % error) from None
+            self.client_context = ClientContext(values) if isinstance(values, dict) else None
 
     @classmethod
     def configure(cls, environment):
@@ -408,7 +456,7 @@ def serve(channel, handler, binary):
         request = wait()
         if request is None:
             return
-        payload, request_id, deadline_ns, core = request
+        payload, request_id, deadline_ns, core, context = request
         kind, flags = REPLY, 0
         try:
             if binary:
@@ -420,7 +468,7 @@ def serve(channel, handler, binary):
                     raise RuntimeFailure("Runtime.InvalidEvent", "The event is not valid JSON: %s" % error) from None
             else:
                 event = {}
-            result = handler(event, Context(request_id, deadline_ns, core))
+            result = handler(event, Context(request_id, deadline_ns, core, context))
             if isinstance(result, (bytes, bytearray, memoryview)):
                 reply, flags = bytes(result), FLAG_BINARY
             elif binary:
@@ -450,9 +498,11 @@ def serve(channel, handler, binary):
             kind, flags, reply = ERROR, 0, error_payload(name, message, stack)
             log_error(name, message, stack)
         flush_logs()  # the log is complete before the reply is out
+        if context:
+            os.environ.pop("_X_AMZN_TRACE_ID", None)
         answer(kind, flags, reply)
         # Let go before the next wait: an instance may stay idle for minutes.
-        request = payload = event = result = reply = None
+        request = payload = event = result = reply = context = None
 
 
 # --- the zygote -------------------------------------------------------------------------------------------------------

@@ -270,7 +270,7 @@ class Gateway(harness.NodeTest):
             self.assertEqual((answer.status, answer.json()), (502, {"Message": "Internal Server Error"}))
             self.assertIsNone(answer.header("set-cookie"))
         with self.gateway.connect() as connection:
-            connection.send(b"GET /any HTTP/1.1\r\nHost: web.lambda-url.local\r\n\r\n")
+            connection.send(b"GET /any HTTP/1.1\r\nHost: web.lambda-url.localhost\r\n\r\n")
             self.assertEqual(connection.receive().json()["rawPath"], "/any")
 
     def test_cloudevents_by_hand(self):
@@ -608,6 +608,40 @@ class KilledDaemon(harness.NodeTest):
         self.node.up()
         # It waits 200 ms only, in which a busy machine may not start an instance.
         harness.wait_until(lambda: impatient.request("POST", "/function/probe", b'{"do":"pid"}').status == 200, "the node is back")
+
+
+class Names(harness.NodeTest):
+    """Who asks for no key is called by names that nobody else can have (DNS rebinding)."""
+
+    TAG = "gwn"
+
+    def test_host(self):
+        path = os.path.join(self.node.root, "names.sock")
+        one = gateway.Gateway(self.node, "--allow-host", "*.Inside.example", "--allow-host", "gw.example", "--unix", path)
+        self.addCleanup(one.close)
+
+        def status(host, address=None, target="/healthz"):
+            with gateway.Connection(address or one.address) as connection:
+                connection.send(b"GET %s HTTP/1.1\r\n%s\r\n" % (target.encode(), b"Host: %s\r\n" % host.encode() if host is not None else b""))
+                return connection.receive().status
+
+        for host in ("127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "localhost", "LOCALHOST:1", "a.localhost", "gateway", "gw.example:80", "a.inside.EXAMPLE"):
+            self.assertEqual(status(host), 200, host)
+        for host in ("evil.example", "evil.example:8080", "inside.example", "gw.example.", "x.gw.example", "localhost.evil.example", "127.0.0.1.evil.example",
+                     "nolocalhost.x", "f.lambda-url.evil.example", "a." + "b" * 300):  # fmt: skip
+            for target in ("/healthz", "/system/live", "/ui/", "/function/any", "/nothing"):
+                self.assertEqual(status(host, target=target), 403, (host, target))
+        self.assertEqual(status("evil.example", path), 200)  # no page reaches a Unix socket
+        with one.connect() as connection:
+            connection.send(b"POST /2015-03-31/functions HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 60000000\r\n\r\n")
+            self.assertIn(connection.receive().status, (403, 413))
+        open_one = gateway.Gateway(self.node, "--no-auth")
+        self.addCleanup(open_one.close)
+        self.assertEqual(status("any.example", open_one.address), 200)
+        for wrong in ("a:80", "10.0.0.1", "public", "none", "*", "a b"):
+            done = self.node.cli("gateway", "--listen", "127.0.0.1:0", "--no-async", "--no-manage", "--allow-host", wrong, check=False)
+            self.assertEqual(done.returncode, 2, wrong)
+            self.assertIn("--allow-host", done.stderr)
 
 
 if __name__ == "__main__":

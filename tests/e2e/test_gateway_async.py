@@ -320,6 +320,45 @@ class GatewayAsync(harness.NodeTest):
 
     # --- looking at it, and mending ---
 
+    def test_command(self):
+        """`warmcore async`, over a Unix socket and an address."""
+        path = os.path.join(self.node.root, "command.sock")
+        one = self.open(None, "--unix", path)
+        self.assertEqual(one.request("PUT", CONFIG % "work", b'{"MaximumRetryAttempts": 0}').status, 200)
+        ids = [self.event(one, {"n": "command", "do": "fail"}).header("x-amzn-RequestId") for _ in range(130)]
+        harness.wait_until(lambda: one.request("GET", "/system/async").json()["dead_letters"] == len(ids), "all are dead")
+
+        def ask(*arguments, where=("--unix", path), check=True):
+            return self.node.cli("--json", "async", *arguments, *where, check=check)
+
+        def of(*arguments, **options):
+            return json.loads(ask(*arguments, **options).stdout)
+
+        self.assertEqual(of("status")["dead_letters"], len(ids))
+        self.assertEqual({entry["id"] for entry in of("list", "--max", "1000")["entries"]}, set(ids))  # two pages
+        self.assertEqual(len(of("list", "dead", "--function", "work", where=("--url", one.url + "/"))["entries"]), 100)
+        self.assertEqual([of("list", what)["entries"] for what in ("waiting", "deliveries")], [[], []])
+        shown = of("show", ids[0])
+        self.assertEqual((shown["state"], shown["payload"]["do"], shown["ok"]), ("dead", "fail", True))
+        text = self.node.cli("async", "list", "--unix", path).stdout
+        self.assertIn("attempts exhausted", text)
+        self.assertEqual(len(text.splitlines()), 101)
+        self.assertEqual(of("purge", ids[0])["count"], 1)
+        self.assertEqual(of("redrive", ids[1])["count"], 1)
+        harness.wait_until(lambda: of("status")["dead_letters"] == len(ids) - 1, "it failed again")
+        self.assertEqual(of("purge", "--function", "work")["count"], len(ids) - 1)
+        self.assertEqual(of("purge", "--deliveries", "--all")["count"], 0)
+        for arguments, status, word in ((("show", ids[0]), 1, "404"), (("show", "x"), 2, "no id"), (("redrive",), 2, "say which"), (("nonsense",), 2, "there are"),
+                                        (("purge", ids[0], "--all"), 2, "say which"), (("purge", ids[0]), 1, "404"), (("list", "all"), 2, "waiting, dead"),
+                                        (("list", "--function", "a b"), 2, "no name"), (("redrive", "--deliveries", ids[0]), 2, "--all")):  # fmt: skip
+            done = ask(*arguments, check=False)
+            self.assertEqual((done.returncode, json.loads(done.stdout)["ok"]), (status, False), arguments)
+            self.assertIn(word, done.stderr, arguments)
+        self.assertEqual(one.stop(), 0)
+        done = ask("list", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is `warmcore gateway` running there?", done.stderr)
+
     def test_admin(self):
         self.node.deploy("second", "python", "work.handler", {"work.py": WORK}, timeout_ms=600000)
         one, go = self.open(None, "--threads", "2"), os.path.join(self.node.shared, "go-admin")

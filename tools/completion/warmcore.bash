@@ -78,7 +78,8 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$word")
 		return
 		;;
-	--file | --output | --config | --key-file | --secret-file | --unix | --tls-cert | --tls-key | --trace | --azure | --csv | --chrome)
+	--file | --output | --config | --key-file | --secret-file | --callback-secret-file | --callback-ca | --token-file | --unix | --tls-cert | --tls-key | --trace | \
+		--azure | --csv | --chrome)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
@@ -91,7 +92,7 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -u -- "$word")
 		return
 		;;
-	--functions)
+	--functions | --function)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		return
 		;;
@@ -138,6 +139,13 @@ _warmcore() {
 			mapfile -t COMPREPLY < <(compgen -W "check show" -- "$word")
 		elif [ $positional = 1 ] && [ "$action" = check ]; then
 			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		fi
+		;;
+	async)
+		if [ $positional = 0 ]; then
+			mapfile -t COMPREPLY < <(compgen -W "status list show redrive purge" -- "$word")
+		elif [ $positional = 1 ] && [ "$action" = list ]; then
+			mapfile -t COMPREPLY < <(compgen -W "waiting dead deliveries" -- "$word")
 		fi
 		;;
 	upgrade)

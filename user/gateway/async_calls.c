@@ -7,6 +7,7 @@
 
 #include "user/clock.h"
 #include "user/gateway/async_record.h"
+#include "user/gateway/call_context.h"
 
 /* A busy node is asked again for so long by the call; then the engine waits, which has the longer breath and lets others go on. */
 #define PATIENCE_MS 1000u
@@ -89,6 +90,8 @@ void wc_async_judge(const struct wc_called *called, char buffer[WC_ASYNC_JUDGE_M
 struct run {
 	struct wc_async_calls *owner;
 	const struct wc_async_job *job;
+	char *context; /* what goes along, or NULL */
+	size_t context_length;
 };
 
 static void end(struct run *run, const struct wc_called *called)
@@ -98,6 +101,7 @@ static void end(struct run *run, const struct wc_called *called)
 
 	wc_async_judge(called, buffer, &outcome);
 	wc_async_worker_invoked(run->owner->worker, run->job, &outcome);
+	free(run->context);
 	free(run);
 }
 
@@ -124,6 +128,7 @@ static int start(struct run *run)
 		.prepare = prepare,
 		.done = done,
 		.context = run,
+		.context_block = { run->context, run->context_length },
 		.patience_ms = calls->patience_ms < PATIENCE_MS ? calls->patience_ms : PATIENCE_MS,
 	};
 	struct wc_call *call;
@@ -150,12 +155,20 @@ static void invoke(void *context, const struct wc_async_job *job)
 	const char *qualifier = strcmp(job->head.qualifier, "$LATEST") != 0 ? job->head.qualifier : "";
 	struct run *run = malloc(sizeof(*run));
 	struct wc_called called = { 0 };
+	struct wc_text client = wc_text(job->body.client_context);
+	struct wc_trace_context trace;
 
-	if (!run) {
+	if (wc_client_context_check(client)) /* none, or one that an older gateway has not looked at */
+		client.length = 0;
+	if (run) {
+		*run = (struct run){ .owner = owner, .job = job };
+		wc_trace_context_load(&trace, job->body.trace);
+	}
+	if (!run || wc_call_context_make(client, &trace, &run->context, &run->context_length)) {
+		free(run);
 		wc_async_worker_invoked(owner->worker, job, &later);
 		return;
 	}
-	*run = (struct run){ owner, job };
 	called.error = start(run);
 	/* That it is not there is remembered for a moment, in which it may have been deployed; and a dead letter is for ever. */
 	if (called.error == -ENOENT)

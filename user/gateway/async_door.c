@@ -227,7 +227,8 @@ static void store(struct accept *accept, const struct wc_callee *callee)
 	wc_async_id_new(&ask.id);
 	ask.payload = payload.at;
 	ask.payload_size = payload.length;
-	ask.client_context = copy_header(request, "x-amz-client-context", context, sizeof(context));
+	if (job->route.kind == WC_ROUTE_INVOKE) /* where it was checked */
+		ask.client_context = copy_header(request, "x-amz-client-context", context, sizeof(context));
 	wc_trace_context_take(request, &from);
 	wc_trace_context_save(&from, trace);
 	ask.trace = trace;

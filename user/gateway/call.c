@@ -150,6 +150,8 @@ static int invoke(struct wc_call *call)
 		return ret;
 	request.payload = call->payload.at;
 	request.payload_len = call->payload.length;
+	request.context = call->request.context_block.at;
+	request.context_len = call->request.context_block.length;
 	request.timeout_ms = request.patience_ms + WC_CALL_LOAD_MS + callee->timeout_ms + WC_CALL_SLACK_MS;
 	ret = wc_invoker_start(calls->invoker, &request, on_invoked, call, &call->invocation);
 	if (!ret && !call->sent_ns)

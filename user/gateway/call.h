@@ -58,7 +58,8 @@ struct wc_call_request {
 	wc_call_prepare prepare;      /* may be called from within wc_call_start() */
 	wc_call_done done;	      /* is not */
 	bool dry; /* only find the function: `done` comes with error 0 and without `invoked`; prepare is not called */
-	unsigned patience_ms; /* for how long a busy node is asked again; 0: as wc_calls says */
+	unsigned patience_ms;	      /* for how long a busy node is asked again; 0: as wc_calls says */
+	struct wc_text context_block; /* goes along (runtimes/abi/context.h); empty: nothing. Must stay until `done` */
 	void *context;
 };
 

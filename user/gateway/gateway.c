@@ -8,6 +8,8 @@
 
 #include "user/gateway/async_door.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/call_context.h"
+#include "user/gateway/host_guard.h"
 #include "user/gateway/manage.h"
 #include "user/gateway/reply.h"
 #include "user/gateway/scrape.h"
@@ -48,6 +50,7 @@ void wc_http_job_wait(struct wc_http_job *job)
 void wc_http_job_free(struct wc_http_job *job)
 {
 	free(job->payload);
+	free(job->context);
 	free(job);
 }
 
@@ -85,7 +88,12 @@ void wc_http_job_call(struct wc_http_job *job, wc_call_prepare prepare, wc_call_
 	int ret;
 
 	wc_http_job_wait(job);
-	ret = wc_call_start(&job->gateway->calls, &request, &call);
+	ret = dry ? 0 :
+		    wc_call_context_take(wc_exchange_request(job->exchange), job->route.kind == WC_ROUTE_INVOKE,
+					 &job->context, &request.context_block.length);
+	request.context_block.at = job->context;
+	if (!ret)
+		ret = wc_call_start(&job->gateway->calls, &request, &call);
 	if (ret == -ECANCELED) /* prepare has freed the job */
 		return;
 	if (!ret) {
@@ -149,6 +157,13 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 	struct wc_route route;
 	const char *error;
 
+	if (request->guarded && !wc_host_guard_admits(gateway->hosts, request->host)) {
+		wc_reply_status(
+			exchange, 403,
+			"this gateway asks for no key, so it is not called by such a Host: a web page could do that; use "
+			"localhost, or start it with --allow-host");
+		return;
+	}
 	if (wc_route_parse(request->target.at, request->target.length, request->host.at, request->host.length, &route,
 			   &error)) {
 		wc_reply_status(exchange, 400, error);

@@ -29,8 +29,9 @@ struct wc_gateway {
 	struct wc_http *http;
 	struct wc_http_metrics *metrics;
 	bool access_log;
-	struct desk *desk;	    /* scrape.c's */
-	struct wc_live_cache *live; /* made by the first who asks */
+	const struct wc_callback_rules *hosts; /* host_guard.h */
+	struct desk *desk;		       /* scrape.c's */
+	struct wc_live_cache *live;	       /* made by the first who asks */
 };
 
 /* wc_http_options.on_response: counts it, and logs it if asked for: access.c. */
@@ -68,6 +69,7 @@ struct wc_http_job {
 	struct wc_call *call;
 	struct wc_route route; /* its pointers are into the request */
 	char *payload;	       /* what was built for the function, or NULL; freed with the job */
+	char *context;	       /* likewise: what goes along (call_context.h) */
 };
 
 /*

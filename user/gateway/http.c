@@ -373,6 +373,7 @@ static void fill_request(struct wc_exchange *exchange, h2o_req_t *req)
 	request->secure = req->scheme == &H2O_URL_SCHEME_HTTPS;
 	request->old = req->version < 0x101;
 	request->trusted = exchange->connection->listener->trusted;
+	request->guarded = exchange->connection->listener->guarded;
 	request->local = exchange->connection->listener->local;
 	request->private = exchange->connection->listener->private;
 	request->header_count = 0;

@@ -28,6 +28,7 @@ struct wc_http_listener {
 	int fd;	      /* listens, is not blocking */
 	bool secure;  /* TLS */
 	bool trusted; /* auth.h */
+	bool guarded; /* host_guard.h */
 	bool local;   /* as in struct wc_request, and: */
 	bool private;
 };

@@ -132,6 +132,7 @@ static void consider(struct connection *connection)
 	char body[WC_HTTP_REFUSAL_MAX], *copy;
 	struct wc_request request = {
 		.trusted = connection->listener->trusted,
+		.guarded = connection->listener->guarded,
 		.local = connection->listener->local,
 		.private = connection->listener->private,
 		.secure = connection->listener->secure,

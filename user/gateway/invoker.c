@@ -49,6 +49,7 @@ struct wc_invocation {
 	wc_invoked_cb done;
 	void *context;
 	struct wc_client_request request;
+	struct iovec context_part; /* goes along with it; mostly empty */
 	__u64 id;
 	__u64 due_ns, resend_ns, patience_ns, end_ns;
 	__u32 heap_at;
@@ -319,12 +320,13 @@ static int hand_over(struct wc_invocation *invocation, __u64 now)
 {
 	struct wc_invoker *invoker = invocation->invoker;
 	struct wc_client_request *request = &invocation->request;
-	bool large = request->payload_len > WC_PAYLOAD_MAX;
+	bool large = request->payload_len + invocation->context_part.iov_len > WC_PAYLOAD_MAX;
 	int ret = -EPIPE, error = 0;
 
 	for (int i = 0; i < 2 && ret == -EPIPE && !(error = have_session(invoker, now)); i++) {
-		ret = wc_payload_client_put(invoker->session, invocation->id, request->payload, request->payload_len,
-					    &invocation->reference);
+		ret = wc_payload_client_put_beside(invoker->session, invocation->id, request->payload,
+						   request->payload_len, invocation->context_part.iov_len,
+						   &invocation->reference);
 		if (ret == -EPIPE) {
 			end_session(invoker);
 			invoker->session_ns = 0;
@@ -374,6 +376,33 @@ static bool find_large(struct wc_invocation *invocation, struct wc_client_result
 
 /* --- sending --- */
 
+/* With a context, which stands between a reference and the payload. */
+static int transmit_context(struct wc_invocation *invocation)
+{
+	struct wc_client_request *request = &invocation->request;
+	struct wc_referring head;
+	struct iovec parts[3] = {
+		{ .iov_base = &head, .iov_len = sizeof(head.header) },
+		invocation->context_part,
+		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
+	};
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 3 };
+	__u32 length;
+
+	if (invocation->refers) {
+		wc_client_encode_reference(invocation->id, request, &invocation->reference, &head);
+		parts[0].iov_len = sizeof(head);
+		if (invocation->reference.where != wc_htonl(WC_WHERE_HERE))
+			message.msg_iovlen = 2;
+	} else {
+		wc_client_encode(invocation->id, request, &head.header);
+	}
+	length = wc_ntohl(head.header.payload_len) + (__u32)invocation->context_part.iov_len;
+	head.header.payload_len = wc_htonl(length);
+	head.header.flags |= wc_htons(WC_FLAG_CONTEXT);
+	return sendmsg(invocation->invoker->fd, &message, MSG_DONTWAIT) < 0 ? -1 : 0;
+}
+
 static int transmit_referring(struct wc_invocation *invocation)
 {
 	struct wc_client_request *request = &invocation->request;
@@ -406,19 +435,22 @@ static int transmit(struct wc_invocation *invocation, __u64 now)
 	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
 	__u64 left = invocation->patience_ns > now ? invocation->patience_ns - now : WC_US;
 
+	bool plain = !invocation->refers && !invocation->context_part.iov_len;
+
 	request->deadline_us = left / WC_US < UINT32_MAX ? (__u32)(left / WC_US) : UINT32_MAX;
-	if (!invocation->refers)
+	if (plain)
 		wc_client_encode(invocation->id, request, &small.header); /* was checked by start */
-	if (!invocation->refers && request->payload_len && request->payload_len <= SMALL_PAYLOAD_MAX)
+	if (plain && request->payload_len && request->payload_len <= SMALL_PAYLOAD_MAX)
 		memcpy(small.payload, request->payload, request->payload_len);
 	/* An error of the socket tells of an earlier datagram, and is cleared by being told. */
 	for (int i = 0; i < 3; i++) {
 		/* send is cheaper than sendmsg, more than the copy costs */
-		if ((invocation->refers ?
-			     transmit_referring(invocation) :
+		if ((invocation->context_part.iov_len ? transmit_context(invocation) :
+		     invocation->refers		      ? transmit_referring(invocation) :
 		     request->payload_len <= SMALL_PAYLOAD_MAX ?
-			     send(invoker->fd, &small, sizeof(small.header) + request->payload_len, MSG_DONTWAIT) :
-			     sendmsg(invoker->fd, &message, MSG_DONTWAIT)) >= 0) {
+					  send(invoker->fd, &small, sizeof(small.header) + request->payload_len,
+					       MSG_DONTWAIT) :
+					  sendmsg(invoker->fd, &message, MSG_DONTWAIT)) >= 0) {
 			invocation->sent++;
 			return 0;
 		}
@@ -523,6 +555,8 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 	invocation->request.function_id = request->function_id;
 	invocation->request.payload = request->payload;
 	invocation->request.payload_len = request->payload_len;
+	invocation->context_part =
+		(struct iovec){ .iov_base = (void *)(uintptr_t)request->context, .iov_len = request->context_len };
 	invocation->patience_ns = now + request->patience_ms * WC_MS;
 	invocation->end_ns = now + request->timeout_ms * WC_MS;
 	ret = hand_over(invocation, now);

@@ -44,7 +44,9 @@ struct wc_invoker_options {
 struct wc_invoker_request {
 	__u32 function_id;
 	const void *payload;
-	size_t payload_len;   /* at most WC_PAYLOAD_LARGE, or WC_PAYLOAD_MAX without a payload_path */
+	size_t payload_len;  /* at most WC_PAYLOAD_LARGE, or WC_PAYLOAD_MAX with the context without a payload_path */
+	const void *context; /* runtimes/abi/context.h; NULL: none. As the payload it must stay */
+	size_t context_len;
 	unsigned patience_ms; /* for how long it may be refused; the node does not start it later either */
 	unsigned timeout_ms;  /* for how long an answer is waited for, all in all; at least patience_ms */
 };

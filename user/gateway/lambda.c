@@ -6,11 +6,10 @@
 
 #include "user/clock.h"
 #include "user/gateway/async_door.h"
+#include "user/gateway/call_context.h"
 #include "user/gateway/gateway.h"
 #include "user/gateway/reply.h"
 #include "user/gateway/text.h"
-
-#define CLIENT_CONTEXT_MAX 3583 /* bytes of base64 */
 
 struct lambda_job {
 	struct wc_http_job job;
@@ -26,28 +25,6 @@ static void refuse_parameter(struct wc_exchange *exchange, const char *message)
 	struct wc_failure failure = { 400, "InvalidParameterValueException", NULL, 0, message };
 
 	wc_reply_failure(exchange, &failure);
-}
-
-/* What is wrong, or NULL. A function cannot be handed it yet, but what Lambda refuses is refused. */
-static const char *check_client_context(const struct wc_text *value)
-{
-	json_t *object;
-	size_t length;
-	char *plain;
-
-	if (!value)
-		return NULL;
-	if (value->length > CLIENT_CONTEXT_MAX)
-		return "X-Amz-Client-Context is longer than 3583 bytes";
-	plain = wc_text_unbase64(value->at, value->length, &length);
-	object = plain ? json_loadb(plain, length, 0, NULL) : NULL;
-	free(plain);
-	if (!json_is_object(object)) {
-		json_decref(object);
-		return "X-Amz-Client-Context is not a JSON object in base64";
-	}
-	json_decref(object);
-	return NULL;
 }
 
 static int prepare(void *context, const struct wc_callee *callee, struct wc_text *ret_payload)
@@ -157,7 +134,8 @@ void wc_lambda_invoke(struct wc_gateway *gateway, struct wc_exchange *exchange, 
 	const struct wc_request *request = wc_exchange_request(exchange);
 	const struct wc_text *type = wc_request_header(request, "x-amz-invocation-type");
 	const struct wc_text *log = wc_request_header(request, "x-amz-log-type");
-	const char *wrong = check_client_context(wc_request_header(request, "x-amz-client-context"));
+	const struct wc_text *client = wc_request_header(request, "x-amz-client-context");
+	const char *wrong = client ? wc_client_context_check(*client) : NULL;
 	bool dry = type && wc_text_is(*type, "DryRun"), tail = log && wc_text_is(*log, "Tail");
 	struct lambda_job *lambda;
 	bool event;

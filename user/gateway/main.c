@@ -30,6 +30,7 @@
 #include "user/gateway/callback.h"
 #include "user/gateway/callback_files.h"
 #include "user/gateway/gateway.h"
+#include "user/gateway/host_guard.h"
 #include "user/gateway/http_metrics.h"
 #include "user/gateway/manage.h"
 #include "user/gateway/manage_process.h"
@@ -149,8 +150,16 @@ static bool on_large(void *context, const struct wc_request *request, struct wc_
 {
 	struct wc_failure failure;
 
-	if (wc_manage_admit(context, request, &failure))
-		return true;
+	struct wc_gateway *gateway = context;
+
+	/* The whole request gets its answer; a body that large is not read for that. */
+	if (!request->guarded || wc_host_guard_admits(gateway->hosts, request->host)) {
+		if (wc_manage_admit(context, request, &failure))
+			return true;
+	} else {
+		failure = (struct wc_failure){ 403, "AccessDeniedException", NULL, 0,
+					       "this gateway is not called by such a Host: see --allow-host" };
+	}
 	wc_reply_compose(&failure, ret_response, body);
 	return false;
 }
@@ -239,6 +248,7 @@ static int set_up(struct loop *loop, const struct wc_gateway_options *options, v
 	calls->calls_max = invoker.in_flight_max;
 	calls->latencies = wc_latencies_new(options->metrics_functions);
 	loop->gateway.access_log = options->access_log;
+	loop->gateway.hosts = &options->hosts;
 	loop->gateway.metrics = wc_http_metrics_new();
 	if (!calls->latencies || !loop->gateway.metrics)
 		return -ENOMEM;

@@ -30,6 +30,7 @@ struct wc_request {
 	bool secure;  /* came over TLS */
 	bool old;     /* HTTP/1.0 */
 	bool trusted; /* the listener may be used without authentication: auth.h */
+	bool guarded; /* it is, and by whatever a browser can reach: its Host is looked at, host_guard.h */
 	bool local;   /* came over a Unix socket or loopback */
 	bool private; /* nobody else reads it on its way: TLS, a Unix socket, loopback */
 };

@@ -14,6 +14,7 @@
 
 #include "user/control_client.h"
 #include "user/gateway/auth.h"
+#include "user/gateway/host_guard.h"
 #include "user/gateway/state.h"
 #include "user/latency.h"
 #include "user/remote_wire.h"
@@ -80,6 +81,14 @@ static int parse_callback(void *options, const char *text, struct wc_fault *faul
 	int ret = wc_callback_rules_add(rules, text, &why);
 
 	return ret ? wc_fail(fault, -ret, "--callback-allow: %.400s", why.text) : 0;
+}
+
+static int parse_host(void *options, const char *text, struct wc_fault *fault)
+{
+	struct wc_fault why;
+	int ret = wc_host_guard_add(&((struct wc_gateway_options *)options)->hosts, text, &why);
+
+	return ret ? wc_fail(fault, -ret, "--allow-host: %.400s", why.text) : 0;
 }
 
 /* The usual file of keys counts when it is there, or when nobody may say that it is not. */
@@ -269,6 +278,14 @@ static const struct wc_knob table[] = {
 	  .when = WC_KNOB_AT_START,
 	  FIELD(no_auth),
 	  .help = "Ask nobody who they are, also where other hosts reach it: whoever reaches it may run every function." },
+	{ .name = "allow-host",
+	  .kind = WC_KNOB_OWN,
+	  .when = WC_KNOB_AT_START,
+	  .argument = "NAME",
+	  .list = true,
+	  .parse = parse_host,
+	  .help = "Where the loopback asks for no key, requests may name the gateway by this name or *.NAME in their Host, too; may be given up to "
+		  "64 times. Addresses, localhost, *.localhost and names without a dot may always." },
 	{ .name = "presign-max-s",
 	  .kind = WC_KNOB_NUMBER,
 	  .when = WC_KNOB_LIVE,
@@ -544,6 +561,7 @@ int wc_gateway_listen(struct wc_gateway_options *options, int unix_fd, struct wc
 			.fd = fd,
 			.secure = options->listen[i].secure,
 			.trusted = options->no_auth || (local && !options->key_file),
+			.guarded = !options->no_auth && local && !options->key_file,
 			.local = local,
 			.private = local || options->listen[i].secure,
 		};

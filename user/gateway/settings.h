@@ -35,9 +35,10 @@ struct wc_gateway_options {
 	const char *tls_cert, *tls_key;
 	const char *user; /* who it becomes when it is started as root */
 	bool no_auth;
-	const char *key_file;  /* NULL: there are no keys */
-	const char *async_dir; /* NULL: no asynchronous invocations */
-	bool async_named;      /* it was asked for, and is not only the usual one */
+	struct wc_callback_rules hosts; /* further names by which it may be called: host_guard.h */
+	const char *key_file;		/* NULL: there are no keys */
+	const char *async_dir;		/* NULL: no asynchronous invocations */
+	bool async_named;		/* it was asked for, and is not only the usual one */
 	bool no_async;
 	struct wc_callback_rules callback_rules;	/* where results may be sent */
 	const char *callback_secret_file, *callback_ca; /* NULL: not signed; the system's authorities */
