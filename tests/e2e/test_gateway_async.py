@@ -452,6 +452,8 @@ class GatewayAsync(harness.NodeTest):
         bad = set(accepted) - good
         harness.wait_until(lambda: not good - self.ran(), "all that was accepted has run", 300)
         harness.wait_until(lambda: all(self.ran(tag) >= 3 for tag in bad), "what fails was tried three times")
+        # One that was killed while it ran has made no attempt, so some of them have more to come.
+        harness.wait_until(lambda: not any(one.request("GET", "/system/async").json()[name] for name in ("waiting", "running")), "all have ended", 300)
         self.node.wait_idle()
         self.assertEqual(one.stop(), 0)
         waiting = {str(uuid.UUID(bytes=row[0])) for row in self.rows("SELECT id FROM invocations")}
@@ -462,6 +464,60 @@ class GatewayAsync(harness.NodeTest):
         again = sum(self.ran(tag) > 1 for tag in list(good)[:500])
         print("%d accepted, %d kills, %d dead letters, %d of 500 ran more than once" % (len(accepted), KILLS, len(dead), again), flush=True)
         self.assertGreaterEqual(len(accepted), ACCEPTS)
+
+    def test_soak(self):
+        """kill -9 of the daemon once a second while many are accepted and run: each ends in success or as a dead letter. ASYNC_SOAK: how many."""
+        amount, accepted, lock = int(os.environ.get("ASYNC_SOAK", "3000")), {}, threading.Lock()
+        one, numbers, over = self.open(), iter(range(amount)), threading.Event()
+
+        def load():
+            while not over.is_set():
+                try:
+                    with one.connect() as connection:
+                        while True:
+                            with lock:
+                                number = next(numbers, None)
+                            if number is None:
+                                return
+                            tag = "s%d" % number
+                            event = {"n": tag, "do": "fail"} if number % 100 == 0 else {"n": tag}
+                            answer = connection.request("POST", INVOKE % "work", json.dumps(event).encode(), EVENT)
+                            if answer.status == 202:
+                                with lock:
+                                    accepted[tag] = answer.header("x-amzn-RequestId")
+                except (OSError, EOFError):
+                    time.sleep(0.02)
+
+        def status():
+            return one.request("GET", "/system/async").json()
+
+        begun, kills = time.monotonic(), 0
+        threads = [threading.Thread(target=load) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            # While anything is accepted or left to run.
+            while any(thread.is_alive() for thread in threads) or status()["waiting"] + status()["running"] > amount // 100:
+                self.node.kill9()
+                self.node.up()
+                kills += 1
+                time.sleep(1)
+                self.assertLess(time.monotonic() - begun, 1800)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        harness.wait_until(lambda: not any(status()[name] for name in ("waiting", "running")), "all have ended", 600)
+        took, counted = time.monotonic() - begun, status()
+        self.assertEqual(counted["accepted"], counted["succeeded"] + counted["dead_letters"])
+        self.assertEqual(one.stop(), 0)
+        dead, good = self.dead(), {tag for tag in accepted if int(tag[1:]) % 100}
+        self.assertEqual(self.rows("SELECT count(*) FROM invocations"), [(0,)])
+        self.assertEqual(good - self.ran(), set())
+        self.assertEqual({accepted[tag] for tag in set(accepted) - good}, set(dead))
+        print("\n%d accepted, %d kills of the daemon in %.0f s: %d succeeded, %d dead letters, none lost; %d interrupted or refused and tried again" %
+              (len(accepted), kills, took, counted["succeeded"], len(dead), counted["busy"]), flush=True)  # fmt: skip
+        self.assertGreater(kills, 0)
 
     def test_killed_node(self):
         """The daemon is killed and comes back: what it lost is no attempt, and what waited runs."""
