@@ -100,7 +100,8 @@ static int read_token(struct cli *cli, char out[TOKEN_MAX + 32])
 		close(fd);
 	if (got < 0)
 		return cli_fail(cli, "--token-file: cannot read %s: %s", options.token_file, strerror(errno));
-	length = got <= TOKEN_MAX ? strcspn((token[got] = 0, token), "\r\n") : 0;
+	token[got <= TOKEN_MAX ? got : 0] = 0; /* what is too long is none */
+	length = strcspn(token, "\r\n");
 	if (!length || strspn(token, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~+/=") != length)
 		return cli_fail(cli, "--token-file: there is no token on the first line of %s", options.token_file);
 	snprintf(out, TOKEN_MAX + 32, "Authorization: Bearer %.*s", (int)length, token);

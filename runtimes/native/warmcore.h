@@ -134,11 +134,12 @@ static inline int64_t warmcore_remaining_ns(const struct warmcore_request *reque
 static inline const char *warmcore_context_text(const struct warmcore_request *request, unsigned index)
 {
 	const unsigned char *block = WARMCORE_HAS(request, context) ? (const unsigned char *)request->context : NULL;
-	const char *at = (const char *)block + 8;
+	const char *at;
 	unsigned i;
 
 	if (!block || !(block[2 * index] | block[2 * index + 1]))
 		return NULL;
+	at = (const char *)block + 8;
 	for (i = 0; i < index; i++)
 		at += (block[2 * i] << 8 | block[2 * i + 1]) + 1;
 	return at;

@@ -51,7 +51,7 @@ struct wc_async_worker_options {
 #define WC_ASYNC_WORKER_OPTIONS_DEFAULT                                                                                \
 	{                                                                                                              \
 		.store = WC_ASYNC_OPTIONS_DEFAULT, .running_max = 256, .function_running_max = 64,                     \
-		.delivering_max = 128, .function_delivering_max = 16, .inbox_max = 20000,                               \
+		.delivering_max = 128, .function_delivering_max = 16, .inbox_max = 20000,                              \
 		.inbox_bytes_max = 256ULL << 20                                                                        \
 	}
 

@@ -54,12 +54,13 @@ int wc_callback_secrets_parse(const char *text, struct wc_callback_secrets *ret_
 
 __attribute__((format(printf, 2, 3))) static void add(struct wc_callback_message *message, const char *format, ...)
 {
-	char *field = message->fields[message->field_count];
 	va_list args;
+	char *field;
 	int length;
 
-	if (message->field_count == WC_CALLBACK_FIELDS_MAX)
+	if (message->field_count >= WC_CALLBACK_FIELDS_MAX)
 		return;
+	field = message->fields[message->field_count];
 	va_start(args, format);
 	length = vsnprintf(field, WC_CALLBACK_FIELD_MAX, format, args);
 	va_end(args);
