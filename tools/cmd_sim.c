@@ -408,7 +408,7 @@ static int run_all(struct cli *cli, struct sim_options *options, const struct wo
 	const struct sim_policy *policies[POLICIES_MAX];
 	struct sim_result *result = malloc(sizeof(*result));
 	unsigned count = chosen(policies);
-	struct wc_fault fault;
+	struct wc_fault fault = { "" };
 	int status = CLI_OK;
 
 	if (!result)
@@ -446,7 +446,7 @@ static int run_sim(struct cli *cli, int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal };
 	struct workload workload = { .traced = false };
 	struct sim_options options;
-	struct wc_fault fault;
+	struct wc_fault fault = { "" };
 	FILE *csv = NULL;
 	int status;
 

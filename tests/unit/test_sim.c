@@ -181,6 +181,7 @@ static void test_known(void **state)
 	options.invocations = 1000;
 	popularity_free(&popularity);
 	options.functions = popularity.count = 1; /* as uniform has it */
+	options.arrivals.kind = ARRIVALS_FIXED;
 	options.network_ns = 7000;
 	options.dispatch_ns = 100;
 	options.handover_ns = 5000;
