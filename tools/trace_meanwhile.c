@@ -165,14 +165,14 @@ static int by_length(const void *a, const void *b)
 static const struct wc_event **select_events(const struct trace_events *window, uint64_t from, uint64_t to,
 					     size_t *ret_count)
 {
-	const struct wc_event **chosen = malloc((window->count + 1) * sizeof(const struct wc_event *));
+	const struct wc_event **chosen = malloc((window->count + 1) * sizeof(void *));
 
 	*ret_count = 0;
 	for (size_t i = 0; chosen && i < window->count; i++)
 		if (window->events[i].ns >= from && (window->events[i].ns <= to || window->events[i].begin))
 			chosen[(*ret_count)++] = &window->events[i];
 	if (chosen)
-		qsort(chosen, *ret_count, sizeof(*chosen), by_time);
+		qsort(chosen, *ret_count, sizeof(void *), by_time);
 	return chosen;
 }
 

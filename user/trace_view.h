@@ -42,18 +42,18 @@ struct wc_trace_view {
 int wc_trace_view_open(struct wc_trace_view **ret_view, const char *node, const struct wc_trace_wish *wish,
 		       struct wc_fault *fault);
 /* Accepts NULL. */
-void wc_trace_view_close(struct wc_trace_view *view);
+void wc_trace_view_close(struct wc_trace_view *shown);
 
 /* The descriptor that becomes readable when the daemon ends it: it stops, or another one takes over. */
-int wc_trace_view_fd(const struct wc_trace_view *view);
+int wc_trace_view_fd(const struct wc_trace_view *shown);
 
 /* The next whole trace that was written since; of each core in its order. False: there is none now. */
-bool wc_trace_view_next(struct wc_trace_view *view, struct wc_trace *ret_trace);
+bool wc_trace_view_next(struct wc_trace_view *shown, struct wc_trace *ret_trace);
 /* The next event; of each CPU in its order. False: there is none now. */
-bool wc_trace_view_event(struct wc_trace_view *view, struct wc_event *ret_event);
+bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event);
 
 /* Since tracing was first switched on; slot 0 to `functions`. False: nothing was recorded. */
-bool wc_trace_view_stages(const struct wc_trace_view *view, uint32_t slot, struct wc_stage_sum *ret_sum);
+bool wc_trace_view_stages(const struct wc_trace_view *shown, uint32_t slot, struct wc_stage_sum *ret_sum);
 /* Take away what was there before, of the same function. The maxima are then at most those of the last bucket that is left. */
 void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *before);
 /* The time, ns, that so many millionths of the invocations do not exceed, within an eighth. 0: there are none. */
