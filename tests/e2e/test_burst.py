@@ -11,6 +11,7 @@ import sys
 import time
 import unittest
 
+import gates
 import harness
 import wcproto
 
@@ -25,7 +26,7 @@ class Burst:
     def setUp(self):
         cores = ",".join(str(cpu) for cpu in (sorted(os.sched_getaffinity(0)) * 2)[:2])
         datapath = ("--datapath", "user", "--port", harness.free_port()) if self.USER else ()
-        self.node = harness.Node("bst", "--cores", cores, *datapath)
+        self.node = gates.Node("bst", "--cores", cores, *datapath)
         self.addCleanup(self.node.close)
 
     def start(self, *options):
@@ -56,14 +57,15 @@ class Burst:
                     end = time.monotonic() + quiet
         return answers
 
-    def burst(self, sockets, function, payload):
-        """BURST datagrams, one after the other without a pause; answers by (socket, id)."""
+    def burst(self, sockets, function, payload, sent=lambda: None):
+        """BURST datagrams, one after the other without a pause, and then `sent` is called; answers by (socket, id)."""
         wanted = {}
         for i in range(BURST):
             client = sockets[i % len(sockets)]
             number = client.fresh_id()
             wanted[client.socket.fileno(), number] = i
             client.send(number, function, payload(i))
+        sent()
         answers = self.gather(sockets, BURST)
         seen = {}
         for fd, answer in answers:
@@ -105,19 +107,25 @@ class Burst:
         return status
 
     def test_pending_full(self):
+        """Both cores are held until all is sent, or a slow sender would find one free each time."""
         self.start("--pending", "16")
-        with self.node.client() as client:
-            client.invoke(self.native, b"e")
-            answers = self.burst([client], self.native, lambda i: b"cfull-%d" % i)
+        hold = self.node.native("hold")
+        gate = self.node.new_gate()
+        with self.node.client() as client, gates.Crowd(self.node, 1) as crowd:
+            for tag in ("hold-0", "hold-1"):
+                crowd.send(hold, tag, gate)
+            self.node.wait_begun("hold", 2)
+            answers = self.burst([client], self.native, lambda i: b"cfull-%d" % i, lambda: self.node.open(gate))
+            crowd.gather()
         accepted = [i for i, answer in answers.items() if answer.kind == wcproto.REPLY]
         busy = [answer for answer in answers.values() if answer.kind == wcproto.BUSY]
         self.assertEqual(len(accepted) + len(busy), BURST)
-        self.assertTrue(busy, "two cores and 16 places took 1,000 at once")
+        self.assertTrue(busy, "two cores that are held and 16 places took 1,000")
         for answer in busy:
             self.assertEqual((answer.code, answer.payload), (wcproto.PENDING_FULL, b""))
             self.assertGreater(answer.tail[0], 0)
         self.assertEqual(self.node.all_runs(), {"full-%d" % i: 1 for i in accepted})
-        status = self.finish_counts(len(accepted) + 1)
+        status = self.finish_counts(len(accepted) + 2)
         self.assertEqual(status["counters"]["busy_pending"], len(busy))
 
     def test_busy_is_waited_out(self):

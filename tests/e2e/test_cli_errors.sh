@@ -280,14 +280,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async; do
+for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
