@@ -442,12 +442,10 @@ static void refused_closed(struct wc_closing *closing)
 static void refuse(struct wc_payloads *payloads, int fd)
 {
 	const struct wc_payload_message no = { .magic = WC_PAYLOAD_MAGIC, .kind = WC_PAYLOAD_REFUSE };
-	struct refused *refused;
-	char byte;
+	struct refused *refused = calloc(1, sizeof(*refused));
 
 	wc_payload_send(fd, &no, -1);
 	shutdown(fd, SHUT_RDWR); /* nothing comes any more */
-	refused = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0 ? calloc(1, sizeof(*refused)) : NULL;
 	if (!refused) {
 		close(fd);
 		return;

@@ -36,7 +36,8 @@ struct post {
 	CURL *easy;
 	struct curl_slist *fields;
 	size_t received;
-	bool trusted, forbidden; /* by name; an address that it led to */
+	bool trusted, forbidden; /* by name; an address that it led to, */
+	bool allowed;		 /* or another one */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -125,6 +126,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
 		post->forbidden = true;
 		return CURL_SOCKET_BAD;
 	}
+	post->allowed = true;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
@@ -231,7 +233,7 @@ static void judge(struct post *post, CURLcode code)
 	long status = 0;
 	int verdict;
 
-	if (post->forbidden && !answered) {
+	if (post->forbidden && !post->allowed && !answered) {
 		snprintf(why, sizeof(why),
 			 "%.100s leads to an address that results may not be sent to (--callback-allow)",
 			 post->target.host);

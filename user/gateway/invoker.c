@@ -59,7 +59,8 @@ struct wc_invocation {
 	bool waiting;	      /* refused, to be tried again: has not been run */
 	bool late;	      /* patience is over */
 	bool lost;
-	bool refers; /* its payload begins with the reference */
+	bool refers;	  /* its payload begins with the reference, */
+	__u32 session_no; /* to something in this session */
 	unsigned forgotten; /* copies of it that named a session that the node has forgotten, and are not answered yet, or lost */
 	bool stale; /* of a session that the node has forgotten: to be handed over once more */
 	/* Of a node on another host: */
@@ -81,6 +82,7 @@ struct wc_invoker {
 	struct sockaddr_storage peer;
 	socklen_t peer_len;
 	struct wc_payload_client *session; /* for large payloads, or NULL */
+	__u32 session_no;		   /* counts them: another one may be at the same address */
 	int epoll;			   /* readable when a session with a node on another host is */
 	__u64 session_ns;		   /* when it was tried to open one last, */
 	int session_error;		   /* and what became of it */
@@ -198,6 +200,8 @@ static void on_word(struct wc_invocation *invocation, enum wc_payload_what what,
 		return;
 	invocation->coming = false;
 	if (what == WC_PAYLOAD_IS_KEPT) {
+		invocation->waiting = false;
+		invocation->sent = invocation->sent_refused = 0;
 		/* How long that took says nothing about the node. */
 		invocation->patience_ns += now - invocation->coming_ns;
 		invocation->end_ns += now - invocation->coming_ns;
@@ -228,18 +232,22 @@ static void complete(struct wc_invocation *invocation)
 	finish(invocation, &invoked);
 }
 
+static bool is_session(const struct wc_invoker *invoker, __u32 session_no)
+{
+	return invoker->session && invoker->session_no == session_no;
+}
+
 /*
- * Take what `session` has to say, until the large reply of `wanted` is there (NULL: all). What nobody waits for goes. 0: there may be more; else why
+ * Take what that session has to say, until the large reply of `wanted` is there (NULL: all). What nobody waits for goes. 0: there may be more; else why
  * not. Who gets its reply here may start another invocation, and so end the session.
  */
-static int read_results(struct wc_invoker *invoker, const struct wc_payload_client *session,
-			const struct wc_invocation *wanted)
+static int read_results(struct wc_invoker *invoker, __u32 session_no, const struct wc_invocation *wanted)
 {
 	struct wc_payload_result result;
 	struct wc_invocation *owner;
 	int ret = 0;
 
-	for (int i = 0; i < READ_MAX && invoker->session == session && !(wanted && wanted->large.at); i++) {
+	for (int i = 0; i < READ_MAX && is_session(invoker, session_no) && !(wanted && wanted->large.at); i++) {
 		ret = wc_payload_client_next(invoker->session, &result);
 		if (ret)
 			break;
@@ -264,13 +272,12 @@ static int read_results(struct wc_invoker *invoker, const struct wc_payload_clie
  */
 static void end_session(struct wc_invoker *invoker)
 {
-	struct wc_payload_client *session = invoker->session;
+	const __u32 session_no = invoker->session_no;
 
-	if (!session)
-		return;
-	for (int i = 0; i < ROUNDS_MAX && invoker->session == session && !read_results(invoker, session, NULL); i++)
+	for (int i = 0; i < ROUNDS_MAX && is_session(invoker, session_no) && !read_results(invoker, session_no, NULL);
+	     i++)
 		;
-	if (invoker->session != session)
+	if (!is_session(invoker, session_no))
 		return;
 	wc_payload_client_free(invoker->session);
 	invoker->session = NULL;
@@ -285,9 +292,10 @@ static void end_session(struct wc_invoker *invoker)
 
 static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
 {
-	int ret = invoker->session ? read_results(invoker, invoker->session, wanted) : 0;
+	const __u32 session_no = invoker->session_no;
+	int ret = invoker->session ? read_results(invoker, session_no, wanted) : 0;
 
-	if (ret == -EPIPE || ret == -EBADMSG)
+	if ((ret == -EPIPE || ret == -EBADMSG) && is_session(invoker, session_no))
 		end_session(invoker);
 }
 
@@ -305,6 +313,7 @@ static int have_session(struct wc_invoker *invoker, __u64 now)
 		invoker->session_error =
 			wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
 		invoker->had_session |= !invoker->session_error;
+		invoker->session_no += !invoker->session_error;
 		/* One on this host has nothing to say that is not asked for. Closing it takes it out again. */
 		if (invoker->session && wc_payload_client_is_away(invoker->session))
 			(void)epoll_ctl(invoker->epoll, EPOLL_CTL_ADD, wc_payload_client_fd(invoker->session), &event);
@@ -333,6 +342,7 @@ static int hand_over(struct wc_invocation *invocation, __u64 now)
 		}
 	}
 	invocation->refers = !ret;
+	invocation->session_no = invoker->session_no;
 	invocation->coming = !ret && invocation->reference.where == wc_htonl(WC_WHERE_TCP);
 	if (ret != -EPIPE)
 		return ret;
@@ -358,7 +368,9 @@ static bool find_large(struct wc_invocation *invocation, struct wc_client_result
 	if (!invocation->large.at)
 		take_results(invocation->invoker, invocation);
 	memcpy(&reference, answer->payload, sizeof(reference));
-	if (!invocation->large.at && reference.where == wc_htonl(WC_WHERE_TCP) && invocation->invoker->session) {
+	/* What an earlier session was to bring does not come any more. */
+	if (!invocation->large.at && reference.where == wc_htonl(WC_WHERE_TCP) &&
+	    is_session(invocation->invoker, invocation->session_no)) {
 		*ret_coming = invocation->answered = true;
 		invocation->reply = *answer;
 		invocation->reply.payload = NULL;
@@ -604,6 +616,12 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 		invoker->stats.strays++;
 		return;
 	}
+	/* To an earlier copy: of this one nothing was sent yet. */
+	if (invocation->coming &&
+	    (answer->code == WC_CODE_NO_PAYLOAD || answer->type == WC_TYPE_BUSY || is_down(answer))) {
+		invoker->stats.strays++;
+		return;
+	}
 	/* To a copy that named the session before; the one with this session may run. */
 	if (answer->code == WC_CODE_NO_PAYLOAD && invocation->forgotten) {
 		invocation->forgotten--;
@@ -676,7 +694,8 @@ static void read_errors(struct wc_invoker *invoker, __u64 now)
 			continue;
 		invocation = find(invoker, be64toh(header.request_id), be32toh(header.function_id));
 		/* With an earlier copy that was not refused, the node may have it and come back. */
-		if (!invocation || invocation->waiting || ++invocation->sent_refused < invocation->sent)
+		if (!invocation || invocation->waiting || invocation->coming || invocation->answered ||
+		    ++invocation->sent_refused < invocation->sent)
 			continue;
 		invocation->busy.type = 0;
 		refused(invocation, 0, WAIT_DOWN_NS, now);
