@@ -479,7 +479,7 @@ class GatewayAsync(harness.NodeTest):
                                 number = next(numbers, None)
                             if number is None:
                                 return
-                            tag = "s%d" % number
+                            tag = "soak%d" % number
                             event = {"n": tag, "do": "fail"} if number % 100 == 0 else {"n": tag}
                             answer = connection.request("POST", INVOKE % "work", json.dumps(event).encode(), EVENT)
                             while answer.status != 202 and not over.is_set():  # nobody knows the function while the daemon is away
@@ -514,7 +514,7 @@ class GatewayAsync(harness.NodeTest):
         took, counted = time.monotonic() - begun, status()
         self.assertEqual(counted["accepted"], counted["succeeded"] + counted["dead_letters"])
         self.assertEqual(one.stop(), 0)
-        dead, good = self.dead(), {tag for tag in accepted if int(tag[1:]) % 100}
+        dead, good = self.dead(), {tag for tag in accepted if int(tag[4:]) % 100}
         self.assertEqual(self.rows("SELECT count(*) FROM invocations"), [(0,)])
         self.assertEqual(good - self.ran(), set())
         self.assertEqual({accepted[tag] for tag in set(accepted) - good}, set(dead))
