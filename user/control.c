@@ -45,7 +45,7 @@ static struct {
 	bool started;
 	pthread_mutex_t lock;
 	pthread_cond_t done;
-	int connections;
+	int connections, held; /* held: of them, those that are answered and wait for the peer's end */
 } control = {
 	.listener = -1,
 	.stop = -1,
@@ -529,6 +529,29 @@ static void send_all(int fd, const char *text)
 	}
 }
 
+static void count_held(int more)
+{
+	pthread_mutex_lock(&control.lock);
+	control.held += more;
+	pthread_mutex_unlock(&control.lock);
+}
+
+/* Who traces does so as long as the connection lasts. */
+static void hold(const struct connection *connection, const json_t *answer)
+{
+	struct pollfd fds[2] = {
+		{ .fd = connection->fd, .events = POLLIN | POLLRDHUP },
+		{ .fd = control.stop, .events = POLLIN },
+	};
+
+	count_held(1);
+	/* The peer has nothing more to say: whatever comes is its end. */
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	count_held(-1); /* its end may take a while: for that it is a request as any other */
+	wc_traces_end(connection->node, answer, control.stop);
+}
+
 static void *serve(void *argument)
 {
 	struct connection *connection = argument;
@@ -546,7 +569,7 @@ static void *serve(void *argument)
 			send_all(connection->fd, "\n");
 		}
 		if (json_object_get(answer, "session"))
-			wc_traces_hold(connection->node, answer, connection->fd, control.stop);
+			hold(connection, answer);
 		free(text);
 		json_decref(answer);
 		json_decref(request);
@@ -641,12 +664,12 @@ void wc_control_pause(void)
 	stop_thread();
 }
 
-int wc_control_under_way(void)
+int wc_control_under_way(bool with_held)
 {
 	int count;
 
 	pthread_mutex_lock(&control.lock);
-	count = control.connections;
+	count = control.connections - (with_held ? 0 : control.held);
 	pthread_mutex_unlock(&control.lock);
 	return count;
 }
@@ -659,12 +682,15 @@ int wc_control_listener(void)
 int wc_control_resume(struct wc_node *node, struct wc_fault *fault)
 {
 	uint64_t count;
+	int error;
 
 	if (control.started)
 		return 0;
 	if (read(control.stop, &count, sizeof(count)) < 0)
 		errno = 0;
-	return start_thread(node, fault);
+	error = start_thread(node, fault);
+	wc_traces_apply(node); /* those who traced were let go of */
+	return error;
 }
 
 void wc_control_leave(void)

@@ -16,8 +16,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request);
 json_t *wc_control_metrics(struct wc_node *node);
 /* Take no request any more until wc_control_resume(): who connects waits in the listener's queue. */
 void wc_control_pause(void);
-/* Requests that were taken and are not answered yet. */
-int wc_control_under_way(void);
+/* Requests that were taken and are not answered yet; with those that are, and wait for nothing but their peer's end, or wc_control_pause(), which ends them. */
+int wc_control_under_way(bool with_held);
 /* The listening descriptor, which stays this module's. */
 int wc_control_listener(void);
 int wc_control_resume(struct wc_node *node, struct wc_fault *fault);

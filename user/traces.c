@@ -428,20 +428,33 @@ out:
 	return answer;
 }
 
-void wc_traces_hold(struct wc_node *node, const json_t *answer, int fd, int stop)
+/* Under the lock. */
+static void apply_or_say(struct wc_node *node)
 {
-	uint32_t id = (uint32_t)json_integer_value(json_object_get(answer, "session"));
-	struct pollfd fds[2] = { { .fd = fd, .events = POLLIN | POLLRDHUP }, { .fd = stop, .events = POLLIN } };
 	struct wc_fault fault;
 
-	/* The peer has nothing more to say: whatever comes is its end. */
-	while (poll(fds, 2, -1) < 0 && errno == EINTR)
-		;
+	if (apply(node, &fault))
+		wc_warning("stage tracing is not switched: %s", fault.text);
+}
+
+void wc_traces_end(struct wc_node *node, const json_t *answer, int stop)
+{
+	uint32_t id = (uint32_t)json_integer_value(json_object_get(answer, "session"));
+	struct pollfd stopping = { .fd = stop, .events = POLLIN };
+
 	pthread_mutex_lock(&state.lock);
 	for (size_t i = 0; i < SESSIONS_MAX; i++)
 		if (state.sessions[i].id == id)
 			state.sessions[i].id = 0;
-	if (apply(node, &fault))
-		wc_warning("stage tracing goes on: %s", fault.text);
+	/* Switching loads the XDP program again, which takes too long while INVOKEs wait for the next daemon. Asked under the lock: who stays applies later. */
+	if (poll(&stopping, 1, 0) <= 0)
+		apply_or_say(node);
+	pthread_mutex_unlock(&state.lock);
+}
+
+void wc_traces_apply(struct wc_node *node)
+{
+	pthread_mutex_lock(&state.lock);
+	apply_or_say(node);
 	pthread_mutex_unlock(&state.lock);
 }

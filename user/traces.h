@@ -45,9 +45,11 @@ void wc_traces_close(struct wc_node *node);
 
 /*
  * The op "trace" of the control socket: `request` may say {"sample": N, "slower_ns": N}. The answer has "session"; whoever gets one that is ok calls
- * wc_traces_hold(), which returns when the peer of `fd` is gone, or `stop` can be read, and ends the session.
+ * wc_traces_end() when the peer is gone, or `stop` can be read. As long as that can be read the daemon is about to go, or to hand over: the session
+ * ends at once, and nothing is switched for it. Should the daemon stay after all, it makes `stop` unreadable, and then calls wc_traces_apply().
  */
 json_t *wc_traces_begin(struct wc_node *node, const json_t *request, struct wc_fault *fault, int *ret_error);
-void wc_traces_hold(struct wc_node *node, const json_t *answer, int fd, int stop);
+void wc_traces_end(struct wc_node *node, const json_t *answer, int stop);
+void wc_traces_apply(struct wc_node *node);
 
 #endif

@@ -297,13 +297,13 @@ static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fau
 		       timeout_ms);
 }
 
-/* Wait until no control request is under way but the one that asked for this. */
-static int await_control(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
+/* Wait until no control request is under way but the one that asked for this, and, before the pause, those that it ends. */
+static int await_control(struct wc_node *node, bool paused, uint32_t timeout_ms, struct wc_fault *fault)
 {
 	uint64_t until = wc_now() + timeout_ms * WC_MS;
 	int others, error = -ETIMEDOUT;
 
-	while ((others = wc_control_under_way() - 1) > 0 && wc_now() < until && error == -ETIMEDOUT)
+	while ((others = wc_control_under_way(paused) - 1) > 0 && wc_now() < until && error == -ETIMEDOUT)
 		error = wc_node_wait(node, -1, wc_now() + LOOK_NS);
 	if (error == -ECANCELED)
 		return stopped(fault);
@@ -319,12 +319,12 @@ static int await_control(struct wc_node *node, uint32_t timeout_ms, struct wc_fa
  */
 static int let_end(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fault)
 {
-	int error = await_control(node, timeout_ms, fault) ?: drain(node, timeout_ms, fault);
+	int error = await_control(node, false, timeout_ms, fault) ?: drain(node, timeout_ms, fault);
 
 	if (error)
 		return error;
 	wc_control_pause();
-	return await_control(node, CONTROL_MS, fault);
+	return await_control(node, true, CONTROL_MS, fault);
 }
 
 static void serve_on(struct wc_node *node)

@@ -75,6 +75,17 @@ def tracing_programs():
             found.append(number)
 
 
+def threads_of(pid):
+    names = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/comm" % (pid, task)) as file:
+                names.append(file.read().strip())
+        except OSError:  # it has ended
+            pass
+    return names
+
+
 def deploy_noop(node, name="noop", **manifest):
     path = os.path.join(harness.BUILD, "examples", "native", "noop", "noop.so")
     return node.deploy(name, "native", "noop.so", {"noop.so": path}, **manifest)
@@ -430,6 +441,44 @@ class Others(Common):
         self.assertIn("is not running", done.stderr)
         node.up()
         self.run_on(node, function)
+        node.down()
+        node.check_nothing_left()
+
+    def test_upgrade_while_traced(self):
+        """With the knob off, and somebody tracing whom nobody tells to end: an upgrade ends that, and one that is given up afterwards switches it off."""
+        node = self.start("traceh", "--cores", "0-1")
+        probe = node.deploy_python(timeout_ms=240000)
+        answers = []
+
+        def invoke():
+            with node.client() as client:
+                answers.append(client.invoke(probe, b'{"do": "sleep", "ms": 3000}', seconds=240))
+
+        with Trace(node, "--for", "600") as trace:
+            caller = threading.Thread(target=invoke)
+            caller.start()
+            wait_until(lambda: any(core["state"] == "running" for core in node.status()["cores"]), "it runs")
+            upgrade = subprocess.Popen([WARMCORE, "--node", node.name, "upgrade", "--timeout", "120"], stderr=subprocess.PIPE, text=True)
+            self.addCleanup(upgrade.communicate)
+            # Not waiting for the trace any more, but for what runs: then a client that says nothing.
+            wait_until(lambda: "stack" not in threads_of(node.pid), "it waits for what runs")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
+                idle.connect("/run/warmcore/%s/control.sock" % node.name)
+                said = upgrade.communicate(timeout=harness.PATIENCE_S)[1]
+            self.assertEqual(upgrade.returncode, 1)
+            self.assertIn("control requests are still under way after 2000 ms", said)
+            self.assertTrue(trace.result()["ended_by_daemon"])
+            caller.join(harness.PATIENCE_S)
+        self.assertEqual(answers[0].kind, wcproto.REPLY)
+        self.assertEqual(node.status()["node"]["pid"], node.pid)
+        self.assertFalse(node.status()["tracing"])
+        self.assertEqual(len(self.run_on(node, probe)[1]), 20)
+        with Trace(node, "--for", "600") as trace:
+            node.cli("upgrade")
+            self.assertTrue(trace.result()["ended_by_daemon"])
+        node.pid = node.status()["node"]["pid"]
+        self.assertFalse(node.status()["tracing"])
+        self.run_on(node, probe)
         node.down()
         node.check_nothing_left()
 
