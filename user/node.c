@@ -397,6 +397,18 @@ static int attach(struct wc_node *node, struct wc_fault *fault)
 	return wc_stack_resume(node, fault);
 }
 
+/* Whoever has taken over serves: there is no daemon any more that could instead. */
+static int trace_if_asked(struct wc_node *node, struct wc_fault *fault)
+{
+	int error = wc_traces_set(node, node->options.trace, fault);
+
+	if (!error || !node->takeover)
+		return error;
+	wc_warning("stage tracing stays off: %s", fault->text);
+	node->options.trace = false;
+	return 0;
+}
+
 static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_fault *fault)
 {
 	bool kernel = node->options.datapath == WC_DATAPATH_KERNEL;
@@ -413,6 +425,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);
 	if (!error)
 		error = kernel ? open_xdp(node, fault) : wc_setup_plain_tables(node, fault);
+	if (!error)
+		error = wc_remote_prepare(node, fault);
 	if (!error && node->takeover)
 		error = take_over(node, legacy, fault);
 	if (error)
@@ -464,9 +478,9 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error && kernel && node->sched)
 		error = wc_sched_pin(node->sched, node->options.name, fault);
 	if (!error)
-		error = attach(node, fault);
+		error = wc_remote_listen(node, fault) ?: attach(node, fault);
 	if (!error)
-		error = wc_traces_set(node, node->options.trace, fault);
+		error = trace_if_asked(node, fault);
 	if (!error)
 		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault);
 	if (!error)

@@ -13,6 +13,7 @@
 #include "user/payload_message.h"
 #include "user/remote_link.h"
 #include "user/sched.h"
+#include "user/takeover.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -451,18 +452,33 @@ static void *open_listener(void *argument)
 		return NULL;
 	remote->listener = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (remote->listener < 0 || setsockopt(remote->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(remote->listener, found->ai_addr, found->ai_addrlen) || listen(remote->listener, 128))
+	    bind(remote->listener, found->ai_addr, found->ai_addrlen))
 		opening->error =
 			wc_fail(opening->fault, errno, "--remote: cannot listen on %s: %s", text, strerror(errno));
 	freeaddrinfo(found);
 	return NULL;
 }
 
-int wc_remote_start(struct wc_node *node, struct wc_fault *fault)
+/* The address is this node's, but nobody is let in yet. -EADDRINUSE and others. */
+static int take_address(struct wc_remote *remote, struct wc_fault *fault)
+{
+	struct opening opening = { .remote = remote, .fault = fault };
+	pthread_t opener;
+	int error = pthread_create(&opener, NULL, open_listener, &opening);
+
+	if (error)
+		return wc_fail(fault, error, "cannot start a thread: %s", strerror(error));
+	pthread_join(opener, NULL);
+	if (opening.error && remote->listener >= 0) {
+		close(remote->listener);
+		remote->listener = -1;
+	}
+	return opening.error;
+}
+
+int wc_remote_prepare(struct wc_node *node, struct wc_fault *fault)
 {
 	struct wc_remote *remote;
-	struct opening opening = { .fault = fault };
-	pthread_t opener;
 	int error;
 
 	if (!*node->options.remote)
@@ -478,16 +494,31 @@ int wc_remote_start(struct wc_node *node, struct wc_fault *fault)
 	remote->stop = eventfd(0, EFD_CLOEXEC);
 	if (remote->stop < 0)
 		return wc_fail(fault, errno, "cannot make an eventfd: %s", strerror(errno));
-	error = wc_remote_key_load(node->options.remote_key, remote->key, fault);
-	if (error)
-		return error;
-	opening.remote = remote;
-	error = pthread_create(&opener, NULL, open_listener, &opening);
-	if (error)
-		return wc_fail(fault, error, "cannot start a thread: %s", strerror(error));
-	pthread_join(opener, NULL);
-	if (opening.error)
-		return opening.error;
+	error = wc_remote_key_load(node->options.remote_key, remote->key, fault) ?: take_address(remote, fault);
+	/* By the daemon before, if it has the same. */
+	if (error == -EADDRINUSE && node->takeover && wc_takeover_had_remote(node->takeover, node->options.remote))
+		return 0;
+	return error;
+}
+
+int wc_remote_listen(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_remote *remote = node->remote;
+	int error = remote && remote->listener < 0 ? take_address(remote, fault) : 0;
+
+	if (!error && remote && listen(remote->listener, 128))
+		return wc_fail(fault, errno, "--remote: cannot listen on %s: %s", node->options.remote,
+			       strerror(errno));
+	return error;
+}
+
+int wc_remote_start(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_remote *remote = node->remote;
+	int error;
+
+	if (!remote)
+		return 0;
 	error = pthread_create(&remote->thread, NULL, remote_main, remote);
 	if (error)
 		return wc_fail(fault, error, "cannot start the thread for other hosts: %s", strerror(error));

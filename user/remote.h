@@ -19,7 +19,14 @@
 
 struct wc_node;
 
-/* When the node was started with an address for it; after the payloads. */
+/*
+ * All three do nothing and return 0 when the node was started without an address for it, and a negative errno with a sentence when they fail; what
+ * was made is then for wc_remote_stop(). In this order: reading the key and taking the address, which nobody notices yet; listening; serving, after
+ * the payloads. In another daemon's place the first comes while that one serves, which may have the address as long as it does: what the user got
+ * wrong is to be found by then. The second comes when it has stopped, and before it is let go.
+ */
+int wc_remote_prepare(struct wc_node *node, struct wc_fault *fault);
+int wc_remote_listen(struct wc_node *node, struct wc_fault *fault);
 int wc_remote_start(struct wc_node *node, struct wc_fault *fault);
 /* Ends the sessions, and waits until they have. Before the payloads stop. */
 void wc_remote_stop(struct wc_node *node);

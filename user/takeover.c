@@ -78,12 +78,13 @@ void wc_takeover_refuse(const char *text)
 char *wc_takeover_hello(const struct wc_node *node)
 {
 	const struct wc_embedded *embedded = &node->embedded;
-	json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:i}}", "takeover",
-				  WC_TAKEOVER_VERSION, "version", WC_VERSION_TEXT, "name", node->options.name, "dev",
-				  node->options.dev, "datapath", (int)node->options.datapath, "port",
-				  (int)node->options.port, "listen", node->options.listen, "xdp_mode", node->xdp_mode,
-				  "embedded", "netns", embedded->netns, "host_dev", embedded->host_dev, "address4",
-				  embedded->address4, "address6", embedded->address6, "mtu", (int)embedded->mtu);
+	json_t *hello = json_pack("{s:i, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:i}}",
+				  "takeover", WC_TAKEOVER_VERSION, "version", WC_VERSION_TEXT, "name",
+				  node->options.name, "dev", node->options.dev, "datapath", (int)node->options.datapath,
+				  "port", (int)node->options.port, "listen", node->options.listen, "xdp_mode",
+				  node->xdp_mode, "remote", node->options.remote, "embedded", "netns", embedded->netns,
+				  "host_dev", embedded->host_dev, "address4", embedded->address4, "address6",
+				  embedded->address6, "mtu", (int)embedded->mtu);
 	char *text = hello ? json_dumps(hello, JSON_COMPACT) : NULL;
 
 	json_decref(hello);
@@ -129,7 +130,16 @@ static int take_hello(struct wc_takeover *takeover, const struct wc_options *opt
 	take_text(takeover->embedded.address6, sizeof(takeover->embedded.address6), embedded, "address6");
 	takeover->embedded.mtu = (uint32_t)json_integer_value(json_object_get(embedded, "mtu"));
 	take_text(takeover->xdp_mode, sizeof(takeover->xdp_mode), hello, "xdp_mode");
+	if (json_object_get(hello, "remote"))
+		take_text(takeover->remote, sizeof(takeover->remote), hello, "remote");
+	else
+		snprintf(takeover->remote, sizeof(takeover->remote), "?");
 	return 1;
+}
+
+bool wc_takeover_had_remote(const struct wc_takeover *takeover, const char *address)
+{
+	return !strcmp(takeover->remote, "?") || !strcmp(takeover->remote, address);
 }
 
 int wc_takeover_open(struct wc_takeover *takeover, const struct wc_options *options, struct wc_fault *fault)

@@ -8,8 +8,8 @@
  *	old: GO, with what is handed over         new: READY, or ERROR=why
  *	old: SERVE                                new: (serves)
  *
- * Before GO the new one changes nothing. After it the old one has stopped: pinned maps and link, device, UDP sockets, the control socket and the
- * lock are the new one's; whose end, at any moment up to SERVE, is followed by another attempt. That can be made because nothing has run: before SERVE
+ * Before GO the new one changes nothing, and finds what is wrong with what it was given (user/remote.h). After it the old one has stopped: pinned maps and
+ * link, device, UDP sockets, the control socket and the lock are the new one's; whose end, at any moment up to SERVE, is followed by another attempt. That can be made because nothing has run: before SERVE
  * no INVOKE and no control request is taken, so what the old one has written down of both is still all there is. After SERVE there is no other attempt.
  */
 #ifndef WC_TAKEOVER_H
@@ -38,7 +38,8 @@ struct wc_takeover {
 	int lock, listener, state, sockets[2];
 	struct wc_embedded embedded;
 	char xdp_mode[16];
-	bool committed; /* SERVE was said */
+	char remote[80]; /* its --remote, "" for none, or "?": it did not say */
+	bool committed;	 /* SERVE was said */
 };
 
 struct wc_node;
@@ -50,6 +51,9 @@ struct wc_node;
  * wc_takeover_say() only.
  */
 int wc_takeover_open(struct wc_takeover *takeover, const struct wc_options *options, struct wc_fault *fault);
+
+/* May the other one be who has this address for clients on other hosts? */
+bool wc_takeover_had_remote(const struct wc_takeover *takeover, const char *address);
 
 /* PREPARED; returns when the other daemon has stopped. *legacy gets the ids that it has seen. */
 int wc_takeover_wait(struct wc_takeover *takeover, struct wc_legacy *legacy, struct wc_fault *fault);

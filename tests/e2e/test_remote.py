@@ -220,6 +220,64 @@ class Lost(Remote):
         harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it serves again")
         self.assert_empty()
 
+    def script(self, options, before=""):
+        path = os.path.join(self.node.root, "daemon")
+        with open(path, "w") as file:
+            file.write('#!/bin/bash\n%s exec %s "$@" %s\n' % (before, os.path.join(harness.BUILD, "bin", "warmcored"), options))
+        os.chmod(path, 0o755)
+        return path
+
+    def test_upgraded(self):
+        """Another daemon takes over, and its door with it; one that could not open it changes nothing, and no session ends."""
+        made = self.gateway()
+        self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+        for _ in range(2):
+            pid = self.node.json("upgrade", "--timeout", "120")["pid"]
+            self.assertNotEqual(pid, self.node.pid)
+            self.node.pid = pid
+            harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it is reached again")
+        pid, sessions = self.node.pid, self.status()["remote"]["sessions"]
+        self.assertGreater(sessions, 0)
+
+        def refused(sentence, *program):
+            done = self.node.cli("upgrade", "--timeout", "120", *program, check=False)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn(sentence, done.stderr)
+            self.assertIn("The daemon from before serves on.", done.stderr)
+            status = self.status()
+            self.assertEqual((status["node"]["pid"], status["remote"]["sessions"]), (pid, sessions))
+            self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+
+        os.chmod(self.key, 0o644)
+        refused("is open to others")
+        os.chmod(self.key, 0o600)
+        os.rename(self.key, self.key + ".away")
+        refused("cannot open the key")
+        os.rename(self.key + ".away", self.key)
+        refused("cannot listen on 192.0.2.77:%d" % PORT, self.script("--remote 192.0.2.77:%d" % PORT))
+        other = self.in_far_listening(PORT + 1)
+        refused("cannot listen on 192.0.2.2:%d: Address already in use" % (PORT + 1), self.script("--remote 192.0.2.2:%d" % (PORT + 1)))
+        other.close()
+        self.node.pid = self.node.json("upgrade", "--timeout", "120", self.script("--remote 192.0.2.2:%d" % (PORT + 1)))["pid"]
+        self.assertEqual(self.status()["remote"]["address"], "192.0.2.2:%d" % (PORT + 1))
+        self.in_near(lambda: socket.create_connection(("192.0.2.2", PORT + 1), timeout=harness.PATIENCE_S).close())
+        self.node.pid = self.node.json("upgrade", "--timeout", "120", self.script("--remote 192.0.2.2:%d" % PORT))["pid"]
+        harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it is reached again")
+        # One that has opened it, and fails before it serves: the program from before opens it again.
+        done = self.node.cli("upgrade", "--timeout", "120", self.script("", "LD_PRELOAD=" + harness.native_function("late_ready")), check=False)
+        self.assertIn("The program from before serves again.", done.stderr)
+        self.node.pid = self.status()["node"]["pid"]
+        harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it is reached again")
+        self.assert_empty()
+
+    def in_far_listening(self, port):
+        """A socket of somebody else in the node's namespace."""
+        near, self.near = self.near, self.far
+        try:
+            return self.in_near(lambda: socket.create_server(("192.0.2.2", port)))
+        finally:
+            self.near = near
+
     def test_gateway_killed(self):
         made = self.gateway()
         children = children_of(made.process)

@@ -444,6 +444,29 @@ class Others(Common):
         node.down()
         node.check_nothing_left()
 
+    def test_upgrade_without(self):
+        """Tracing that cannot be switched on is no reason for a daemon that has taken over to end."""
+        node = self.start("tracei", "--cores", "0-1")
+        function = deploy_noop(node)
+        program, obstacle = os.path.join(node.root, "daemon"), "/sys/fs/bpf/warmcore/%s/maps/wc_traces" % node.name
+        with open(program, "w") as file:
+            file.write('#!/bin/bash\nexec %s "$@" --trace on\n' % os.path.join(harness.BUILD, "bin", "warmcored"))
+        os.chmod(program, 0o755)
+        os.mkdir(obstacle)
+        try:
+            node.pid = node.json("upgrade", "--timeout", "120", program)["pid"]
+            self.assertEqual(node.status()["node"]["pid"], node.pid)
+            self.assertFalse(node.status()["tracing"])
+            self.assertIn("cannot pin", node.cli("set", "--trace", "on", check=False).stderr)
+            with node.client() as client:
+                self.assertEqual(client.invoke(function, b"{}").kind, wcproto.REPLY)
+        finally:
+            os.rmdir(obstacle)
+        node.cli("set", "--trace", "on")
+        self.assertTrue(node.status()["tracing"])
+        node.down()
+        node.check_nothing_left()
+
     def test_upgrade_while_traced(self):
         """With the knob off, and somebody tracing whom nobody tells to end: an upgrade ends that, and one that is given up afterwards switches it off."""
         node = self.start("traceh", "--cores", "0-1")
