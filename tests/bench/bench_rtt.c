@@ -32,7 +32,7 @@ static struct bench_node nodes[NODE_COUNT] = {
 	[NODE_USER] = { .name = "bench-user", .port = PORT + 4 },
 };
 
-static struct bench_echo echo = { .port = PORT };
+static struct bench_echo echo = { .floor = { .port = PORT } };
 
 /* One line for each figure. The first of each set is its floor. */
 static struct target {
@@ -75,7 +75,7 @@ static struct target {
 
 static bool wanted(const struct bench_options *options, const struct target *target)
 {
-	if (target->cross && echo.count < 2)
+	if (target->cross && echo.floor.count < 2)
 		return false;
 	return !target->example || !options->only || strstr(target->subject.name, options->only);
 }
@@ -84,10 +84,10 @@ static int start_node(struct bench_node *node, enum node_kind kind)
 {
 	if (node->started)
 		return 0;
-	node->cpu = echo.cpus[kind == NODE_CROSS];
+	node->cpu = echo.floor.cpus[kind == NODE_CROSS];
 	if (kind == NODE_USER) {
-		node->netns = echo.net.netns;
-		node->listen = echo.net.address4;
+		node->netns = echo.floor.net.netns;
+		node->listen = echo.floor.net.address4;
 	}
 	return bench_node_start(node);
 }
@@ -101,8 +101,8 @@ static int prepare(struct target *target)
 	target->subject.block = bench_client_block;
 	target->subject.state = &target->client;
 	if (!target->example)
-		return bench_client_open(&target->client, echo.net.address4, (uint16_t)(echo.port + target->cross), 0,
-					 target->subject.name);
+		return bench_client_open(&target->client, echo.floor.net.address4,
+					 (uint16_t)(echo.floor.port + target->cross), 0, target->subject.name);
 	error = start_node(node, target->node);
 	if (!error)
 		error = bench_node_deploy(node, target->example, target->subject.name, target->trusted, &id);
@@ -174,22 +174,22 @@ int main(int argc, char **argv)
 		return BENCH_SKIP;
 	}
 	bench_catch_signals();
-	echo.count = bench_cpus(echo.cpus, 2);
-	if (!echo.count || bench_pin(echo.cpus[0]))
+	echo.floor.count = bench_cpus(echo.floor.cpus, 2);
+	if (!echo.floor.count || bench_pin(echo.floor.cpus[0]))
 		return 1;
-	if (echo.count < 2 && !options.mode)
+	if (echo.floor.count < 2 && !options.mode)
 		bench_say("one CPU only: nothing is measured across CPUs");
 
 	if (options.mode) {
-		echo.count = 1;
-		echo.port = PORT + 8;
+		echo.floor.count = 1;
+		echo.floor.port = PORT + 8;
 	}
 	error = bench_echo_start(&echo, name);
 	if (!error && options.mode) {
 		error = floor_only(&options);
 	} else if (!error) {
 		error = run_set(&options, false);
-		if (!error && echo.count > 1)
+		if (!error && echo.floor.count > 1)
 			error = run_set(&options, true);
 	}
 	for (unsigned i = 0; i < NODE_COUNT; i++)

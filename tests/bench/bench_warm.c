@@ -12,7 +12,7 @@
 #define ECHO_NAME "bench-wecho"
 #define PORT 47580
 
-static struct bench_echo echo = { .port = PORT, .count = 2, .last_hands_over = true };
+static struct bench_echo echo = { .floor = { .port = PORT, .count = 2 }, .last_hands_over = true };
 static struct bench_node node = { .name = "bench-warm", .port = PORT + 2 };
 
 static struct target {
@@ -38,8 +38,8 @@ static int prepare(struct target *target)
 	target->subject.block = bench_client_block;
 	target->subject.state = &target->client;
 	if (!target->example)
-		return bench_client_open(&target->client, echo.net.address4, (uint16_t)(echo.port + target->server), 0,
-					 target->subject.name);
+		return bench_client_open(&target->client, echo.floor.net.address4,
+					 (uint16_t)(echo.floor.port + target->server), 0, target->subject.name);
 	error = bench_node_deploy(&node, target->example, target->subject.name, false, &id);
 	return error ?: bench_client_open(&target->client, node.address, node.port, id, target->subject.name);
 }
@@ -70,9 +70,9 @@ int main(int argc, char **argv)
 
 	if (error)
 		return error - 1;
-	if (!bench_cpus(echo.cpus, 1) || bench_pin(echo.cpus[0]))
+	if (!bench_cpus(echo.floor.cpus, 1) || bench_pin(echo.floor.cpus[0]))
 		return 1;
-	node.cpu = echo.cpus[1] = echo.cpus[0];
+	node.cpu = echo.floor.cpus[1] = echo.floor.cpus[0];
 	error = bench_echo_start(&echo, ECHO_NAME);
 	if (!error)
 		error = bench_node_start(&node);

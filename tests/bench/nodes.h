@@ -10,7 +10,7 @@
 #define WC_TESTS_BENCH_NODES_H
 
 #include "tests/bench/bench.h"
-#include "user/embedded.h"
+#include "tools/floor/echo.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -51,9 +51,7 @@ void bench_node_facts(const struct bench_node *node, struct bench_facts *facts);
 
 /* One round trip after the other over a connected UDP socket; everything must be answered, and rightly. */
 struct bench_client {
-	int fd;
-	uint32_t function_id; /* 0: the other side is an echo */
-	uint64_t request_id;
+	struct floor_client floor;
 	const char *what; /* for messages */
 };
 
@@ -63,11 +61,7 @@ int bench_client_open(struct bench_client *client, const char *address, uint16_t
 int bench_client_block(struct bench_subject *subject, unsigned count, uint64_t *ret_ns);
 
 struct bench_echo {
-	struct wc_embedded net; /* net.address4 is where it listens */
-	uint16_t port;
-	int cpus[2];
-	pid_t servers[2]; /* on port and port + 1, each pinned to its CPU */
-	unsigned count;
+	struct floor_echo floor;
 	bool last_hands_over; /* the last server has a second process answer: see echo.c */
 };
 
