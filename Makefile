@@ -136,6 +136,11 @@ EXAMPLE_FILES := $(shell find runtimes/*/examples -type f ! -path '*/__pycache__
 		 ! -name flags.mk ! -name '.*' 2>/dev/null)
 EXAMPLES := $(EXAMPLE_OBJECTS) $(foreach f,$(EXAMPLE_FILES),$(BUILD)/examples/$(subst /examples/,/,$(f:runtimes/%=%)))
 
+# The studies that come with `warmcore study`.
+EXAMPLES += $(patsubst examples/%,$(BUILD)/examples/%,$(wildcard examples/studies/*.yaml))
+$(BUILD)/examples/studies/%.yaml: examples/studies/%.yaml
+	$(call say,COPY)install -D -m 644 $< $@
+
 # LDLIBS_NAME of an example that needs a library
 -include $(wildcard runtimes/native/examples/*/flags.mk)
 

@@ -45,6 +45,9 @@ table() {
 		name=${file##*/}
 		echo "data $file share/zsh/site-functions/_${name%.zsh}"
 	done
+	for file in examples/studies/*.yaml; do
+		echo "data $file share/warmcore/studies/${file##*/}"
+	done
 	for file in scripts/monitoring/*; do
 		echo "data $file share/warmcore/monitoring/${file##*/}"
 	done

@@ -6,8 +6,12 @@
 #include "user/clock.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <endian.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
+#include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -127,6 +131,25 @@ static void __attribute__((noreturn)) serve(const struct floor_echo *echo, unsig
 	}
 }
 
+/* The shortest XDP program, on the node's end of the pair; it goes with the device. */
+static int attach_empty(struct wc_fault *fault)
+{
+	/* r0 = XDP_PASS; exit */
+	static const struct bpf_insn program[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = XDP_PASS },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	unsigned device = if_nametoindex(WC_EMBEDDED_DEV);
+	int fd, error;
+
+	fd = bpf_prog_load(BPF_PROG_TYPE_XDP, "wc_floor", "GPL", program, sizeof(program) / sizeof(program[0]), NULL);
+	if (fd < 0)
+		return wc_fail(fault, -fd, "cannot load an empty XDP program: %s", strerror(-fd));
+	error = bpf_xdp_attach((int)device, fd, XDP_FLAGS_DRV_MODE, NULL);
+	close(fd);
+	return error ? wc_fail(fault, -error, "cannot attach an empty XDP program: %s", strerror(-error)) : 0;
+}
+
 /* Run a step inside the namespace that it makes, and come back: a socket stays where it was made. */
 static int make_inside(struct wc_embedded *net, const char *name, const struct floor_echo *echo, int *sockets,
 		       struct wc_fault *fault)
@@ -137,6 +160,8 @@ static int make_inside(struct wc_embedded *net, const char *name, const struct f
 	if (outside < 0)
 		return wc_fail(fault, errno, "cannot open the network namespace: %s", strerror(errno));
 	error = name ? wc_embedded_create(net, name, fault) : 0;
+	if (!error && name && echo && echo->xdp)
+		error = attach_empty(fault);
 	for (unsigned i = 0; echo && i < echo->count && !error; i++) {
 		at.sin_port = htons((uint16_t)(echo->port + i));
 		sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

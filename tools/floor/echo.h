@@ -22,6 +22,7 @@ struct floor_echo {
 	unsigned count; /* servers: 1 or 2, on port and port + 1 */
 	/* NULL, or what the last server does with its socket instead, in its own process; does not return */
 	void (*last)(int fd);
+	bool xdp; /* an XDP program that passes everything is attached: what any program on the way costs */
 	/* filled in by floor_echo_start() */
 	struct wc_embedded net; /* net.address4 is where it listens */
 	pid_t servers[2];

@@ -111,11 +111,11 @@ static double number_of(const char *text)
 
 static int check_setting(struct reader *reader, const struct study_part *part, const struct tree_node *node)
 {
-	static const char *const prefixes[] = { "up., load. or offered", "sim.", "echo." };
-	static const char *const echo[] = { "echo.calls", "echo.server-cpu", "echo.client-cpu", NULL };
+	static const char *const prefixes[] = { "up., load. or offered", "sim. or offered", "echo." };
+	static const char *const echo[] = { "echo.calls", "echo.server-cpu", "echo.client-cpu", "echo.xdp", NULL };
 	bool good = part->engine == STUDY_NODE ? !strncmp(node->key, "up.", 3) || !strncmp(node->key, "load.", 5) ||
 							 !strcmp(node->key, "offered") :
-		    part->engine == STUDY_SIM ? !strncmp(node->key, "sim.", 4) :
+		    part->engine == STUDY_SIM ? !strncmp(node->key, "sim.", 4) || !strcmp(node->key, "offered") :
 						!strncmp(node->key, "echo.", 5);
 	double number;
 
@@ -129,7 +129,7 @@ static int check_setting(struct reader *reader, const struct study_part *part, c
 			name++;
 		if (!*name)
 			return FAIL(reader, node,
-				    "there is no '%s'; it is echo.calls, echo.server-cpu or echo.client-cpu",
+				    "there is no '%s'; it is echo.calls, echo.server-cpu, echo.client-cpu or echo.xdp",
 				    node->key);
 	}
 	if (!strcmp(node->key, "offered") && node->kind == TREE_SCALAR &&
