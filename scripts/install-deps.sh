@@ -145,6 +145,7 @@ need_test() {
 	need_clang_runtime
 	need openssl # a certificate for the gateway
 	[ "$ID" = ubuntu ] || need chromium # the gateway's page; 122 MB to fetch, 414 MB on the disk; Ubuntu's is a snap, and test_web.py is skipped
+	need gnuplot-nox # plots of `warmcore study`, which does without
 	need python3-pyte ncurses-base # a terminal that `warmcore top` draws on
 	need python3-prometheus-client # its parser of OpenMetrics; promtool is fetched by scripts/promtool-kit.sh
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh

@@ -131,6 +131,13 @@ _warmcore() {
 			mapfile -t COMPREPLY < <(compgen -W "merge $(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
 		;;
+	study)
+		if [[ $word == */* ]]; then
+			mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		else
+			mapfile -t COMPREPLY < <(compgen -W "$("$program" study --list 2>/dev/null | cut -d ' ' -f 1)" -- "$word"; compgen -f -- "$word")
+		fi
+		;;
 	remove | evict | warmth | trace)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		;;

@@ -77,11 +77,11 @@ static void put_runs(FILE *file, const struct study *study, const struct results
 			put_cell(file, study, c, axes, axes_count);
 			fprintf(file, ",%u,%llu,%s,%.3f,%d,", r, (unsigned long long)study_seed(study->seed, r),
 				run->begun, run->seconds, run->kept_up);
-			put_number(file, run->noise.p99_us);
+			put_number(file, run->noise.samples ? run->noise.p99_us : NAN);
 			putc(',', file);
-			put_number(file, run->noise.max_us);
+			put_number(file, run->noise.samples ? run->noise.max_us : NAN);
 			putc(',', file);
-			put_number(file, run->noise.lost_percent);
+			put_number(file, run->noise.samples ? run->noise.lost_percent : NAN);
 			putc(',', file);
 			put_number(file, run->steal_percent);
 			for (unsigned m = 0; m < METRIC_COUNT; m++) {

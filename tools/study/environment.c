@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,6 +85,23 @@ static void set_cpus(json_t *object)
 	set(object, "cpus allowed", text);
 }
 
+/* Whoever runs above the rest of the machine says so: figures are better for it. */
+static void set_priority(json_t *object)
+{
+	static const char *const names[] = { "normal", "FIFO", "round robin", "batch" };
+	int policy = sched_getscheduler(0);
+	struct sched_param param = { 0 };
+	char text[64];
+
+	sched_getparam(0, &param);
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		snprintf(text, sizeof(text), "real time, %s, %d", names[policy], param.sched_priority);
+	else
+		snprintf(text, sizeof(text), "%s, nice %d", policy >= 0 && policy < 4 ? names[policy] : "other",
+			 getpriority(PRIO_PROCESS, 0));
+	set(object, "priority of the study", text);
+}
+
 json_t *environment_capture(void)
 {
 	json_t *object = json_object();
@@ -102,6 +120,7 @@ json_t *environment_capture(void)
 	set(object, "architecture", name.machine);
 	set(object, "cpu", field("/proc/cpuinfo", "model name", text, sizeof(text)));
 	set_cpus(object);
+	set_priority(object);
 	set(object, "memory", field("/proc/meminfo", "MemTotal", text, sizeof(text)));
 	field("/proc/cpuinfo", "flags", text, sizeof(text));
 	set(object, "virtual machine", strstr(text, " hypervisor") ? "yes" : "not by the CPU's flags");

@@ -14,16 +14,16 @@
 #define METRICS(X)                                                                                        \
 	X(latency_mean_us, "us", "of those answered: from the intended time to the answer, mean")          \
 	X(latency_p50_us, "us", "from the intended time to the answer, median")                            \
-	X(latency_p90_us, "us", "the same, 90 %")                                                          \
-	X(latency_p99_us, "us", "the same, 99 %")                                                          \
-	X(latency_p999_us, "us", "the same, 99.9 %")                                                       \
+	X(latency_p90_us, "us", "from the intended time to the answer, 90 %")                              \
+	X(latency_p99_us, "us", "from the intended time to the answer, 99 %")                              \
+	X(latency_p999_us, "us", "from the intended time to the answer, 99.9 %")                           \
 	X(latency_max_us, "us", "of those answered: the largest")                                          \
 	X(slowdown_p50, "", "latency by the service time that was asked for, median")                      \
-	X(slowdown_p90, "", "the same, 90 %")                                                              \
-	X(slowdown_p99, "", "the same, 99 %")                                                              \
+	X(slowdown_p90, "", "latency by the service time that was asked for, 90 %")                        \
+	X(slowdown_p99, "", "latency by the service time that was asked for, 99 %")                        \
 	X(wait_p50_us, "us", "of those answered: until the function was started, median")                  \
-	X(wait_p99_us, "us", "the same, 99 %")                                                             \
-	X(wait_max_us, "us", "the same, the largest")                                                      \
+	X(wait_p99_us, "us", "of those answered: until the function was started, 99 %")                    \
+	X(wait_max_us, "us", "of those answered: until the function was started, the largest")             \
 	X(cold_percent, "%", "of those answered: an instance had to be started")                           \
 	X(unserved_percent, "%", "of those sent: refused, failed or without an answer")                    \
 	X(rate_per_s, "/s", "answers a second")                                                            \

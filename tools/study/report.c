@@ -33,7 +33,7 @@ static void interval_text(const struct stats_interval *interval, char *text, siz
 	if (!interval->count || (interval->low == interval->high && interval->low == interval->median))
 		snprintf(text, size, "%s", median);
 	else
-		snprintf(text, size, "%s [%s, %s]", median, low, high);
+		snprintf(text, size, "%s (%s to %s)", median, low, high);
 }
 
 /* --- which metrics a table has: those that claims and plots are about, and the usual ones --- */
