@@ -81,11 +81,11 @@ static bool stop(void)
 
 static void draw(const struct conduct_progress *now)
 {
-	unsigned full = now->all ? now->done * BAR_CELLS / now->all : 0;
+	unsigned left = (unsigned)now->left_s, full = now->all ? now->done * BAR_CELLS / now->all : 0;
 
-	fprintf(stderr, "\r[%.*s%*s] %u of %u, about %.0f min %02.0f s left; repetition %u, %.60s\033[K", (int)full,
-		"########################", (int)(BAR_CELLS - full), "", now->done, now->all,
-		(double)((int)now->left_s / 60), (double)((int)now->left_s % 60), now->repetition + 1, now->label);
+	fprintf(stderr, "\r[%.*s%*s] %u of %u, about %u min %02u s left; repetition %u, %.60s\033[K", (int)full,
+		"########################", (int)(BAR_CELLS - full), "", now->done, now->all, left / 60, left % 60,
+		now->repetition + 1, now->label);
 }
 
 /* --- what is needed --- */

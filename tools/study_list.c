@@ -88,7 +88,7 @@ static json_t *one(const struct cli *cli, const char *folder, const char *name)
 {
 	struct study *study = malloc(sizeof(*study));
 	char path[PATH_MAX], *text;
-	struct wc_fault fault;
+	struct wc_fault fault = { "" };
 	json_t *object = NULL;
 	size_t length;
 

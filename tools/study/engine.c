@@ -71,11 +71,10 @@ double engine_guess_s(const struct study *study, uint32_t cell)
 	case STUDY_NODE:
 		return 1.5 + seconds_of(study, cell, "load.duration", 10) + seconds_of(study, cell, "load.warm-up", 1);
 	case STUDY_SIM:
-		return 0.5;
 	case STUDY_ECHO:
-		return 0.5;
+		break;
 	}
-	return 1;
+	return 0.5;
 }
 
 int engine_run(const struct engine *engine, uint32_t cell, uint64_t seed, struct run *run, json_t **ret_raw,

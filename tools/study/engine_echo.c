@@ -55,9 +55,14 @@ static int measure(const struct engine *engine, const struct floor_echo *echo, u
 	uint64_t *ns = calloc(calls + FIRST, sizeof(*ns));
 	double *us = calloc(calls, sizeof(*us)), took = 0;
 	struct floor_client client = { .fd = -1 };
-	int error = ns && us ? floor_client_open(&client, echo->net.address4, echo->port, 0, fault) :
-			       wc_fail(fault, ENOMEM, "out of memory for %u calls", calls);
+	int error;
 
+	if (!ns || !us) {
+		free(ns);
+		free(us);
+		return wc_fail(fault, ENOMEM, "out of memory for %u calls", calls);
+	}
+	error = floor_client_open(&client, echo->net.address4, echo->port, 0, fault);
 	error = error ?: floor_client_calls(&client, calls + FIRST, ns, engine->stop, fault);
 	if (error == -EINTR)
 		wc_fail(fault, EINTR, "interrupted");

@@ -53,7 +53,7 @@ static int take_text(struct reader *reader, const struct tree_node *node, const 
 static int take_number(struct reader *reader, const struct tree_node *node, uint64_t min, uint64_t max,
 		       uint64_t *ret_number)
 {
-	const char *text = NULL;
+	const char *text = "";
 	unsigned long long number;
 	char *end;
 	int error = take_text(reader, node, &text);
@@ -142,7 +142,7 @@ static int check_setting(struct reader *reader, const struct study_part *part, c
 static int add_setting(struct reader *reader, const struct study_part *part, const struct tree_node *node,
 		       const char *name, struct study_settings *settings)
 {
-	struct study_setting setting = { .name = name, .line = node->line };
+	struct study_setting setting = { .name = name, .value = "", .line = node->line };
 	struct tree_node named = *node; /* an item of an axis' list has no key of its own */
 	int error;
 
@@ -180,7 +180,7 @@ static int take_values(struct reader *reader, const struct study_part *part, con
 		struct study_choice *choice = &axis->choices[axis->count++];
 
 		error = add_setting(reader, part, node, list->key, &choice->settings);
-		choice->label = node->text;
+		choice->label = node->text ?: "";
 	}
 	return error;
 }
@@ -228,11 +228,12 @@ static int take_axis(struct reader *reader, const struct tree_node *node, struct
 	error = choices->kind == TREE_LIST ? take_values(reader, part, choices, axis) :
 					     take_named(reader, part, choices, axis);
 	for (uint32_t i = 0; i < axis->count && !error; i++) {
-		axis->choices[i].number = number_of(axis->choices[i].label);
+		const char *label = axis->choices[i].label ?: "";
+
+		axis->choices[i].number = number_of(label);
 		for (uint32_t j = 0; j < i; j++)
-			if (!strcmp(axis->choices[i].label, axis->choices[j].label))
-				return FAIL(reader, node, "the axis '%s' has the value %.40s twice", node->key,
-					    axis->choices[i].label);
+			if (!strcmp(label, axis->choices[j].label ?: ""))
+				return FAIL(reader, node, "the axis '%s' has the value %.40s twice", node->key, label);
 	}
 	return error;
 }
@@ -242,7 +243,7 @@ static int take_axis(struct reader *reader, const struct tree_node *node, struct
 static int take_engine(struct reader *reader, const struct tree_node *node, struct study_part *part)
 {
 	static const char *const names[] = { "node", "sim", "echo", NULL };
-	const char *text = NULL;
+	const char *text = "";
 	int error = take_text(reader, node, &text);
 
 	for (unsigned i = 0; names[i] && !error; i++)
@@ -396,7 +397,7 @@ static int take_plot(struct reader *reader, const struct tree_node *node)
 	struct study_plot *plot = &study->plots[study->plots_count];
 	const struct tree_node *title, *y, *x, *at, *scale;
 	struct study_selects axis = { .count = 1 };
-	const char *text = NULL, *near;
+	const char *text = "", *near;
 	struct wc_fault fault;
 	int error = need(reader, node, TREE_MAPPING) ?: check_keys(reader, node, keys);
 
