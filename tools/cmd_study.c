@@ -164,6 +164,9 @@ static void show_result(const struct cli *cli, const struct report_facts *facts,
 	} else {
 		if (not_kept_up)
 			printf("in %u runs the load was not what was asked for; see the report\n", not_kept_up);
+		if (results_lost_percent(facts->results) > RESULTS_BUSY)
+			printf("the machine was busy: a thread was kept from its CPU for %.0f %% of the time; repeat it on a quiet one\n",
+			       results_lost_percent(facts->results));
 		printf("report: %s/report.html\n", facts->folder->path);
 	}
 	json_decref(claims);

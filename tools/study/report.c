@@ -127,6 +127,12 @@ static void put_claims(struct doc *doc, const struct report_facts *facts, struct
 		doc_cell(doc, 2, "%u, %u, %u", counts[VERDICT_HOLDS], counts[VERDICT_FAILS], counts[VERDICT_OPEN]);
 	}
 	doc_table_end(doc);
+	if (results_lost_percent(facts->results) > RESULTS_BUSY)
+		doc_text(
+			doc,
+			"THE MACHINE WAS BUSY: a thread was kept from its CPU for %.0f %% of the time (median, see below). What is said of real nodes is "
+			"said of them beside whatever else ran; repeat it on a quiet machine. Simulated parts are not touched by this.",
+			results_lost_percent(facts->results));
 	doc_text(
 		doc,
 		"Verdicts are computed from the figures below, not written by anybody: a claim holds when it does at every point of "

@@ -71,3 +71,21 @@ uint32_t results_done(const struct results *results, uint32_t *ret_not_kept_up)
 	}
 	return done;
 }
+
+double results_lost_percent(const struct results *results)
+{
+	size_t all = (size_t)results->cells * results->repetitions;
+	double *values = calloc(all, sizeof(*values)), median;
+	uint32_t count = 0;
+
+	if (!values)
+		return NAN;
+	for (size_t i = 0; i < all; i++)
+		if (results->runs[i].done && results->runs[i].noise.samples &&
+		    !isnan(results->runs[i].noise.lost_percent))
+			values[count++] = results->runs[i].noise.lost_percent;
+	stats_sort(values, count);
+	median = stats_quantile(values, count, 0.5);
+	free(values);
+	return median;
+}

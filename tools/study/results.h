@@ -35,6 +35,9 @@ uint32_t results_values(const struct results *results, uint32_t cell, enum metri
 void results_interval(const struct results *results, uint32_t cell, enum metric metric, struct stats_interval *ret);
 /* Does any cell of the part have it? */
 bool results_has(const struct results *results, const struct study *study, uint32_t part, enum metric metric);
+/* Part of the time, %, that a thread was kept from its CPU before the runs, median; NAN: not measured. Over RESULTS_BUSY others decide, too. */
+double results_lost_percent(const struct results *results);
+#define RESULTS_BUSY 5.0
 /* How many runs are done; of these, with a load that was not what was asked for. */
 uint32_t results_done(const struct results *results, uint32_t *ret_not_kept_up);
 
