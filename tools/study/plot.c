@@ -198,7 +198,7 @@ static void put_script(const struct drawing *drawing, uint32_t number, FILE *fil
 		"# gnuplot %02u.gp draws %02u.svg\n"
 		"set terminal svg noenhanced size 860,480 font 'sans-serif,13' background rgb 'white'\n"
 		"set output '%02u.svg.new'\n"
-		"set grid ytics lc rgb '#dddddd'\nset border 3\nset tics nomirror\nset key outside right top Left reverse\n"
+		"set offsets graph 0.03, graph 0.03, 0, 0\nset grid ytics lc rgb '#dddddd'\nset border 3\nset tics nomirror\nset key outside right top Left reverse\n"
 		"set style line 1 lc rgb '#0b62a4' pt 7\nset style line 2 lc rgb '#d9480f' pt 5\n"
 		"set style line 3 lc rgb '#2b8a3e' pt 9\nset style line 4 lc rgb '#862e9c' pt 11\n"
 		"set style line 5 lc rgb '#5c5f66' pt 13\nset style line 6 lc rgb '#e8a200' pt 6\n"
