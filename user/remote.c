@@ -209,8 +209,9 @@ static int on_message(struct session *session, struct wc_remote_message *message
 		error = tell_node(session, WC_PAYLOAD_PUT, message->id, message->total, message->fd);
 	close(message->fd);
 	wanted_end(session, wanted);
-	if (error || dropped)
+	if (error)
 		return error;
+	/* Also of what was dropped: the other side counts it as on its way until it hears of it. */
 	return wc_remote_link_send(session->link, WC_REMOTE_KEPT, message->id, 0, -1);
 }
 

@@ -4,6 +4,7 @@
 kill -9 of both; the session lost while an invocation runs; peers with a wrong key, with nonsense, and slow ones. Nothing is left at the node.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
@@ -54,6 +55,36 @@ class AwayGateway(gateway.Gateway):
         if "--async-dir" not in self.options:
             self.command.append("--no-async")
         super().start()
+
+
+class LocalClient:
+    """A session of docs/PAYLOADS.md with the process that stands for the node; a second implementation."""
+
+    REFUSE, PUT, DROP, HELLO, KEPT, FULL = 2, 3, 4, 8, 9, 10
+    MESSAGE = struct.Struct("=IIQII16s")
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(harness.PATIENCE_S)
+        self.socket.connect(path)
+        self.greeting = self.hear()[0]
+
+    def hear(self):
+        message = self.socket.recv(64)
+        return self.MESSAGE.unpack(message)[1:3] if message else (0, 0)
+
+    def say(self, kind, id, length=0, fds=()):
+        socket.send_fds(self.socket, [self.MESSAGE.pack(0x57435031, kind, id, length, 0, b"")], fds)
+
+    def put(self, id, length=100000):
+        fd = os.memfd_create("payload", os.MFD_ALLOW_SEALING)
+        os.truncate(fd, length)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+        self.say(self.PUT, id, length, [fd])
+        os.close(fd)
+
+    def close(self):
+        self.socket.close()
 
 
 class Remote(devices.DeviceTest):
@@ -308,6 +339,26 @@ class Lost(Remote):
         self.assert_empty()
         harness.wait_until(lambda: self.status()["remote"]["sessions"] == 0, "the session has ended")
 
+    def test_given_up(self):
+        """Invocations that are given up while their payloads are on their way: those that come later go on."""
+        made = self.gateway()
+        self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+        client = LocalClient("/run/warmcore/%s/payload.sock" % made.name)
+        self.addCleanup(client.close)
+        os.kill(self.node.pid, signal.SIGSTOP)  # so that they stay on their way
+        try:
+            for id in range(1, 10):  # one more than may be
+                client.put(id)
+            for id in range(1, 10):
+                client.say(client.DROP, id)
+            client.put(10)
+        finally:
+            os.kill(self.node.pid, signal.SIGCONT)
+        while (said := client.hear()) != (client.KEPT, 10):
+            self.assertEqual(said[0], client.KEPT)
+        client.say(client.DROP, 10)
+        self.assert_empty()
+
     def test_async(self):
         """They are in the gateway's own store: accepted while the node is away, run when it is there."""
         folder = os.path.join(self.node.root, "async")
@@ -438,12 +489,13 @@ class Hostile(Remote):
             self.assertIn(word, self.read(peer, length).replace(b" ", b""), question)
         peer.sendall(self.frame(ASK, total=5000, length=5000))
         self.assertTrue(self.ended(peer))
-        # Dropped while it comes: it is taken, and forgotten.
+        # Dropped while it comes: it is taken, acknowledged, and forgotten.
         peer, _ = self.meet()
         peer.sendall(self.frame(OFFER, id=9, total=70000))
         self.assertEqual(HEADER.unpack(self.read(peer, 24))[0], WANT)
         peer.sendall(self.frame(PUT, id=9, total=70000, data=b"x" * CHUNK) + self.frame(DROP, id=9) + self.frame(PUT, id=9, total=70000, offset=CHUNK, data=b"x" * 4464))
         peer.sendall(self.frame(OFFER, id=10, total=1))
+        self.assertEqual(HEADER.unpack(self.read(peer, 24))[0:3:2], (KEPT, 9))
         self.assertEqual(HEADER.unpack(self.read(peer, 24))[0:3:2], (WANT, 10))
         for one in self.peers:
             one.close()
