@@ -6,6 +6,7 @@
 #include "user/away_internal.h"
 
 #include "user/clock.h"
+#include "user/closer.h"
 #include "user/control_client.h"
 #include "user/log.h"
 #include "user/payload_message.h"
@@ -14,9 +15,11 @@
 #include <jansson.h>
 #include <netdb.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -29,6 +32,10 @@
 #define SPARE_WAIT_MS 150 /* for the session that is being opened, when the node was there a moment ago */
 #define RETRY_MS 250u
 #define DOWN_NS (WC_SECOND / 2) /* after a failure nobody waits for another one so long */
+
+#define REFUSED_MAX 64u /* clients that were refused and are being closed: no other is accepted meanwhile */
+#define DEAF_MS 100	/* then it looks again after so long */
+#define FILES_MAX 16384u
 
 /* --- reaching the node --- */
 
@@ -381,6 +388,13 @@ static int begin(struct wc_away *away, void *(*run)(void *), void *argument)
 	return error;
 }
 
+/* Nothing was accepted. When there are no more open files it stays readable, so others have their turn. */
+static void pause_accepting(void)
+{
+	if (errno == EMFILE || errno == ENFILE)
+		usleep(10000);
+}
+
 static void accept_question(struct wc_away *away)
 {
 	static const char full[] =
@@ -388,8 +402,10 @@ static void accept_question(struct wc_away *away)
 	int fd = accept4(away->control, NULL, NULL, SOCK_CLOEXEC);
 	struct asking *asking;
 
-	if (fd < 0)
+	if (fd < 0) {
+		pause_accepting();
 		return;
+	}
 	asking = malloc(sizeof(*asking));
 	if (asking && wc_away_enter(away, QUESTIONS_MAX + WC_AWAY_SESSIONS)) {
 		*asking = (struct asking){ away, fd };
@@ -401,33 +417,63 @@ static void accept_question(struct wc_away *away)
 	close(fd);
 }
 
+static struct wc_closer *closer; /* NULL: there could be none */
+static atomic_uint refused_open;
+
+static void refused_closed(struct wc_closing *closing)
+{
+	close(closing->socket);
+	free(closing);
+	atomic_fetch_sub(&refused_open, 1);
+}
+
+/* Closing what a client has sent may take as long as it likes. */
+static void refuse(int fd)
+{
+	const struct wc_payload_message no_more = { .magic = WC_PAYLOAD_MAGIC, .kind = WC_PAYLOAD_REFUSE };
+	struct wc_closing *closing = closer ? malloc(sizeof(*closing)) : NULL;
+
+	wc_payload_send(fd, &no_more, -1);
+	if (!closing) {
+		close(fd);
+		return;
+	}
+	*closing = (struct wc_closing){ .socket = fd, .done = refused_closed };
+	atomic_fetch_add(&refused_open, 1);
+	wc_closer_add(closer, closing);
+}
+
 static void accept_session(struct wc_away *away)
 {
-	const struct wc_payload_message refuse = { .magic = WC_PAYLOAD_MAGIC, .kind = WC_PAYLOAD_REFUSE };
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
 	int fd = accept4(away->payload, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		pause_accepting();
 		return;
-	if (wc_away_enter(away, WC_AWAY_SESSIONS)) {
-		if (!wc_away_session_begin(away, fd))
+	}
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && wc_away_enter(away, WC_AWAY_SESSIONS)) {
+		if (!wc_away_session_begin(away, fd, peer.uid))
 			return;
 		wc_away_leave(away);
 	}
-	wc_payload_send(fd, &refuse, -1);
-	close(fd);
+	refuse(fd);
 }
 
 static int open_socket(struct wc_away *away, const char *name, int type, mode_t mode, char path[108], int *ret_fd,
 		       struct wc_fault *fault)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int error;
+	int error, none = 0;
 
 	snprintf(path, sizeof(address.sun_path), "%s/%s", away->dir, name);
 	memcpy(address.sun_path, path, sizeof(address.sun_path));
 	*ret_fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (*ret_fd < 0)
 		return wc_fail(fault, errno, "cannot open a socket: %s", strerror(errno));
+	/* Where the kernel can: who has no session cannot even send descriptors. */
+	(void)setsockopt(*ret_fd, SOL_SOCKET, SO_PASSRIGHTS, &none, sizeof(none));
 	unlink(path);
 	error = bind(*ret_fd, (struct sockaddr *)&address, sizeof(address)) || chmod(path, mode) || listen(*ret_fd, 64);
 	return error ? wc_fail(fault, errno, "cannot listen on %s: %s", path, strerror(errno)) : 0;
@@ -491,16 +537,39 @@ void wc_away_fds(const struct wc_away *away, int ret_fds[3])
 	ret_fds[2] = away->payload;
 }
 
+/* As many open files as there may be; what clients hand over has a quarter of them. */
+static void raise_limit(struct wc_away *away)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		limit = (struct rlimit){ 1024, 1024 };
+	if (limit.rlim_cur < FILES_MAX && limit.rlim_cur < limit.rlim_max) {
+		struct rlimit more = limit;
+
+		more.rlim_cur = limit.rlim_max < FILES_MAX ? limit.rlim_max : FILES_MAX;
+		if (!setrlimit(RLIMIT_NOFILE, &more))
+			limit = more;
+	}
+	away->payloads_max = limit.rlim_cur / 4 < WC_AWAY_PAYLOADS ? (unsigned)(limit.rlim_cur / 4) : WC_AWAY_PAYLOADS;
+}
+
 void wc_away_run(struct wc_away *away, int stop_fd)
 {
 	struct pollfd fds[3] = { { .fd = stop_fd, .events = POLLIN },
 				 { .fd = away->control, .events = POLLIN },
 				 { .fd = away->payload, .events = POLLIN } };
 
+	raise_limit(away);
+	if (wc_closer_new(&closer))
+		closer = NULL;
 	if (!wc_away_enter(away, 1) || begin(away, spare_main, away))
 		wc_warning("cannot start a thread: payloads that fit no packet are not passed on");
 	for (;;) {
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+		bool deaf = atomic_load(&refused_open) >= REFUSED_MAX;
+
+		fds[2].events = deaf ? 0 : POLLIN;
+		if (poll(fds, 3, deaf ? DEAF_MS : -1) < 0 && errno != EINTR)
 			break;
 		if (fds[0].revents)
 			break;
@@ -518,6 +587,7 @@ void wc_away_run(struct wc_away *away, int stop_fd)
 	while (away->threads)
 		pthread_cond_wait(&away->changed, &away->lock);
 	pthread_mutex_unlock(&away->lock);
+	(void)wc_closer_free(closer); /* what it has not closed yet, the end of the process closes */
 	wc_away_close(away);
 }
 

@@ -9,12 +9,15 @@
 
 #include "user/remote_wire.h"
 
+#include <sys/types.h>
+
 struct wc_away;
 
 struct wc_away_options {
 	const char *name;      /* of the node, on this host */
 	const char *remote;    /* HOST:PORT of its --remote */
 	const char *key;       /* path of the file */
+	uid_t user;	       /* besides root, whose clients have room whatever others do */
 	const char *stop_with; /* what ends it, for sentences: "the gateway that serves it" */
 };
 

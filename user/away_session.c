@@ -6,6 +6,7 @@
 #include "user/away_internal.h"
 
 #include "user/clock.h"
+#include "user/launch.h"
 #include "user/payload_message.h"
 #include "user/remote_link.h"
 
@@ -38,6 +39,8 @@ struct session {
 	struct wc_away *away;
 	struct wc_remote_link *link;
 	int fd; /* the client's */
+	uid_t uid;
+	bool stranger;
 	uint8_t key[16];
 	pthread_t reader;
 	pthread_mutex_t lock;
@@ -76,11 +79,35 @@ static struct payload **find_payload(struct session *session, uint64_t id)
 	return at;
 }
 
+/* Is there room for one more, whose place it takes? What clients hand over shall not use up the open files of this process. */
+static bool take_room(struct session *session)
+{
+	struct wc_away *away = session->away;
+	bool room;
+
+	pthread_mutex_lock(&away->lock);
+	room = session->count < PAYLOADS_MAX && away->payloads < away->payloads_max &&
+	       (!session->stranger || away->strangers_payloads < away->payloads_max / 2);
+	away->payloads += room;
+	away->strangers_payloads += room && session->stranger;
+	pthread_mutex_unlock(&away->lock);
+	return room;
+}
+
+static void give_room(struct session *session)
+{
+	pthread_mutex_lock(&session->away->lock);
+	session->away->payloads--;
+	session->away->strangers_payloads -= session->stranger;
+	pthread_mutex_unlock(&session->away->lock);
+}
+
 static void forget_payload(struct session *session, struct payload **at)
 {
 	struct payload *payload = *at;
 
 	*at = payload->next;
+	give_room(session);
 	session->count--;
 	session->offered -= payload->state != WAITS;
 	if (payload->fd >= 0)
@@ -114,8 +141,9 @@ static int on_put(struct session *session, uint64_t id, uint32_t length, int fd)
 	}
 	if (*at)
 		forget_payload(session, at);
-	payload = session->count < PAYLOADS_MAX ? malloc(sizeof(*payload)) : NULL;
-	if (!payload) {
+	payload = malloc(sizeof(*payload));
+	if (!payload || !take_room(session)) {
+		free(payload);
 		close(fd);
 		return tell_client(session, WC_PAYLOAD_FULL, id, 0, -1);
 	}
@@ -264,6 +292,7 @@ static void *session_main(void *argument)
 		leave(session);
 		return NULL;
 	}
+	(void)setsockopt(session->fd, SOL_SOCKET, SO_PASSRIGHTS, &one, sizeof(one));
 	(void)setsockopt(session->fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)); /* payload_message.c says why */
 	pthread_mutex_lock(&session->away->lock);
 	stopping = session->away->stopping;
@@ -278,7 +307,22 @@ static void *session_main(void *argument)
 	return NULL;
 }
 
-int wc_away_session_begin(struct wc_away *away, int fd)
+/* May this user have another one? Under the lock of `away`. */
+static bool admits(const struct wc_away *away, const struct session *asks)
+{
+	unsigned strangers = 0, same = 0;
+
+	/* Functions that run without a sandbox may reach the socket. They have their channel. */
+	if (asks->uid >= WC_UID_BASE && asks->uid < WC_UID_BASE + WC_UID_NODES * WC_FUNCTIONS_MAX)
+		return false;
+	for (const struct session *session = away->sessions; session; session = session->next) {
+		strangers += session->stranger;
+		same += session->uid == asks->uid;
+	}
+	return !asks->stranger || (strangers < WC_AWAY_STRANGERS && same < WC_AWAY_USER_SESSIONS);
+}
+
+int wc_away_session_begin(struct wc_away *away, int fd, uid_t uid)
 {
 	struct session *session = calloc(1, sizeof(*session));
 	pthread_t thread;
@@ -288,9 +332,11 @@ int wc_away_session_begin(struct wc_away *away, int fd)
 		return -ENOMEM;
 	session->away = away;
 	session->fd = fd;
+	session->uid = uid;
+	session->stranger = uid && uid != away->options.user;
 	pthread_mutex_init(&session->lock, NULL);
 	pthread_mutex_lock(&away->lock);
-	error = pthread_create(&thread, NULL, session_main, session);
+	error = admits(away, session) ? pthread_create(&thread, NULL, session_main, session) : EUSERS;
 	if (!error) {
 		pthread_detach(thread);
 		session->next = away->sessions;

@@ -41,6 +41,7 @@ struct session {
 	struct session *next;
 	int fd;
 	bool met; /* it has shown the key */
+	bool for_payloads;
 	uint64_t begun_ns;
 	char peer[64];
 	/* Of one for payloads. */
@@ -60,6 +61,7 @@ struct wc_remote {
 	pthread_cond_t ended;
 	struct session *sessions;
 	uint32_t met, strangers;
+	uint32_t for_payloads; /* of those that are met */
 	uint64_t wanted_bytes;
 	uint64_t rejected, warned_ns;
 };
@@ -308,14 +310,17 @@ static void warn(struct session *session, int error)
 }
 
 /* May it stay? Its place is among those that have shown the key from now on. */
-static bool admit(struct session *session)
+static bool admit(struct session *session, uint32_t purpose)
 {
 	struct wc_remote *remote = session->remote;
 	bool room;
 
 	pthread_mutex_lock(&remote->lock);
-	room = remote->met < WC_REMOTE_SESSIONS;
+	session->for_payloads = purpose == WC_REMOTE_FOR_PAYLOADS;
+	room = remote->met < WC_REMOTE_SESSIONS &&
+	       (!session->for_payloads || remote->for_payloads < WC_REMOTE_SESSIONS - WC_REMOTE_QUESTIONS);
 	if (room) {
+		remote->for_payloads += session->for_payloads;
 		session->met = true;
 		remote->met++;
 		remote->strangers--;
@@ -334,7 +339,7 @@ static void *session_main(void *argument)
 	pthread_setname_np(pthread_self(), "remote-client");
 	if (error)
 		warn(session, error);
-	else if (admit(session) && purpose == WC_REMOTE_FOR_QUESTIONS)
+	else if (admit(session, purpose) && !session->for_payloads)
 		serve_questions(session);
 	else if (session->met)
 		serve_payloads(session);
@@ -343,6 +348,7 @@ static void *session_main(void *argument)
 		;
 	*at = session->next;
 	*(session->met ? &remote->met : &remote->strangers) -= 1;
+	remote->for_payloads -= session->met && session->for_payloads;
 	close(session->fd);
 	free(session);
 	pthread_cond_signal(&remote->ended);

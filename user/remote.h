@@ -13,8 +13,9 @@
 #include <jansson.h>
 
 #define WC_REMOTE_SESSIONS 64u
-#define WC_REMOTE_STRANGERS 32u		    /* connections that have not shown the key yet; one more ends the oldest */
-#define WC_REMOTE_WANTED 8u		    /* payloads on their way, of one session */
+#define WC_REMOTE_QUESTIONS 16u /* of them, that are not for payloads: without questions no function is found */
+#define WC_REMOTE_STRANGERS 32u /* connections that have not shown the key yet; one more ends the oldest */
+#define WC_REMOTE_WANTED 8u	/* payloads on their way, of one session */
 #define WC_REMOTE_WANTED_BYTES (128u << 20) /* of all */
 
 struct wc_node;

@@ -520,6 +520,55 @@ class Hostile(Remote):
         peer.close()
         self.assert_empty()
 
+    def test_places(self):
+        """Sessions for payloads leave room for questions."""
+
+        def work():
+            for _ in range(48):
+                self.meet()
+            with self.assertRaises((EOFError, ConnectionResetError)):
+                self.meet()
+            peer, _ = self.meet(QUESTIONS)
+            peer.sendall(self.frame(ASK, total=13, data=b'{"op":"ping"}'))
+            self.assertEqual(HEADER.unpack(self.read(peer, 24))[0], ANSWER)
+            for one in self.peers:
+                one.close()
+
+        self.in_near(work)
+        self.assert_empty()
+
+    def test_local_users(self):
+        """Who may connect to the gateway's process, and not more than he may."""
+        made = self.gateway()
+
+        def connect(uid):
+            os.seteuid(uid)
+            try:
+                client = LocalClient("/run/warmcore/%s/payload.sock" % made.name)
+            finally:
+                os.seteuid(0)
+            self.addCleanup(client.close)
+            return client
+
+        def fill():
+            client = connect(54321)  # without a word: no session with the node was ready
+            if client.greeting == client.HELLO:
+                held.append(client)
+            return client.greeting == client.REFUSE
+
+        held = []
+        self.assertEqual(connect(0x70000001).greeting, LocalClient.REFUSE)  # of a function
+        harness.wait_until(fill, "there is a limit")
+        self.assertEqual(len(held), 16)
+        harness.wait_until(lambda: connect(54322).greeting == LocalClient.HELLO, "another user has a session")
+        self.assertEqual(self.request(made, noise(LARGE)).status, 200)
+        for client in held:
+            client.put(1)
+            self.assertEqual(client.hear(), (client.KEPT, 1))
+            client.close()
+        made.stop()
+        self.assert_empty()
+
     def test_gateway_with_wrong_key(self):
         other = os.path.join(self.node.root, "other.key")
         subprocess.run([harness.WARMCORE, "remote-key", other], check=True, stdout=subprocess.DEVNULL)

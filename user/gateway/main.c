@@ -340,9 +340,11 @@ static int ping(const char *node, struct wc_fault *fault)
  */
 static int start_away(const struct wc_gateway_options *options, struct wc_fault *fault)
 {
+	const struct passwd *user = getpwnam(options->user);
 	const struct wc_away_options asked = { .name = options->node,
 					       .remote = options->remote_node,
 					       .key = options->remote_key,
+					       .user = user && !geteuid() ? user->pw_uid : geteuid(),
 					       .stop_with = "the gateway that serves it" };
 	struct wc_away *away;
 	int pair[2], kept[4], ret;
