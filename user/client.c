@@ -565,10 +565,16 @@ int wc_client_invoke(struct wc_client *client, const struct wc_client_request *r
 	for (int i = 0; i < SESSIONS_MAX; i++) {
 		id = wc_client_next_id(client);
 		ret = hand_over(client, id, request, until, &reference);
-		if (!ret)
+		if (!ret) {
 			ret = await_kept(client, id, request, &reference, until);
+			if (ret && ret != -EPIPE) /* else it arrives later, and stays */
+				wc_payload_client_drop(client->session, id);
+		}
+		/* The INVOKE was not sent, so it has not run. */
+		if (ret == -EPIPE && i + 1 < SESSIONS_MAX)
+			continue;
 		if (ret)
-			return ret;
+			return ret == -EPIPE ? -EHOSTDOWN : ret;
 		now = wc_now();
 		rest.timeout_ms = now < until ? (unsigned)((until - now + WC_MS - 1) / WC_MS) : 1;
 		ret = invoke(client, id, &rest, &reference, &result);
