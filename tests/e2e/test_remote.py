@@ -338,6 +338,12 @@ class Lost(Remote):
         self.assertIn(answers[0].status, (502, 503), answers)
         self.assert_empty()
         harness.wait_until(lambda: self.status()["remote"]["sessions"] == 0, "the session has ended")
+        # The gateway is of no use without it, so it ends; the next one of the name starts as ever.
+        self.assertEqual(made.process.wait(harness.PATIENCE_S), 1)
+        self.assertIn(b"stands for the node on another host is gone", made.process.stderr.read())
+        again = self.gateway()
+        self.assertEqual(self.request(again, noise(LARGE)).status, 200)
+        self.assert_empty()
 
     def test_given_up(self):
         """Invocations that are given up while their payloads are on their way: those that come later go on."""

@@ -59,6 +59,7 @@ static struct loop loops[WC_GATEWAY_THREADS_MAX];
 static struct wc_auth *auth; /* NULL: there are no keys */
 static int keys_channel;     /* the broker's, for them */
 static int metrics_channel;  /* and for the metrics */
+static pid_t away_pid;	     /* stands for a node on another host; 0: there is none */
 static struct wc_scraper *scraper;
 static struct wc_async_worker *async; /* of the first loop; NULL: there is none */
 static struct wc_async_calls async_calls;
@@ -372,6 +373,7 @@ static int start_away(const struct wc_gateway_options *options, struct wc_fault 
 		wc_away_run(away, pair[1]);
 		_exit(0);
 	}
+	away_pid = pid;
 	close(pair[1]); /* the other end stays open as long as this process lives */
 	wc_away_forget(away);
 	return 0;
@@ -611,6 +613,17 @@ static void announce(const struct wc_gateway_options *options)
 		wc_info("node %s is served on %s", options->node, options->unix_path);
 }
 
+/* Without it the node cannot be reached any more: better to be started again than to refuse everything. */
+static bool is_away_gone(void)
+{
+	if (!away_pid || !waitpid(away_pid, NULL, WNOHANG)) /* else it ended now, or was reaped */
+		return false;
+	away_pid = 0;
+	wc_error("the process that stands for the node on another host is gone; ending");
+	atomic_store(&broken, true);
+	return true;
+}
+
 static void stop_all(unsigned count)
 {
 	uint64_t one = 1;
@@ -678,7 +691,9 @@ int main(int argc, char **argv)
 		number = sigtimedwait(&set, NULL, &refresh_interval);
 		if (number < 0 && errno != EAGAIN && errno != EINTR)
 			return 1;
-		if (number < 0)
+		if (is_away_gone())
+			stop_all(options.threads);
+		else if (number < 0)
 			refresh_keys(&options);
 		else if (number == SIGHUP)
 			read_again(&options);
