@@ -302,16 +302,24 @@ static void *spare_main(void *argument)
 			away->spare = -1;
 		}
 		if (away->spare < 0) {
-			uint8_t key[16];
+			uint8_t key[16] = { 0 };
+			bool crowded = false;
 			int fd;
 
 			pthread_mutex_unlock(&away->lock);
 			fd = dial(away, WC_REMOTE_FOR_PAYLOADS);
 			if (fd >= 0 && wc_remote_read(fd, key, sizeof(key), wc_now() + CONNECT_MS * WC_MS)) {
-				close(fd); /* it has no room for another session */
+				close(fd);
 				fd = -1;
+				crowded = true;
 			}
 			pthread_mutex_lock(&away->lock);
+			/* Questions go on, so it is not said to be down; but nobody waits for a session. */
+			if (crowded && !away->crowded)
+				wc_warning(
+					"node %s at %s gives no further session for payloads that fit no packet: it has no room, or hangs up",
+					away->options.name, away->options.remote);
+			away->crowded = crowded;
 			away->spare = fd < 0 ? -1 : fd;
 			memcpy(away->spare_key, key, sizeof(key));
 			pthread_cond_broadcast(&away->changed);
@@ -350,7 +358,8 @@ int wc_away_take_spare(struct wc_away *away, uint8_t ret_key[16])
 			fd = -1;
 		}
 		pthread_cond_broadcast(&away->changed);
-	} while (fd < 0 && away->reached && !pthread_cond_timedwait(&away->changed, &away->lock, &until));
+	} while (fd < 0 && away->reached && !away->crowded &&
+		 !pthread_cond_timedwait(&away->changed, &away->lock, &until));
 	pthread_mutex_unlock(&away->lock);
 	return fd;
 }

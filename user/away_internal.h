@@ -33,6 +33,7 @@ struct wc_away {
 	char why[256];	    /* then */
 	int spare;	    /* a session that is ready, or -1 */
 	uint8_t spare_key[16];
+	bool crowded;		  /* the node is there, and gave no session the last time */
 	struct session *sessions; /* away_session.c's, as the rest */
 	unsigned payloads, strangers_payloads, payloads_max;
 };

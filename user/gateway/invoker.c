@@ -308,10 +308,10 @@ static int have_session(struct wc_invoker *invoker, __u64 now)
 		return 0;
 	if (!invoker->options.payload_path)
 		return -EMSGSIZE;
-	if (!invoker->session_ns || now - invoker->session_ns >= SESSION_RETRY_NS) {
-		invoker->session_ns = now;
+	if (!invoker->session_ns || now >= invoker->session_ns + SESSION_RETRY_NS) {
 		invoker->session_error =
 			wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
+		invoker->session_ns = wc_now(); /* it may have waited: the next one shall not do so at once */
 		invoker->had_session |= !invoker->session_error;
 		invoker->session_no += !invoker->session_error;
 		/* One on this host has nothing to say that is not asked for. Closing it takes it out again. */
