@@ -318,7 +318,8 @@ static int have_session(struct wc_invoker *invoker, __u64 now)
 		if (invoker->session && wc_payload_client_is_away(invoker->session))
 			(void)epoll_ctl(invoker->epoll, EPOLL_CTL_ADD, wc_payload_client_fd(invoker->session), &event);
 	}
-	return invoker->session ? 0 : invoker->session_error;
+	/* One that was opened a moment ago may be over already. */
+	return invoker->session ? 0 : invoker->session_error ?: -EHOSTDOWN;
 }
 
 /*
