@@ -84,7 +84,7 @@ int wc_client_share(struct wc_client *client, const char *path);
  * Runs one invocation and waits for its answer. 0 means that an answer came, and ret_result->type says which:
  * BUSY is returned only when the node still said BUSY at the end of the time allowed, or is shutting down.
  * Errors: -EINVAL (function id 0), -EMSGSIZE (payload too large), -ETIMEDOUT (no answer; the function may have run),
- * -EPIPE (a large reply was lost: the node's daemon died; the function has run), -ECONNREFUSED (ICMP: nothing listens there, and no copy of the request was taken before), and other errors of the socket. See wc_client_error_text().
+ * -EPIPE (a large reply was lost: the node's daemon died; the function has run), -EHOSTDOWN (a large payload could not be handed over; nothing was run), -ECONNREFUSED (ICMP: nothing listens there, and no copy of the request was taken before), and other errors of the socket. See wc_client_error_text().
  */
 int wc_client_invoke(struct wc_client *client, const struct wc_client_request *request,
 		     struct wc_client_result *ret_result);
