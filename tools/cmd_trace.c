@@ -18,7 +18,7 @@
 #define SLOWER_MAX_NS (3600 * WC_SECOND)
 #define FUNCTIONS_SHOWN 64 /* as tables */
 #define AROUND_NS WC_MS	   /* of events in the file, around an invocation */
-#define EVENTS_MAX 262144  /* that are read in one look */
+#define TRACES_MAX 1024	   /* that are read in one look: it is often enough seen whether it is to end */
 #define SWITCHES_KEPT 4096 /* CPUs of which the last switch is known, for --chrome */
 
 static struct trace_options {
@@ -31,7 +31,7 @@ static volatile sig_atomic_t stopped;
 static void stop(int signal)
 {
 	(void)signal;
-	stopped = 1;
+	stopped++;
 }
 
 /* Seconds, 0: it is no number within the bounds. */
@@ -100,7 +100,7 @@ static const struct option_spec specs[] = {
 	  .metavar = "SECONDS",
 	  .fallback = "10",
 	  .check = check_seconds,
-	  .help = "For how long: 0.1 to 86400. SIGINT (Ctrl-C) and SIGTERM end it before, with its result." },
+	  .help = "For how long: 0.1 to 86400. SIGINT (Ctrl-C) and SIGTERM end it before, with its result; a second one also ends the reading of what is there." },
 	{ .name = "count",
 	  .letter = 'n',
 	  .type = OPTION_INTEGER,
@@ -156,11 +156,18 @@ struct last_switch {
 	char comm[16];
 };
 
+/* Of a slot: who had it last. */
+struct known_name {
+	uint32_t id;
+	char name[WC_NAME_MAX];
+};
+
 /* One run. */
 struct run {
 	struct wc_trace_view *view;
 	uint32_t function; /* id of the one that is asked for; 0: all */
 	char function_name[WC_NAME_MAX];
+	struct known_name *names;    /* by slot */
 	struct wc_stage_sum *before; /* by slot, at the beginning */
 	struct trace_report report;
 	struct trace_events events;
@@ -172,18 +179,30 @@ struct run {
 
 /* --- names --- */
 
-/* The name that the histograms have; else what can be said. */
-static void name_of(const struct run *run, uint32_t id, char name[static WC_NAME_MAX])
+/*
+ * The name that the histograms have; else what can be said. To look there copies much, so it is done once for a function: ids of a slot only grow,
+ * and an older one's name is not there any more.
+ */
+static const char *name_of(const struct run *run, uint32_t id)
 {
 	static struct wc_stage_sum sum; /* large */
+	static char unknown[32];
 	uint32_t slot = WC_FUNCTION_SLOT(id);
+	struct known_name *known;
 
 	if (run->function)
-		snprintf(name, WC_NAME_MAX, "%s", run->function_name);
-	else if (slot && slot <= run->view->functions && wc_trace_view_stages(run->view, slot, &sum) && sum.id == id)
-		memcpy(name, sum.name, WC_NAME_MAX);
-	else
-		snprintf(name, WC_NAME_MAX, "(function %u)", id);
+		return run->function_name;
+	if (slot && slot <= run->view->functions) {
+		known = &run->names[slot];
+		if (known->id < id && wc_trace_view_stages(run->view, slot, &sum)) {
+			known->id = sum.id;
+			memcpy(known->name, sum.name, sizeof(known->name));
+		}
+		if (known->id == id)
+			return known->name;
+	}
+	snprintf(unknown, sizeof(unknown), "(function %u)", id);
+	return unknown;
 }
 
 static int find_function(const struct cli *cli, const char *name, struct run *run)
@@ -235,30 +254,42 @@ static void consider(struct run *run, const struct wc_trace *trace, const char *
 	qsort(report->slowest, report->slow_count, sizeof(*slow), by_total);
 }
 
-static void read_traces(struct run *run)
+static bool is_enough(const struct run *run)
+{
+	return run->failed || (options.count && run->report.traces >= (uint64_t)options.count);
+}
+
+static void take(struct run *run, const struct wc_trace *trace)
 {
 	struct trace_report *report = &run->report;
-	char name[WC_NAME_MAX];
+	const char *name = name_of(run, trace->function_id);
+
+	report->traces++;
+	run->from = run->to && run->from < trace->at[WC_POINT_received] ? run->from : trace->at[WC_POINT_received];
+	run->to = run->to > trace->at[WC_POINT_sent] ? run->to : trace->at[WC_POINT_sent];
+	report->received += !!(trace->flags & WC_TRACED_RECEIVED);
+	report->sent += !!(trace->flags & WC_TRACED_SENT);
+	report->instance += !!(trace->flags & WC_TRACED_INSTANCE);
+	consider(run, trace, name);
+	if (run->csv && !trace_csv_add(run->csv, trace, name))
+		run->failed = options.csv;
+	if (run->chrome && !trace_chrome_add(run->chrome, trace, name))
+		run->failed = options.chrome;
+}
+
+/* False: a round is over, or it is enough. */
+static bool read_traces(struct run *run)
+{
 	struct wc_trace trace;
 
 	run->from = run->to = 0;
-	while (!(options.count && report->traces >= (uint64_t)options.count) && wc_trace_view_next(run->view, &trace)) {
-		if (run->function && trace.function_id != run->function)
-			continue;
-		report->traces++;
-		run->from = run->to && run->from < trace.at[WC_POINT_received] ? run->from :
-										 trace.at[WC_POINT_received];
-		run->to = run->to > trace.at[WC_POINT_sent] ? run->to : trace.at[WC_POINT_sent];
-		report->received += !!(trace.flags & WC_TRACED_RECEIVED);
-		report->sent += !!(trace.flags & WC_TRACED_SENT);
-		report->instance += !!(trace.flags & WC_TRACED_INSTANCE);
-		name_of(run, trace.function_id, name);
-		consider(run, &trace, name);
-		if (run->csv && !trace_csv_add(run->csv, &trace, name))
-			run->failed = options.csv;
-		if (run->chrome && !trace_chrome_add(run->chrome, &trace, name))
-			run->failed = options.chrome;
+	for (int i = 0; i < TRACES_MAX; i++) {
+		if (is_enough(run) || !wc_trace_view_next(run->view, &trace))
+			return false;
+		if (!run->function || trace.function_id == run->function)
+			take(run, &trace);
 	}
+	return true;
 }
 
 static void read_events(struct run *run)
@@ -266,8 +297,7 @@ static void read_events(struct run *run)
 	uint64_t lost = run->view->events_lost;
 	struct wc_event event;
 
-	/* So many at a time: reading makes events, too. */
-	for (uint32_t i = 0; i < EVENTS_MAX && wc_trace_view_event(run->view, &event); i++)
+	while (wc_trace_view_event(run->view, &event))
 		if (!trace_events_add(&run->events, &event))
 			trace_events_lost(&run->events, event.ns);
 	if (run->view->events_lost != lost)
@@ -313,31 +343,42 @@ static void explain(struct run *run)
 	}
 }
 
-static void look(struct run *run)
+/* True: there are more traces of this round to be read. */
+static bool look(struct run *run)
 {
-	read_traces(run);
+	bool more = read_traces(run);
+
 	read_events(run); /* afterwards: a trace is written after everything that happened meanwhile */
 	explain(run);
 	write_events(run);
+	return more;
 }
 
 /* --- the run --- */
+
+/* What was written until now: the rest of this round and the next one have it. Asked again to end, it ends, and says what it has not read. */
+static void finish(struct run *run, bool more)
+{
+	for (int rounds = more ? 2 : 1; rounds && stopped < 2 && !is_enough(run);)
+		rounds -= !look(run);
+	if (!is_enough(run) && stopped >= 2)
+		wc_trace_view_skip(run->view);
+}
 
 static void follow(struct run *run, double seconds)
 {
 	struct pollfd daemon = { .fd = wc_trace_view_fd(run->view), .events = POLLIN | POLLRDHUP };
 	uint64_t begin = wc_now(), end = begin + (uint64_t)(seconds * 1e9), now = begin;
+	bool more = false;
 
-	while (!stopped && now < end && !run->report.ended && !run->failed &&
-	       !(options.count && run->report.traces >= (uint64_t)options.count)) {
+	while (!stopped && now < end && !run->report.ended && !is_enough(run)) {
 		uint64_t left = (end - now) / WC_MS + 1;
 
-		run->report.ended = poll(&daemon, 1, left < STEP_MS ? (int)left : STEP_MS) > 0;
-		look(run);
+		run->report.ended = poll(&daemon, 1, more ? 0 : left < STEP_MS ? (int)left : STEP_MS) > 0;
+		more = look(run);
 		now = wc_now();
 	}
-	if (!run->failed)
-		look(run); /* what was written since the last one */
+	finish(run, more);
 	run->report.seconds = (double)(now - begin) / 1e9;
 }
 
@@ -375,11 +416,12 @@ static bool prepare(struct run *run)
 {
 	uint32_t slots = run->view->functions + 1;
 
+	run->names = calloc(slots, sizeof(*run->names));
 	run->before = calloc(slots, sizeof(*run->before));
 	run->report.functions = calloc(slots, sizeof(*run->report.functions));
 	run->report.slowest = calloc((size_t)options.slowest + 1, sizeof(*run->report.slowest));
 	run->last = calloc(SWITCHES_KEPT, sizeof(*run->last));
-	if (!run->before || !run->report.functions || !run->report.slowest || !run->last)
+	if (!run->names || !run->before || !run->report.functions || !run->report.slowest || !run->last)
 		return false;
 	for (uint32_t slot = 0; slot < slots; slot++)
 		wc_trace_view_stages(run->view, slot, &run->before[slot]);
@@ -392,6 +434,7 @@ static void free_run(struct run *run)
 {
 	wc_trace_view_close(run->view);
 	trace_events_free(&run->events);
+	free(run->names);
 	free(run->before);
 	free(run->report.functions);
 	free(run->report.slowest);

@@ -21,6 +21,13 @@
 #define EVENTS_BYTES (128ull << 20)
 #define CPUS_MAX 4096
 
+/* Who reads goes round, and takes at each what was there when it came: that ends, however fast others write. */
+struct visit {
+	uint32_t at;
+	bool begun;
+	uint64_t until;
+};
+
 struct view {
 	struct wc_trace_view shown; /* first: what callers hold is this */
 	int session;
@@ -32,6 +39,7 @@ struct view {
 	const struct wc_event *events;
 	const struct wc_event_cpu *event_cpus;
 	uint64_t *read, *events_read; /* by core; by CPU */
+	struct visit core, cpu;
 	size_t lens[5];
 };
 
@@ -252,43 +260,81 @@ int wc_trace_view_fd(const struct wc_trace_view *shown)
 
 /* --- whole traces and events --- */
 
+/* On to the next of so many; false: that was the last one. */
+static bool visit_next(struct visit *visit, uint32_t count)
+{
+	visit->begun = false;
+	visit->at = (visit->at + 1) % count;
+	return visit->at;
+}
+
+static void visit_begin(struct visit *visit, const __u64 *written)
+{
+	if (!visit->begun)
+		visit->until = __atomic_load_n(written, __ATOMIC_ACQUIRE);
+	visit->begun = true;
+}
+
+/* Number n of a core's. */
+static bool take_trace(const struct view *view, uint32_t core, uint64_t n, struct wc_trace *ret_trace)
+{
+	const struct wc_trace *from = &view->traces[core * view->ring + (n & (view->ring - 1))];
+
+	if (__atomic_load_n(&from->sequence, __ATOMIC_ACQUIRE) != 2 * n + 2)
+		return false;
+	memcpy(ret_trace, from, sizeof(*ret_trace));
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&from->sequence, __ATOMIC_RELAXED) == 2 * n + 2;
+}
+
 bool wc_trace_view_next(struct wc_trace_view *shown, struct wc_trace *ret_trace)
+{
+	struct view *view = (struct view *)shown;
+
+	do {
+		uint64_t *read = &view->read[view->core.at];
+
+		visit_begin(&view->core, &view->rings[view->core.at].written);
+		if (view->core.until - *read > view->ring) {
+			shown->lost += view->core.until - *read - view->ring;
+			*read = view->core.until - view->ring;
+		}
+		while (*read != view->core.until) {
+			if (take_trace(view, view->core.at, (*read)++, ret_trace))
+				return true;
+			shown->lost++;
+		}
+	} while (visit_next(&view->core, shown->cores));
+	return false;
+}
+
+void wc_trace_view_skip(struct wc_trace_view *shown)
 {
 	struct view *view = (struct view *)shown;
 
 	for (uint32_t core = 0; core < shown->cores; core++) {
 		uint64_t written = __atomic_load_n(&view->rings[core].written, __ATOMIC_ACQUIRE);
 
-		while (view->read[core] != written) {
-			uint64_t n = view->read[core]++;
-			const struct wc_trace *from = &view->traces[core * view->ring + (n & (view->ring - 1))];
-
-			if (written - n <= view->ring &&
-			    __atomic_load_n(&from->sequence, __ATOMIC_ACQUIRE) == 2 * n + 2) {
-				memcpy(ret_trace, from, sizeof(*ret_trace));
-				__atomic_thread_fence(__ATOMIC_ACQUIRE);
-				if (__atomic_load_n(&from->sequence, __ATOMIC_RELAXED) == 2 * n + 2)
-					return true;
-			}
-			shown->lost++;
-		}
+		shown->lost += written - view->read[core];
+		view->read[core] = written;
 	}
-	return false;
+	view->core = (struct visit){ 0 };
 }
 
 bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event)
 {
 	struct view *view = (struct view *)shown;
 
-	for (uint32_t cpu = 0; cpu < view->cpus; cpu++) {
-		uint64_t written = __atomic_load_n(&view->event_cpus[cpu].written, __ATOMIC_ACQUIRE);
+	do {
+		uint32_t cpu = view->cpu.at;
 		uint64_t *read = &view->events_read[cpu];
 
-		if (written - *read > view->events_ring) {
-			shown->events_lost += written - *read - view->events_ring;
-			*read = written - view->events_ring;
+		visit_begin(&view->cpu, &view->event_cpus[cpu].written);
+		if (view->cpu.until - *read > view->events_ring) {
+			shown->events_lost += view->cpu.until - *read - view->events_ring;
+			*read = view->cpu.until - view->events_ring;
 		}
-		while (*read != written) {
+		while (*read != view->cpu.until) {
 			uint32_t n = (uint32_t)*read;
 			const struct wc_event *from =
 				&view->events[cpu * view->events_ring + (n & (view->events_ring - 1))];
@@ -303,7 +349,7 @@ bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event
 				return true;
 			shown->events_lost++;
 		}
-	}
+	} while (visit_next(&view->cpu, view->cpus));
 	return false;
 }
 

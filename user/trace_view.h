@@ -47,9 +47,14 @@ void wc_trace_view_close(struct wc_trace_view *shown);
 /* The descriptor that becomes readable when the daemon ends it: it stops, or another one takes over. */
 int wc_trace_view_fd(const struct wc_trace_view *shown);
 
-/* The next whole trace that was written since; of each core in its order. False: there is none now. */
+/*
+ * The next whole trace; of each core in its order. False: a round is over, every core was visited once, and all that was there when the round began was
+ * read or lost. So a round ends also when more is written than can be read; the next call begins another one.
+ */
 bool wc_trace_view_next(struct wc_trace_view *shown, struct wc_trace *ret_trace);
-/* The next event; of each CPU in its order. False: there is none now. */
+/* What was not read by now counts as lost. */
+void wc_trace_view_skip(struct wc_trace_view *shown);
+/* The next event; of each CPU in its order. False: as above, of CPUs. */
 bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event);
 
 /* Since tracing was first switched on; slot 0 to `functions`. False: nothing was recorded. */

@@ -323,6 +323,25 @@ class Traced(harness.NodeTest, Common):
             with self.node.client() as client:
                 self.assert_reply(client.invoke(self.c, b"{}"))
 
+    def test_busy(self):
+        """More is written than can be read: it ends nevertheless, by its time and by a signal, every core has its part, the table has all."""
+        load = subprocess.Popen([WARMCORE, "--node", self.node.name, "load", "noop", "--clients", "64", "--duration", "%ds" % harness.PATIENCE_S],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        try:
+            for options, end in ((("--for", "600"), True), (("--for", "1"), False)):
+                with Trace(self.node, *options) as trace:
+                    if end:
+                        wait_until(lambda: os.path.getsize(trace.csv) > 2**20, "it has read much")
+                    report = trace.result(end=end)
+                rows = trace.rows()
+                self.assertEqual(report["traces"]["read"], len(rows))
+                self.assertEqual({row["core"] for row in rows}, {"0", "1"})
+                self.assertGreaterEqual(report["functions"][0]["count"], len(rows))
+                self.assertEqual({row["function"] for row in rows}, {"noop"})
+        finally:
+            load.terminate()
+            load.wait()
+
     def test_two_at_once(self):
         """Each has its own; when one ends the other goes on."""
         with Trace(self.node, "--for", "600") as one, self.node.client() as client:

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* test_trace_view.c - reading what agents and the kernel write while they write more: rounds end, nobody starves, what was missed is counted. On plain memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "user/trace_view.c"
+
+#define CORES 3
+#define RING 8
+#define FUNCTIONS 2
+
+static struct wc_trace traces[CORES * RING];
+static struct wc_trace_ring rings[CORES];
+static struct wc_event events[CORES * RING];
+static struct wc_event_cpu event_cpus[CORES];
+static uint64_t traces_read[CORES], events_read[CORES];
+static struct view view;
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(traces, 0, sizeof(traces));
+	memset(rings, 0, sizeof(rings));
+	memset(events, 0, sizeof(events));
+	memset(event_cpus, 0, sizeof(event_cpus));
+	memset(traces_read, 0, sizeof(traces_read));
+	memset(events_read, 0, sizeof(events_read));
+	view = (struct view){
+		.shown = { .cores = CORES, .functions = FUNCTIONS },
+		.ring = RING,
+		.events_ring = RING,
+		.cpus = CORES,
+		.traces = traces,
+		.rings = rings,
+		.events = events,
+		.event_cpus = event_cpus,
+		.read = traces_read,
+		.events_read = events_read,
+	};
+	return 0;
+}
+
+static void write_trace(uint32_t core)
+{
+	uint64_t n = rings[core].written++;
+
+	traces[core * RING + n % RING] =
+		(struct wc_trace){ .sequence = 2 * n + 2, .core = (uint16_t)core, .request_id = n };
+}
+
+static void write_event(uint32_t cpu)
+{
+	uint64_t n = event_cpus[cpu].written++;
+
+	events[cpu * RING + n % RING] = (struct wc_event){ .number = (uint32_t)n + 1, .cpu = (uint16_t)cpu, .ns = n };
+}
+
+/* Each core writes another one whenever one is read: a round ends, and no core was left out. */
+static void test_rounds_end(void **state)
+{
+	unsigned seen[CORES] = { 0 }, count = 0;
+	struct wc_trace trace;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		for (uint32_t core = 0; core < CORES; core++)
+			write_trace(core);
+	while (wc_trace_view_next(&view.shown, &trace)) {
+		seen[trace.core]++;
+		for (uint32_t core = 0; core < CORES; core++)
+			write_trace(core);
+		assert_true(++count <= CORES * RING);
+	}
+	for (uint32_t core = 0; core < CORES; core++)
+		assert_in_range(seen[core], 4, RING);
+	/* Each was read or is counted, or is still there. */
+	wc_trace_view_skip(&view.shown);
+	assert_int_equal(count + view.shown.lost, rings[0].written + rings[1].written + rings[2].written);
+	assert_false(wc_trace_view_next(&view.shown, &trace));
+	write_trace(2);
+	assert_true(wc_trace_view_next(&view.shown, &trace));
+	assert_int_equal(trace.core, 2);
+}
+
+/* Of a core that has written more than its ring holds the last ones are there, in order. */
+static void test_overwritten(void **state)
+{
+	struct wc_trace trace;
+
+	(void)state;
+	for (unsigned i = 0; i < RING + 5; i++)
+		write_trace(1);
+	traces[RING + 6].sequence--; /* number 6 is being written anew */
+	for (unsigned n = 5; n < RING + 5; n++) {
+		if (n == 6)
+			continue;
+		assert_true(wc_trace_view_next(&view.shown, &trace));
+		assert_int_equal(trace.request_id, n);
+	}
+	assert_false(wc_trace_view_next(&view.shown, &trace));
+	assert_int_equal(view.shown.lost, 6);
+}
+
+/* Likewise for events; one that is being written holds up its own CPU only. */
+static void test_events(void **state)
+{
+	unsigned seen[CORES] = { 0 }, count = 0;
+	struct wc_event event;
+
+	(void)state;
+	for (uint32_t cpu = 0; cpu < CORES; cpu++)
+		for (unsigned i = 0; i < 4; i++)
+			write_event(cpu);
+	events[1 * RING + 2].number = 0;
+	while (wc_trace_view_event(&view.shown, &event)) {
+		seen[event.cpu]++;
+		write_event(0);
+		write_event(2);
+		assert_true(++count <= CORES * RING);
+	}
+	assert_in_range(seen[0], 4, RING);
+	assert_int_equal(seen[1], 2);
+	assert_in_range(seen[2], 4, RING);
+	events[1 * RING + 2].number = 3;
+	seen[1] = 0;
+	while (wc_trace_view_event(&view.shown, &event))
+		seen[event.cpu]++;
+	assert_int_equal(seen[1], 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_rounds_end, setup),
+		cmocka_unit_test_setup(test_overwritten, setup),
+		cmocka_unit_test_setup(test_events, setup),
+	};
+
+	return cmocka_run_group_tests_name("trace view", tests, NULL, NULL);
+}
