@@ -45,7 +45,7 @@ struct trace_events {
 
 /* Add one. What is older than the window drops out in time. False: no memory. */
 bool trace_events_add(struct trace_events *window, const struct wc_event *event);
-/* Some were lost, up to now. */
+/* Some were lost, up to `now`, or to a later time that was said before. */
 void trace_events_lost(struct trace_events *window, uint64_t now);
 void trace_events_free(struct trace_events *window);
 

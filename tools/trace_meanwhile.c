@@ -27,7 +27,9 @@ bool trace_events_add(struct trace_events *window, const struct wc_event *event)
 			if (window->events[i].ns + WINDOW_NS > event->ns)
 				window->events[kept++] = window->events[i];
 		if (kept > window->capacity / 2 && window->capacity >= WINDOW_COUNT) {
-			window->lost_until = window->events[kept / 2].ns;
+			/* CPUs are read one after the other: what comes later in the array may be older. */
+			for (size_t i = 0; i < kept / 2; i++)
+				trace_events_lost(window, window->events[i].ns);
 			memmove(window->events, window->events + kept / 2, (kept - kept / 2) * sizeof(*event));
 			kept -= kept / 2;
 		}
@@ -46,7 +48,8 @@ bool trace_events_add(struct trace_events *window, const struct wc_event *event)
 
 void trace_events_lost(struct trace_events *window, uint64_t now)
 {
-	window->lost_until = now;
+	if (now > window->lost_until)
+		window->lost_until = now;
 }
 
 void trace_events_free(struct trace_events *window)

@@ -331,7 +331,7 @@ class Traced(harness.NodeTest, Common):
             for options, end in ((("--for", "600"), True), (("--for", "1"), False)):
                 with Trace(self.node, *options) as trace:
                     if end:
-                        wait_until(lambda: os.path.getsize(trace.csv) > 2**20, "it has read much")
+                        wait_until(lambda: os.path.getsize(trace.csv) > 2**18, "it has read much")
                     report = trace.result(end=end)
                 rows = trace.rows()
                 self.assertEqual(report["traces"]["read"], len(rows))

@@ -156,6 +156,15 @@ static void test_window(void **state)
 	assert_in_range(window.capacity, 1, WINDOW_COUNT);
 	trace_meanwhile(&window, &trace, &found);
 	assert_false(found.known);
+	/* Of one CPU after another: what went was later than what stays. */
+	trace_events_free(&window);
+	for (uint64_t i = 0; i < WINDOW_COUNT / 2; i++)
+		add(WC_EVENT_SWITCH, BASE + 1000000 + i, 0, 1, 2);
+	for (uint64_t i = 0; i <= WINDOW_COUNT / 2; i++)
+		add(WC_EVENT_SWITCH, BASE - 1000000 + i, 0, 1, 2);
+	assert_int_equal(window.lost_until, BASE + 1000000 + WINDOW_COUNT / 2 - 1);
+	trace_meanwhile(&window, &trace, &found);
+	assert_false(found.known);
 	/* Slowly enough, all that is recent is there. */
 	trace_events_free(&window);
 	for (uint64_t i = 0; i < 3 * WINDOW_COUNT; i++)
