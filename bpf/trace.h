@@ -102,10 +102,11 @@ struct wc_trace_ring {
 
 /*
  * wc_stages[core * (functions + 1) + slot]: of one function on one core, slot 0 of all that have none of their own. Written by the core's agent;
- * counts only grow, unless another function has the slot: then `id` is 0 meanwhile.
+ * counts only grow (buckets modulo 2^32), unless another function has the slot: then `id` is 0 meanwhile. Slot 0 only grows.
  */
+#define WC_STAGES_OTHER 0xffffffffu /* no function has this id */
 struct wc_stages {
-	__u32 id; /* of the function, 0: nothing was recorded; in slot 0 the last one's */
+	__u32 id; /* of the function, 0: nothing was recorded; in slot 0 WC_STAGES_OTHER */
 	__u32 pad0;
 	char name[WC_NAME_MAX];
 	__u64 count;

@@ -400,8 +400,10 @@ static void sum_up(struct run *run)
 		if (!wc_trace_view_stages(run->view, slot, sum))
 			continue;
 		wc_stage_sum_since(sum, &run->before[slot]);
-		if (!slot)
+		if (!slot) {
 			snprintf(sum->name, sizeof(sum->name), "(other)");
+			sum->id = 0;
+		}
 		if (sum->count && (!run->function || (slot && sum->id == run->function)))
 			report->function_count++;
 	}

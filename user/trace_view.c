@@ -419,6 +419,10 @@ void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *bef
 {
 	if (!before->count || (before->id != sum->id && WC_FUNCTION_SLOT(before->id) == WC_FUNCTION_SLOT(sum->id)))
 		return;
+	if (sum->count < before->count) {
+		sum->count = 0; /* another function was just getting the slot on some core */
+		return;
+	}
 	sum->count -= before->count;
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++) {
 		uint64_t highest = 0;

@@ -88,7 +88,8 @@ static struct wc_stages *stages_of(struct wc_traces *traces, const struct wc_tra
 	slot = slot <= traces->functions ? slot : 0;
 	stages = &traces->stages[trace->core * (traces->functions + 1) + slot];
 	if (!slot)
-		__atomic_store_n(&stages->id, trace->function_id, __ATOMIC_RELAXED);
+		__atomic_store_n(&stages->id, WC_STAGES_OTHER,
+				 __ATOMIC_RELEASE); /* always the same: readers compare it */
 	else if (stages->id != trace->function_id)
 		begin_function(stages, trace->function_id, name);
 	return stages;

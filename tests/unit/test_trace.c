@@ -223,6 +223,7 @@ static void test_slots(void **state)
 	trace = make(0, ID(FUNCTIONS + 9, 1), 1);
 	wc_traces_add(&traces, &trace, "further");
 	assert_int_equal(stages[0].count, 2);
+	assert_int_equal(stages[0].id, WC_STAGES_OTHER);
 }
 
 static struct wc_stage_sum sum_of(const struct wc_stages *from)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "user/trace_view.c"
+#include "user/traces.h"
 
 #define CORES 3
 #define RING 8
@@ -17,6 +18,9 @@ static struct wc_trace traces[CORES * RING];
 static struct wc_trace_ring rings[CORES];
 static struct wc_event events[CORES * RING];
 static struct wc_event_cpu event_cpus[CORES];
+static struct wc_stages stages[CORES * (FUNCTIONS + 1)];
+static uint64_t passes[WC_PASSES];
+static uint32_t skipped[CORES];
 static uint64_t traces_read[CORES], events_read[CORES];
 static struct view view;
 
@@ -27,6 +31,7 @@ static int setup(void **state)
 	memset(rings, 0, sizeof(rings));
 	memset(events, 0, sizeof(events));
 	memset(event_cpus, 0, sizeof(event_cpus));
+	memset(stages, 0, sizeof(stages));
 	memset(traces_read, 0, sizeof(traces_read));
 	memset(events_read, 0, sizeof(events_read));
 	view = (struct view){
@@ -36,6 +41,7 @@ static int setup(void **state)
 		.cpus = CORES,
 		.traces = traces,
 		.rings = rings,
+		.stages = stages,
 		.events = events,
 		.event_cpus = event_cpus,
 		.read = traces_read,
@@ -132,12 +138,49 @@ static void test_events(void **state)
 	assert_int_equal(seen[1], 2);
 }
 
+/* In slot 0 each core has other functions all the time: all cores count, and what was before is taken away. */
+static void test_other(void **state)
+{
+	static struct wc_stage_sum before, sum;
+	struct wc_traces writer = {
+		.cores = CORES,
+		.ring = RING,
+		.functions = FUNCTIONS,
+		.traces = traces,
+		.rings = rings,
+		.stages = stages,
+		.arrivals = passes,
+		.departures = passes,
+		.skipped = skipped,
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 60; i++) {
+		struct wc_trace trace = { .core = (uint16_t)(i % CORES),
+					  .function_id = (i + 1) << WC_FUNCTION_SLOT_BITS | 9 };
+
+		wc_traces_add(&writer, &trace, "some");
+		if (i == 39)
+			assert_true(wc_trace_view_stages(&view.shown, 0, &before));
+	}
+	assert_int_equal(before.count, 40);
+	assert_true(wc_trace_view_stages(&view.shown, 0, &sum));
+	assert_int_equal(sum.count, 60);
+	wc_stage_sum_since(&sum, &before);
+	assert_int_equal(sum.count, 20);
+	assert_int_equal(sum.buckets[WC_STAGE_TOTAL][0], 20);
+	/* Less than before: then nothing is said, not 2^64 less some. */
+	wc_stage_sum_since(&sum, &before);
+	assert_int_equal(sum.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_rounds_end, setup),
 		cmocka_unit_test_setup(test_overwritten, setup),
 		cmocka_unit_test_setup(test_events, setup),
+		cmocka_unit_test_setup(test_other, setup),
 	};
 
 	return cmocka_run_group_tests_name("trace view", tests, NULL, NULL);
