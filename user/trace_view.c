@@ -429,7 +429,8 @@ void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *bef
 
 		sum->sum_ns[row] -= before->sum_ns[row];
 		for (unsigned i = 0; i < WC_TRACE_BUCKETS; i++) {
-			sum->buckets[row][i] -= before->buckets[row][i];
+			/* An agent counts modulo 2^32. */
+			sum->buckets[row][i] = (uint32_t)(sum->buckets[row][i] - before->buckets[row][i]);
 			if (sum->buckets[row][i])
 				highest = wc_trace_bound(i);
 		}

@@ -174,13 +174,32 @@ static void test_other(void **state)
 	assert_int_equal(sum.count, 0);
 }
 
+/* Buckets have 32 bits, and one went round meanwhile. */
+static void test_buckets_wrap(void **state)
+{
+	static struct wc_stage_sum before, sum;
+	struct wc_stages *one = &stages[1];
+
+	(void)state;
+	*one = (struct wc_stages){ .id = 1 << WC_FUNCTION_SLOT_BITS | 1, .count = UINT32_MAX - 2ull };
+	one->buckets[WC_STAGE_TOTAL][5] = UINT32_MAX - 2;
+	one->max_ns[WC_STAGE_TOTAL] = wc_trace_bound(5);
+	assert_true(wc_trace_view_stages(&view.shown, 1, &before));
+	one->count += 10;
+	one->buckets[WC_STAGE_TOTAL][5] += 10;
+	assert_true(wc_trace_view_stages(&view.shown, 1, &sum));
+	wc_stage_sum_since(&sum, &before);
+	assert_int_equal(sum.count, 10);
+	assert_int_equal(sum.buckets[WC_STAGE_TOTAL][5], 10);
+	assert_in_range(wc_stage_quantile(&sum, WC_STAGE_TOTAL, 500000), wc_trace_bound(4), wc_trace_bound(5));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_rounds_end, setup),
-		cmocka_unit_test_setup(test_overwritten, setup),
-		cmocka_unit_test_setup(test_events, setup),
-		cmocka_unit_test_setup(test_other, setup),
+		cmocka_unit_test_setup(test_rounds_end, setup),	  cmocka_unit_test_setup(test_overwritten, setup),
+		cmocka_unit_test_setup(test_events, setup),	  cmocka_unit_test_setup(test_other, setup),
+		cmocka_unit_test_setup(test_buckets_wrap, setup),
 	};
 
 	return cmocka_run_group_tests_name("trace view", tests, NULL, NULL);
