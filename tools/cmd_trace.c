@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/qualifier.h"
 #include "tools/trace.h"
 #include "user/clock.h"
 #include "user/control_client.h"
@@ -166,7 +167,7 @@ struct known_name {
 struct run {
 	struct wc_trace_view *view;
 	uint32_t function; /* id of the one that is asked for; 0: all */
-	char function_name[WC_NAME_MAX];
+	char function_name[WC_LABEL_MAX];
 	struct known_name *names;    /* by slot */
 	struct wc_stage_sum *before; /* by slot, at the beginning */
 	struct trace_report report;
@@ -207,16 +208,20 @@ static const char *name_of(const struct run *run, uint32_t id)
 
 static int find_function(const struct cli *cli, const char *name, struct run *run)
 {
-	const json_t *function;
+	const json_t *function, *targets;
 	json_t *answer;
-	int ret = cli_control(cli, json_pack("{s:s, s:s}", "op", "resolve", "name", name), CLI_CONTROL_TIMEOUT_MS,
-			      &answer);
+	int ret = cli_control(cli, qualifier_request("resolve", name), CLI_CONTROL_TIMEOUT_MS, &answer);
 
 	if (ret)
 		return ret;
-	function = json_object_get(answer, "function");
+	targets = json_object_get(answer, "targets"); /* a version, or the one or two of an alias */
+	if (json_array_size(targets) > 1) {
+		json_decref(answer);
+		return cli_fail(cli, "%s is an alias of two versions: name one of them", name);
+	}
+	function = json_array_size(targets) ? json_array_get(targets, 0) : json_object_get(answer, "function");
 	run->function = (uint32_t)cli_json_integer(function, "id");
-	snprintf(run->function_name, sizeof(run->function_name), "%s", cli_json_text(function, "name", name));
+	snprintf(run->function_name, sizeof(run->function_name), "%s", name);
 	json_decref(answer);
 	return 0;
 }
@@ -515,9 +520,9 @@ const struct command cmd_trace = {
 	.positional_max = 1,
 	.help = {
 		.summary = "where the time of invocations goes, and what held the slowest up",
-		.synopsis = "[FUNCTION] [OPTIONS]",
+		.synopsis = "[NAME[:QUALIFIER]] [OPTIONS]",
 		.description =
-			"Times the stages of every invocation of a node, or of FUNCTION, on one clock: from the device that sent it to the XDP program, to "
+			"Times the stages of every invocation of a node, or of one function or published version, on one clock: from the device that sent it to the XDP program, to "
 			"the core's agent, to the instance, the function, and back. Stages share their borders, so they add up. Shows their percentiles, and of "
 			"the slowest whole traces each stage, and what the CPU did meanwhile: time that a thread was ready and another one ran, softirqs, "
 			"interrupts, migrations, page faults, and who ran. docs/TRACE.md has what each is, and what it costs.\n\n"

@@ -64,7 +64,7 @@ static inline uint64_t trace_stage_ns(const struct wc_trace *trace, unsigned row
 struct trace_slow {
 	struct wc_trace trace;
 	struct trace_meanwhile meanwhile;
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 };
 
 /* What a run found. */

@@ -58,7 +58,7 @@ static uint64_t sum_of(const uint64_t *values)
 static void print_stages(const struct wc_stage_sum *function, FILE *out)
 {
 	struct table *table = table_new("lrrrrrrr");
-	char text[32], name[WC_NAME_MAX];
+	char text[32], name[WC_LABEL_MAX];
 
 	fprintf(out, "\n%s: %" PRIu64 " invocations\n",
 		printable(function->name, sizeof(function->name), name, sizeof(name)), function->count);
@@ -117,7 +117,7 @@ static void print_meanwhile(const struct trace_slow *slow, FILE *out)
 static void print_slow(const struct trace_slow *slow, size_t rank, bool meanwhile, FILE *out)
 {
 	const struct wc_trace *trace = &slow->trace;
-	char text[32], name[WC_NAME_MAX];
+	char text[32], name[WC_LABEL_MAX];
 
 	fprintf(out, "  %2zu. %s  %s  request %016" PRIx64 "  core %u%s%s%s\n      ", rank,
 		trace_time(trace_stage_ns(trace, WC_STAGE_TOTAL), text, sizeof(text)),

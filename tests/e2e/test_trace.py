@@ -300,6 +300,27 @@ class Traced(harness.NodeTest, Common):
         self.assertEqual({row["function"] for row in trace.rows()}, {"noop"})
         self.assertEqual(len(trace.rows()), 3)
 
+    def resolve(self, **request):
+        path = "/run/warmcore/%s/control.sock" % self.node.name
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(path)
+            control.sendall(json.dumps({"op": "resolve", **request}).encode() + b"\n")
+            return json.loads(control.makefile().readline())
+
+    def test_version(self):
+        """A published version has an id of its own: it is traced, and the function itself is not."""
+        self.node.cli("publish", "noop")
+        version = self.resolve(name="noop", qualifier="1")["targets"][0]["id"]
+        self.assertNotEqual(version, self.c)
+        with Trace(self.node, "noop:1", "--for", "600") as trace, self.node.client() as client:
+            self.invoke_timed(client, self.c, b"{}", 3)
+            seen = self.invoke_timed(client, version, b"{}", 2)
+            report = trace.result(end=True)
+        self.assertEqual([function["id"] for function in report["functions"]], [version])
+        self.assertEqual({row["request_id"]: row["function"] for row in trace.rows()}, dict.fromkeys(seen, "noop:1"))
+        done = self.node.cli("trace", "noop:9", check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+
     def test_failed(self):
         with Trace(self.node, "--for", "600") as trace, self.node.client() as client:
             self.assertEqual(client.invoke(self.probe, b'{"do": "exit", "status": 3}').kind, wcproto.ERROR)
