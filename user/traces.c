@@ -127,7 +127,10 @@ void wc_traces_add(struct wc_traces *traces, struct wc_trace *trace, const char 
 			trace->flags |= WC_TRACED_RECEIVED;
 		}
 	}
-	found = passed(traces->departures, hash, at[WC_POINT_replied]);
+	/* Another lane of the core may have sent it, before this one looked at the clock. */
+	found = passed(traces->departures, hash, at[WC_POINT_ended]);
+	if (found && found < at[WC_POINT_replied])
+		at[WC_POINT_replied] = found;
 	if (found) {
 		at[WC_POINT_sent] = found;
 		trace->flags |= WC_TRACED_SENT;

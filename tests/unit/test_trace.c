@@ -144,13 +144,27 @@ static void test_devices(void **state)
 	assert_int_equal(stages[1].sum_ns[WC_STAGE_TOTAL], 22000);
 }
 
+/* Another lane sent the answer before this one said so: it was given to the kernel no later than it was at the device. */
+static void test_sent_by_another(void **state)
+{
+	struct wc_trace trace = make(0, ID(1, 1), 5);
+	uint64_t left = trace.at[WC_POINT_replied] - 300;
+
+	(void)state;
+	at_device(departures, &trace, left);
+	wc_traces_add(&traces, &trace, "one");
+	assert_int_equal(trace.flags, WC_TRACED_DISPATCHED | WC_TRACED_SENT);
+	assert_int_equal(trace.at[WC_POINT_replied], left);
+	assert_int_equal(trace.at[WC_POINT_sent], left);
+	check_sums(&trace);
+}
+
 /* A retransmission came later, another request has the place, it was too long ago, a copy of the answer left before: none of them counts. */
 static void test_wrong_moments(void **state)
 {
 	struct wc_trace trace = make(0, ID(1, 1), 5), other = make(0, ID(1, 1), 6);
-	uint64_t hash = wc_pass_hash(5, 0x1234), replied = trace.at[WC_POINT_replied];
-	const uint64_t arrived[] = { BASE + 1, BASE - 3000000000ull },
-		       left[] = { replied - 1, replied + 3000000000ull };
+	uint64_t hash = wc_pass_hash(5, 0x1234), ended = trace.at[WC_POINT_ended];
+	const uint64_t arrived[] = { BASE + 1, BASE - 3000000000ull }, left[] = { ended - 1, ended + 3000000000ull };
 
 	(void)state;
 	for (int i = 0; i < 2; i++) {
@@ -282,7 +296,7 @@ int main(void)
 		cmocka_unit_test_setup(test_buckets, setup),   cmocka_unit_test_setup(test_without_devices, setup),
 		cmocka_unit_test_setup(test_devices, setup),   cmocka_unit_test_setup(test_wrong_moments, setup),
 		cmocka_unit_test_setup(test_sampling, setup),  cmocka_unit_test_setup(test_slots, setup),
-		cmocka_unit_test_setup(test_quantiles, setup),
+		cmocka_unit_test_setup(test_quantiles, setup), cmocka_unit_test_setup(test_sent_by_another, setup),
 	};
 
 	return cmocka_run_group_tests_name("traces", tests, NULL, NULL);
