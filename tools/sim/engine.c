@@ -360,6 +360,11 @@ static int loop(struct sim *sim, struct source *source, struct wc_fault *fault)
 
 		if (first && (!sim->arriving || first->at < source->at)) {
 			events_take(&sim->events, &event);
+			if (event.at < sim->now)
+				return wc_fail(fault, EPROTO,
+					       "an error of the simulator: at %" PRIu64 " ns came an event of %" PRIu64
+					       " ns",
+					       sim->now, event.at);
 			look_ahead(sim);
 			handle(sim, &event);
 			continue;

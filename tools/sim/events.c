@@ -192,7 +192,7 @@ static void look(struct events *events)
 		rebuild(events, shift, days);
 }
 
-/* Tomorrow becomes today. */
+/* Tomorrow becomes today. There is an event in a day or far away. */
 static void next_day(struct events *events)
 {
 	uint32_t cell;
@@ -228,8 +228,10 @@ const struct event *events_peek(struct events *events)
 	while (!events->near.count) {
 		if ((!events->count && !events->far.count) || events->failed)
 			return NULL;
-		if (events->taken + events->walked > LOOK_STEPS + events_count(events))
+		if (events->taken + events->walked > LOOK_STEPS + events_count(events)) {
 			look(events);
+			continue; /* where today is longer now, what was in later days may be near already */
+		}
 		next_day(events);
 	}
 	return &events->near.event[0];
