@@ -547,6 +547,73 @@ static void test_lost_and_late(void **state)
 	load_result_clear(&result);
 }
 
+/*
+ * All answers are there in time, but whoever reads them is held up until the time-out has passed: at the first, with more of them in the socket than
+ * are read at once. What counts is when they came.
+ */
+#define HELD_CALLS 150
+
+struct held {
+	struct load_progress *progress;
+	uint64_t timeout_ns;
+	unsigned made;
+	bool in_time;
+};
+
+static bool next_held(void *state, struct load_call *call)
+{
+	struct held *held = state;
+	uint64_t over = atomic_load(&held->progress->start_ns) + held->timeout_ns, now;
+
+	*call = (struct load_call){ .function = LATE - 1 };
+	if (held->made++ < HELD_CALLS)
+		return true;
+	while (atomic_load(&responder.late_sent) < HELD_CALLS)
+		usleep(1000);
+	held->in_time = wc_now() < over; /* else this machine was too slow for it */
+	while ((now = wc_now()) < over + held->timeout_ns / 10)
+		usleep((unsigned)((over + held->timeout_ns / 10 - now) / WC_US + 1));
+	return false;
+}
+
+static void *release_when_seen(void *argument)
+{
+	(void)argument;
+	while (atomic_load(&responder.late_seen) < HELD_CALLS)
+		usleep(1000);
+	atomic_store(&responder.release, true);
+	return NULL;
+}
+
+static void test_read_late(void **state)
+{
+	for (uint64_t timeout = 1000 * WC_MS;; timeout *= 2) {
+		struct load_progress progress = { 0 };
+		struct held held = { &progress, timeout, 0, false };
+		struct load_setup setup = usual((struct load_source){ next_held, &held });
+		struct load_result result;
+		const uint64_t *counts;
+		pthread_t releaser;
+
+		setup.timeout_ns = timeout;
+		setup.clients = HELD_CALLS;
+		assert_int_equal(pthread_create(&releaser, NULL, release_when_seen, NULL), 0);
+		run(&setup, &progress, &result);
+		pthread_join(releaser, NULL);
+		counts = result.functions[LATE - 1].counts;
+		if (held.in_time) {
+			assert_int_equal(counts[LOAD_COUNT_replied], HELD_CALLS);
+			assert_int_equal(counts[LOAD_COUNT_lost] + counts[LOAD_COUNT_late], 0);
+			assert_true(result.functions[LATE - 1].times[LOAD_TIME_round_trip].max <= timeout);
+		}
+		load_result_clear(&result);
+		if (held.in_time)
+			break;
+		stop(state);
+		assert_int_equal(start(state), 0);
+	}
+}
+
 /* Nobody answers, ten may be out: the others are not sent, and when it is stopped the ten are unfinished. */
 static bool next_then_stop(void *state, struct load_call *call)
 {
@@ -668,11 +735,10 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_chain_open),	   TEST(test_chain_closed),
-		TEST(test_stall_is_seen),  TEST(test_late_sender_is_seen),
-		TEST(test_every_end),	   TEST(test_lost_and_late),
-		TEST(test_table_full),	   TEST(test_many_through_few_places),
-		TEST(test_nobody_listens), TEST(test_limits),
+		TEST(test_chain_open),		TEST(test_chain_closed), TEST(test_stall_is_seen),
+		TEST(test_late_sender_is_seen), TEST(test_every_end),	 TEST(test_lost_and_late),
+		TEST(test_read_late),		TEST(test_table_full),	 TEST(test_many_through_few_places),
+		TEST(test_nobody_listens),	TEST(test_limits),
 	};
 
 	return cmocka_run_group_tests_name("load_engine", tests, NULL, NULL);

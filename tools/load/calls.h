@@ -106,10 +106,16 @@ void calls_left_out(struct calls *calls, const struct load_call *call);
 
 /* The receiver's (calls_receive.c). */
 
-/* Read what is there; wait at most wait_ns for the first. */
-void calls_receive(struct calls *calls, uint64_t wait_ns, calls_ended ended, void *state);
-/* End the calls whose time is over, when the last look was long enough ago; with `finish` all that are out, as unfinished. */
-void calls_expire(struct calls *calls, uint64_t now_ns, bool finish, calls_ended ended, void *state);
+/*
+ * Read what is there, a batch at most; wait at most wait_ns for the first. Returns until when (CLOCK_MONOTONIC) everything that came was read;
+ * 0: there may be more.
+ */
+uint64_t calls_receive(struct calls *calls, uint64_t wait_ns, calls_ended ended, void *state);
+/*
+ * End the calls whose time was over at read_ns, which is what calls_receive() returned, when the last look was long enough before it: an answer
+ * that came in time may be read much later. With `finish` all that are out, as unfinished.
+ */
+void calls_expire(struct calls *calls, uint64_t read_ns, bool finish, calls_ended ended, void *state);
 /* The usual `ended`, state the calls: puts the place back into the ring. */
 void calls_give(void *state, struct place *place, uint64_t retry_after_ns);
 int calls_inbox_new(struct inbox **ret_inbox);

@@ -196,34 +196,44 @@ static void take_datagram(struct calls *calls, unsigned i, uint64_t distance, ui
 	take_answer(calls, place, &answer, arrival(calls, stamp_of(message), distance, sent, now), now, ended, state);
 }
 
-static int read_batch(struct calls *calls)
+/*
+ * *ret_before: a time before it was read. An error tells of a packet that was sent; the socket is as good as before, and is read again, once:
+ * that there are errors says nothing of answers.
+ */
+static int read_batch(struct calls *calls, uint64_t *ret_before)
 {
-	for (unsigned i = 0; i < BATCH; i++)
-		calls->inbox->message[i].msg_hdr.msg_controllen = CONTROL_BYTES;
-	return recvmmsg(calls->fd, calls->inbox->message, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
+	int count = -1;
+
+	for (int i = 0; i < 2 && count < 0; i++) {
+		for (unsigned m = 0; m < BATCH; m++)
+			calls->inbox->message[m].msg_hdr.msg_controllen = CONTROL_BYTES;
+		*ret_before = wc_now();
+		count = recvmmsg(calls->fd, calls->inbox->message, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
+		if (count >= 0 || errno == EAGAIN || errno == EINTR)
+			break;
+		calls->traffic[1][LOAD_TRAFFIC_refused]++;
+		if (errno != ECONNREFUSED)
+			nanosleep(&(const struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+	}
+	return count;
 }
 
-void calls_receive(struct calls *calls, uint64_t wait_ns, calls_ended ended, void *state)
+uint64_t calls_receive(struct calls *calls, uint64_t wait_ns, calls_ended ended, void *state)
 {
 	const struct timespec wait = { .tv_sec = (time_t)(wait_ns / WC_SECOND),
 				       .tv_nsec = (long)(wait_ns % WC_SECOND) };
 	struct pollfd readable = { .fd = calls->fd, .events = POLLIN };
-	int count = read_batch(calls);
-	uint64_t distance, now;
+	uint64_t distance, now, before;
+	int count = read_batch(calls, &before);
 
 	if (count < 0 && errno == EAGAIN && wait_ns && ppoll(&readable, 1, &wait, NULL) > 0)
-		count = read_batch(calls);
-	if (count < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (count < 0) { /* it tells of a packet that was sent; the socket is as good as before */
-		calls->traffic[1][LOAD_TRAFFIC_refused]++;
-		if (errno != ECONNREFUSED)
-			nanosleep(&(const struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
-		return;
-	}
+		count = read_batch(calls, &before);
+	if (count < 0)
+		return errno == EAGAIN ? before : 0;
 	distance = clock_distance(&now);
 	for (unsigned i = 0; i < (unsigned)count; i++)
 		take_datagram(calls, i, distance, now, ended, state);
+	return (unsigned)count < BATCH ? before : 0;
 }
 
 void calls_give(void *state, struct place *place, uint64_t retry_after_ns)
@@ -236,13 +246,14 @@ void calls_give(void *state, struct place *place, uint64_t retry_after_ns)
 	atomic_store_explicit(&calls->given, at + 1, memory_order_release);
 }
 
-void calls_expire(struct calls *calls, uint64_t now_ns, bool finish, calls_ended ended, void *state)
+void calls_expire(struct calls *calls, uint64_t read_ns, bool finish, calls_ended ended, void *state)
 {
 	uint64_t timeout = calls->setup->timeout_ns;
 
-	if (!finish && now_ns - calls->scanned_ns < (timeout / 20 > SCAN_MIN_NS ? timeout / 20 : SCAN_MIN_NS))
+	if (!finish && (read_ns < calls->scanned_ns ||
+			read_ns - calls->scanned_ns < (timeout / 20 > SCAN_MIN_NS ? timeout / 20 : SCAN_MIN_NS)))
 		return;
-	calls->scanned_ns = now_ns;
+	calls->scanned_ns = read_ns;
 	for (uint32_t i = 0; i < calls->places_count; i++) {
 		struct place *place = &calls->places[i];
 		uint64_t id = atomic_load_explicit(&place->id, memory_order_acquire), sent;
@@ -251,8 +262,8 @@ void calls_expire(struct calls *calls, uint64_t now_ns, bool finish, calls_ended
 		if (!id)
 			continue;
 		sent = atomic_load_explicit(&place->sent_ns, memory_order_relaxed);
-		/* sent after `now_ns` was taken: not over */
-		if (!finish && (sent > now_ns || now_ns - sent <= timeout))
+		/* sent after `read_ns`: not over */
+		if (!finish && (sent > read_ns || read_ns - sent <= timeout))
 			continue;
 		tally = &calls->tally[1][place->function];
 		if (place->measured)

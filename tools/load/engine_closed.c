@@ -101,7 +101,7 @@ static void loop(struct clients *clients)
 	for (uint32_t i = 0; i < calls->places_count; i++)
 		think(clients, &calls->places[i], calls->start_ns, 0);
 	for (;;) {
-		uint64_t wait = WAIT_NS;
+		uint64_t wait = WAIT_NS, read;
 		bool sending;
 
 		now = wc_now();
@@ -118,9 +118,9 @@ static void loop(struct clients *clients)
 			break;
 		if (sending && clients->count)
 			wait = clients->heap[0].due_ns <= now ? 0 : clients->heap[0].due_ns - now;
-		calls_receive(calls, wait < WAIT_NS ? wait : WAIT_NS, on_end, clients);
+		read = calls_receive(calls, wait < WAIT_NS ? wait : WAIT_NS, on_end, clients);
 		now = wc_now();
-		calls_expire(calls, now, grace && now > grace, on_end, clients);
+		calls_expire(calls, read, grace && now > grace, on_end, clients);
 		atomic_store_explicit(&calls->progress->now_ns, now > calls->start_ns ? now - calls->start_ns : 0,
 				      memory_order_relaxed);
 	}

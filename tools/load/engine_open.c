@@ -80,14 +80,14 @@ static void *send_all(void *argument)
 static void *receive_all(void *argument)
 {
 	struct calls *calls = argument;
-	uint64_t now, grace = 0;
+	uint64_t now, read, grace = 0;
 
 	calls_be_punctual();
 	while (!atomic_load_explicit(&calls->sending_over, memory_order_acquire) ||
 	       calls->ended < atomic_load_explicit(&calls->progress->sent, memory_order_acquire)) {
-		calls_receive(calls, WAIT_NS, calls_give, calls);
+		read = calls_receive(calls, WAIT_NS, calls_give, calls);
 		now = wc_now();
-		calls_expire(calls, now, false, calls_give, calls);
+		calls_expire(calls, read, false, calls_give, calls);
 		if (!grace && calls_stopping(calls))
 			grace = now + LOAD_GRACE_NS;
 		if (grace && now > grace && atomic_load_explicit(&calls->sending_over, memory_order_acquire))
