@@ -218,6 +218,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	}
 	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY) {
 		instance->farewell = result->flags & WC_CHANNEL_FLAG_FAREWELL;
+		instance->takes_context = result->flags & WC_CHANNEL_FLAG_CONTEXT;
 		return instance;
 	}
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_INIT_ERROR)
@@ -348,7 +349,8 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 		.request_id = call->request_id,
 		.deadline_ns = call->deadline_ns,
 		.timed = call->timed,
-		.context = call->context_len,
+		/* to a runtime that knows of none a longer datagram is nonsense */
+		.context = instance->channel || instance->takes_context ? call->context_len : 0,
 	};
 	const uint8_t *payload = call->length ? call->payload : NULL;
 	uint32_t sequence;

@@ -63,6 +63,7 @@ struct wc_instance {
 	struct wc_watch *watch;
 	struct wc_sandbox *sandbox; /* NULL: none */
 	bool farewell;		    /* it cleans up before it ends */
+	bool takes_context;	    /* on its socket */
 	uint64_t killed_at;	    /* while it does: until when */
 	struct wc_instance *next;   /* of the same agent, most recently used first */
 	enum wc_origin origin;	    /* until its first invocation: why it was started */

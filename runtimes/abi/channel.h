@@ -33,7 +33,8 @@
  * it says is looked at only if it lies between the moments that the agent knows itself.
  *
  * What comes along with an invocation (context.h), `context` bytes of it, is at WC_CHANNEL_CONTEXT_AT of the memfd, or, on a socket, behind the payload
- * in the same datagram. Most invocations have none.
+ * in the same datagram; there only for an instance whose READY has WC_CHANNEL_FLAG_CONTEXT: others are never sent one, and need not know of it.
+ * Most invocations have none.
  *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
@@ -76,6 +77,7 @@ enum wc_channel_kind {
 
 #define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY: the payload is bytes, not a JSON value */
 #define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
+#define WC_CHANNEL_FLAG_CONTEXT 4u  /* READY, on a socket: a context may follow the payload */
 
 #define WC_CHANNEL_FAREWELL_MS 500 /* how long it may take for that, before SIGKILL */
 

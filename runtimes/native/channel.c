@@ -209,6 +209,8 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 
 int wc_client_ready(struct wc_client *client, uint32_t flags)
 {
+	if (client->transport == WC_CLIENT_SOCKET)
+		flags |= WC_CHANNEL_FLAG_CONTEXT;
 	return answer(client, client->sequence, WC_CHANNEL_READY, flags, NULL, 0);
 }
 

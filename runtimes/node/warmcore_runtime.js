@@ -16,7 +16,7 @@ const fs = require('fs');
 const path = require('path');
 
 const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6;
-const FLAG_BINARY = 1, FLAG_FAREWELL = 2;
+const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4;
 const CAPACITY = 61440;
 const LARGE_AT = 6356992; // WC_CHANNEL_LARGE_AT
 const CONTEXT_AT = 12648448, CONTEXT_ROOM = 8192; // WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
@@ -112,7 +112,7 @@ class SocketChannel {
     head[SEQUENCE] = kind === READY || kind === INIT_ERROR ? 0 : this.head[SEQUENCE];
     head[KIND] = kind;
     head[LENGTH] = length;
-    head[FLAGS] = flags;
+    head[FLAGS] = kind === READY ? flags | FLAG_CONTEXT : flags;
     head[REQUEST_ID] = this.head[REQUEST_ID];
     head[REQUEST_ID + 1] = this.head[REQUEST_ID + 1];
     try {

@@ -18,7 +18,7 @@ import time
 
 READY, INIT_ERROR, REPLY, ERROR = 3, 4, 5, 6
 INVOKE, SHUTDOWN = 1, 2
-FLAG_BINARY, FLAG_FAREWELL = 1, 2
+FLAG_BINARY, FLAG_FAREWELL, FLAG_CONTEXT = 1, 2, 4
 CAPACITY = 61440
 LARGE, LARGE_AT = 6291456, 6356992  # WC_CHANNEL_LARGE, WC_CHANNEL_LARGE_AT
 CONTEXT_AT, CONTEXT_ROOM = LARGE_AT + LARGE, 8192  # WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
@@ -58,7 +58,7 @@ class SocketChannel:
             raise SystemExit(0) from None
 
     def ready(self, flags):
-        self._send(0, READY, flags, b"")
+        self._send(0, READY, flags | FLAG_CONTEXT, b"")
 
     def init_error(self, payload):
         self._send(0, INIT_ERROR, 0, payload)

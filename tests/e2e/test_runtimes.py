@@ -41,7 +41,7 @@ NODE_BINARY = shutil.which("node")
 CC = shutil.which(os.environ.get("CC", "cc"))
 
 INVOKE, SHUTDOWN, READY, INIT_ERROR, REPLY, ERROR = range(1, 7)
-FLAG_BINARY, FLAG_FAREWELL = 1, 2
+FLAG_BINARY, FLAG_FAREWELL, FLAG_CONTEXT = 1, 2, 4
 MAGIC, CAPACITY, NOT_READY, FEATURE_WAITING = 0x57434831, 61440, 0xFFFFFFFF, 1
 MESSAGE = struct.Struct("=IIIIQQI28x")  # sequence, kind, length, flags, request_id, deadline_ns, waiting
 REQUEST, ANSWER, REQUEST_PAYLOAD = 64, 128, 192
@@ -543,7 +543,7 @@ class RuntimeTest:
             answer = instance.receive()
             self.assertEqual(answer.kind, READY, answer.payload)
             self.assertEqual((answer.sequence, answer.payload), (0, b""))
-            self.assertEqual(answer.flags, self.farewell)
+            self.assertEqual(answer.flags, self.ready_flags(self.farewell))
         return instance
 
     def init_error(self, handler, error_type, code=None):
@@ -556,6 +556,9 @@ class RuntimeTest:
         self.assertEqual(instance.wait(), 1)
         self.assertIn(error_type, instance.log())
         return answer.json
+
+    def ready_flags(self, flags):
+        return flags | (FLAG_CONTEXT if self.transport == "socket" else 0)
 
     def assert_error(self, answer, error_type):
         self.assertEqual((answer.kind, answer.flags), (ERROR, 0), answer.payload)
@@ -585,6 +588,21 @@ class RuntimeTest:
             self.assertEqual((context["core"], context["memory"]), (7, "256"))
             self.assertEqual(context["aws"], "00000000-0000-0000-fedc-ba9876543210")
             self.assertTrue(0 < context["deadline"] <= 5001, context)
+
+    def test_context_behind_the_payload(self):
+        """What READY says on a socket: a context is taken, the largest payload before it, and nothing of it is left for the next."""
+        if self.transport != "socket":
+            self.skipTest("in shared memory it has its own place")
+        parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        context = struct.pack(">4H", 0, len(parent), 0, 0) + b"\0" + parent + b"\0\0\0"
+        instance = self.start("echo", "binary")
+        for payload in (b"", b"x", b"y" * CAPACITY, b"z"):
+            instance.sequence += 1
+            head = struct.pack("=IIIIQQ28xI", instance.sequence, INVOKE, len(payload), 0, 5, 0, len(context))
+            instance.channel.ours.sendmsg([head, payload, context])
+            answer = instance.receive()
+            self.assertEqual((answer.sequence, answer.kind, answer.payload), (instance.sequence, REPLY, payload))
+            self.assertEqual(instance.call(payload).payload, payload)
 
     def test_largest_reply_and_one_beyond(self):
         instance = self.start("largest")
@@ -786,7 +804,7 @@ class NativeFutex(RuntimeTest, unittest.TestCase):
             compile_shared_object(write(self.code, "bye.c", NATIVE_FAREWELL), os.path.join(self.code, "bye.so"))
         instance = Instance(self.command, self.transport, self.code, "bye.so")
         self.addCleanup(instance.close)
-        self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+        self.assertEqual(instance.receive().flags, self.ready_flags(FLAG_FAREWELL))
         instance.call()
         instance.send(kind=SHUTDOWN)
         self.assertEqual(instance.wait(), 0)
@@ -852,7 +870,7 @@ class PythonSocket(ScriptTest, unittest.TestCase):
         for handler, log in (("bye", "bye after 1\n"), ("atexits", "bye\n"), ("raises_last", "ValueError: late")):
             instance = Instance(self.command, self.transport, self.code, handler + ".handler", environment=self.environment)
             self.addCleanup(instance.close)
-            self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+            self.assertEqual(instance.receive().flags, self.ready_flags(FLAG_FAREWELL))
             instance.call()
             instance.send(kind=SHUTDOWN)
             self.assertEqual(instance.wait(), 0)
@@ -943,7 +961,7 @@ class NodeSocket(ScriptTest, unittest.TestCase):
         for handler in ("term", "exit"):
             instance = Instance(self.command, self.transport, self.code, handler + ".handler")
             self.addCleanup(instance.close)
-            self.assertEqual(instance.receive().flags, FLAG_FAREWELL)
+            self.assertEqual(instance.receive().flags, self.ready_flags(FLAG_FAREWELL))
             instance.call()
             instance.send(kind=SHUTDOWN)
             self.assertEqual(instance.wait(), 0)
