@@ -90,6 +90,7 @@ class Sim(unittest.TestCase):
             (("--popularity", "zipf"), 2, "is no popularity"),
             (("--cold", "5"), 2, "is no time"),
             (("--cores", "0"), 2, "1 to 4000000"),
+            (("--instances", "65535"), 2, "--instances: 65535 is out of range, 1 to 65534 is allowed"),
             (("--cores", "10", "--nodes", "11"), 1, "11 nodes for 10 cores"),
             (("--cores", "10000", "--nodes", "1"), 1, "a node has 1 to 4096 cores"),
             (("--days", "1", "--trace", bad), 2, "exclude each other"),

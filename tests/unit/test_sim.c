@@ -293,6 +293,8 @@ static void test_refused(void **state)
 	REFUSED(functions, 51); /* the popularity has 50 */
 	REFUSED(batch, 0);
 	REFUSED(lanes, 0);
+	REFUSED(instances_per_core, 0);
+	REFUSED(instances_per_core, SIM_INSTANCES_MAX + 1);
 	REFUSED(invocations, 0);
 	REFUSED(replicas, 0);
 	REFUSED(speed, 0);

@@ -462,8 +462,11 @@ static int prepare(struct sim *sim, struct wc_fault *fault)
 			       POPULARITY_FUNCTIONS_MAX);
 	if (!options->shards || options->shards > WC_SHARDS_MAX)
 		return wc_fail(fault, EINVAL, "%u shards: 1 to %u are possible", options->shards, WC_SHARDS_MAX);
-	if (!options->batch || !options->lanes || !options->instances_per_core || !(options->speed > 0))
-		return wc_fail(fault, EINVAL, "batch, lanes, instances of a core and speed must not be 0");
+	if (!options->batch || !options->lanes || !(options->speed > 0))
+		return wc_fail(fault, EINVAL, "batch, lanes and speed must not be 0");
+	if (!options->instances_per_core || options->instances_per_core > SIM_INSTANCES_MAX)
+		return wc_fail(fault, EINVAL, "%u idle instances of a core: 1 to %u are possible",
+			       options->instances_per_core, SIM_INSTANCES_MAX);
 	if (!options->calls && options->popularity->count != options->functions)
 		return wc_fail(fault, EINVAL, "the popularity is of %u functions, and there are %u",
 			       options->popularity->count, options->functions);

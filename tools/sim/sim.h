@@ -19,6 +19,7 @@
 #define SIM_CORES_MAX 4000000u
 #define SIM_NODES_MAX 65536u
 #define SIM_IN_FLIGHT_MAX (1u << 28)
+#define SIM_INSTANCES_MAX (UINT16_MAX - 1u) /* of a core, idle: for a moment there is one more, in 16 bits */
 
 struct sim_policy;
 
