@@ -351,12 +351,15 @@ int wc_traces_set(struct wc_node *node, bool on, struct wc_fault *fault)
 	bool before;
 	int error;
 
+	/* The main loop asks at each reload, and who has the lock may be waiting for the verifier. */
+	if (__atomic_load_n(&state.knob, __ATOMIC_ACQUIRE) == on)
+		return 0;
 	pthread_mutex_lock(&state.lock);
 	before = state.knob;
-	state.knob = on;
+	__atomic_store_n(&state.knob, on, __ATOMIC_RELEASE);
 	error = before == on ? 0 : apply(node, fault);
 	if (error)
-		state.knob = before;
+		__atomic_store_n(&state.knob, before, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&state.lock);
 	return error;
 }
