@@ -75,7 +75,7 @@ class FakeMaps:
         at = slot * 192
         struct.pack_into("I", self.memory["wc_functions"], at, 4096 | slot)
         struct.pack_into("Q", self.memory["wc_functions"], at + 72, invocations)
-        self.memory["wc_functions"][at + 128 : at + 192] = name.ljust(64, b"\0")
+        self.memory["wc_functions"][at + 112 : at + 192] = name.ljust(80, b"\0")
 
     def core(self, core, state, slot=0):
         struct.pack_into("IHHIH", self.memory["wc_cores"], core * 128, state, 0, 0, 4096 | slot if slot else 0, core % 1024)
