@@ -116,7 +116,8 @@ class Node:
     def cli(self, *arguments, check=True, stdin=b"", text=True):
         command = [self.warmcore, "--node", self.name, *arguments]
         if self.netns:
-            command = ["ip", "netns", "exec", self.netns, *command]
+            # Not ip netns exec: it makes a mount namespace, whose /sys has no pins of the daemon before.
+            command = ["nsenter", "--net=/run/netns/" + self.netns, *command]
         done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
         if text:
             done.stdout, done.stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
