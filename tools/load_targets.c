@@ -195,9 +195,10 @@ int load_targets_end(const struct cli *cli, struct load_targets *targets)
 		json_t *answer;
 		int ret = cli_control(cli, qualifier_request("remove", targets->own[i]), DEPLOY_TIMEOUT_MS, &answer);
 
-		if (!ret)
+		if (ret)
+			status = ret;
+		else
 			json_decref(answer);
-		status = ret ?: status;
 	}
 	free(targets->ids);
 	free(targets->names);

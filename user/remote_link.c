@@ -142,6 +142,15 @@ static void *link_main(void *argument)
 	return NULL;
 }
 
+/* Under the lock. */
+static void append(struct wc_remote_link *link, struct item *item)
+{
+	*link->last = item;
+	link->last = &item->next;
+	link->waiting++;
+	pthread_cond_signal(&link->added);
+}
+
 int wc_remote_link_send(struct wc_remote_link *link, uint32_t kind, uint64_t id, uint32_t total, int fd)
 {
 	struct item *item = calloc(1, sizeof(*item));
@@ -153,13 +162,8 @@ int wc_remote_link_send(struct wc_remote_link *link, uint32_t kind, uint64_t id,
 	if (!error) {
 		item->frame = (struct wc_remote_frame){ .kind = kind, .id = id, .total = total };
 		item->fd = fd;
-		*link->last = item;
-		link->last = &item->next;
-		link->waiting++;
-		pthread_cond_signal(&link->added);
+		append(link, item);
 	}
-	if (!error)
-		item = NULL; /* the list's */
 	pthread_mutex_unlock(&link->lock);
 	if (!error)
 		return 0;
