@@ -22,8 +22,8 @@ usage() {
 	cat <<-END
 	Usage: tests/run.sh [-j JOBS] [-t SECONDS] [-v] [-l] [PATTERN...]
 	  PATTERN     run the tests whose name contains it (all without one)
-	  -j JOBS     at once, where tests allow it (default $JOBS); half as many more of those in a VM
-	  -t SECONDS  limit for one test program (default $LIMIT), three times as long for those in a VM
+	  -j JOBS     at once, where tests allow it (default $JOBS)
+	  -t SECONDS  limit for one test program (default $LIMIT), five times as long for those in a VM
 	  -v          show the output of tests that pass, too
 	  -l          list the names and stop
 	Environment: WARMCORE_BUILD (default build), TEST_TIMEOUT, FUZZ_RUNS (default $FUZZ_RUNS), VM_KERNELS (default
@@ -190,7 +190,7 @@ run_test() {
 		return
 	fi
 	# A virtual CPU is slow, and two machines share the host's.
-	[[ $test != vm/* ]] || limit=$((LIMIT * 3))
+	[[ $test != vm/* ]] || limit=$((LIMIT * 5))
 	# timeout(1) makes itself the leader of a process group, and ends that.
 	timeout -k 10 "$limit" "${COMMAND[@]}" >"$SCRATCH/output/$file" 2>&1 </dev/null 9>&- &
 	group=$!
@@ -282,10 +282,7 @@ done
 running=0
 for test in "${TESTS[@]}"; do
 	parallel_safe "$test" || continue
-	# A machine under test sleeps a third of the time, for the grace periods of its kernel.
-	jobs=$JOBS
-	[[ $test != vm/* ]] || jobs=$(((JOBS * 3 + 1) / 2))
-	if [ "$running" -ge "$jobs" ]; then
+	if [ "$running" -ge "$JOBS" ]; then
 		wait -n
 		running=$((running - 1))
 	fi

@@ -31,10 +31,11 @@ class Faults(harness.NodeTest):
 
     @classmethod
     def prepare(cls):
-        cls.functions = {"python": cls.node.deploy_python(timeout_ms=2000)}
-        cls.functions["native"] = cls.node.deploy_native(timeout_ms=2000, event="binary")
+        # Some run until that; the others must not, on a slow machine.
+        cls.functions = {"python": cls.node.deploy_python(timeout_ms=5000)}
+        cls.functions["native"] = cls.node.deploy_native(timeout_ms=5000, event="binary")
         if harness.NODE_JS:
-            cls.functions["node"] = cls.node.deploy_node(timeout_ms=2000)
+            cls.functions["node"] = cls.node.deploy_node(timeout_ms=5000)
         cls.client = cls.node.client()
         cls.addClassCleanup(cls.client.close)
 
