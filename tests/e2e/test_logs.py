@@ -232,7 +232,7 @@ class Logs(LogsTest):
     def test_redeploy_and_remove(self):
         """--follow goes on through both; the log of what was removed stays."""
         function = self.deploy("twice")
-        follower = Follower(self.node, "logs", "twice", "--lines", "0")
+        follower = Follower(self.node, "logs", "twice")  # not only what comes: it may begin late
         self.addCleanup(follower.stop)
         self.call(function, text="before")
         follower.wait_for("says before")
@@ -317,7 +317,7 @@ class Rotation(LogsTest):
     def test_rotation_while_following(self):
         """Each line once, in order, however often the file is replaced."""
         function = self.deploy("turning")
-        follower = Follower(self.node, "logs", "turning", "--lines", "0")
+        follower = Follower(self.node, "logs", "turning")  # not only what comes: it may begin late
         self.addCleanup(follower.stop)
         harness.wait_until(lambda: harness.process_state(follower.process.pid) == "S", "it waits")
         self.call(function, text="begin")
