@@ -174,7 +174,7 @@ class Changes(harness.NodeTest):
         """NUL and what is no UTF-8 lose nothing of the line; --follow waits for the first line."""
         source = b"import os\ndef handler(event, context):\n    os.write(1, b'one\\0two\\nthree\\xff\\n')\n"
         function = self.node.deploy("bytes", "python", "main.handler", {"main.py": source})
-        follow = subprocess.Popen([harness.WARMCORE, "--node", self.node.name, "logs", "bytes", "--lines", "0", "--follow"],
+        follow = subprocess.Popen([harness.WARMCORE, "--node", self.node.name, "logs", "bytes", "--follow"],
                                   stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)  # fmt: skip
         try:
             self.assertEqual(self.node.cli("logs", "bytes").stdout, "")
