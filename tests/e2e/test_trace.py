@@ -273,7 +273,9 @@ class Traced(harness.NodeTest, Common):
         self.assertTrue(meanwhile["known"], report)
         self.assertGreater(meanwhile["wait_ns"]["function"], 0)
         self.assertLessEqual(meanwhile["wait_ns"]["function"], slow["stages_ns"]["function"])
-        self.assertIn(os.path.basename(sys.executable)[:15], [other["comm"] for other in meanwhile["others"]])
+        # The longest are named; on a host where as many others took longer than the hog it is not among them.
+        others = meanwhile["others"]
+        self.assertTrue(len(others) >= 4 or os.path.basename(sys.executable)[:15] in [other["comm"] for other in others], others)
         # It used 300 ms of the CPU, and what it waited was somebody else's time.
         self.assertGreaterEqual(slow["stages_ns"]["function"], 300000000 + meanwhile["wait_ns"]["function"] // 2)
         self.assertGreaterEqual(meanwhile["others_ns"], meanwhile["wait_ns"]["function"] // 2)
