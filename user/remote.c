@@ -207,6 +207,10 @@ static int on_message(struct session *session, struct wc_remote_message *message
 		wanted->dropped = true; /* it goes when it is here */
 		return 0;
 	}
+	if (!wanted) { /* on_begins() let it in, so it has come twice */
+		close(message->fd);
+		return -EBADMSG;
+	}
 	if (!dropped)
 		error = tell_node(session, WC_PAYLOAD_PUT, message->id, message->total, message->fd);
 	close(message->fd);
