@@ -84,6 +84,7 @@ wait_up() {
 }
 mkdir "$SCRATCH/tmp"
 for signal in TERM KILL; do
+	: >"$SCRATCH/output" # the guest before has said it, too
 	TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 600 -- sh -c 'echo up; sleep 1000' >"$SCRATCH/output" 2>&1 &
 	wait_up $!
 	running=$(left | wc -l)
@@ -104,6 +105,7 @@ done
 
 # When QEMU itself fails, all is done again, three times at most. The first guest waits for it; the second finds a mark.
 mkdir "$SCRATCH/again"
+: >"$SCRATCH/output"
 # shellcheck disable=SC2016 # the guest's shell expands it
 TMPDIR=$SCRATCH/tmp scripts/vm-run.sh --kernel "$KERNEL" --timeout 900 --write "$SCRATCH/again" -- sh -c '
 	[ ! -e "$1/first" ] || { echo up; exit 5; }
