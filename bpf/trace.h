@@ -11,6 +11,7 @@
 #ifndef WC_TRACE_H
 #define WC_TRACE_H
 
+#include "bpf/buckets.h"
 #include "bpf/tables.h"
 
 /* clang-format off */
@@ -98,7 +99,7 @@ struct wc_trace_ring {
 #define WC_TRACE_LOW 6	 /* 2^6 ns: the first bucket has everything up to here, */
 #define WC_TRACE_HIGH 38 /* 2^38 ns, 275 s: the last one everything beyond */
 #define WC_TRACE_PARTS 8 /* buckets of an octave: a time is known to an eighth */
-#define WC_TRACE_BUCKETS (2 + (WC_TRACE_HIGH - WC_TRACE_LOW) * WC_TRACE_PARTS)
+#define WC_TRACE_BUCKETS WC_BUCKETS(WC_TRACE_LOW, WC_TRACE_HIGH, WC_TRACE_PARTS)
 
 /*
  * wc_stages[core * (functions + 1) + slot]: of one function on one core, slot 0 of all that have none of their own. Written by the core's agent;
@@ -116,18 +117,10 @@ struct wc_stages {
 };
 _Static_assert(sizeof(struct wc_stages) % 8 == 0, "entries of an array");
 
-/* The bucket of a time. User space only: BPF has no instruction for the highest bit, and does not need it. */
 #ifndef __bpf__
 static inline unsigned wc_trace_bucket(__u64 ns)
 {
-	__u64 at = ns - (ns > 0);
-	unsigned octave = 63 - (unsigned)__builtin_clzll(at | 1);
-
-	if (octave < WC_TRACE_LOW)
-		return 0;
-	if (octave >= WC_TRACE_HIGH)
-		return WC_TRACE_BUCKETS - 1;
-	return 1 + (octave - WC_TRACE_LOW) * WC_TRACE_PARTS + (unsigned)(at >> (octave - 3) & (WC_TRACE_PARTS - 1));
+	return wc_bucket_of(ns, WC_TRACE_LOW, WC_TRACE_HIGH, WC_TRACE_PARTS);
 }
 #endif
 

@@ -28,15 +28,7 @@ struct wc_latencies {
 
 uint64_t wc_histogram_bound(unsigned bucket)
 {
-	unsigned octave, part;
-
-	if (!bucket)
-		return 1ULL << WC_HISTOGRAM_LOW;
-	if (bucket >= WC_HISTOGRAM_BUCKETS - 1)
-		return UINT64_MAX;
-	octave = WC_HISTOGRAM_LOW + (bucket - 1) / WC_HISTOGRAM_PARTS;
-	part = (bucket - 1) % WC_HISTOGRAM_PARTS;
-	return (uint64_t)(WC_HISTOGRAM_PARTS + 1 + part) << (octave - 2);
+	return wc_bucket_bound(bucket, WC_HISTOGRAM_LOW, WC_HISTOGRAM_HIGH, WC_HISTOGRAM_PARTS);
 }
 
 static size_t size_of(unsigned functions)

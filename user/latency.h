@@ -16,6 +16,7 @@
 #ifndef WC_LATENCY_H
 #define WC_LATENCY_H
 
+#include "bpf/buckets.h"
 #include "bpf/tables.h"
 
 #include <stdalign.h>
@@ -25,7 +26,7 @@
 #define WC_HISTOGRAM_LOW 10  /* 2^10 ns: the first bucket has everything up to here */
 #define WC_HISTOGRAM_HIGH 40 /* 2^40 ns: the last one everything beyond */
 #define WC_HISTOGRAM_PARTS 4 /* buckets of an octave */
-#define WC_HISTOGRAM_BUCKETS (2 + (WC_HISTOGRAM_HIGH - WC_HISTOGRAM_LOW) * WC_HISTOGRAM_PARTS)
+#define WC_HISTOGRAM_BUCKETS WC_BUCKETS(WC_HISTOGRAM_LOW, WC_HISTOGRAM_HIGH, WC_HISTOGRAM_PARTS)
 
 #define WC_LATENCY_TIMES 2 /* histograms of an entry */
 #define WC_LATENCY_ENDS 12 /* kinds of ends that are counted */
@@ -74,14 +75,7 @@ struct wc_latencies;
 /* The bucket of a time. */
 static inline unsigned wc_histogram_bucket(uint64_t ns)
 {
-	uint64_t at = ns - (ns > 0);
-	unsigned octave = 63 - (unsigned)__builtin_clzll(at | 1);
-
-	if (octave < WC_HISTOGRAM_LOW)
-		return 0;
-	if (octave >= WC_HISTOGRAM_HIGH)
-		return WC_HISTOGRAM_BUCKETS - 1;
-	return 1 + (octave - WC_HISTOGRAM_LOW) * WC_HISTOGRAM_PARTS + (unsigned)(at >> (octave - 2) & 3);
+	return wc_bucket_of(ns, WC_HISTOGRAM_LOW, WC_HISTOGRAM_HIGH, WC_HISTOGRAM_PARTS);
 }
 
 /* The largest time in a bucket, ns; UINT64_MAX for the last one. */

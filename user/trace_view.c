@@ -357,15 +357,7 @@ bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event
 
 uint64_t wc_trace_bound(unsigned bucket)
 {
-	unsigned octave, part;
-
-	if (!bucket)
-		return 1ULL << WC_TRACE_LOW;
-	if (bucket >= WC_TRACE_BUCKETS - 1)
-		return UINT64_MAX;
-	octave = WC_TRACE_LOW + (bucket - 1) / WC_TRACE_PARTS;
-	part = (bucket - 1) % WC_TRACE_PARTS;
-	return (uint64_t)(WC_TRACE_PARTS + 1 + part) << (octave - 3);
+	return wc_bucket_bound(bucket, WC_TRACE_LOW, WC_TRACE_HIGH, WC_TRACE_PARTS);
 }
 
 /* One core's; another function may get the slot meanwhile. */
