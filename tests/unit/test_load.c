@@ -24,15 +24,15 @@ static void test_buckets(void **state)
 {
 	(void)state;
 	for (unsigned b = 0; b < LOAD_HISTOGRAM_BUCKETS; b++) {
-		uint64_t low = load_histogram_low(b), high = load_histogram_high(b);
+		uint64_t low = histogram_low(b), high = histogram_high(b);
 
 		assert_int_equal(histogram_bucket(low), b);
 		assert_int_equal(histogram_bucket(high), b);
 		assert_true(high - low <= low / 128); /* the middle is wrong by 1/256 at most */
 		if (b)
-			assert_true(low == load_histogram_high(b - 1) + 1);
+			assert_true(low == histogram_high(b - 1) + 1);
 	}
-	assert_true(load_histogram_high(LOAD_HISTOGRAM_BUCKETS - 1) == LOAD_HISTOGRAM_LIMIT);
+	assert_true(histogram_high(LOAD_HISTOGRAM_BUCKETS - 1) == LOAD_HISTOGRAM_LIMIT);
 }
 
 /* Against every value, sorted. */

@@ -13,23 +13,6 @@ _Static_assert((44 - 1 - HISTOGRAM_BITS) * LOAD_HISTOGRAM_PAGE + 2 * LOAD_HISTOG
 		       LOAD_HISTOGRAM_BUCKETS - 1,
 	       "the limit is in the last bucket");
 
-static unsigned shift_of(unsigned bucket)
-{
-	return bucket < 2 * LOAD_HISTOGRAM_PAGE ? 0 : bucket / LOAD_HISTOGRAM_PAGE - 1;
-}
-
-uint64_t load_histogram_low(unsigned bucket)
-{
-	unsigned shift = shift_of(bucket);
-
-	return (uint64_t)(bucket - shift * LOAD_HISTOGRAM_PAGE) << shift;
-}
-
-uint64_t load_histogram_high(unsigned bucket)
-{
-	return load_histogram_low(bucket) + (1ull << shift_of(bucket)) - 1;
-}
-
 uint64_t load_histogram_at(const struct load_histogram *histogram, unsigned bucket)
 {
 	const uint64_t *page = histogram->pages[bucket / LOAD_HISTOGRAM_PAGE];
@@ -125,7 +108,7 @@ uint64_t load_histogram_quantile(const struct load_histogram *histogram, uint64_
 		passed += load_histogram_at(histogram, bucket);
 		if (passed < rank)
 			continue;
-		middle = load_histogram_low(bucket) + (load_histogram_high(bucket) - load_histogram_low(bucket)) / 2;
+		middle = histogram_low(bucket) + (histogram_high(bucket) - histogram_low(bucket)) / 2;
 		if (middle < histogram->min)
 			return histogram->min;
 		return middle > histogram->max ? histogram->max : middle;

@@ -27,10 +27,6 @@ struct load_histogram {
 	uint64_t *pages[LOAD_HISTOGRAM_PAGES];
 };
 
-/* Least and largest value of a bucket, which is below LOAD_HISTOGRAM_BUCKETS. */
-uint64_t load_histogram_low(unsigned bucket);
-uint64_t load_histogram_high(unsigned bucket);
-
 /* How many values are in a bucket. */
 uint64_t load_histogram_at(const struct load_histogram *histogram, unsigned bucket);
 

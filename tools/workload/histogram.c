@@ -8,21 +8,16 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
 {
 	histogram->count += other->count;
 	histogram->sum += other->sum;
-	histogram->squares += other->squares;
 	histogram->max = other->max > histogram->max ? other->max : histogram->max;
 	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
 		histogram->bucket[i] += other->bucket[i];
 }
 
-/* The middle of a bucket's values. */
 static double middle(unsigned bucket)
 {
-	unsigned shift = bucket >> HISTOGRAM_BITS;
+	uint64_t low = histogram_low(bucket);
 
-	if (shift < 2)
-		return bucket; /* one value each */
-	shift--;
-	return ldexp((double)(bucket - (shift << HISTOGRAM_BITS)), (int)shift) + (ldexp(1, (int)shift) - 1) / 2;
+	return (double)low + (double)(histogram_high(bucket) - low) / 2;
 }
 
 double histogram_quantile(const struct histogram *histogram, double rank)
@@ -43,11 +38,4 @@ double histogram_quantile(const struct histogram *histogram, double rank)
 double histogram_mean(const struct histogram *histogram)
 {
 	return histogram->count ? histogram->sum / (double)histogram->count : 0;
-}
-
-double histogram_deviation(const struct histogram *histogram)
-{
-	double mean = histogram_mean(histogram);
-
-	return histogram->count ? sqrt(fmax(0, histogram->squares / (double)histogram->count - mean * mean)) : 0;
 }

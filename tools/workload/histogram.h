@@ -14,7 +14,7 @@
 
 struct histogram {
 	uint64_t count, max;
-	double sum, squares;
+	double sum;
 	uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
@@ -25,11 +25,25 @@ static inline unsigned histogram_bucket(uint64_t value)
 	return (shift << HISTOGRAM_BITS) + (unsigned)(value >> shift);
 }
 
+/* Least and largest value of a bucket. */
+static inline uint64_t histogram_low(unsigned bucket)
+{
+	unsigned octave = bucket >> HISTOGRAM_BITS, shift = octave ? octave - 1 : 0; /* the first two octaves are exact */
+
+	return (uint64_t)(bucket - (shift << HISTOGRAM_BITS)) << shift;
+}
+
+static inline uint64_t histogram_high(unsigned bucket)
+{
+	unsigned octave = bucket >> HISTOGRAM_BITS, shift = octave ? octave - 1 : 0;
+
+	return histogram_low(bucket) + (1ull << shift) - 1;
+}
+
 static inline void histogram_add(struct histogram *histogram, uint64_t value)
 {
 	histogram->count++;
 	histogram->sum += (double)value;
-	histogram->squares += (double)value * (double)value;
 	histogram->max = value > histogram->max ? value : histogram->max;
 	histogram->bucket[histogram_bucket(value)]++;
 }
@@ -40,6 +54,5 @@ void histogram_merge(struct histogram *histogram, const struct histogram *other)
 double histogram_quantile(const struct histogram *histogram, double rank);
 /* Exact. 0 when there is none. */
 double histogram_mean(const struct histogram *histogram);
-double histogram_deviation(const struct histogram *histogram);
 
 #endif
