@@ -264,7 +264,7 @@ static void *draw_all(void *argument)
 		uint64_t ns = wc_now() + SHOW_EVERY_NS;
 
 		draw(bar);
-		until = (struct timespec){ .tv_sec = (time_t)(ns / WC_SECOND), .tv_nsec = (long)(ns % WC_SECOND) };
+		until = wc_timespec(ns);
 		pthread_cond_timedwait(&bar->changed, &bar->lock, &until);
 	}
 	pthread_mutex_unlock(&bar->lock);
@@ -274,17 +274,13 @@ static void *draw_all(void *argument)
 
 static void bar_begin(struct bar *bar, const struct cli *cli, uint64_t end_ns)
 {
-	pthread_condattr_t clock;
 
 	memset(bar, 0, sizeof(*bar));
 	if (cli->json || !isatty(STDERR_FILENO))
 		return;
 	bar->end_ns = end_ns;
 	pthread_mutex_init(&bar->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&bar->changed, &clock);
-	pthread_condattr_destroy(&clock);
+	wc_cond_init(&bar->changed);
 	bar->shown = !pthread_create(&bar->thread, NULL, draw_all, bar);
 }
 

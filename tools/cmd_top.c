@@ -151,7 +151,7 @@ static void print_frame(const struct cli *cli, const struct top_frame *frame)
 
 static void pause_until(uint64_t ns)
 {
-	struct timespec until = { .tv_sec = (time_t)(ns / WC_SECOND), .tv_nsec = (long)(ns % WC_SECOND) };
+	struct timespec until = wc_timespec(ns);
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;

@@ -167,7 +167,7 @@ static void wait_for_work(struct wc_agent *agent)
 		fds[count++].events = POLLIN;
 	}
 	patience = wc_lanes_patience(agent);
-	until = (struct timespec){ .tv_sec = (time_t)(patience / WC_SECOND), .tv_nsec = (long)(patience % WC_SECOND) };
+	until = wc_timespec(patience);
 	atomic_store(&agent->idle, true);
 	if (!own_visible(agent) && ppoll(fds, count, patience ? &until : NULL, NULL) > 0 && fds[0].revents &&
 	    read(agent->wake, &drained, sizeof(drained)) < 0)

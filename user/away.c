@@ -28,9 +28,9 @@
 #define CONNECT_MS 3000u
 #define ANSWER_MS 5000u
 #define LINE_MS 10000u
-#define QUESTIONS_MAX 80u /* at a time: a gateway has one for each of its loops, and a few */
-#define SPARE_WAIT_MS 150 /* for the session that is being opened, when the node was there a moment ago */
-#define RETRY_MS 250u
+#define QUESTIONS_MAX 80u	    /* at a time: a gateway has one for each of its loops, and a few */
+#define SPARE_WAIT_NS (150 * WC_MS) /* for the session that is being opened, when the node was there a moment ago */
+#define RETRY_NS (250 * WC_MS)
 #define DOWN_NS (WC_SECOND / 2) /* after a failure nobody waits for another one so long */
 
 #define REFUSED_MAX 64u /* clients that were refused and are being closed: no other is accepted meanwhile */
@@ -326,10 +326,7 @@ static void *spare_main(void *argument)
 			if (away->spare >= 0)
 				continue;
 		}
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += RETRY_MS * 1000000l;
-		until.tv_sec += until.tv_nsec / 1000000000l;
-		until.tv_nsec %= 1000000000l;
+		until = wc_timespec(wc_now() + RETRY_NS);
 		pthread_cond_timedwait(&away->changed, &away->lock, &until);
 	}
 	pthread_mutex_unlock(&away->lock);
@@ -339,13 +336,9 @@ static void *spare_main(void *argument)
 
 int wc_away_take_spare(struct wc_away *away, uint8_t ret_key[16])
 {
-	struct timespec until;
+	const struct timespec until = wc_timespec(wc_now() + SPARE_WAIT_NS);
 	int fd = -1;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += SPARE_WAIT_MS * 1000000l;
-	until.tv_sec += until.tv_nsec / 1000000000l;
-	until.tv_nsec %= 1000000000l;
 	pthread_mutex_lock(&away->lock);
 	do {
 		if (away->spare < 0)
@@ -519,7 +512,7 @@ int wc_away_open(const struct wc_away_options *options, struct wc_away **ret_awa
 	away->options = *options;
 	away->spare = away->control = away->payload = away->lock_fd = -1;
 	pthread_mutex_init(&away->lock, NULL);
-	pthread_cond_init(&away->changed, NULL);
+	wc_cond_init(&away->changed);
 	snprintf(away->dir, sizeof(away->dir), WC_CONTROL_RUN_DIR "/%.15s", options->name);
 	error = wc_remote_split(options->remote, away->host, sizeof(away->host), away->port, fault) ?:
 			wc_remote_key_load(options->key, away->key, fault)			    ?:

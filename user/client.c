@@ -338,8 +338,7 @@ static int wait_readable(struct wc_client *client, __u64 until_ns)
 		now = wc_now();
 		if (now >= until_ns)
 			until_ns = now; /* still look once: what has arrived counts */
-		ts.tv_sec = (time_t)((until_ns - now) / WC_SECOND);
-		ts.tv_nsec = (long)((until_ns - now) % WC_SECOND);
+		ts = wc_timespec(until_ns - now);
 		timeout = &ts;
 	}
 	ret = ppoll(&pfd, 1, timeout, NULL);

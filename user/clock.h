@@ -3,6 +3,7 @@
 #ifndef WC_CLOCK_H
 #define WC_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -16,6 +17,23 @@ static inline uint64_t wc_now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * WC_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* A moment of that clock, or a span, as the kernel and pthread take it. */
+static inline struct timespec wc_timespec(uint64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / WC_SECOND), .tv_nsec = (long)(ns % WC_SECOND) };
+}
+
+/* A condition whose timed waits are by that clock: who sets the date holds nobody up. */
+static inline void wc_cond_init(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
 }
 
 #endif

@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "user/clock.h"
 #include "user/payload_message.h"
 
-#define THREADS_MAX 128u /* what waits for one of them costs its sender a session, or its connection */
-#define STOP_S 2	 /* what takes longer goes on alone */
+#define THREADS_MAX 128u	/* what waits for one of them costs its sender a session, or its connection */
+#define STOP_NS (2 * WC_SECOND) /* what takes longer goes on alone */
 
 struct wc_closer {
 	pthread_mutex_t lock;
@@ -96,7 +97,7 @@ int wc_closer_new(struct wc_closer **ret_closer)
 		return -ENOMEM;
 	pthread_mutex_init(&closer->lock, NULL);
 	pthread_cond_init(&closer->added, NULL);
-	pthread_cond_init(&closer->ended, NULL);
+	wc_cond_init(&closer->ended);
 	closer->last = &closer->first;
 	pthread_mutex_lock(&closer->lock);
 	error = begin_thread(closer);
@@ -124,13 +125,11 @@ void wc_closer_add(struct wc_closer *closer, struct wc_closing *closing)
 
 bool wc_closer_free(struct wc_closer *closer)
 {
-	struct timespec until;
+	const struct timespec until = wc_timespec(wc_now() + STOP_NS);
 	bool ended;
 
 	if (!closer)
 		return true;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += STOP_S;
 	pthread_mutex_lock(&closer->lock);
 	closer->stopping = true;
 	pthread_cond_broadcast(&closer->added);

@@ -48,10 +48,7 @@ static uint32_t next_sequence(uint32_t sequence)
  */
 static void sleep_on(struct wc_message *message, uint32_t old, uint64_t deadline)
 {
-	struct timespec until = {
-		.tv_sec = (time_t)(deadline / WC_SECOND),
-		.tv_nsec = (long)(deadline % WC_SECOND),
-	};
+	struct timespec until = wc_timespec(deadline);
 
 	__atomic_store_n(&message->waiting, 1, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&message->sequence, __ATOMIC_SEQ_CST) == old)
@@ -136,8 +133,7 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 			fail_with(result, WC_FAILURE_TIMEOUT, "the function ran longer than its time limit");
 			return;
 		}
-		left.tv_sec = (time_t)((deadline - now) / WC_SECOND);
-		left.tv_nsec = (long)((deadline - now) % WC_SECOND);
+		left = wc_timespec(deadline - now);
 		if (ppoll(&ready, 1, &left, NULL) < 0 && errno != EINTR)
 			break;
 	}

@@ -430,7 +430,6 @@ static void *writer_main(void *unused)
 
 int wc_logs_open(const char *dir, const struct wc_log_limits *limits, struct wc_fault *fault)
 {
-	pthread_condattr_t attributes;
 	int error = wc_log_store_open(&logs.store, dir, limits, fault);
 
 	if (error)
@@ -441,11 +440,8 @@ int wc_logs_open(const char *dir, const struct wc_log_limits *limits, struct wc_
 	logs.first = NULL;
 	logs.stopping = logs.stopped = false;
 	logs.put = logs.lost = logs.warned_at = 0;
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&logs.more, &attributes);
-	pthread_cond_init(&logs.written, &attributes);
-	pthread_condattr_destroy(&attributes);
+	wc_cond_init(&logs.more);
+	wc_cond_init(&logs.written);
 	error = pthread_create(&logs.writer, NULL, writer_main, NULL);
 	if (error) {
 		wc_log_store_free(logs.store);

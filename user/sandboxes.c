@@ -278,7 +278,6 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 		      const struct wc_options *options, struct wc_fault *fault)
 {
 	struct wc_sandboxes *sandboxes = calloc(1, sizeof(*sandboxes));
-	pthread_condattr_t attributes;
 	int error;
 
 	*ret_sandboxes = NULL;
@@ -294,10 +293,7 @@ int wc_sandboxes_open(struct wc_sandboxes **ret_sandboxes, const struct wc_launc
 	sandboxes->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	sandboxes->retry_ns = RETRY_FIRST_NS;
 	pthread_mutex_init(&sandboxes->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&sandboxes->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	wc_cond_init(&sandboxes->changed);
 	wc_cgroups_open(&sandboxes->cgroups, launcher->name);
 	error = sandboxes->timer < 0 ? wc_fail(fault, errno, "cannot make a timer: %s", strerror(errno)) :
 				       start_maker(sandboxes, fault);

@@ -204,8 +204,7 @@ bool wc_warmth_wait(struct wc_warmth *warmth, const struct wc_fn *fn, struct wc_
 
 			call->until = wc_now() + (patience > WAIT_MIN_NS ? patience : WAIT_MIN_NS);
 		}
-		until.tv_sec = (time_t)(call->until / WC_SECOND);
-		until.tv_nsec = (long)(call->until % WC_SECOND);
+		until = wc_timespec(call->until);
 		warm->waiters++;
 		if (call->seen == warm->became_idle)
 			pthread_cond_timedwait(&warm->freed, &warm->lock, &until);
@@ -395,20 +394,16 @@ void wc_warmth_stopped(struct wc_warmth *warmth, const struct wc_instance *insta
 struct wc_warmth *wc_warmth_new(struct wc_node *node)
 {
 	struct wc_warmth *warmth = calloc(1, sizeof(*warmth));
-	pthread_condattr_t clock;
 
 	if (!warmth)
 		return NULL;
 	warmth->node = node;
 	atomic_init(&warmth->due, WC_KEEPALIVE_NEVER);
 	pthread_mutex_init(&warmth->gone_lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	for (uint32_t i = 0; i < WC_FUNCTIONS_MAX; i++) {
 		pthread_mutex_init(&warmth->functions[i].lock, NULL);
-		pthread_cond_init(&warmth->functions[i].freed, &clock);
+		wc_cond_init(&warmth->functions[i].freed);
 	}
-	pthread_condattr_destroy(&clock);
 	return warmth;
 }
 

@@ -181,7 +181,6 @@ static void *keeper_main(void *argument)
 int wc_warmth_keep(struct wc_warmth *warmth, struct wc_fault *fault)
 {
 	struct wc_warmth_keeper *keeper = warmth->keep_none ? NULL : calloc(1, sizeof(*keeper));
-	pthread_condattr_t clock;
 	int error;
 
 	if (warmth->keep_none)
@@ -190,10 +189,7 @@ int wc_warmth_keep(struct wc_warmth *warmth, struct wc_fault *fault)
 		return wc_fail(fault, ENOMEM, "out of memory for the keeper of idle times");
 	keeper->warmth = warmth;
 	pthread_mutex_init(&keeper->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&keeper->wake, &clock);
-	pthread_condattr_destroy(&clock);
+	wc_cond_init(&keeper->wake);
 	error = pthread_create(&keeper->thread, NULL, keeper_main, keeper);
 	if (!error) {
 		warmth->keeper = keeper;

@@ -509,7 +509,6 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launch
 {
 	struct wc_zygotes *zygotes = calloc(1, sizeof(*zygotes));
 	struct wc_zygote *native;
-	pthread_condattr_t attributes;
 	int error;
 
 	if (!zygotes)
@@ -519,10 +518,7 @@ int wc_zygotes_start(struct wc_zygotes **ret_zygotes, struct wc_launcher *launch
 	zygotes->options = options;
 	zygotes->start_error = 1;
 	pthread_mutex_init(&zygotes->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* who sets the date holds up no start */
-	pthread_cond_init(&zygotes->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	wc_cond_init(&zygotes->changed);
 	for (int i = 0; i < WC_ZYGOTES_MAX; i++) {
 		pthread_mutex_init(&zygotes->zygote[i].busy, NULL);
 		zygotes->zygote[i].socket = -1;

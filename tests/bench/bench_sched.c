@@ -157,7 +157,7 @@ static void work(uint64_t ns)
 
 static void sleep_until(uint64_t ns)
 {
-	struct timespec time = { .tv_sec = (time_t)(ns / WC_SECOND), .tv_nsec = (long)(ns % WC_SECOND) };
+	struct timespec time = wc_timespec(ns);
 
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
 }

@@ -211,7 +211,7 @@ static int replay_on_node(struct request *requests, unsigned count, double secon
 	be_urgent();
 	for (unsigned i = 0; i < count && !bench_interrupted(); i++) {
 		uint64_t when = replay.start + requests[i].at;
-		struct timespec until = { .tv_sec = (time_t)(when / WC_SECOND), .tv_nsec = (long)(when % WC_SECOND) };
+		struct timespec until = wc_timespec(when);
 		char payload[32];
 		struct wc_client_request invoke = {
 			.function_id = ids[requests[i].function],

@@ -139,7 +139,7 @@ static void send_all(struct round *round, uint64_t *ret_late)
 	for (unsigned i = 0; i < round->count && !bench_interrupted(); i++) {
 		struct request *request = &round->requests[i];
 		uint64_t when = round->start + request->at;
-		struct timespec until = { .tv_sec = (time_t)(when / WC_SECOND), .tv_nsec = (long)(when % WC_SECOND) };
+		struct timespec until = wc_timespec(when);
 		char payload[32];
 		struct wc_client_request invoke = {
 			.function_id = ids[request->function],

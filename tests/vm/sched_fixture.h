@@ -101,7 +101,7 @@ static inline uint32_t random_below(uint32_t bound)
 
 static inline void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t limit_ns)
 {
-	struct timespec limit = { .tv_sec = (time_t)(limit_ns / WC_SECOND), .tv_nsec = (long)(limit_ns % WC_SECOND) };
+	struct timespec limit = wc_timespec(limit_ns);
 
 	syscall(SYS_futex, word, FUTEX_WAIT, value, limit_ns ? &limit : NULL, NULL, 0);
 }

@@ -220,8 +220,7 @@ static int read_batch(struct calls *calls, uint64_t *ret_before)
 
 uint64_t calls_receive(struct calls *calls, uint64_t wait_ns, calls_ended ended, void *state)
 {
-	const struct timespec wait = { .tv_sec = (time_t)(wait_ns / WC_SECOND),
-				       .tv_nsec = (long)(wait_ns % WC_SECOND) };
+	const struct timespec wait = wc_timespec(wait_ns);
 	struct pollfd readable = { .fd = calls->fd, .events = POLLIN };
 	uint64_t distance, now, before;
 	int count = read_batch(calls, &before);

@@ -39,7 +39,7 @@ void calls_sleep_until(struct calls *calls, uint64_t ns)
 {
 	while (!calls_stopping(calls)) {
 		uint64_t now = wc_now(), until = ns < now + SLICE_NS ? ns : now + SLICE_NS;
-		struct timespec time = { .tv_sec = (time_t)(until / WC_SECOND), .tv_nsec = (long)(until % WC_SECOND) };
+		struct timespec time = wc_timespec(until);
 
 		if (now >= ns)
 			return;

@@ -399,7 +399,7 @@ static bool wait_for_mail(struct wc_async_worker *worker)
 	pthread_mutex_lock(&worker->lock);
 	if (wc_async_mail_is_empty(&worker->in) && !worker->stopping && !worker->poked) {
 		uint64_t wait_ms = idle_ms(worker, worker->paused), end_ns = wc_now() + wait_ms * WC_MS;
-		struct timespec end = { .tv_sec = (time_t)(end_ns / WC_SECOND), .tv_nsec = (long)(end_ns % WC_SECOND) };
+		struct timespec end = wc_timespec(end_ns);
 		int error = 0;
 
 		while (wait_ms && !error && wc_async_mail_is_empty(&worker->in) && !worker->stopping && !worker->poked)

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "user/clock.h"
+
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 void wc_async_mail_init(struct wc_async_mail *mail)
@@ -89,7 +91,6 @@ int wc_async_worker_open(struct wc_async_worker **ret_worker, const char *dir,
 			 struct wc_fault *fault)
 {
 	struct wc_async_worker *worker;
-	pthread_condattr_t attributes;
 	int error = check_options(options, fault);
 
 	if (error)
@@ -100,10 +101,7 @@ int wc_async_worker_open(struct wc_async_worker **ret_worker, const char *dir,
 	worker->options = *options;
 	worker->executor = *executor;
 	pthread_mutex_init(&worker->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&worker->more, &attributes);
-	pthread_condattr_destroy(&attributes);
+	wc_cond_init(&worker->more);
 	wc_async_mail_init(&worker->in);
 	wc_async_mail_init(&worker->out);
 	wc_async_mail_init(&worker->batch);
