@@ -9,6 +9,7 @@
 #include "user/knobs.h"
 
 #include "user/nearest.h"
+#include "user/yaml_events.h"
 
 #include <fcntl.h>
 #include <libgen.h>
@@ -16,61 +17,26 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <yaml.h>
 
 #define NAMES_MAX 128
 
 struct reader {
 	const struct wc_knobs *knobs;
 	struct wc_knobs_given *given;
-	struct wc_fault *fault;
-	yaml_parser_t parser;
-	yaml_event_t event;
+	struct wc_yaml yaml;
 	size_t used; /* of given->texts */
 };
 
 /* --- the events --- */
 
-static int fail_at(struct reader *reader, size_t line, const char *text)
-{
-	return wc_fail(reader->fault, EINVAL, "%.150s, line %zu: %.340s", reader->given->path, line + 1, text);
-}
-
 static int fail_here(struct reader *reader, const char *text)
 {
-	return fail_at(reader, reader->event.start_mark.line, text);
+	return wc_yaml_fail(&reader->yaml, text);
 }
 
 static int next(struct reader *reader)
 {
-	char text[200];
-
-	yaml_event_delete(&reader->event);
-	if (yaml_parser_parse(&reader->parser, &reader->event)) {
-		const yaml_event_t *event = &reader->event;
-		bool decorated =
-			(event->type == YAML_SCALAR_EVENT && (event->data.scalar.anchor || event->data.scalar.tag)) ||
-			(event->type == YAML_SEQUENCE_START_EVENT &&
-			 (event->data.sequence_start.anchor || event->data.sequence_start.tag)) ||
-			(event->type == YAML_MAPPING_START_EVENT &&
-			 (event->data.mapping_start.anchor || event->data.mapping_start.tag));
-
-		if (decorated || event->type == YAML_ALIAS_EVENT)
-			return fail_here(
-				reader,
-				"anchors (&), aliases (*) and tags (!) are not taken here; put a value that begins "
-				"with one of these characters in quotes");
-		return 0;
-	}
-	memset(&reader->event, 0, sizeof(reader->event));
-	if (reader->parser.error == YAML_MEMORY_ERROR)
-		return wc_fail(reader->fault, ENOMEM, "%s: out of memory", reader->given->path);
-	snprintf(text, sizeof(text), "this is not YAML: %s%s%s; lines are `name: value`", reader->parser.problem ?: "?",
-		 reader->parser.context ? ", " : "", reader->parser.context ?: "");
-	if (reader->parser.context && strstr(reader->parser.context, "flow"))
-		snprintf(text + strlen(text), sizeof(text) - strlen(text),
-			 ", put a value that begins with [ or { in quotes");
-	return fail_at(reader, reader->parser.problem_mark.line, text);
+	return wc_yaml_next(&reader->yaml);
 }
 
 static int fail_unknown(struct reader *reader, const char *key)
@@ -94,13 +60,13 @@ static int fail_unknown(struct reader *reader, const char *key)
 /* A key: the knob that it names. */
 static int take_key(struct reader *reader, uint32_t *ret_knob)
 {
-	const char *key = (const char *)reader->event.data.scalar.value;
+	const char *key = (const char *)reader->yaml.event.data.scalar.value;
 	const struct wc_knob *knob;
 	char text[200];
 
-	if (reader->event.type != YAML_SCALAR_EVENT)
+	if (reader->yaml.event.type != YAML_SCALAR_EVENT)
 		return fail_here(reader, "a knob's name is a word, not a list or a mapping");
-	knob = wc_knob_find(reader->knobs, key, reader->event.data.scalar.length);
+	knob = wc_knob_find(reader->knobs, key, reader->yaml.event.data.scalar.length);
 	if (!knob)
 		return fail_unknown(reader, key);
 	*ret_knob = (uint32_t)(knob - reader->knobs->table);
@@ -149,9 +115,9 @@ static int take_value(struct reader *reader, uint32_t index)
 {
 	const struct wc_knob *knob = &reader->knobs->table[index];
 	struct wc_knobs_given *given = reader->given;
-	const char *value = (const char *)reader->event.data.scalar.value, *word;
-	size_t length = reader->event.data.scalar.length;
-	bool plain = reader->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	const char *value = (const char *)reader->yaml.event.data.scalar.value, *word;
+	size_t length = reader->yaml.event.data.scalar.length;
+	bool plain = reader->yaml.event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 	char text[200];
 
 	if (plain && (!length || !strcmp(value, "~") || !strcmp(value, "null"))) {
@@ -180,7 +146,7 @@ static int take_value(struct reader *reader, uint32_t index)
 	memcpy(given->texts + reader->used, value, length);
 	given->list[given->count++] = (struct wc_given){
 		.knob = index,
-		.line = (uint32_t)reader->event.start_mark.line + 1,
+		.line = (uint32_t)reader->yaml.event.start_mark.line + 1,
 		.text = given->texts + reader->used,
 	};
 	reader->used += length;
@@ -193,22 +159,22 @@ static int take_values(struct reader *reader, uint32_t index)
 	char text[200];
 	int error;
 
-	if (reader->event.type == YAML_SCALAR_EVENT)
+	if (reader->yaml.event.type == YAML_SCALAR_EVENT)
 		return take_value(reader, index);
-	if (reader->event.type != YAML_SEQUENCE_START_EVENT || !knob->list) {
+	if (reader->yaml.event.type != YAML_SEQUENCE_START_EVENT || !knob->list) {
 		snprintf(text, sizeof(text),
 			 "'%s' takes one value%s, not %s; put a value that begins with [ or { in quotes", knob->name,
 			 knob->list ? ", or a list of them" : "",
-			 reader->event.type == YAML_SEQUENCE_START_EVENT ? "a list" : "a mapping");
+			 reader->yaml.event.type == YAML_SEQUENCE_START_EVENT ? "a list" : "a mapping");
 		return fail_here(reader, text);
 	}
 	for (uint32_t count = 0;; count++) {
 		error = next(reader);
 		if (error)
 			return error;
-		if (reader->event.type == YAML_SEQUENCE_END_EVENT && count)
+		if (reader->yaml.event.type == YAML_SEQUENCE_END_EVENT && count)
 			return 0;
-		if (reader->event.type != YAML_SCALAR_EVENT) {
+		if (reader->yaml.event.type != YAML_SCALAR_EVENT) {
 			snprintf(text, sizeof(text),
 				 "'%s' is an empty list, or one of something else than values; put a value "
 				 "that begins with [ or { in quotes",
@@ -228,7 +194,7 @@ static int take_mapping(struct reader *reader)
 
 	for (;;) {
 		error = next(reader);
-		if (error || reader->event.type == YAML_MAPPING_END_EVENT)
+		if (error || reader->yaml.event.type == YAML_MAPPING_END_EVENT)
 			return error;
 		error = take_key(reader, &index) ?: next(reader) ?: take_values(reader, index);
 		if (error)
@@ -241,17 +207,17 @@ static int take_document(struct reader *reader)
 	int error = next(reader); /* STREAM-START */
 
 	error = error ?: next(reader);
-	if (error || reader->event.type == YAML_STREAM_END_EVENT)
+	if (error || reader->yaml.event.type == YAML_STREAM_END_EVENT)
 		return error; /* comments only */
 	error = next(reader);
 	if (error)
 		return error;
-	if (reader->event.type == YAML_MAPPING_START_EVENT)
+	if (reader->yaml.event.type == YAML_MAPPING_START_EVENT)
 		error = take_mapping(reader);
-	else if (reader->event.type != YAML_SCALAR_EVENT || reader->event.data.scalar.length)
+	else if (reader->yaml.event.type != YAML_SCALAR_EVENT || reader->yaml.event.data.scalar.length)
 		return fail_here(reader, "expected lines `name: value`");
 	error = error ?: next(reader) /* DOCUMENT-END */ ?: next(reader);
-	if (!error && reader->event.type != YAML_STREAM_END_EVENT)
+	if (!error && reader->yaml.event.type != YAML_STREAM_END_EVENT)
 		return fail_here(reader, "a second document begins here; one is all");
 	return error;
 }
@@ -259,7 +225,14 @@ static int take_document(struct reader *reader)
 int wc_knobs_text(const struct wc_knobs *knobs, const char *path, const char *text, size_t length,
 		  struct wc_knobs_given *given, struct wc_fault *fault)
 {
-	struct reader reader = { .knobs = knobs, .given = given, .fault = fault };
+	struct reader reader = {
+		.knobs = knobs,
+		.given = given,
+		.yaml = { .path = given->path,
+			  .fault = fault,
+			  .hint = "lines are `name: value`",
+			  .flow_hint = ", put a value that begins with [ or { in quotes" },
+	};
 	int error;
 
 	if (length > WC_KNOBS_FILE_MAX)
@@ -269,13 +242,13 @@ int wc_knobs_text(const struct wc_knobs *knobs, const char *path, const char *te
 	free(given->texts);
 	/* "on" for "y" does not exist, so only the zeros and what escapes (\u: 6 bytes for at most 4) make are more than the text. */
 	given->texts = malloc(2 * length + 4 * WC_KNOBS_GIVEN_MAX);
-	if (!given->texts || !yaml_parser_initialize(&reader.parser))
+	if (!given->texts)
 		return wc_fail(fault, ENOMEM, "%.200s: out of memory", path);
-	yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, length);
-	yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
+	error = wc_yaml_begin(&reader.yaml, text, length);
+	if (error)
+		return error;
 	error = take_document(&reader);
-	yaml_event_delete(&reader.event);
-	yaml_parser_delete(&reader.parser);
+	wc_yaml_end(&reader.yaml);
 	return error;
 }
 

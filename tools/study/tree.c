@@ -2,16 +2,15 @@
 /* tree.c - see tree.h. The parser's events become nodes; recursion is bounded by TREE_DEPTH_MAX. */
 #include "tools/study/tree.h"
 
+#include "user/yaml_events.h"
+
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 struct reader {
 	struct tree *tree;
-	struct wc_fault *fault;
-	yaml_parser_t parser;
-	yaml_event_t event;
+	struct wc_yaml yaml;
 };
 
 int tree_fail(const struct tree *tree, const struct tree_node *node, struct wc_fault *fault, const char *format, ...)
@@ -27,35 +26,12 @@ int tree_fail(const struct tree *tree, const struct tree_node *node, struct wc_f
 
 static int fail_here(struct reader *reader, const char *text)
 {
-	return wc_fail(reader->fault, EINVAL, "%.150s, line %zu: %.340s", reader->tree->path,
-		       reader->event.start_mark.line + 1, text);
+	return wc_yaml_fail(&reader->yaml, text);
 }
 
 static int next(struct reader *reader)
 {
-	const yaml_event_t *event = &reader->event;
-
-	yaml_event_delete(&reader->event);
-	if (!yaml_parser_parse(&reader->parser, &reader->event)) {
-		memset(&reader->event, 0, sizeof(reader->event));
-		if (reader->parser.error == YAML_MEMORY_ERROR)
-			return wc_fail(reader->fault, ENOMEM, "%s: out of memory", reader->tree->path);
-		return wc_fail(reader->fault, EINVAL,
-			       "%.150s, line %zu: this is not YAML: %.120s%s%.100s; put a value with a "
-			       "colon, or that begins with one of []{},&*#|>'\"%%@`, in quotes",
-			       reader->tree->path, reader->parser.problem_mark.line + 1, reader->parser.problem ?: "?",
-			       reader->parser.context ? ", " : "", reader->parser.context ?: "");
-	}
-	if ((event->type == YAML_SCALAR_EVENT && (event->data.scalar.anchor || event->data.scalar.tag)) ||
-	    (event->type == YAML_SEQUENCE_START_EVENT &&
-	     (event->data.sequence_start.anchor || event->data.sequence_start.tag)) ||
-	    (event->type == YAML_MAPPING_START_EVENT &&
-	     (event->data.mapping_start.anchor || event->data.mapping_start.tag)) ||
-	    event->type == YAML_ALIAS_EVENT)
-		return fail_here(reader,
-				 "anchors (&), aliases (*) and tags (!) are not taken here; put a value that begins "
-				 "with one of these characters in quotes");
-	return 0;
+	return wc_yaml_next(&reader->yaml);
 }
 
 /* Reports are shown on terminals and in browsers: no control characters, not those of two bytes either. */
@@ -73,8 +49,8 @@ static bool is_clean(const char *text, size_t length)
 /* The scalar of the event, kept. */
 static int keep(struct reader *reader, size_t max, const char *what, const char **ret_text)
 {
-	const char *value = (const char *)reader->event.data.scalar.value;
-	size_t length = reader->event.data.scalar.length;
+	const char *value = (const char *)reader->yaml.event.data.scalar.value;
+	size_t length = reader->yaml.event.data.scalar.length;
 	struct tree *tree = reader->tree;
 	char text[160];
 
@@ -99,7 +75,7 @@ static int take_key(struct reader *reader, const struct tree_node *mapping, cons
 	char text[160];
 	int error;
 
-	if (reader->event.type != YAML_SCALAR_EVENT || !reader->event.data.scalar.length)
+	if (reader->yaml.event.type != YAML_SCALAR_EVENT || !reader->yaml.event.data.scalar.length)
 		return fail_here(reader, "expected a name and a colon");
 	error = keep(reader, TREE_KEY_MAX, "this name", ret_key);
 	if (!error && strchr(*ret_key, '\n'))
@@ -120,7 +96,7 @@ static int take_members(struct reader *reader, struct tree_node *node, unsigned 
 
 	for (;;) {
 		error = next(reader);
-		if (error || reader->event.type == end)
+		if (error || reader->yaml.event.type == end)
 			return error;
 		if (node->kind == TREE_MAPPING)
 			error = take_key(reader, node, &key) ?: next(reader);
@@ -144,8 +120,8 @@ static int take(struct reader *reader, unsigned depth, struct tree_node **ret_no
 		return fail_here(reader, "this is nested too deeply");
 	node = &tree->nodes[tree->count++];
 	*ret_node = node;
-	node->line = (uint32_t)reader->event.start_mark.line + 1;
-	switch (reader->event.type) {
+	node->line = (uint32_t)reader->yaml.event.start_mark.line + 1;
+	switch (reader->yaml.event.type) {
 	case YAML_SCALAR_EVENT:
 		node->kind = TREE_SCALAR;
 		return keep(reader, TREE_TEXT_MAX, "this value", &node->text);
@@ -167,20 +143,26 @@ static int take_document(struct reader *reader)
 
 	if (error)
 		return error;
-	if (reader->event.type == YAML_STREAM_END_EVENT)
+	if (reader->yaml.event.type == YAML_STREAM_END_EVENT)
 		return fail_here(reader, "there is nothing in this file");
 	error = next(reader);
-	if (!error && reader->event.type != YAML_MAPPING_START_EVENT)
+	if (!error && reader->yaml.event.type != YAML_MAPPING_START_EVENT)
 		return fail_here(reader, "expected lines `name: value`");
 	error = error ?: take(reader, 0, &root) ?: next(reader) /* DOCUMENT-END */ ?: next(reader);
-	if (!error && reader->event.type != YAML_STREAM_END_EVENT)
+	if (!error && reader->yaml.event.type != YAML_STREAM_END_EVENT)
 		return fail_here(reader, "a second document begins here; one is all");
 	return error;
 }
 
 int tree_read(struct tree *tree, const char *path, const char *text, size_t length, struct wc_fault *fault)
 {
-	struct reader reader = { .tree = tree, .fault = fault };
+	struct reader reader = {
+		.tree = tree,
+		.yaml = { .path = tree->path,
+			  .fault = fault,
+			  .hint = "put a value with a colon, or that begins with one of []{},&*#|>'\"%@`, in quotes",
+			  .flow_hint = "" },
+	};
 	int error;
 
 	memset(tree, 0, sizeof(*tree));
@@ -190,15 +172,12 @@ int tree_read(struct tree *tree, const char *path, const char *text, size_t leng
 	tree->nodes = calloc(TREE_NODES_MAX, sizeof(*tree->nodes));
 	/* A scalar is not longer than what it was written as, but for escapes (\u: 6 bytes for at most 4) and the zero behind it. */
 	tree->texts = malloc(2 * length + 2 * TREE_NODES_MAX + TREE_TEXT_MAX);
-	if (!tree->nodes || !tree->texts || !yaml_parser_initialize(&reader.parser)) {
-		tree_free(tree);
-		return wc_fail(fault, ENOMEM, "%.200s: out of memory", path);
+	error = tree->nodes && tree->texts ? wc_yaml_begin(&reader.yaml, text, length) :
+					     wc_fail(fault, ENOMEM, "%.200s: out of memory", path);
+	if (!error) {
+		error = take_document(&reader);
+		wc_yaml_end(&reader.yaml);
 	}
-	yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, length);
-	yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
-	error = take_document(&reader);
-	yaml_event_delete(&reader.event);
-	yaml_parser_delete(&reader.parser);
 	if (error)
 		tree_free(tree);
 	return error;
