@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -240,4 +241,17 @@ int cli_run_clean(const struct cli *cli)
 		if (errno != EINTR)
 			return -errno;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
+int cli_pin(const struct cli *cli, long long cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return CLI_OK;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		return cli_fail(cli, "cannot run on CPU %lld: %s", cpu, strerror(errno));
+	return CLI_OK;
 }

@@ -99,4 +99,7 @@ int cli_run_clean(const struct cli *cli);
 /* Are there remains of a node that has no daemon: its run folder, its pins or its network namespace? */
 bool cli_remains(const struct cli *cli);
 
+/* Run on this CPU only; less than 0: anywhere. */
+int cli_pin(const struct cli *cli, long long cpu);
+
 #endif

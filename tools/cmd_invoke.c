@@ -2,8 +2,8 @@
 /* cmd_invoke.c - `warmcore invoke`: finds the function, reads the payload, hands over to one or many invocations. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -181,19 +181,6 @@ static int open_client(const struct cli *cli, const json_t *answer, struct invok
 	return CLI_OK;
 }
 
-static int pin(const struct cli *cli)
-{
-	cpu_set_t set;
-
-	if (options.cpu < 0)
-		return CLI_OK;
-	CPU_ZERO(&set);
-	CPU_SET((size_t)options.cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		return cli_fail(cli, "cannot run on CPU %lld: %s", options.cpu, strerror(errno));
-	return CLI_OK;
-}
-
 void invoke_choose(struct invoke_target *target)
 {
 	unsigned which = target->targets_count > 1 && erand48(target->dice) >= target->targets[0].weight;
@@ -243,7 +230,7 @@ static int run_invoke(struct cli *cli, int argc, char **argv)
 						       cli_json_integer(function, "timeout_ms") + PATIENCE_MS);
 	ret = check_payload(cli, answer, &target);
 	if (!ret)
-		ret = pin(cli);
+		ret = cli_pin(cli, options.cpu);
 	if (!ret)
 		ret = open_client(cli, answer, &target);
 	json_decref(answer);

@@ -2,7 +2,6 @@
 /* cmd_load.c - `warmcore load`: reads what load is wanted, runs it, shows what came of it. */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,19 +322,6 @@ static int check_options(const struct cli *cli, int argc)
 	return CLI_OK;
 }
 
-static int pin(const struct cli *cli)
-{
-	cpu_set_t set;
-
-	if (options.cpu < 0)
-		return CLI_OK;
-	CPU_ZERO(&set);
-	CPU_SET((size_t)options.cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		return cli_fail(cli, "cannot run on CPU %lld: %s", options.cpu, strerror(errno));
-	return CLI_OK;
-}
-
 static int make_plan(const struct cli *cli, uint32_t functions, struct load_plan **ret_plan)
 {
 	struct load_plan_options plan = {
@@ -438,7 +424,7 @@ static int run_load(struct cli *cli, int argc, char **argv)
 	if (!status)
 		status = make_plan(cli, targets.count, &plan);
 	if (!status)
-		status = pin(cli);
+		status = cli_pin(cli, options.cpu);
 	if (!status)
 		status = run(cli, &targets, plan, &result);
 	if (!status) {
