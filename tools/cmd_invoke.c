@@ -2,8 +2,8 @@
 /* cmd_invoke.c - `warmcore invoke`: finds the function, reads the payload, hands over to one or many invocations. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>

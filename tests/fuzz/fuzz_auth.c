@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "user/gateway/auth_canonical.h"
 #include "user/gateway/auth_check.h"
 
@@ -21,14 +22,6 @@
 #define TOKEN_ID "WCBTABCDEFGHIJKLMNOP"
 #define SECRET "abcdefghijklmnopqrstABCDEFGHIJKLMNOPQRST"
 #define HEADERS_MAX 160
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char keys_text[] =
 	"{\"warmcore_keys\":1,\"keys\":[{\"id\":\"" ID

@@ -7,19 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "user/gateway/cloudevent.h"
 #include "user/gateway/head.h"
 #include "user/gateway/names.h"
 #include "user/gateway/text.h"
 #include "user/gateway/urlevent.h"
-
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* One head, with one end, and no line that two parties could see differently. */
 static void check_head(const char *text, size_t size)

@@ -8,20 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/fuzz/fuzz.h"
 #include "user/gateway/manage_read.h"
 #include "user/gateway/manage_route.h"
 #include "user/gateway/manage_shape.h"
 #include "user/gateway/manage_zip.h"
 
-#define REQUIRE(condition)                                                                                             \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			abort();                                                                                       \
-	} while (0)
-
 #define ARCHIVE_MAX 4096
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What was JSON before is JSON after, with an empty ZipFile; and no byte is lost. */
 static void check_cut(char *text, size_t size)
