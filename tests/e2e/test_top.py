@@ -22,6 +22,7 @@ import unittest
 import gates
 import harness
 from harness import WARMCORE, wait_until
+from syscall_bpf import MAP_CREATE, OBJ_GET, OBJ_GET_INFO, OBJ_PIN, bpf
 
 sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, whichever python3 is first on PATH
 try:
@@ -29,25 +30,14 @@ try:
 except ImportError:
     harness.skip("python3-pyte is not installed: scripts/install-deps.sh --group test")
 
-SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-MAP_CREATE, OBJ_PIN, OBJ_GET, OBJ_GET_INFO = 0, 6, 7, 15
 PINS = "/sys/fs/bpf/warmcore/"
 HOSTILE = [b"\x1b]0;pwned\x07\x1b[2J\x1b[31mred", b"\xc2\x9b2J\xc2\x9d0;c1\xc2\x9c", b"\xe2\x80\xaegnp.exe", b"line\nbreak\rback\ttab",
            b"\xff\xfe\xc0\xafbroken", b"n" * 63, "m\u00fcller-\u6f22\u5b57".encode(), b"%s%n%x", b"<script>alert(1)</script>"]  # fmt: skip
 
 
-def bpf(command, attributes):
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result = libc.syscall(SYS_BPF, command, buffer, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-
-
 def with_path(command, path, fd=0):
     text = ctypes.create_string_buffer(path.encode())
-    return bpf(command, struct.pack("QII", ctypes.addressof(text), fd, 0))
+    return bpf(command, struct.pack("QII", ctypes.addressof(text), fd, 0))[0]
 
 
 class FakeMaps:
@@ -64,7 +54,7 @@ class FakeMaps:
             if kind not in (2, 6):
                 continue
             count = {"wc_cores": cores, "wc_runs": cores * 16}.get(map_name, count)
-            new = bpf(MAP_CREATE, struct.pack("5I", kind, key, value, count, flags))
+            new = bpf(MAP_CREATE, struct.pack("5I", kind, key, value, count, flags))[0]
             with_path(OBJ_PIN, self.path + "/maps/" + map_name, new)
             if flags & 1 << 10:
                 self.memory[map_name] = mmap.mmap(new, (value * count + 4095) & ~4095)

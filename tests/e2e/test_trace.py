@@ -20,9 +20,8 @@ import unittest
 import harness
 import wcproto
 from harness import WARMCORE, wait_until
+from syscall_bpf import OBJ_GET_INFO, PROG_GET_FD_BY_ID, PROG_GET_NEXT_ID, bpf
 
-SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, OBJ_GET_INFO = 11, 13, 15
 POINTS = ("received", "dispatched", "taken", "started", "began", "returned", "ended", "replied", "sent")
 STAGES = ("receive", "wake", "prepare", "enter", "function", "leave", "reply", "send")
 TIMESTAMPING, TX_SOFTWARE, RX_SOFTWARE, SOFTWARE, OPT_TSONLY = 37, 1 << 1, 1 << 3, 1 << 4, 1 << 11
@@ -45,15 +44,6 @@ def handler(event, context):
 
 def now():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def bpf(command, attributes):
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result = libc.syscall(SYS_BPF, command, buffer, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result, buffer.raw
 
 
 def tracing_programs():
