@@ -9,20 +9,16 @@
  * with functions that sleep, open loop, and through the simulator with the very same arrivals, functions and the durations that the node
  * measured; what a client waits beside that is taken from an unloaded run before. Compared are p50 and p99 of the slowdown.
  */
-#include "tests/bench/nodes.h"
+#include "tests/bench/open_loop.h"
 #include "tools/sim/sim.h"
 #include "tools/sim/theory.h"
-#include "user/client.h"
 #include "user/clock.h"
 
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -145,98 +141,30 @@ static int theory(unsigned rounds, bool quick, struct sim_result *result)
 static struct bench_node node = { .name = "bench-sim", .port = 47610 };
 static uint32_t ids[FUNCTIONS];
 
-struct request {
-	uint64_t at, done; /* ns after the start */
-	uint32_t service;  /* us, nominal */
-	uint32_t function;
-	uint64_t service_ns; /* as the node measured */
-};
-
-struct replay {
-	struct wc_client *client;
-	struct request *requests;
-	unsigned count, answered, wrong;
-	uint64_t first_id, start, end, late;
-};
-
-static void be_urgent(void)
+static int replay_on_node(struct bench_request *requests, unsigned count, double seconds)
 {
-	const struct sched_param urgent = { .sched_priority = 1 };
-
-	prctl(PR_SET_TIMERSLACK, 1UL);
-	if (sched_setscheduler(0, SCHED_FIFO, &urgent))
-		errno = 0; /* without the right to it the client is a source of noise */
-}
-
-static void *receive(void *argument)
-{
-	struct replay *replay = argument;
-	struct wc_client_result result;
-
-	be_urgent();
-	while (replay->answered < replay->count && wc_now() < replay->end) {
-		uint64_t now = wc_now(), index;
-
-		if (wc_client_receive(replay->client, replay->end > now ? replay->end - now : 0, &result))
-			continue;
-		index = result.request_id - replay->first_id;
-		if (index >= replay->count || replay->requests[index].done)
-			continue;
-		replay->requests[index].done = result.received_ns - replay->start;
-		replay->requests[index].service_ns = result.service_ns;
-		if (result.type != WC_TYPE_REPLY && !replay->wrong++)
-			bench_say("sim: answer type %u, code %u: %.*s", result.type, result.code,
-				  (int)(result.payload_len < 200 ? result.payload_len : 200),
-				  (const char *)result.payload);
-		replay->answered++;
-	}
-	return NULL;
-}
-
-static int replay_on_node(struct request *requests, unsigned count, double seconds)
-{
-	struct replay replay = { .requests = requests, .count = count };
-	pthread_t receiver;
-	int error = wc_client_open(node.address, node.port, &replay.client);
+	struct bench_open_loop loop = { .node = &node,
+					.ids = ids,
+					.requests = requests,
+					.count = count,
+					.seconds = seconds,
+					.drain_s = DRAIN_S,
+					.late_ns = WC_MS };
+	int error = bench_open_loop(&loop);
 
 	if (error)
 		return error;
-	replay.first_id = wc_client_next_id(replay.client);
-	replay.start = wc_now() + 20 * WC_MS;
-	replay.end = replay.start + (uint64_t)((seconds + DRAIN_S) * 1e9);
-	if (pthread_create(&receiver, NULL, receive, &replay)) {
-		wc_client_free(replay.client);
-		return -ENOMEM;
-	}
-	be_urgent();
-	for (unsigned i = 0; i < count && !bench_interrupted(); i++) {
-		uint64_t when = replay.start + requests[i].at;
-		struct timespec until = wc_timespec(when);
-		char payload[32];
-		struct wc_client_request invoke = {
-			.function_id = ids[requests[i].function],
-			.payload = payload,
-			.payload_len =
-				(size_t)snprintf(payload, sizeof(payload), "{\"sleep_us\":%u}", requests[i].service),
-		};
-
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-			;
-		replay.late += wc_now() - when > WC_MS;
-		while (wc_client_send(replay.client, replay.first_id + i, &invoke) == -EAGAIN)
-			sched_yield();
-	}
-	pthread_join(receiver, NULL);
-	wc_client_free(replay.client);
-	if (replay.answered != count || replay.wrong)
-		bench_say("sim: %u of %u answered, %u of them not with a reply", replay.answered, count, replay.wrong);
-	if (replay.late)
-		printf("    the client was late by more than 1 ms %llu times of %u\n", (unsigned long long)replay.late,
+	if (loop.answered != count || loop.wrong)
+		bench_say("sim: %u of %u answered, %u of them not with a reply", loop.answered, count, loop.wrong);
+	if (loop.late)
+		printf("    the client was late by more than 1 ms %llu times of %u\n", (unsigned long long)loop.late,
 		       count);
-	return bench_interrupted() ? -EINTR : replay.answered == count && !replay.wrong ? 0 : -EIO;
+	if (loop.wrong)
+		bench_say("sim: %s", loop.wrong_text);
+	return loop.answered == count && !loop.wrong ? 0 : -EIO;
 }
 
-static unsigned plan(struct request *requests, uint64_t seed, double seconds)
+static unsigned plan(struct bench_request *requests, uint64_t seed, double seconds)
 {
 	struct random functions = random_seed(seed, 1), service = random_seed(seed, 2);
 	struct distribution takes;
@@ -254,29 +182,16 @@ static unsigned plan(struct request *requests, uint64_t seed, double seconds)
 		if (at > seconds * 1e9)
 			break;
 		requests[count++] =
-			(struct request){ .at = (uint64_t)at,
-					  .function = random_below(&functions, FUNCTIONS),
-					  .service = (uint32_t)(distribution_draw(&takes, &service) / 1e3) };
+			(struct bench_request){ .at = (uint64_t)at,
+						.function = random_below(&functions, FUNCTIONS),
+						.service = (uint32_t)(distribution_draw(&takes, &service) / 1e3) };
 	}
 	return count;
 }
 
-static int order(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double quantile(double *values, unsigned count, double rank)
-{
-	qsort(values, count, sizeof(*values), order);
-	return values[(unsigned)((count - 1) * rank)];
-}
-
 /* The same arrivals and functions, and the times that the functions took on the node, through the simulator. */
-static int replay_in_simulator(const char *policy, const struct request *requests, unsigned count, uint64_t overhead_ns,
-			       struct sim_result *result)
+static int replay_in_simulator(const char *policy, const struct bench_request *requests, unsigned count,
+			       uint64_t overhead_ns, struct sim_result *result)
 {
 	char path[] = "/tmp/warmcore-bench-sim-XXXXXX";
 	int fd = mkstemp(path), error;
@@ -310,46 +225,25 @@ static int replay_in_simulator(const char *policy, const struct request *request
 	return error;
 }
 
-static int start_node(void)
-{
-	int cpus[CORES], error;
-	unsigned count = bench_cpus(cpus, CORES);
-	static char cores[CORES * 5];
-	size_t at = 0;
-
-	if (!count)
-		return -errno;
-	for (unsigned i = 0; i < CORES; i++)
-		at += (size_t)snprintf(cores + at, sizeof(cores) - at, "%s%d", i ? "," : "", cpus[i % count]);
-	node.cores = cores;
-	error = bench_node_start(&node);
-	for (unsigned f = 0; f < FUNCTIONS && !error; f++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "sim%u", f);
-		error = bench_node_deploy(&node, "native/spin", name, false, &ids[f]);
-	}
-	return error;
-}
-
 /* What a client waits beside the service, one request at a time, median, ns. */
-static int unloaded(struct request *requests, uint64_t *ret_ns)
+static int unloaded(struct bench_request *requests, uint64_t *ret_ns)
 {
 	static double values[PROBES];
 	int error;
 
 	for (unsigned i = 0; i < PROBES; i++)
-		requests[i] = (struct request){ .at = i * 20 * WC_MS, .function = i % FUNCTIONS, .service = 10000 };
+		requests[i] =
+			(struct bench_request){ .at = i * 20 * WC_MS, .function = i % FUNCTIONS, .service = 10000 };
 	error = replay_on_node(requests, PROBES, PROBES * 0.02);
 	for (unsigned i = 0; i < PROBES; i++)
 		values[i] = (double)(requests[i].done - requests[i].at - requests[i].service_ns);
 	if (!error)
-		*ret_ns = (uint64_t)fmax(0, quantile(values, PROBES, 0.5));
+		*ret_ns = (uint64_t)fmax(0, bench_quantile(values, PROBES, 500));
 	return error;
 }
 
-static int compare(const char *policy, struct request *requests, unsigned rounds, double seconds, uint64_t overhead_ns,
-		   struct sim_result *result)
+static int compare(const char *policy, struct bench_request *requests, unsigned rounds, double seconds,
+		   uint64_t overhead_ns, struct sim_result *result)
 {
 	static double slowdown[REQUESTS_MAX];
 	double node50[BENCH_ROUNDS_MAX], node99[BENCH_ROUNDS_MAX], ratio50[BENCH_ROUNDS_MAX], ratio99[BENCH_ROUNDS_MAX];
@@ -364,8 +258,8 @@ static int compare(const char *policy, struct request *requests, unsigned rounds
 			error = replay_in_simulator(policy, requests, count, overhead_ns, result);
 		for (unsigned i = 0; i < count; i++)
 			slowdown[i] = (double)(requests[i].done - requests[i].at) / (double)requests[i].service_ns;
-		node50[r] = quantile(slowdown, count, 0.5);
-		node99[r] = quantile(slowdown, count, 0.99);
+		node50[r] = bench_quantile(slowdown, count, 500);
+		node99[r] = bench_quantile(slowdown, count, 990);
 		ratio50[r] = histogram_quantile(&result->slowdown, 0.5) * 1e-3 / node50[r];
 		ratio99[r] = histogram_quantile(&result->slowdown, 0.99) * 1e-3 / node99[r];
 		if (!error)
@@ -389,9 +283,9 @@ static int compare(const char *policy, struct request *requests, unsigned rounds
 static int with_node(unsigned rounds, double seconds, struct sim_result *result)
 {
 	static const char *const policies[] = { "central", "jsq2" };
-	static struct request requests[REQUESTS_MAX];
+	static struct bench_request requests[REQUESTS_MAX];
 	uint64_t overhead_ns = 0;
-	int error = start_node();
+	int error = bench_open_loop_node(&node, CORES, "sim", FUNCTIONS, ids);
 
 	if (!error) /* so that instances are started, on all cores */
 		error = replay_on_node(requests, plan(requests, 1, 3), 3);

@@ -13,19 +13,14 @@
  * drained, counts as if it had been answered then: a policy cannot look better by dropping requests. A round of `central` that
  * is not counted comes first, in which the instances are started: queueing is what is compared, not cold starts.
  */
-#include "tests/bench/nodes.h"
-#include "user/client.h"
+#include "tests/bench/open_loop.h"
 #include "user/clock.h"
 
 #include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <time.h>
 
 #define CORES 64
 #define FUNCTIONS 64
@@ -40,15 +35,6 @@
 
 static struct bench_node node = { .name = "bench-tail", .port = 47530 };
 static uint32_t ids[FUNCTIONS];
-
-struct request {
-	uint64_t at;	  /* intended, ns after the start of the round */
-	uint32_t service; /* us, nominal */
-	uint32_t function;
-	uint64_t done;	     /* ns after the start; 0 = not yet */
-	uint64_t service_ns; /* as measured by the node */
-	bool busy;
-};
 
 static struct subject {
 	const char *name, *policy, *text;
@@ -73,7 +59,7 @@ static double draw(uint64_t *state)
 }
 
 /* The same seed gives the same arrivals, functions and service times to every policy. */
-static unsigned plan(struct request *requests, uint64_t seed, double seconds)
+static unsigned plan(struct bench_request *requests, uint64_t seed, double seconds)
 {
 	double mean_us = SHORT_US * (1 - LONG_SHARE) + (double)SHORT_US * LONG_FACTOR * LONG_SHARE;
 	double rate = LOAD * CORES / (mean_us / 1e6), at = 0;
@@ -84,7 +70,7 @@ static unsigned plan(struct request *requests, uint64_t seed, double seconds)
 		at += -log(draw(&state)) / rate;
 		if (at > seconds)
 			break;
-		requests[count++] = (struct request){
+		requests[count++] = (struct bench_request){
 			.at = (uint64_t)(at * 1e9),
 			.service = draw(&state) < LONG_SHARE ? SHORT_US * LONG_FACTOR : SHORT_US,
 			.function = (uint32_t)(draw(&state) * FUNCTIONS) % FUNCTIONS,
@@ -93,73 +79,10 @@ static unsigned plan(struct request *requests, uint64_t seed, double seconds)
 	return count;
 }
 
-/* --- the client: one thread sends, one receives; both above everything else, so that they measure and do not wait --- */
-
-struct round {
-	struct wc_client *client;
-	struct request *requests;
-	unsigned count;
-	uint64_t first_id, start, end;
-	unsigned answered;
-};
-
-static void be_urgent(void)
-{
-	const struct sched_param urgent = { .sched_priority = 1 };
-
-	prctl(PR_SET_TIMERSLACK, 1UL);
-	if (sched_setscheduler(0, SCHED_FIFO, &urgent))
-		errno = 0; /* without the right to it the client is a source of noise */
-}
-
-static void *receive(void *argument)
-{
-	struct round *round = argument;
-	struct wc_client_result result;
-
-	be_urgent();
-	while (round->answered < round->count && wc_now() < round->end) {
-		uint64_t now = wc_now(), index;
-
-		if (wc_client_receive(round->client, round->end > now ? round->end - now : 0, &result))
-			continue;
-		index = result.request_id - round->first_id;
-		if (index >= round->count || round->requests[index].done)
-			continue;
-		round->requests[index].done = result.received_ns - round->start;
-		round->requests[index].service_ns = result.service_ns;
-		round->requests[index].busy = result.type != WC_TYPE_REPLY;
-		round->answered++;
-	}
-	return NULL;
-}
-
-static void send_all(struct round *round, uint64_t *ret_late)
-{
-	for (unsigned i = 0; i < round->count && !bench_interrupted(); i++) {
-		struct request *request = &round->requests[i];
-		uint64_t when = round->start + request->at;
-		struct timespec until = wc_timespec(when);
-		char payload[32];
-		struct wc_client_request invoke = {
-			.function_id = ids[request->function],
-			.payload = payload,
-			.payload_len =
-				(size_t)snprintf(payload, sizeof(payload), "{\"sleep_us\":%u}", request->service),
-		};
-
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-			;
-		*ret_late += wc_now() - when > SHORT_US * WC_US / 10;
-		while (wc_client_send(round->client, round->first_id + i, &invoke) == -EAGAIN)
-			sched_yield();
-	}
-}
-
 /* --- the ideal queue --- */
 
 /* First come, first served by `CORES` servers: each takes the next one when it is free. Completion times into done[]. */
-static void ideal(const struct request *requests, unsigned count, double *slowdown)
+static void ideal(const struct bench_request *requests, unsigned count, double *slowdown)
 {
 	uint64_t free_at[CORES] = { 0 };
 
@@ -178,41 +101,35 @@ static void ideal(const struct request *requests, unsigned count, double *slowdo
 
 /* --- a round --- */
 
-static int run_round(struct subject *subject, unsigned round_index, bool warm_up, struct request *requests,
+static int run_round(struct subject *subject, unsigned round_index, bool warm_up, struct bench_request *requests,
 		     unsigned count, double seconds)
 {
 	static double slowdowns[REQUESTS_MAX];
-	struct round round = { .requests = requests, .count = count };
-	pthread_t receiver;
+	struct bench_open_loop loop = { .node = &node,
+					.ids = ids,
+					.requests = requests,
+					.count = count,
+					.seconds = seconds,
+					.drain_s = DRAIN_S,
+					.late_ns = SHORT_US * WC_US / 10 };
 	unsigned busy = 0, first = 0;
 	int error;
 
-	error = bench_node_command(&node, (const char *const[]){ "set", "--policy", subject->policy, NULL });
-	if (!error)
-		error = wc_client_open(node.address, node.port, &round.client);
+	error = bench_node_command(&node, (const char *const[]){ "set", "--policy", subject->policy, NULL }) ?:
+			bench_open_loop(&loop);
+	subject->late += loop.late;
 	if (error)
 		return error;
-	round.first_id = wc_client_next_id(round.client);
-	round.start = wc_now() + 20 * WC_MS;
-	round.end = round.start + (uint64_t)((seconds + DRAIN_S) * 1e9);
-	if (pthread_create(&receiver, NULL, receive, &round)) {
-		wc_client_free(round.client);
-		return -ENOMEM;
-	}
-	be_urgent();
-	send_all(&round, &subject->late);
-	pthread_join(receiver, NULL);
-	wc_client_free(round.client);
 	while (first < count && requests[first].at < RAMP_S * WC_SECOND)
 		first++;
 	for (unsigned i = 0; i < count; i++) {
-		struct request *request = &requests[i];
+		struct bench_request *request = &requests[i];
 
 		if (!request->done || request->busy) {
 			busy++;
 			subject->busy += request->busy;
 			subject->unanswered += !request->done;
-			request->done = round.end - round.start;
+			request->done = loop.span_ns;
 			request->service_ns = request->service * WC_US;
 		}
 		slowdowns[i] = (double)(request->done - request->at) / (double)request->service_ns;
@@ -222,12 +139,12 @@ static int run_round(struct subject *subject, unsigned round_index, bool warm_up
 	ideal(requests, count, slowdowns);
 	subject->ideal[round_index] = bench_quantile(slowdowns + first, count - first, 990);
 	if (warm_up)
-		return bench_interrupted() ? -EINTR : 0;
+		return 0;
 	printf("  round %u %-8s p99 slowdown %8.2f  ideal %6.2f  x %6.2f   %u of %u not served\n", round_index + 1,
 	       subject->policy, subject->slowdown[round_index], subject->ideal[round_index],
 	       subject->slowdown[round_index] / subject->ideal[round_index], busy, count);
 	fflush(stdout);
-	return bench_interrupted() ? -EINTR : 0;
+	return 0;
 }
 
 /* --- reporting --- */
@@ -289,26 +206,11 @@ static int report(const struct bench_options *options, const struct bench_facts 
 
 /* --- the node --- */
 
-static int prepare(struct request *requests, double seconds)
+static int prepare(struct bench_request *requests, double seconds)
 {
 	static struct subject warm = { .name = "", .policy = "central", .text = "" };
-	int cpus[CORES], error;
-	unsigned count = bench_cpus(cpus, CORES);
-	static char cores[CORES * 5];
-	size_t at = 0;
+	int error = bench_open_loop_node(&node, CORES, "tail", FUNCTIONS, ids);
 
-	if (!count)
-		return -errno;
-	for (unsigned i = 0; i < CORES; i++)
-		at += (size_t)snprintf(cores + at, sizeof(cores) - at, "%s%d", i ? "," : "", cpus[i % count]);
-	node.cores = cores;
-	error = bench_node_start(&node);
-	for (unsigned f = 0; f < FUNCTIONS && !error; f++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "tail%u", f);
-		error = bench_node_deploy(&node, "native/spin", name, false, &ids[f]);
-	}
 	if (error)
 		return error;
 	return run_round(&warm, 0, true, requests, plan(requests, 1, seconds), seconds);
@@ -317,7 +219,7 @@ static int prepare(struct request *requests, double seconds)
 int main(int argc, char **argv)
 {
 	struct bench_options options = { .rounds = 3, .block = ROUND_S };
-	static struct request requests[REQUESTS_MAX];
+	static struct bench_request requests[REQUESTS_MAX];
 	struct bench_facts facts;
 	int error = bench_parse(&options, argc, argv);
 
