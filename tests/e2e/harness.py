@@ -6,6 +6,7 @@ A test that cannot run here ends with status 77 and says why. Limits of time are
 
 import atexit
 import collections
+import contextlib
 import json
 import os
 import select
@@ -82,12 +83,27 @@ def host_pids(namespace, pids):
 
 
 def process_state(pid):
-    """The state letter of a process: R, S, Z ...; empty when it is gone."""
+    """The state letter of a process (or, "PID/task/TID", of a thread): R, S, Z ...; empty when it is gone."""
     try:
-        with open("/proc/%d/stat" % pid) as stat:
+        with open("/proc/%s/stat" % pid) as stat:
             return stat.read().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+def thread_states(pid):
+    return [process_state("%d/task/%s" % (pid, thread)) for thread in os.listdir("/proc/%d/task" % pid)]
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """Until the end of it no thread of the process runs: SIGSTOP is not obeyed at once, the others go on until one has read it."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: set(thread_states(pid)) <= {"T"}, "all threads of %d have stopped" % pid)
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class Node:

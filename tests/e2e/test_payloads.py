@@ -4,7 +4,6 @@
 everybody; and that no memory is left, which /proc tells.
 """
 
-import contextlib
 import json
 import os
 import random
@@ -284,10 +283,7 @@ class Hostile(PayloadTest):
 
     def stopped(self):
         """What is sent and closed meanwhile is the daemon's alone when it sees it: its close is the last. (It ends closings that wait.)"""
-        os.kill(self.node.pid, signal.SIGSTOP)
-        stack = contextlib.ExitStack()
-        stack.callback(os.kill, self.node.pid, signal.SIGCONT)
-        return stack
+        return harness.stopped(self.node.pid)
 
     def test_closing_that_waits(self):
         """What comes beside a payload, or instead of one, takes an hour to close: nobody else waits for that."""

@@ -351,15 +351,12 @@ class Lost(Remote):
         self.assertEqual(self.request(made, noise(LARGE)).status, 200)
         client = LocalClient("/run/warmcore/%s/payload.sock" % made.name)
         self.addCleanup(client.close)
-        os.kill(self.node.pid, signal.SIGSTOP)  # so that they stay on their way
-        try:
+        with harness.stopped(self.node.pid):  # so that they stay on their way
             for id in range(1, 10):  # one more than may be
                 client.put(id)
             for id in range(1, 10):
                 client.say(client.DROP, id)
             client.put(10)
-        finally:
-            os.kill(self.node.pid, signal.SIGCONT)
         while (said := client.hear()) != (client.KEPT, 10):
             self.assertEqual(said[0], client.KEPT)
         client.say(client.DROP, 10)

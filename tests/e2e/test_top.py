@@ -237,11 +237,8 @@ class Live(TopTest):
 
     def test_the_daemon_is_not_asked(self):
         """Nothing of it need run."""
-        os.kill(self.node.pid, signal.SIGSTOP)
-        try:
+        with harness.stopped(self.node.pid):
             frame = self.top()
-        finally:
-            os.kill(self.node.pid, signal.SIGCONT)
         self.assertTrue(frame["daemon"])
         self.assertEqual({f["name"] for f in frame["functions"]}, {"gate", "probe"})
 

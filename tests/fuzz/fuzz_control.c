@@ -56,10 +56,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* Not here: deploy copies folders, stop ends this process, status and check describe a node that runs. */
+/* Not here: deploy copies folders, stop and upgrade end this process, the others need a node that runs. */
 static bool left_out(json_t *request)
 {
-	static const char *const ops[] = { "deploy", "stop", "status", "check", "metrics" };
+	static const char *const ops[] = { "deploy",  "stop", "upgrade", "status", "check",
+					   "metrics", "live", "reload",	 "trace",  "warmth" };
 	const char *op = json_string_value(json_object_get(request, "op"));
 	const char *name = json_string_value(json_object_get(request, "name"));
 
