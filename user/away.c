@@ -359,7 +359,8 @@ int wc_away_take_spare(struct wc_away *away, uint8_t ret_key[16])
 
 /* --- threads, and the two sockets --- */
 
-bool wc_away_enter(struct wc_away *away, unsigned max)
+/* A thread begins. False: there are `max`. */
+static bool enter(struct wc_away *away, unsigned max)
 {
 	bool room;
 
@@ -409,7 +410,7 @@ static void accept_question(struct wc_away *away)
 		return;
 	}
 	asking = malloc(sizeof(*asking));
-	if (asking && wc_away_enter(away, QUESTIONS_MAX + WC_AWAY_SESSIONS)) {
+	if (asking && enter(away, QUESTIONS_MAX + WC_AWAY_SESSIONS)) {
 		*asking = (struct asking){ away, fd };
 		if (!begin(away, question_main, asking))
 			return;
@@ -455,7 +456,7 @@ static void accept_session(struct wc_away *away)
 		pause_accepting();
 		return;
 	}
-	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && wc_away_enter(away, WC_AWAY_SESSIONS)) {
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) && enter(away, WC_AWAY_SESSIONS)) {
 		if (!wc_away_session_begin(away, fd, peer.uid))
 			return;
 		wc_away_leave(away);
@@ -565,7 +566,7 @@ void wc_away_run(struct wc_away *away, int stop_fd)
 	raise_limit(away);
 	if (wc_closer_new(&closer))
 		closer = NULL;
-	if (!wc_away_enter(away, 1) || begin(away, spare_main, away))
+	if (!enter(away, 1) || begin(away, spare_main, away))
 		wc_warning("cannot start a thread: payloads that fit no packet are not passed on");
 	for (;;) {
 		bool deaf = atomic_load(&refused_open) >= REFUSED_MAX;

@@ -38,8 +38,7 @@ struct wc_away {
 	unsigned payloads, strangers_payloads, payloads_max;
 };
 
-/* A thread begins, and ends. False: there are `max`. */
-bool wc_away_enter(struct wc_away *away, unsigned max);
+/* A thread ends. */
 void wc_away_leave(struct wc_away *away);
 
 /* The session that is ready: its socket and key; -1 when there is none, which is said at once when the node cannot be reached. */

@@ -75,11 +75,6 @@ struct batch {
 /* A place is free again; its answer, if that was BUSY, asks to wait so long. */
 typedef void (*calls_ended)(void *state, struct place *place, uint64_t retry_after_ns);
 
-/* Socket, memory, and time 0 a little ahead. calls_close() whatever it returns. */
-int calls_open(struct calls *calls, const struct load_setup *setup, struct load_progress *progress,
-	       struct wc_fault *fault);
-void calls_close(struct calls *calls);
-
 /* The first error is what ends the run. Any thread. */
 void calls_fail(struct calls *calls, int error);
 
@@ -119,9 +114,6 @@ void calls_expire(struct calls *calls, uint64_t read_ns, bool finish, calls_ende
 /* The usual `ended`, state the calls: puts the place back into the ring. */
 void calls_give(void *state, struct place *place, uint64_t retry_after_ns);
 int calls_inbox_new(struct inbox **ret_inbox);
-
-/* What was measured, when both threads have ended. -ENOMEM, -ERANGE. */
-int calls_result(struct calls *calls, struct load_result *ret_result);
 
 /* The two loops. They return when everything has ended; what went wrong is in calls->error, or returned with a sentence. */
 int load_run_open(struct calls *calls, struct wc_fault *fault);

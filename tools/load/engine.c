@@ -92,8 +92,9 @@ static int make_places(struct calls *calls)
 	return 0;
 }
 
-int calls_open(struct calls *calls, const struct load_setup *setup, struct load_progress *progress,
-	       struct wc_fault *fault)
+/* Socket, memory, and time 0 a little ahead. calls_close() whatever it returns. */
+static int calls_open(struct calls *calls, const struct load_setup *setup, struct load_progress *progress,
+		      struct wc_fault *fault)
 {
 	uint64_t random;
 
@@ -111,7 +112,7 @@ int calls_open(struct calls *calls, const struct load_setup *setup, struct load_
 	return open_socket(calls, fault);
 }
 
-void calls_close(struct calls *calls)
+static void calls_close(struct calls *calls)
 {
 	if (calls->fd >= 0)
 		close(calls->fd);
@@ -136,7 +137,8 @@ static uint64_t socket_drops(int fd)
 	return info[SK_MEMINFO_DROPS];
 }
 
-int calls_result(struct calls *calls, struct load_result *ret_result)
+/* What was measured, when both threads have ended. -ENOMEM, -ERANGE. */
+static int calls_result(struct calls *calls, struct load_result *ret_result)
 {
 	const struct load_setup *setup = calls->setup;
 	uint64_t end = calls->cut_ns && calls->cut_ns < setup->end_ns ? calls->cut_ns : setup->end_ns;

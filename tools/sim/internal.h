@@ -219,6 +219,5 @@ void node_done(struct sim *sim, uint32_t job);
 /* Hints for claims: the function has an idle instance on this core, or none any more. */
 void node_warm(struct sim *sim, uint32_t function, uint32_t core);
 void node_cold(struct sim *sim, uint32_t function, uint32_t core);
-bool node_has_free(const struct node *node);
 
 #endif

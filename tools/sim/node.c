@@ -140,7 +140,7 @@ void node_cold(struct sim *sim, uint32_t function, uint32_t core)
 
 /* --- decisions --- */
 
-bool node_has_free(const struct node *node)
+static bool node_has_free(const struct node *node)
 {
 	return node->busy < node->cores;
 }

@@ -31,7 +31,4 @@ struct report_facts {
 /* report.md and report.html */
 int report_write(const struct report_facts *facts, struct wc_fault *fault);
 
-/* A figure for people: four digits, "-" when there is none, "never" when it is infinite. */
-void report_number(double value, char text[24]);
-
 #endif

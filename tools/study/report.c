@@ -11,7 +11,8 @@
 #define COLUMNS_MAX 16u
 #define FIGURES_MAX 8u /* metrics of a table */
 
-void report_number(double value, char text[24])
+/* A figure for people: four digits, "-" when there is none, "never" when it is infinite. */
+static void report_number(double value, char text[24])
 {
 	if (isnan(value))
 		snprintf(text, 24, "-");

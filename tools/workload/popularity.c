@@ -35,7 +35,7 @@ static void fill(struct popularity_cell *cells, double *share, uint32_t *order, 
 		cells[order[large]] = (struct popularity_cell){ UINT32_MAX, order[large] };
 }
 
-int popularity_weights(struct popularity *popularity, const double *weights, uint32_t count)
+static int popularity_weights(struct popularity *popularity, const double *weights, uint32_t count)
 {
 	struct popularity_cell *cells = calloc(count, sizeof(*cells));
 	double *share = calloc(count, sizeof(*share)), sum = 0;

@@ -26,8 +26,6 @@ struct popularity {
 
 /* For `count` (1 to POPULARITY_FUNCTIONS_MAX) functions. 0, -EINVAL or -ENOMEM with a sentence. */
 int popularity_parse(struct popularity *popularity, const char *text, uint32_t count, struct wc_fault *fault);
-/* By weights, which need not add up to 1 but must not all be 0. 0 or -ENOMEM. */
-int popularity_weights(struct popularity *popularity, const double *weights, uint32_t count);
 void popularity_free(struct popularity *popularity);
 
 static inline uint32_t popularity_draw(const struct popularity *popularity, struct random *random)
