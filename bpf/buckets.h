@@ -24,8 +24,7 @@ static __always_inline unsigned wc_bucket_of(__u64 ns, unsigned low, unsigned hi
 		return 0;
 	if (octave >= high)
 		return WC_BUCKETS(low, high, parts) - 1;
-	return 1 + (octave - low) * parts +
-	       (unsigned)(at >> (octave - (unsigned)__builtin_ctz(parts)) & (parts - 1));
+	return 1 + (octave - low) * parts + (unsigned)(at >> (octave - (unsigned)__builtin_ctz(parts)) & (parts - 1));
 }
 
 /* The largest time in a bucket, ns; UINT64_MAX for the last one, and beyond. */

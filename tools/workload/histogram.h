@@ -28,7 +28,8 @@ static inline unsigned histogram_bucket(uint64_t value)
 /* Least and largest value of a bucket. */
 static inline uint64_t histogram_low(unsigned bucket)
 {
-	unsigned octave = bucket >> HISTOGRAM_BITS, shift = octave ? octave - 1 : 0; /* the first two octaves are exact */
+	unsigned octave = bucket >> HISTOGRAM_BITS,
+		 shift = octave ? octave - 1 : 0; /* the first two octaves are exact */
 
 	return (uint64_t)(bucket - (shift << HISTOGRAM_BITS)) << shift;
 }
