@@ -276,6 +276,7 @@ int wc_sched_pin(struct wc_sched *sched, const char *name, struct wc_fault *faul
 					 sched->skel->maps.wc_times, sched->skel->maps.wc_sched_knobs };
 	char path[256];
 
+	wc_sched_unpin(name); /* of a daemon that took over, and failed before it served */
 	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
 		int error;
 

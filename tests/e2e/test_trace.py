@@ -502,12 +502,15 @@ class Others(Common):
     def test_upgrade_while_traced(self):
         """With the knob off, and somebody tracing whom nobody tells to end: an upgrade ends that, and one that is given up afterwards switches it off."""
         node = self.start("traceh", "--cores", "0-1")
-        probe = node.deploy_python(timeout_ms=240000)
+        probe = node.deploy_python()
+        gate = node.deploy("gate", "native", "gate.so", {"gate.so": harness.native_function("gate")}, event="binary", timeout_ms=240000)
+        with open(os.path.join(node.shared, "spans"), "w") as file:
+            os.fchmod(file.fileno(), 0o666)
         answers = []
 
         def invoke():
             with node.client() as client:
-                answers.append(client.invoke(probe, b'{"do": "sleep", "ms": 3000}', seconds=240))
+                answers.append(client.invoke(gate, b"run open", seconds=240))
 
         with Trace(node, "--for", "600") as trace:
             caller = threading.Thread(target=invoke)
@@ -519,6 +522,8 @@ class Others(Common):
             wait_until(lambda: "stack" not in threads_of(node.pid), "it waits for what runs")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as idle:
                 idle.connect("/run/warmcore/%s/control.sock" % node.name)
+                with open(os.path.join(node.shared, "open"), "w"):
+                    pass
                 said = upgrade.communicate(timeout=harness.PATIENCE_S)[1]
             self.assertEqual(upgrade.returncode, 1)
             self.assertIn("control requests are still under way after 2000 ms", said)

@@ -5,11 +5,11 @@
 # AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
 # virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for things that do not touch what differs here, and
 # would take half an hour more: ELSEWHERE, and the copies of tests for the user datapath (test_user_datapath.py is
-# there). `make test` runs `threads` on both kernels and every other part on one of them; `make test-vm` runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
+# there). `make test` runs `threads` on both kernels, packets, life, sandbox and rest on the newer one (this machine's tests are for older ones), and leaves the others to `make test-vm`, which runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
-PART=${2:?which part: threads, packets, queues, policies, life, sandbox or rest}
+PART=${2:?which part: threads, packets, queues, policies, life, upgrade, sandbox or rest}
 ALL=${E2E_ALL:-}
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -18,7 +18,8 @@ declare -A PARTS=(
 	[threads]="test_sched.py test_turns.py"
 	[queues]="test_shards.py test_limits.py test_waiting.py test_once.py test_moves.py test_elastic.py"
 	[policies]="test_policies.py test_user_datapath.py test_changes.py"
-	[life]="test_kill9.py test_faults.py"
+	[life]="test_kill9.py"
+	[upgrade]="test_upgrade.py"
 	[sandbox]="test_isolation.py test_churn.py"
 )
 
@@ -26,7 +27,9 @@ declare -A PARTS=(
 ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py
 	test_cli_errors.sh test_install.py test_compiled.py test_idle_times.py test_async.py test_sigv4.py test_simulation.py
 	test_trace_csv.py test_gateway.py test_gateway_async.py test_gateway_auth.py test_registry.py test_web.py test_config.py
-	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_upgrade.py test_sim.py"
+	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_sim.py
+	test_gateway_autocannon.py test_gateway_callback.py test_gateway_context.py test_remote.py test_load.py test_study.py test_faults.py
+	test_runtime_calls.py"
 ELSEWHERE=${ELSEWHERE//[$'\n\t']/ }
 
 part() {

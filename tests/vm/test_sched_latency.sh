@@ -6,6 +6,7 @@
 # build of them, or another kernel, meets the ticks at other phases. What EEVDF's p99 is then is its luck: with 20 samples 3 times ours was
 # seen where 200 give 11. So ours is held against SCHED_FIFO, which has no such luck, and must only be better than EEVDF; the limit
 # of 5 is for the benchmark's samples (docs/BENCHMARKS.md).
+# only-when-asked@7.3
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}

@@ -3,6 +3,7 @@
 #
 # test_sched_loads.sh KERNEL [COUNT] - load and unload the thread scheduler so often, with threads that never sleep. A load takes
 # some four seconds of a CPU in virtual time, so by default it is 10, and 20 before counting begins; test_sched_loads_200.sh makes 200.
+# only-when-asked@6.18
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
