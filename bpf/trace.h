@@ -4,6 +4,7 @@
  *
  * All points are on one clock, CLOCK_MONOTONIC, which is that of bpf_ktime_get_ns(). A stage is the time between two neighbouring points, so the
  * stages of an invocation add up exactly, whatever is missing: a point that nobody took has the time of the one before (or, for the first, after) it.
+ * Its stage is 0 then, which is no measurement: histograms leave it out and count it (wc_trace_lacks()).
  *
  * The maps exist once tracing was switched on, and are pinned beside the node's others. The agent of a core takes the last point, so it
  * writes the core's histograms and its ring of whole traces, by plain stores in mapped memory: no system call, no atomic, one writer each.
@@ -68,6 +69,27 @@ enum wc_traced {
 	WC_TRACED_TRUSTED = 1 << 7,  /* it ran inside the agent's thread */
 };
 
+/* A border of the stage is not known, so that its 0 says nothing; of the total: it is from the first to the last that are known. */
+static __always_inline bool wc_trace_lacks(__u16 flags, unsigned row)
+{
+	switch (row) {
+	case WC_STAGE_receive:
+		return !(flags & WC_TRACED_RECEIVED);
+	case WC_STAGE_wake:
+		return !(flags & WC_TRACED_DISPATCHED);
+	case WC_STAGE_enter:
+	case WC_STAGE_leave:
+		/* Nothing is handed over in the agent's own thread: that 0 is right. */
+		return !(flags & (WC_TRACED_INSTANCE | WC_TRACED_TRUSTED));
+	case WC_STAGE_send:
+		return !(flags & WC_TRACED_SENT);
+	case WC_STAGE_TOTAL:
+		return !(flags & WC_TRACED_RECEIVED) || !(flags & WC_TRACED_SENT);
+	default:
+		return false;
+	}
+}
+
 /*
  * wc_traces[core * ring + number % ring]: a whole trace. Written by the core's agent. A reader that expects number n takes it when `sequence` is
  * 2 * n + 2 before and after it was read.
@@ -111,6 +133,8 @@ struct wc_stages {
 	__u32 pad0;
 	char name[WC_NAME_MAX];
 	__u64 count;
+	/* Of `count`, those of which a border of the stage is not known: they are not in its buckets, or with what is known in those of the total. */
+	__u64 incomplete[WC_STAGE_ROWS];
 	__u64 sum_ns[WC_STAGE_ROWS];
 	__u64 max_ns[WC_STAGE_ROWS];
 	__u32 buckets[WC_STAGE_ROWS][WC_TRACE_BUCKETS]; /* by enum wc_stage */

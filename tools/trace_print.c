@@ -55,10 +55,17 @@ static uint64_t sum_of(const uint64_t *values)
 
 /* --- text --- */
 
+/* Of no samples there is no time. */
+static const char *time_of(uint64_t samples, uint64_t ns, char *text, size_t size)
+{
+	return samples ? trace_time(ns, text, size) : "-";
+}
+
 static void print_stages(const struct wc_stage_sum *function, FILE *out)
 {
-	struct table *table = table_new("lrrrrrrr");
+	struct table *table = table_new("lrrrrrrrr");
 	char text[32], name[WC_LABEL_MAX];
+	uint64_t samples;
 
 	fprintf(out, "\n%s: %" PRIu64 " invocations\n",
 		printable(function->name, sizeof(function->name), name, sizeof(name)), function->count);
@@ -68,19 +75,22 @@ static void print_stages(const struct wc_stage_sum *function, FILE *out)
 	table_cell(table, "max");
 	table_cell(table, "mean");
 	table_cell(table, "part");
+	table_cell(table, "incomplete");
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++) {
+		samples = wc_stage_samples(function, row);
 		table_cell(table, "%s", trace_stage_names[row]);
 		for (size_t q = 0; q < QUANTILES; q++)
 			table_cell(table, "%s",
-				   trace_time(wc_stage_quantile(function, row, quantiles[q].ppm), text, sizeof(text)));
-		table_cell(table, "%s", trace_time(function->max_ns[row], text, sizeof(text)));
+				   time_of(samples, wc_stage_quantile(function, row, quantiles[q].ppm), text,
+					   sizeof(text)));
+		table_cell(table, "%s", time_of(samples, function->max_ns[row], text, sizeof(text)));
 		table_cell(table, "%s",
-			   trace_time(function->count ? function->sum_ns[row] / function->count : 0, text,
-				      sizeof(text)));
+			   time_of(samples, samples ? function->sum_ns[row] / samples : 0, text, sizeof(text)));
 		table_cell(table, "%.1f%%",
 			   function->sum_ns[WC_STAGE_TOTAL] ?
 				   100.0 * (double)function->sum_ns[row] / (double)function->sum_ns[WC_STAGE_TOTAL] :
 				   0.0);
+		table_cell(table, "%" PRIu64, function->incomplete[row]);
 	}
 	table_print(table, out, 2);
 }
@@ -195,13 +205,17 @@ static json_t *stages_json(const struct wc_stage_sum *function)
 	json_t *stages = json_object();
 
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++) {
+		uint64_t samples = wc_stage_samples(function, row);
 		json_t *stage = json_object();
 
 		for (size_t q = 0; q < QUANTILES; q++)
 			json_object_set_new(stage, quantiles[q].name,
-					    number(wc_stage_quantile(function, row, quantiles[q].ppm)));
-		json_object_set_new(stage, "max", number(function->max_ns[row]));
+					    samples ? number(wc_stage_quantile(function, row, quantiles[q].ppm)) :
+						      json_null());
+		json_object_set_new(stage, "max", samples ? number(function->max_ns[row]) : json_null());
 		json_object_set_new(stage, "sum", number(function->sum_ns[row]));
+		json_object_set_new(stage, "count", number(samples));
+		json_object_set_new(stage, "incomplete", number(function->incomplete[row]));
 		json_object_set_new(stages, trace_stage_names[row], stage);
 	}
 	return stages;

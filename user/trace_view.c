@@ -376,6 +376,7 @@ static bool add_stages(const struct wc_stages *from, struct wc_stage_sum *sum)
 	sum->name[sizeof(sum->name) - 1] = 0;
 	sum->count += copy.count;
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++) {
+		sum->incomplete[row] += copy.incomplete[row];
 		sum->sum_ns[row] += copy.sum_ns[row];
 		if (copy.max_ns[row] > sum->max_ns[row])
 			sum->max_ns[row] = copy.max_ns[row];
@@ -419,6 +420,7 @@ void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *bef
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++) {
 		uint64_t highest = 0;
 
+		sum->incomplete[row] -= before->incomplete[row];
 		sum->sum_ns[row] -= before->sum_ns[row];
 		for (unsigned i = 0; i < WC_TRACE_BUCKETS; i++) {
 			/* An agent counts modulo 2^32. */
@@ -429,6 +431,14 @@ void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *bef
 		if (highest < sum->max_ns[row])
 			sum->max_ns[row] = highest;
 	}
+}
+
+uint64_t wc_stage_samples(const struct wc_stage_sum *sum, unsigned row)
+{
+	if (row == WC_STAGE_TOTAL)
+		return sum->count;
+	/* An agent writes one after the other. */
+	return sum->count > sum->incomplete[row] ? sum->count - sum->incomplete[row] : 0;
 }
 
 uint64_t wc_stage_quantile(const struct wc_stage_sum *sum, unsigned row, uint32_t ppm)

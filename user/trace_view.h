@@ -26,6 +26,7 @@ struct wc_stage_sum {
 	uint32_t id; /* 0: nothing was recorded; of slot 0 WC_STAGES_OTHER */
 	char name[WC_NAME_MAX];
 	uint64_t count;
+	uint64_t incomplete[WC_STAGE_ROWS]; /* of `count`, as in struct wc_stages */
 	uint64_t sum_ns[WC_STAGE_ROWS], max_ns[WC_STAGE_ROWS];
 	uint64_t buckets[WC_STAGE_ROWS][WC_TRACE_BUCKETS];
 };
@@ -61,7 +62,9 @@ bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event
 bool wc_trace_view_stages(const struct wc_trace_view *shown, uint32_t slot, struct wc_stage_sum *ret_sum);
 /* Take away what was there before, of the same function. `count` is 0 when not all of it is there any more. The maxima are then at most those of the last bucket that is left. */
 void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *before);
-/* The time, ns, that so many millionths of the invocations do not exceed, within an eighth. 0: there are none. */
+/* How many invocations the histogram of a stage, or of the total, has: without those of which it is incomplete. */
+uint64_t wc_stage_samples(const struct wc_stage_sum *sum, unsigned row);
+/* The time, ns, that so many millionths of these do not exceed, within an eighth. 0: there are none. */
 uint64_t wc_stage_quantile(const struct wc_stage_sum *sum, unsigned row, uint32_t ppm);
 /* The largest time in a bucket, ns; UINT64_MAX for the last one. */
 uint64_t wc_trace_bound(unsigned bucket);

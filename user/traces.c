@@ -138,8 +138,12 @@ void wc_traces_add(struct wc_traces *traces, struct wc_trace *trace, const char 
 	total = at[WC_POINT_sent] - at[WC_POINT_received];
 	stages = stages_of(traces, trace, name);
 	for (unsigned s = 0; s < WC_STAGE_COUNT; s++)
-		add_time(stages, s, at[s + 1] - at[s]);
+		if (!wc_trace_lacks(trace->flags, s))
+			add_time(stages, s, at[s + 1] - at[s]);
 	add_time(stages, WC_STAGE_TOTAL, total);
+	for (unsigned row = 0; row < WC_STAGE_ROWS; row++)
+		if (wc_trace_lacks(trace->flags, row))
+			put(&stages->incomplete[row], stages->incomplete[row] + 1);
 	put(&stages->count, stages->count + 1);
 	keep = sample && ++traces->skipped[trace->core] >= sample;
 	if (keep)

@@ -176,6 +176,7 @@ class Traced(harness.NodeTest, Common):
                 self.assertLessEqual(values["p90"], values["p99"])
                 self.assertLessEqual(values["p99"], values["p99.9"])
                 self.assertLessEqual(values["p99.9"], values["max"])
+                self.assertEqual((values["count"], values["incomplete"]), (200, 0))
             self.assertEqual(report["traces"]["read"], 200)
             self.assertEqual(len(report["slowest"]), 5)
             totals = [slow["total_ns"] for slow in report["slowest"]]

@@ -259,7 +259,12 @@ static void test_csv(void **state)
 /* The text has each stage, and nothing of what a thread is called reaches a terminal raw. */
 static void test_print(void **state)
 {
-	static struct wc_stage_sum function = { .id = 1, .name = "check\x1b[2Jout", .count = 1 };
+	static struct wc_stage_sum function = {
+		.id = 1,
+		.name = "check\x1b[2Jout",
+		.count = 7,
+		.incomplete = { [WC_STAGE_receive] = 7, [WC_STAGE_send] = 3 },
+	};
 	struct trace_slow slow = { .trace = trace, .name = "checkout" };
 	struct trace_report report = {
 		.node = "n",
@@ -273,6 +278,7 @@ static void test_print(void **state)
 	char *text = NULL;
 	size_t len;
 	FILE *file = open_memstream(&text, &len);
+	const json_t *stages;
 	json_t *json;
 
 	(void)state;
@@ -284,10 +290,17 @@ static void test_print(void **state)
 	assert_null(strchr(text, 0x1b));
 	for (unsigned row = 0; row < WC_STAGE_ROWS; row++)
 		assert_non_null(strstr(text, trace_stage_names[row]));
+	assert_non_null(strstr(text, " - "));
+	assert_non_null(strstr(text, "  3\n"));
 	free(text);
 	json = trace_json(&report);
 	assert_non_null(json);
 	assert_int_equal(json_array_size(json_object_get(json, "slowest")), 1);
+	stages = json_object_get(json_array_get(json_object_get(json, "functions"), 0), "stages_ns");
+	assert_true(json_is_null(json_object_get(json_object_get(stages, "receive"), "p99")));
+	assert_true(json_is_integer(json_object_get(json_object_get(stages, "send"), "p99")));
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(stages, "send"), "incomplete")), 3);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(stages, "send"), "count")), 4);
 	json_decref(json);
 }
 
