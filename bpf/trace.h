@@ -131,7 +131,7 @@ struct wc_trace_ring {
 struct wc_stages {
 	__u32 id; /* of the function, 0: nothing was recorded; in slot 0 WC_STAGES_OTHER */
 	__u32 pad0;
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 	__u64 count;
 	/* Of `count`, those of which a border of the stage is not known: they are not in its buckets, or with what is known in those of the total. */
 	__u64 incomplete[WC_STAGE_ROWS];

@@ -160,7 +160,7 @@ struct last_switch {
 /* Of a slot: who had it last. */
 struct known_name {
 	uint32_t id;
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 };
 
 /* One run. */
@@ -209,6 +209,8 @@ static const char *name_of(const struct run *run, uint32_t id)
 static int find_function(const struct cli *cli, const char *name, struct run *run)
 {
 	const json_t *function, *targets;
+	const char *version;
+	bool published;
 	json_t *answer;
 	int ret = cli_control(cli, qualifier_request("resolve", name), CLI_CONTROL_TIMEOUT_MS, &answer);
 
@@ -221,7 +223,11 @@ static int find_function(const struct cli *cli, const char *name, struct run *ru
 	}
 	function = json_array_size(targets) ? json_array_get(targets, 0) : json_object_get(answer, "function");
 	run->function = (uint32_t)cli_json_integer(function, "id");
-	snprintf(run->function_name, sizeof(run->function_name), "%s", name);
+	/* An alias names another version tomorrow, and may be longer than any label: it shows as the version that it is now. */
+	version = cli_json_text(function, "version", "$LATEST");
+	published = *version != '$';
+	snprintf(run->function_name, sizeof(run->function_name), "%.*s%s%s", (int)strcspn(name, ":"), name,
+		 published ? ":" : "", published ? version : "");
 	json_decref(answer);
 	return 0;
 }

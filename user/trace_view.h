@@ -24,7 +24,7 @@ struct wc_trace_wish {
 /* What one function's invocations took, on all cores. */
 struct wc_stage_sum {
 	uint32_t id; /* 0: nothing was recorded; of slot 0 WC_STAGES_OTHER */
-	char name[WC_NAME_MAX];
+	char name[WC_LABEL_MAX];
 	uint64_t count;
 	uint64_t incomplete[WC_STAGE_ROWS]; /* of `count`, as in struct wc_stages */
 	uint64_t sum_ns[WC_STAGE_ROWS], max_ns[WC_STAGE_ROWS];

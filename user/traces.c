@@ -59,7 +59,7 @@ static uint64_t passed(const uint64_t *passes, uint64_t hash, uint64_t from)
 
 static void begin_function(struct wc_stages *stages, uint32_t id, const char *name)
 {
-	char padded[WC_NAME_MAX] = "";
+	char padded[WC_LABEL_MAX] = "";
 
 	memcpy(padded, name, strnlen(name, sizeof(padded) - 1));
 	__atomic_store_n(&stages->id, 0, __ATOMIC_RELEASE);

@@ -314,6 +314,26 @@ class Traced(harness.NodeTest, Common):
         done = self.node.cli("trace", "noop:9", check=False)
         self.assertEqual(done.returncode, 1, done.stderr)
 
+    def test_versions_of_the_longest_name(self):
+        """Versions show by their whole label; an alias, which may be longer than any, as the version that it is."""
+        name, alias = "n" * 63, "a" * 128
+        ids = []
+        for number in "12":
+            deploy_noop(self.node, name, timeout_ms=1000 + int(number))
+            self.node.cli("publish", name)
+            ids.append(self.resolve(name=name, qualifier=number)["targets"][0]["id"])
+        self.node.cli("alias", name, alias, "2")
+        with Trace(self.node, "--for", "600") as trace, self.node.client() as client:
+            seen = {request: name + ":%d" % number for number, each in enumerate(ids, 1) for request in self.invoke_timed(client, each, b"{}", 2)}
+            report = trace.result(end=True)
+        self.assertEqual(sorted(function["name"] for function in report["functions"]), [name + ":1", name + ":2"])
+        self.assertEqual({row["request_id"]: row["function"] for row in trace.rows()}, seen)
+        with Trace(self.node, name + ":" + alias, "--for", "600") as trace, self.node.client() as client:
+            self.invoke_timed(client, ids[1], b"{}", 1)
+            trace.result(end=True)
+        self.assertEqual([row["function"] for row in trace.rows()], [name + ":2"])
+        self.node.cli("remove", name)
+
     def test_failed(self):
         with Trace(self.node, "--for", "600") as trace, self.node.client() as client:
             self.assertEqual(client.invoke(self.probe, b'{"do": "exit", "status": 3}').kind, wcproto.ERROR)

@@ -309,6 +309,35 @@ static void test_incomplete(void **state)
 	assert_int_equal(wc_stage_samples(&sum, WC_STAGE_enter), 50 - 13);
 }
 
+/* Versions of a function with the longest of names differ in the last of its label: in what is written, and in what is read. */
+static void test_labels(void **state)
+{
+	static struct wc_stage_sum sums[2];
+	char labels[2][WC_LABEL_MAX + 8], longest[WC_NAME_MAX] = "";
+
+	(void)state;
+	memset(longest, 'n', sizeof(longest) - 1);
+	for (unsigned i = 0; i < 2; i++) {
+		struct wc_trace trace = make(0, ID(1 + i, 1), i);
+
+		snprintf(labels[i], sizeof(labels[i]), "%s:%u", longest, UINT32_MAX - i);
+		wc_traces_add(&traces, &trace, labels[i]);
+		assert_string_equal(stages[1 + i].name, labels[i]);
+		assert_int_equal(sizeof(sums[i].name), sizeof(stages[1 + i].name));
+	}
+	assert_string_not_equal(stages[1].name, stages[2].name);
+	/* What is longer than any label is cut, and ends. */
+	memset(labels[0], 'x', sizeof(labels[0]) - 1);
+	labels[0][sizeof(labels[0]) - 1] = 0;
+	traces.stages[1].id = 0;
+	{
+		struct wc_trace trace = make(0, ID(1, 1), 1);
+
+		wc_traces_add(&traces, &trace, labels[0]);
+	}
+	assert_int_equal(strlen(stages[1].name), WC_LABEL_MAX - 1);
+}
+
 /* Quantiles of 1 to 10,000 us are right within an eighth; of a part of them, too. */
 static void test_quantiles(void **state)
 {
@@ -354,7 +383,7 @@ int main(void)
 		cmocka_unit_test_setup(test_devices, setup),	cmocka_unit_test_setup(test_wrong_moments, setup),
 		cmocka_unit_test_setup(test_sampling, setup),	cmocka_unit_test_setup(test_slots, setup),
 		cmocka_unit_test_setup(test_quantiles, setup),	cmocka_unit_test_setup(test_sent_by_another, setup),
-		cmocka_unit_test_setup(test_incomplete, setup),
+		cmocka_unit_test_setup(test_incomplete, setup), cmocka_unit_test_setup(test_labels, setup),
 	};
 
 	return cmocka_run_group_tests_name("traces", tests, NULL, NULL);

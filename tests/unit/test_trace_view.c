@@ -194,12 +194,32 @@ static void test_buckets_wrap(void **state)
 	assert_in_range(wc_stage_quantile(&sum, WC_STAGE_TOTAL, 500000), wc_trace_bound(4), wc_trace_bound(5));
 }
 
+/* Two versions of a function with the longest of names are told apart by what is behind it. */
+static void test_labels(void **state)
+{
+	static struct wc_stage_sum sums[2];
+	char label[WC_LABEL_MAX] = "";
+
+	(void)state;
+	for (uint32_t i = 0; i < 2; i++) {
+		struct wc_stages *one = &stages[1 + i];
+
+		*one = (struct wc_stages){ .id = 1 << WC_FUNCTION_SLOT_BITS | (1 + i), .count = 1 };
+		memset(one->name, 'n', WC_NAME_MAX - 1);
+		snprintf(one->name + WC_NAME_MAX - 1, sizeof(one->name) - WC_NAME_MAX + 1, ":%u", UINT32_MAX - i);
+		assert_true(wc_trace_view_stages(&view.shown, 1 + i, &sums[i]));
+		assert_string_equal(sums[i].name, one->name);
+		assert_string_not_equal(sums[i].name, label);
+		memcpy(label, one->name, sizeof(label));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_rounds_end, setup),	  cmocka_unit_test_setup(test_overwritten, setup),
 		cmocka_unit_test_setup(test_events, setup),	  cmocka_unit_test_setup(test_other, setup),
-		cmocka_unit_test_setup(test_buckets_wrap, setup),
+		cmocka_unit_test_setup(test_buckets_wrap, setup), cmocka_unit_test_setup(test_labels, setup),
 	};
 
 	return cmocka_run_group_tests_name("trace view", tests, NULL, NULL);
