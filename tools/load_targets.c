@@ -21,9 +21,11 @@ static int make_room(const struct cli *cli, size_t count, struct load_targets *t
 	targets->ids = calloc(count, sizeof(*targets->ids));
 	targets->names = calloc(count, sizeof(*targets->names));
 	targets->own = calloc(count, sizeof(*targets->own));
-	if (!targets->ids || !targets->names || !targets->own)
-		return cli_fail(cli, "out of memory");
-	return CLI_OK;
+	targets->count = 0; /* names up to that are set */
+	if (targets->ids && targets->names && targets->own)
+		return CLI_OK;
+	cli_fail(cli, "out of memory");
+	return CLI_FAILED; /* said so that the analyzer knows it: callers use the tables */
 }
 
 static int take_function(const struct cli *cli, const char *name, struct load_targets *targets)
@@ -107,13 +109,16 @@ int load_targets_given(const struct cli *cli, const char *to, int argc, char **a
 static int find_spin(const struct cli *cli, char path[static PATH_MAX])
 {
 	static const char *const places[] = { "../examples/native/spin", "../lib/warmcore/examples/spin" };
-	char own[PATH_MAX], folder[PATH_MAX + 64];
+	char own[PATH_MAX], folder[PATH_MAX + 64], *slash;
 	ssize_t length = readlink("/proc/self/exe", own, sizeof(own) - 1);
 
 	if (length <= 0)
 		return cli_fail(cli, "cannot find out where this program is: %s", strerror(errno));
 	own[length] = 0;
-	*strrchr(own, '/') = 0;
+	slash = strrchr(own, '/');
+	if (!slash) /* a file system that the kernel cannot name here */
+		return cli_fail(cli, "cannot find out where this program is: '%s' is no path", own);
+	*slash = 0;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		snprintf(folder, sizeof(folder), "%s/%s", own, places[i]);
 		if (realpath(folder, path))

@@ -767,26 +767,35 @@ static void due(struct wc_invocation *invocation, __u64 now)
 	attempt(invocation, now);
 }
 
-/* Whose payload or reply was on its way over a session that is over. */
+/* One whose payload or reply was on its way over a session that is over, or NULL. */
+static struct wc_invocation *find_torn(const struct wc_invoker *invoker)
+{
+	for (unsigned i = 0; i < invoker->stats.in_flight; i++) {
+		struct wc_invocation *each = invoker->heap[i];
+		/* The analyzer does not see that who is freed has left the heap before. */
+		bool stale = each->coming && each->stale; /* NOLINT(clang-analyzer-unix.Malloc) */
+
+		if (stale || (each->answered && each->lost))
+			return each;
+	}
+	return NULL;
+}
+
 static void mend(struct wc_invoker *invoker, __u64 now)
 {
 	struct wc_invocation *torn;
 
 	invoker->torn = false;
-	do {
-		torn = NULL;
-		for (unsigned i = 0; i < invoker->stats.in_flight && !torn; i++)
-			if ((invoker->heap[i]->coming && invoker->heap[i]->stale) ||
-			    (invoker->heap[i]->answered && invoker->heap[i]->lost))
-				torn = invoker->heap[i];
-		if (torn && torn->coming) {
+	/* From the beginning each time: to end one moves others in the heap. */
+	while ((torn = find_torn(invoker))) {
+		if (torn->coming) {
 			torn->coming = false;
 			torn->busy.type = 0;
 			refused(torn, 0, WAIT_DOWN_NS, now);
-		} else if (torn) {
+		} else {
 			finish_how(torn, WC_INVOKED_LOST);
 		}
-	} while (torn);
+	}
 }
 
 void wc_invoker_session_readable(struct wc_invoker *invoker)
