@@ -338,8 +338,10 @@ static void look_ahead(struct sim *sim)
 		__builtin_prefetch(&sim->entry[next->a], 1);
 		__builtin_prefetch((const char *)&sim->entry[next->a] + 64, 1);
 	}
-	if (next->b)
+	if (next->b) { /* half of them are in two cache lines */
 		__builtin_prefetch(&sim->job[next->b - 1], 1);
+		__builtin_prefetch((const char *)&sim->job[next->b] - 1, 1);
+	}
 }
 
 static int loop(struct sim *sim, struct source *source, struct wc_fault *fault)

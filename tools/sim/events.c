@@ -192,6 +192,13 @@ static void look(struct events *events)
 		rebuild(events, shift, days);
 }
 
+/* A cell + 1 that is needed soon; 0: none. */
+static void ask_for(const struct events *events, uint32_t cell)
+{
+	if (cell)
+		__builtin_prefetch(&events->cell[cell - 1]);
+}
+
 /* Tomorrow becomes today. There is an event in a day or far away. */
 static void next_day(struct events *events)
 {
@@ -203,15 +210,18 @@ static void next_day(struct events *events)
 		events->begin += 1ull << events->shift;
 		events->today = (events->today + 1) & (events->days - 1);
 		events->walked++;
+		/* Cells are anywhere in memory, and each says where the next one is: the first two of the days to come are asked for now. */
+		ask_for(events, events->day[(events->today + 2) & (events->days - 1)]);
 		cell = events->day[(events->today + 1) & (events->days - 1)];
-		if (cell) /* the first of the day after: it is asked for now */
-			__builtin_prefetch(&events->cell[cell - 1]);
+		if (cell)
+			ask_for(events, events->cell[cell - 1].next);
 		cell = events->day[events->today];
 		events->day[events->today] = 0;
 		while (cell) {
 			struct event *entry = &events->cell[cell - 1];
 			uint32_t next = entry->next;
 
+			ask_for(events, next);
 			events->failed |= heap_put(&events->near, entry) != 0;
 			entry->next = events->free;
 			events->free = cell;

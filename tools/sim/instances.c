@@ -102,6 +102,16 @@ static void expire(struct sim *sim, uint32_t *head)
 	}
 }
 
+void instance_ask(struct sim *sim, uint32_t domain, uint32_t function)
+{
+	uint32_t first = *list_of(sim, domain, function);
+
+	if (first) {
+		__builtin_prefetch(at(sim, first), 1);
+		__builtin_prefetch((const char *)(at(sim, first) + 1) - 1, 1);
+	}
+}
+
 uint64_t instance_take(struct sim *sim, uint32_t function, uint32_t core, bool here)
 {
 	uint32_t *head = list_of(sim, sim->core[core].node, function), found = 0;

@@ -200,6 +200,8 @@ void core_event(struct sim *sim, const struct event *event);
 
 int instances_open(struct sim *sim);
 void instances_close(struct sim *sim);
+/* One of this function will be taken in the domain: what is looked at first is on its way into the cache meanwhile. */
+void instance_ask(struct sim *sim, uint32_t domain, uint32_t function);
 /* Take an instance for this function on this core, and say how long it takes until it can run. `here`: those of other cores are no good. */
 uint64_t instance_take(struct sim *sim, uint32_t function, uint32_t core, bool here);
 /* It idles on the core from now on. */

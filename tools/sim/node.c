@@ -203,6 +203,7 @@ void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen)
 	uint32_t cpu = random_below(&sim->choose, node->cores), core;
 	uint64_t delay;
 
+	instance_ask(sim, node->number, j->function);
 	j->shard = (uint16_t)(cpu % sim->options->shards);
 	decision.request.shard = j->shard;
 	decision.request.cpu = cpu;
