@@ -183,6 +183,8 @@ void trace_print(const struct trace_report *report, FILE *out)
 		fputs("\nslowest\n", out);
 	for (size_t i = 0; i < report->slow_count; i++)
 		print_slow(&report->slowest[i], i + 1, report->meanwhile, out);
+	if (report->slow_count && !report->meanwhile)
+		fputs("  (--meanwhile on says what their core did meanwhile, and costs the node more)\n", out);
 	print_notes(report, out);
 }
 

@@ -162,18 +162,24 @@ static bool seen(const uint64_t *passes, uint64_t id, __be16 client_port, uint64
 	return true;
 }
 
+/* The third kind has IP options: the UDP header is further behind. */
 static void test_devices(void **state)
 {
-	static const int families[] = { AF_INET, AF_INET6 };
+	static const int families[] = { AF_INET, AF_INET6, AF_INET };
+	static const uint8_t ip_options[] = { 1, 1, 1, 1, 1, 1, 1, 0 };
 	__be16 node_port, client_port, other_port;
 	uint64_t id = 0x1122334455667788, before;
 
 	(void)state;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		int node = open_socket(families[i], PORT, &node_port),
 		    client = open_socket(families[i], 0, &client_port);
 		int other = open_socket(families[i], 0, &other_port);
 
+		for (int each = 0; i == 2 && each < 3; each++)
+			assert_int_equal(setsockopt((int[]){ node, client, other }[each], IPPROTO_IP, IP_OPTIONS,
+						    ip_options, sizeof(ip_options)),
+					 0);
 		/* What is none of ours leaves nothing. */
 		memset(arrivals, 0, WC_PASSES * sizeof(*arrivals));
 		memset(departures, 0, WC_PASSES * sizeof(*departures));

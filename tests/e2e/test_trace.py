@@ -88,6 +88,8 @@ class Trace:
         self.node = node
         self.csv = os.path.join(node.root, "trace.csv")
         self.chrome = os.path.join(node.root, "trace.json")
+        if "--meanwhile" not in options:  # the more, the more can go wrong
+            options += ("--meanwhile", "on")
         command = [WARMCORE, "--node", node.name, "--json", "trace", "--csv", self.csv, "--chrome", self.chrome, *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.begun = self.process.stderr.readline()  # from here on nothing is missed
@@ -271,6 +273,26 @@ class Traced(harness.NodeTest, Common):
         self.assertGreaterEqual(slow["stages_ns"]["function"], 300000000 + meanwhile["wait_ns"]["function"] // 2)
         self.assertGreaterEqual(meanwhile["others_ns"], meanwhile["wait_ns"]["function"] // 2)
 
+    def test_not_meanwhile(self):
+        """What costs more is watched only when somebody asks for it, and the slowest have their stages in any case."""
+        before = set(tracing_programs())
+        with Trace(self.node, "--for", "600", "--meanwhile", "off") as trace, self.node.client() as client:
+            self.assertEqual(len(set(tracing_programs()) - before), 2)
+            self.invoke_timed(client, self.c, b"{}", 10)
+            report = trace.result(end=True)
+        self.assertEqual(len(report["slowest"]), 5)
+        for slow in report["slowest"]:
+            self.assertEqual(sum(slow["stages_ns"].values()), slow["total_ns"])
+            self.assertNotIn("meanwhile", slow)
+        process = subprocess.Popen([WARMCORE, "--node", self.node.name, "trace", "--for", "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stderr.readline()
+        self.assertEqual(len(set(tracing_programs()) - before), 2)  # unless told otherwise
+        with self.node.client() as client:
+            self.invoke_timed(client, self.c, b"{}", 3)
+        process.send_signal(signal.SIGTERM)
+        self.assertIn("--meanwhile on says", process.communicate(timeout=harness.PATIENCE_S)[0])
+        self.assertEqual(process.returncode, 0)
+
     def test_slower(self):
         """Only those are kept whole; the table has all."""
         with Trace(self.node, "--for", "600", "--slower", "20ms") as trace, self.node.client() as client:
@@ -347,8 +369,8 @@ class Traced(harness.NodeTest, Common):
         """Whenever it is killed, no program and no tracing stays."""
         for delay in (0.0, 0.05, 0.2, 0.5, 1.0):
             before = set(tracing_programs())
-            process = subprocess.Popen([WARMCORE, "--node", self.node.name, "trace", "--for", "600"], stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)  # fmt: skip
+            process = subprocess.Popen([WARMCORE, "--node", self.node.name, "trace", "--for", "600", "--meanwhile", "on"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
             time.sleep(delay)
             process.kill()
             process.wait()
