@@ -220,7 +220,8 @@ static void *client_main(void *argument)
 		if (error)
 			break;
 	}
-	kill_session(session);
+	/* Results that the node has sent before it hung up are here, and still go to the client: the other thread ends the rest. */
+	wc_remote_link_kill(session->link);
 	return NULL;
 }
 

@@ -658,6 +658,23 @@ void wc_payloads_end(struct wc_payloads *payloads, struct wc_payload_use *use)
 	use->session = NULL;
 }
 
+uint32_t wc_payloads_away_results(struct wc_payloads *payloads)
+{
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&payloads->lock);
+	for (uint32_t i = 0; i < WC_PAYLOADS_SESSIONS; i++) {
+		struct wc_payloads_session *session = payloads->sessions[i];
+
+		if (!session || session->ended || !session->away)
+			continue;
+		settle(payloads, session); /* the last word may have come before the socket was empty */
+		count += session->result_count;
+	}
+	pthread_mutex_unlock(&payloads->lock);
+	return count;
+}
+
 json_t *wc_payloads_json(struct wc_payloads *payloads)
 {
 	json_t *object;

@@ -63,6 +63,9 @@ int wc_payloads_deliver(struct wc_payloads *payloads, struct wc_payload_use *use
 /* Let go of everything. Also of one without a reference. */
 void wc_payloads_end(struct wc_payloads *payloads, struct wc_payload_use *use);
 
+/* Results that clients on other hosts were promised, and that are not in their TCP sessions yet. Any thread. */
+uint32_t wc_payloads_away_results(struct wc_payloads *payloads);
+
 /* For status. */
 json_t *wc_payloads_json(struct wc_payloads *payloads);
 

@@ -11,6 +11,7 @@
 #include "user/node.h"
 #include "user/payload_client.h"
 #include "user/payload_message.h"
+#include "user/payloads.h"
 #include "user/remote_link.h"
 #include "user/sched.h"
 #include "user/takeover.h"
@@ -45,7 +46,7 @@ struct session {
 	uint64_t begun_ns;
 	char peer[64];
 	/* Of one for payloads. */
-	struct wc_remote_link *link;
+	struct wc_remote_link *link;	 /* changed under the lock */
 	struct wc_payload_client *local; /* at the node's payload.sock */
 	struct wanted wanted[WC_REMOTE_WANTED];
 	pthread_t results;
@@ -269,17 +270,26 @@ static int open_local(struct session *session)
 				       wc_now() + WC_REMOTE_HANDSHAKE_MS * WC_MS);
 }
 
+static void set_link(struct session *session, struct wc_remote_link *link)
+{
+	pthread_mutex_lock(&session->remote->lock);
+	session->link = link;
+	pthread_mutex_unlock(&session->remote->lock);
+}
+
 static void serve_payloads(struct session *session)
 {
 	const struct wc_remote_hooks hooks = { on_begins, on_sent, session };
 	struct wc_remote_message message;
+	struct wc_remote_link *link = NULL;
 	int error, copy = -1;
 
 	error = open_local(session);
 	if (!error && (copy = dup(session->fd)) < 0) /* the link has one of its own */
 		error = -errno;
 	if (!error)
-		error = wc_remote_link_new(copy, WC_REMOTE_BY_CLIENT, &hooks, &session->link);
+		error = wc_remote_link_new(copy, WC_REMOTE_BY_CLIENT, &hooks, &link);
+	set_link(session, link);
 	if (!error && !pthread_create(&session->results, NULL, results_main, session)) {
 		while (!wc_remote_link_read(session->link, &message) && !on_message(session, &message))
 			;
@@ -287,7 +297,8 @@ static void serve_payloads(struct session *session)
 		shutdown(wc_payload_client_fd(session->local), SHUT_RDWR);
 		pthread_join(session->results, NULL);
 	}
-	wc_remote_link_free(session->link);
+	set_link(session, NULL);
+	wc_remote_link_free(link);
 	wc_payload_client_free(session->local);
 	for (uint32_t i = 0; i < WC_REMOTE_WANTED; i++)
 		if (session->wanted[i].used)
@@ -561,6 +572,22 @@ void wc_remote_stop(struct wc_node *node)
 	explicit_bzero(remote->key, sizeof(remote->key));
 	free(remote);
 	node->remote = NULL;
+}
+
+uint32_t wc_remote_owed(struct wc_node *node)
+{
+	struct wc_remote *remote = node->remote;
+	uint32_t count;
+
+	if (!remote)
+		return 0;
+	/* First these: what leaves them meanwhile is seen in its link. */
+	count = wc_payloads_away_results(node->payloads);
+	pthread_mutex_lock(&remote->lock);
+	for (struct session *session = remote->sessions; session; session = session->next)
+		count += session->link && wc_remote_link_owes(session->link);
+	pthread_mutex_unlock(&remote->lock);
+	return count;
 }
 
 json_t *wc_remote_json(const struct wc_node *node)

@@ -11,6 +11,7 @@
 #include "user/error.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 #define WC_REMOTE_SESSIONS 64u
 #define WC_REMOTE_QUESTIONS 16u /* of them, that are not for payloads: without questions no function is found */
@@ -31,6 +32,12 @@ int wc_remote_listen(struct wc_node *node, struct wc_fault *fault);
 int wc_remote_start(struct wc_node *node, struct wc_fault *fault);
 /* Ends the sessions, and waits until they have. Before the payloads stop. */
 void wc_remote_stop(struct wc_node *node);
+
+/*
+ * Results that clients on other hosts have not got yet, or, of those that are in the network, sessions that wait for the other end to have them. 0, and
+ * nothing is run any more: the sessions may end. Any thread, while the payloads are there.
+ */
+uint32_t wc_remote_owed(struct wc_node *node);
 
 /* For status; null when there is none. */
 json_t *wc_remote_json(const struct wc_node *node);

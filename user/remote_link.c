@@ -7,10 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -46,7 +49,9 @@ struct wc_remote_link {
 	pthread_cond_t added;
 	struct item *first, **last;
 	uint32_t waiting;
+	uint32_t begun; /* of these, messages of which a part was sent */
 	bool over;
+	_Atomic uint64_t sent, result_end; /* bytes into the socket; so many when the last RESULT's last one was */
 };
 
 void wc_remote_link_kill(struct wc_remote_link *link)
@@ -90,13 +95,47 @@ static int send_piece(struct wc_remote_link *link, struct item *item)
 			error = -ETIMEDOUT;
 	}
 	item->frame.offset += item->frame.length;
-	return error;
+	if (error)
+		return error;
+	atomic_fetch_add(&link->sent, sizeof(head) + item->frame.length);
+	if (item->frame.kind == WC_REMOTE_RESULT)
+		atomic_store(&link->result_end, atomic_load(&link->sent));
+	return 0;
+}
+
+bool wc_remote_link_owes(struct wc_remote_link *link)
+{
+	uint64_t sent =
+		atomic_load(&link->sent); /* before what is on its way is asked for: that may be more then, not less */
+	int bytes;
+
+	if (ioctl(link->socket, SIOCOUTQ, &bytes) || bytes < 0)
+		return false;
+	return sent < atomic_load(&link->result_end) + (uint64_t)bytes;
+}
+
+/* The next one in turn, whose part the peer has room for. Under the lock. */
+static struct item *next_item(struct wc_remote_link *link)
+{
+	struct item **at = &link->first, *item;
+
+	while (*at && (*at)->fd >= 0 && !(*at)->frame.offset && link->begun >= WC_REMOTE_PARTS_MAX)
+		at = &(*at)->next;
+	item = *at;
+	if (!item)
+		return NULL;
+	*at = item->next;
+	if (!*at)
+		link->last = at;
+	link->begun += item->fd >= 0 && !item->frame.offset;
+	return item;
 }
 
 static void *link_main(void *argument)
 {
 	struct wc_remote_link *link = argument;
 	struct item *item;
+	bool large;
 	int error = 0;
 
 	sigset_t pipe;
@@ -107,14 +146,12 @@ static void *link_main(void *argument)
 	pthread_sigmask(SIG_BLOCK, &pipe, NULL);
 	pthread_mutex_lock(&link->lock);
 	while (!link->over) {
-		item = link->first;
+		item = next_item(link);
 		if (!item) {
 			pthread_cond_wait(&link->added, &link->lock);
 			continue;
 		}
-		link->first = item->next;
-		if (!link->first)
-			link->last = &link->first;
+		large = item->fd >= 0;
 		pthread_mutex_unlock(&link->lock);
 		error = send_piece(link, item);
 		if (error || item->fd < 0 || item->frame.offset >= item->frame.total) {
@@ -130,6 +167,7 @@ static void *link_main(void *argument)
 			link->last = &item->next;
 		} else {
 			link->waiting--;
+			link->begun -= large;
 		}
 	}
 	while ((item = link->first)) {

@@ -9,7 +9,7 @@
 
 #include "user/remote_wire.h"
 
-#define WC_REMOTE_PARTS_MAX 8u /* messages of which a link has got a part */
+#define WC_REMOTE_PARTS_MAX 8u /* messages of which a link has got a part; no more are begun at a time */
 
 struct wc_remote_link;
 
@@ -37,6 +37,9 @@ int wc_remote_link_new(int socket, enum wc_remote_side peer, const struct wc_rem
  * the link is over.
  */
 int wc_remote_link_send(struct wc_remote_link *link, uint32_t kind, uint64_t id, uint32_t total, int fd);
+
+/* Has the peer not got all bytes of the RESULTs that were sent? Not those that still wait here. Any thread. */
+bool wc_remote_link_owes(struct wc_remote_link *link);
 
 /* The next message. One thread. -EPIPE: the end, or a stall; -EBADMSG: nonsense; -ENOMEM, of memfd_create(2). */
 int wc_remote_link_read(struct wc_remote_link *link, struct wc_remote_message *ret_message);

@@ -9,6 +9,7 @@
 #include "user/notify.h"
 #include "user/pending.h"
 #include "user/registry.h"
+#include "user/remote.h"
 #include "user/stack.h"
 #include "user/takeover.h"
 #include "user/watch.h"
@@ -257,7 +258,7 @@ static int prepare(struct wc_node *node, bool serves, const char *hello, const c
 
 /* --- this daemon --- */
 
-static bool is_quiet(const struct wc_node *node)
+static bool is_idle(const struct wc_node *node)
 {
 	if (wc_pending_total(node))
 		return false;
@@ -271,6 +272,12 @@ static bool is_quiet(const struct wc_node *node)
 	return true;
 }
 
+/* Nothing runs or waits, and who is on another host has the large results of what has run: no other daemon can give them to him. */
+static bool is_quiet(struct wc_node *node)
+{
+	return is_idle(node) && !wc_remote_owed(node);
+}
+
 static void set_up(struct wc_node *node, enum wc_up up)
 {
 	WC_WRITE(node->tables.wc_config->up, up);
@@ -282,6 +289,7 @@ static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fau
 {
 	uint64_t until = wc_now() + timeout_ms * WC_MS;
 	int quiet = 0, error = -ETIMEDOUT;
+	uint32_t owed;
 
 	set_up(node, WC_UP_HANDOVER);
 	wc_stack_pause(node);
@@ -293,6 +301,12 @@ static int drain(struct wc_node *node, uint32_t timeout_ms, struct wc_fault *fau
 		return stopped(fault);
 	if (quiet == QUIET_LOOKS)
 		return 0;
+	owed = is_idle(node) ? wc_remote_owed(node) : 0;
+	if (owed)
+		return wc_fail(
+			fault, ETIMEDOUT,
+			"large results are still on their way to other hosts (%u) after %u ms; give them longer, or try again",
+			owed, timeout_ms);
 	return wc_fail(fault, ETIMEDOUT, "functions still run or wait after %u ms; give them longer, or try again",
 		       timeout_ms);
 }

@@ -4,8 +4,8 @@
  *
  *   1. The new one is started beside this one, and makes everything that can be made beside it: options, configuration, the XDP program, verified,
  *      on the pinned maps. Until it says that it is prepared it can fail as it likes: this daemon just serves on.
- *   2. INVOKEs are left in the node's UDP sockets, by one word that the XDP program reads (WC_UP_HANDOVER); what runs and waits here is finished. When
- *      that takes longer than the time that was given, INVOKEs are taken again, and the new one ends.
+ *   2. INVOKEs are left in the node's UDP sockets, by one word that the XDP program reads (WC_UP_HANDOVER); what runs and waits here is finished, and
+ *      large results reach their clients on other hosts. When that takes longer than the time that was given, INVOKEs are taken again, and the new one ends.
  *   3. Threads stop, AF_XDP sockets close, instances end. Pins, device, sockets, lock, the ids that were seen and the kept replies stay.
  *   4. The new one goes, says when it could serve, is let, and serves; this one ends. When it fails before, this program itself is started in its place,
  *      in the same way, and finds everything as it was: whoever fails before it is let has run nothing.

@@ -5,6 +5,7 @@ kill -9 of both; the session lost while an invocation runs; peers with a wrong k
 """
 
 import fcntl
+import glob
 import hashlib
 import hmac
 import os
@@ -301,6 +302,37 @@ class Lost(Remote):
         harness.wait_until(lambda: self.request(made, noise(LARGE)).status == 200, "it is reached again")
         self.assert_empty()
 
+    def test_upgraded_meanwhile(self):
+        """Large results both ways, all the time: none is lost when another daemon takes over."""
+        made, wrong, stop, done = self.gateway(), [], threading.Event(), [0] * 4
+
+        def client(number):
+            try:
+                while not stop.is_set():
+                    body = noise(LARGE, b"=%d " % number) if number % 2 else b"%d" % LARGE
+                    answer = self.request(made, body)
+                    if answer.status != 200 or len(answer.body) != LARGE or (number % 2 and answer.body != body):
+                        raise AssertionError("%d, %d bytes: %r" % (answer.status, len(answer.body), answer.body[:200]))
+                    done[number] += 1
+            except Exception as error:  # pylint: disable=broad-except
+                wrong.append(repr(error))
+
+        threads = [threading.Thread(target=client, args=(i,)) for i in range(len(done))]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(5):
+                before = list(done)
+                self.node.pid = self.node.json("upgrade", "--timeout", "120")["pid"]
+                harness.wait_until(lambda: wrong or all(now > then for now, then in zip(done, before)), "they go on")  # pylint: disable=cell-var-from-loop
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+        print("  %r large invocations during 5 upgrades" % done, flush=True)
+        self.assert_empty()
+
     def in_far_listening(self, port):
         """A socket of somebody else in the node's namespace."""
         near, self.near = self.near, self.far
@@ -388,8 +420,12 @@ class Hostile(Remote):
         super().setUp()
         self.peers = []
 
-    def connect(self):
-        made = socket.create_connection(("192.0.2.2", PORT), timeout=harness.PATIENCE_S)
+    def connect(self, receive_buffer=None):
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made.settimeout(harness.PATIENCE_S)
+        if receive_buffer:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        made.connect(("192.0.2.2", PORT))
         self.peers.append(made)
         self.addCleanup(made.close)
         return made
@@ -403,10 +439,10 @@ class Hostile(Remote):
             data += more
         return data
 
-    def meet(self, purpose=PAYLOADS, key=None, magic=MAGIC, nonce=None):
+    def meet(self, purpose=PAYLOADS, key=None, magic=MAGIC, nonce=None, receive_buffer=None):
         """The handshake of docs/PAYLOADS.md, a second implementation. Returns the connection, and the node's proof is right."""
         key = bytes.fromhex(text_of(self.key)) if key is None else key
-        peer = self.connect()
+        peer = self.connect(receive_buffer)
         challenge = self.read(peer, 50)
         self.assertEqual(challenge[:18], MAGIC)
         nonce = nonce or os.urandom(32)
@@ -522,6 +558,62 @@ class Hostile(Remote):
         self.assertEqual((answer.status, answer.body == payload), (200, True))
         peer.close()
         self.assert_empty()
+
+    def take_results(self, peer, fast, results):
+        """Every result until the node hangs up, a piece at a time with half a second between them until `fast`."""
+        while True:
+            try:
+                kind, length, id, total, offset = HEADER.unpack(self.read(peer, 24))
+                result = results.setdefault(id, bytearray())
+                result += self.read(peer, length)
+            except (EOFError, ConnectionResetError):
+                return
+            if kind != RESULT or len(result) != offset + length or total != LARGE:
+                raise AssertionError((kind, length, id, total, offset))
+            fast.wait(0.5)
+
+    def test_slow_reader_of_upgraded(self):
+        """Results that are on their way are delivered before another daemon takes over; when that takes too long the one from before serves on."""
+        function, results, fast = self.node.json("list")["functions"][0]["id"], {}, threading.Event()
+
+        def work():
+            import wcproto
+
+            peer, key = self.meet(receive_buffer=65536)
+            with wcproto.Client("192.0.2.2", self.node.port) as client:
+                for _ in range(2):  # together more than the node's socket has room for
+                    client.invoke(function, struct.pack(">16sII", key, 7, 0) + b"%d" % LARGE, 60, flags=64)
+            return peer
+
+        peer = self.in_near(work)
+        reader = threading.Thread(target=self.take_results, args=(peer, fast, results))
+        reader.start()
+        try:
+            done = self.node.cli("upgrade", "--timeout", "1", check=False)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("large results are still on their way to other hosts", done.stderr)
+            self.assertIn("The daemon from before serves on.", done.stderr)
+            self.assertEqual(self.status()["node"]["pid"], self.node.pid)
+            with subprocess.Popen([harness.WARMCORE, "--node", self.node.name, "upgrade", "--timeout", "120"], stdout=subprocess.DEVNULL) as asked:
+                # The thread that reads the node's UDP sockets ends when invocations are left in there.
+                harness.wait_until(lambda: asked.poll() is not None or "stack" not in self.threads(), "it waits for what is on its way")
+                self.assertIsNone(asked.poll())
+                self.assertLess(sum(map(len, results.values())), 2 * LARGE)
+                fast.set()
+                self.assertEqual(asked.wait(harness.PATIENCE_S), 0)
+        finally:
+            fast.set()
+            reader.join()
+        self.assertEqual([len(result) for result in results.values()], [LARGE, LARGE])
+        self.node.pid = self.status()["node"]["pid"]
+        made = self.gateway()
+        answer = self.request(made, payload := noise(LARGE))
+        self.assertEqual((answer.status, answer.body == payload), (200, True))
+        peer.close()
+        self.assert_empty()
+
+    def threads(self):
+        return [text_of(path).strip() for path in glob.glob("/proc/%d/task/*/comm" % self.node.pid)]
 
     def test_places(self):
         """Sessions for payloads leave room for questions."""

@@ -197,6 +197,49 @@ static void test_link(void **state)
 	assert_int_equal(sent[0], 0);
 }
 
+/* More results than the other side has room for parts of: it gets them all, and until it has them they are owed. */
+static void test_many_results(void **state)
+{
+	enum {
+		COUNT = 3 * WC_REMOTE_PARTS_MAX,
+		LENGTH = 2 * WC_REMOTE_CHUNK + 1
+	};
+	static uint8_t bytes[LENGTH], back[LENGTH];
+	unsigned sent[2] = { 0, 0 };
+	const struct wc_remote_hooks hooks[2] = { { wants_all, count_sent, &sent[0] },
+						  { wants_all, count_sent, &sent[1] } };
+	struct wc_remote_link *node, *client;
+	struct wc_remote_message message;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	assert_int_equal(wc_remote_link_new(ends[0], WC_REMOTE_BY_CLIENT, &hooks[0], &node), 0);
+	assert_int_equal(wc_remote_link_new(ends[1], WC_REMOTE_BY_NODE, &hooks[1], &client), 0);
+	assert_false(wc_remote_link_owes(node));
+	for (uint32_t i = 0; i < COUNT; i++) {
+		memset(bytes, (int)i, sizeof(bytes));
+		assert_int_equal(wc_remote_link_send(node, WC_REMOTE_RESULT, i, LENGTH, wc_payload_seal(bytes, LENGTH)),
+				 0);
+	}
+	for (uint32_t i = 0; i < COUNT; i++) {
+		/* Of one that was sent and not read here the last bytes are in the socket. */
+		if (__atomic_load_n(&sent[0], __ATOMIC_RELAXED) > i)
+			assert_true(wc_remote_link_owes(node));
+		assert_int_equal(wc_remote_link_read(client, &message), 0);
+		assert_int_equal(message.kind, WC_REMOTE_RESULT);
+		memset(bytes, (int)message.id, sizeof(bytes));
+		assert_int_equal(pread(message.fd, back, sizeof(back), 0), LENGTH);
+		assert_memory_equal(back, bytes, LENGTH);
+		close(message.fd);
+	}
+	while (__atomic_load_n(&sent[0], __ATOMIC_RELAXED) < COUNT)
+		usleep(100);
+	assert_false(wc_remote_link_owes(node));
+	wc_remote_link_free(node);
+	wc_remote_link_free(client);
+}
+
 static void test_key(void **state)
 {
 	char path[] = "/tmp/wc-remote-key-XXXXXX";
@@ -244,8 +287,10 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_frames), cmocka_unit_test(test_handshake), cmocka_unit_test(test_false_node),
-		cmocka_unit_test(test_link),   cmocka_unit_test(test_key),	 cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_frames),	     cmocka_unit_test(test_handshake),
+		cmocka_unit_test(test_false_node),   cmocka_unit_test(test_link),
+		cmocka_unit_test(test_many_results), cmocka_unit_test(test_key),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
