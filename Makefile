@@ -237,7 +237,7 @@ $(BUILD)/libwarmcore.a: $(BUILD)/obj/libwarmcore.a
 
 $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
-$(BUILD)/bin/warmcore-gateway: LDLIBS += $(GATEWAY_LIBS)
+$(BUILD)/bin/warmcore-gateway $(BUILD)/tests/unit/test_gateway_http $(BUILD)/san/tests/unit/test_gateway_http: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)
 $(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS) $(CURL_LIBS)
 $(BUILD)/bin/%:

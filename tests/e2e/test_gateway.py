@@ -477,6 +477,41 @@ class Gateway(harness.NodeTest):
             connection.socket.shutdown(socket.SHUT_WR)
             self.assertEqual(connection.receive().body, b"9")
 
+    def test_hang_up(self):
+        """Whoever hangs up leaves his place to others, while what he has begun goes on at the node; an asynchronous invocation is not lost."""
+        folder = os.path.join(self.node.root, "hang-up-async")
+        small = gateway.Gateway(self.node, "--in-flight", "30", "--async-dir", folder)
+        self.addCleanup(small.close)
+        go = os.path.join(self.node.shared, "go-hang-up")
+        source = b"import os, time\ndef handler(event, context):\n    while not os.path.exists(event):\n        time.sleep(0.01)\n    return 'there'\n"
+        self.node.deploy("hangs", "python", "hangs.handler", {"hangs.py": source}, timeout_ms=600000)
+        clients = [small.connect() for _ in range(30)]
+        for client in clients:
+            client.send(post("/function/hangs", json.dumps(go)))
+
+        def number(name, label=""):
+            lines = small.request("GET", "/metrics").body.decode().splitlines()
+            return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(name) and label in line)
+
+        harness.wait_until(lambda: number("warmcore_gateway_invocations_in_flight ") == 30, "all are under way")
+        clients[0].socket.shutdown(socket.SHUT_WR)  # it waits on
+        for client in clients[1:]:
+            client.socket.close()
+        harness.wait_until(lambda: number("warmcore_gateway_invocations_in_flight ") == 1, "their places are free")
+        self.assertEqual(number("warmcore_http_requests_total", 'code="499"'), 29)
+        for _ in range(20):
+            with small.connect() as client:
+                client.send(post("/async-function/probe", '{"do": "count", "tag": "hang-up"}'))
+        with open(go, "w"):
+            pass
+        answer = clients[0].receive()
+        if answer.status == 100:  # it was asked whether it is there
+            answer = clients[0].receive()
+        self.assertEqual((answer.status, answer.body), (200, b"there"))
+        clients[0].socket.close()
+        harness.wait_until(lambda: self.node.runs("hang-up") == 20, "all asynchronous ones have run")
+        self.assertEqual(small.request("POST", "/function/echo", b"1").body, b"1")
+
     def test_many_at_once(self):
         threads = gateway.Gateway(self.node, "--threads", "2")
         self.addCleanup(threads.close)

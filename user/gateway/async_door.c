@@ -307,6 +307,7 @@ void wc_async_door_accept(struct wc_async_door *door, struct wc_http_job *job, w
 	accept->job = job;
 	accept->prepare = prepare;
 	wc_http_job_wait(job);
+	wc_exchange_go_on(job->exchange); /* who does not wait for the 202 may mean it */
 	if (callee) {
 		store(accept, callee);
 		return;

@@ -184,6 +184,7 @@ const char *wc_http_reason(unsigned status)
 		{ 422, "Unprocessable Content" },
 		{ 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" },
+		{ 499, "Client Closed Request" },
 		{ 500, "Internal Server Error" },
 		{ 501, "Not Implemented" },
 		{ 502, "Bad Gateway" },
@@ -245,6 +246,7 @@ h2o_req_t *wc_http_begin(struct wc_exchange *exchange, const struct wc_response 
 		http->options.on_response(http->options.context, exchange, response);
 	exchange->h2o = NULL;
 	exchange->gone = NULL;
+	exchange->connection->waits = NULL;
 	http->stats.exchanges--;
 	req->res.status = (int)response->status;
 	req->res.reason = wc_http_reason(response->status);
@@ -352,6 +354,8 @@ static void on_over(void *data)
 
 	h2o_timeout_unlink(&exchange->connection->write_entry);
 	exchange->connection->exchanges--;
+	if (exchange->connection->waits == exchange)
+		exchange->connection->waits = NULL;
 	exchange->http->responses -= exchange->held;
 	wc_http_large_over(exchange->connection);
 	if (!exchange->h2o)
@@ -449,7 +453,9 @@ static int on_req(h2o_handler_t *self, h2o_req_t *req)
 	exchange->note.kind = 0;
 	exchange->note.function[0] = exchange->note.key[0] = 0;
 	exchange->held = 0;
+	exchange->goes_on = false;
 	exchange->connection->exchanges++;
+	exchange->connection->waits = exchange;
 	exchange->connection->judged = false;
 	http->stats.requests++;
 	http->stats.exchanges++;
@@ -703,9 +709,12 @@ int wc_http_run(struct wc_http *http, int timeout_ms)
 
 	if (http->look_due && timeout_ms > WC_HTTP_LOOK_MS)
 		timeout_ms = WC_HTTP_LOOK_MS;
+	if (http->stats.exchanges && timeout_ms > (int)WC_HTTP_GONE_MS)
+		timeout_ms = WC_HTTP_GONE_MS;
 	ret = h2o_evloop_run(http->context.loop, timeout_ms) ? -errno : 0;
 
 	wc_http_look(http);
+	wc_http_look_gone(http);
 	return ret;
 }
 

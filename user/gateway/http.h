@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * http.h - the HTTP server of the gateway: connections, their limits, requests in and responses out, by libh2o. The only files
- * that know the library are http.c, http_large.c and http_file.c; docs/GATEWAY.md says why it is this one.
+ * that know the library are http.c, http_large.c, http_file.c and http_gone.c; docs/GATEWAY.md says why it is this one.
  */
 #ifndef WC_GATEWAY_HTTP_H
 #define WC_GATEWAY_HTTP_H
@@ -112,7 +112,12 @@ void wc_exchange_respond(struct wc_exchange *exchange, const struct wc_response 
 /* The same, with `size` bytes of a file as its body, piece by piece; takes `fd` over. */
 void wc_exchange_respond_file(struct wc_exchange *exchange, const struct wc_response *response, int fd, size_t size);
 
-/* `gone` is called when the client went away before the response: the exchange is gone then. NULL: nobody is. */
+/*
+ * `gone` is called when the client went away before the response: the exchange is gone then. NULL: nobody is, and the client is not looked for while it waits.
+ * Never from within a call of this header but wc_http_run().
+ */
 void wc_exchange_on_gone(struct wc_exchange *exchange, void (*gone)(void *context), void *context);
+/* What it asks for shall happen also when the client hangs up before it is told: it is not looked for. */
+void wc_exchange_go_on(struct wc_exchange *exchange);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* http_internal.h - what http.c shares with http_large.c and http_file.c, and nobody else: these know libh2o. */
+/* http_internal.h - what http.c shares with http_large.c, http_file.c and http_gone.c, and nobody else: these know libh2o. */
 #ifndef WC_GATEWAY_HTTP_INTERNAL_H
 #define WC_GATEWAY_HTTP_INTERNAL_H
 
@@ -10,6 +10,7 @@
 #include "user/gateway/http.h"
 
 #define WC_HTTP_LOOK_MS 5    /* at least, between two looks at what connections have in memory */
+#define WC_HTTP_GONE_MS 500u /* between two looks for clients that have hung up */
 #define WC_HTTP_SMALL 65536u /* bytes of a body: what is less is bounded by the number of connections */
 
 struct wc_http {
@@ -25,6 +26,7 @@ struct wc_http {
 	size_t responses;		/* bytes of large responses that are not sent yet */
 	uint64_t looked_ns;
 	bool look_due; /* something has come since */
+	uint64_t looked_gone_ns;
 };
 
 struct connection {
@@ -36,6 +38,8 @@ struct connection {
 	const struct wc_http_listener *listener;
 	struct connection *next, **at; /* in the list */
 	unsigned exchanges;	       /* requests that are served: their bodies are needed */
+	struct wc_exchange *waits;     /* the one that has no response yet, or NULL */
+	bool asked;		       /* whether the client is still there, as nothing comes from it any more */
 	bool large;		       /* its body may be large: options.on_large() has said so */
 	bool judged;		       /* the length that its head says is not */
 	h2o_socket_cb read;	       /* refused: what the library does when something comes */
@@ -51,6 +55,7 @@ struct wc_exchange {
 	size_t held; /* bytes of the response, when it is large */
 	void (*gone)(void *context);
 	void *gone_context;
+	bool goes_on; /* whatever becomes of the client */
 };
 
 /* The `stop` of all generators that are ours: so the filter knows the library's. */
@@ -76,5 +81,8 @@ void wc_http_look(struct wc_http *http);
 bool wc_http_size_good(struct wc_exchange *exchange);
 /* The large body is not there any more. */
 void wc_http_large_over(struct connection *connection);
+
+/* http_gone.c: looks for clients that have hung up, after a turn of the loop. */
+void wc_http_look_gone(struct wc_http *http);
 
 #endif
