@@ -239,7 +239,7 @@ class Gateway(harness.NodeTest):
             self.assertEqual(connection.request("OPTIONS", "*").status, 204)
             for method, target, allow in (("GET", INVOKE % "echo", "POST, OPTIONS"), ("DELETE", "/healthz", "GET, HEAD, OPTIONS"),
                                           ("PATCH", "/function/echo", "GET, POST, PUT, OPTIONS"),
-                                          ("PATCH", "/system/functions", "GET, HEAD, OPTIONS")):  # fmt: skip
+                                          ("PATCH", "/system/functions", "GET, HEAD, DELETE, OPTIONS")):  # fmt: skip
                 answer = connection.request(method, target, b"x" if method == "POST" else b"")
                 self.assertEqual((answer.status, answer.header("allow")), (405, allow))
             self.assert_failure(connection.request("GET", "/nothing"), 404, "ResourceNotFoundException")

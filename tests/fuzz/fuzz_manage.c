@@ -13,6 +13,7 @@
 #include "user/gateway/manage_route.h"
 #include "user/gateway/manage_shape.h"
 #include "user/gateway/manage_zip.h"
+#include "user/gateway/route.h"
 
 #define ARCHIVE_MAX 4096
 
@@ -65,6 +66,7 @@ static void check_body(const char *text, size_t size)
 {
 	json_t *body = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL), *manifest, *words;
 	struct wc_fault fault;
+	char name[WC_NAME_MAX] = "";
 	bool publish, dry;
 	json_int_t number;
 
@@ -84,6 +86,10 @@ static void check_body(const char *text, size_t size)
 	wc_manage_read_code(body, &publish, &dry, &fault);
 	if (!wc_manage_read_number(body, "ReservedConcurrentExecutions", 0, 10, &number, &fault))
 		REQUIRE(number >= 0 && number <= 10);
+	if (wc_manage_read_removal(body, name, &fault))
+		REQUIRE(!*name && *fault.text);
+	else
+		REQUIRE(wc_route_name_valid(name, strlen(name)));
 	json_decref(body);
 }
 

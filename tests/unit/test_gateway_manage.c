@@ -175,6 +175,43 @@ static void test_settings(void **state)
 	json_decref(manifest);
 }
 
+/* DELETE of /system/functions. */
+static void test_removal(void **state)
+{
+	static const struct {
+		const char *body, *name;
+	} table[] = {
+		{ "{\"functionName\":\"hello\"}", "hello" },
+		{ "{\"functionName\":\"hello\",\"namespace\":\"\"}", "hello" },
+		{ "{\"functionName\":\"a23456789012345678901234567890123456789012345678901234567890123\"}",
+		  "a23456789012345678901234567890123456789012345678901234567890123" },
+		{ "{\"functionName\":\"a234567890123456789012345678901234567890123456789012345678901234\"}", NULL },
+		{ "{\"functionName\":\"\"}", NULL },
+		{ "{\"functionName\":\"hello:1\"}", NULL },
+		{ "{\"functionName\":\"../x\"}", NULL },
+		{ "{\"functionName\":7}", NULL },
+		{ "{\"functionName\":\"hello\",\"namespace\":\"n\"}", NULL },
+		{ "{\"functionName\":\"hello\",\"namespace\":7}", NULL },
+		{ "{\"functionName\":\"hello\",\"other\":true}", NULL },
+		{ "{\"FunctionName\":\"hello\"}", NULL },
+		{ "{}", NULL },
+		{ "[\"functionName\"]", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		json_t *body = json_loads(table[i].body, 0, NULL);
+		char name[WC_NAME_MAX] = "untouched";
+		struct wc_fault fault = { "" };
+		int ret = wc_manage_read_removal(body, name, &fault);
+
+		assert_int_equal(ret, table[i].name ? 0 : -EINVAL);
+		assert_string_equal(name, table[i].name ?: "untouched");
+		assert_int_equal(!*fault.text, !ret);
+		json_decref(body);
+	}
+}
+
 static void test_shapes(void **state)
 {
 	json_t *described = json_pack("{s:{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:I}, s:{s:s}}", "function", "name", "f",
@@ -298,9 +335,9 @@ static void test_questions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_cut),	 cmocka_unit_test(test_decode),
-		cmocka_unit_test(test_settings),  cmocka_unit_test(test_shapes), cmocka_unit_test(test_shelf),
-		cmocka_unit_test(test_questions),
+		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_cut),	  cmocka_unit_test(test_decode),
+		cmocka_unit_test(test_settings),  cmocka_unit_test(test_shapes),  cmocka_unit_test(test_shelf),
+		cmocka_unit_test(test_questions), cmocka_unit_test(test_removal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

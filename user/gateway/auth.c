@@ -97,9 +97,9 @@ static bool verify(struct wc_auth *auth, const struct wc_request *request, struc
 }
 
 /* Whose name comes in the body: what it is called is judged when that is read. */
-static bool may_create(const struct wc_auth_identity *who, struct wc_auth_denial *denial)
+static bool may_some(const struct wc_auth_identity *who, const char *operation, struct wc_auth_denial *denial)
 {
-	struct wc_auth_ask ask = { .operation = "lambda:CreateFunction" };
+	struct wc_auth_ask ask = { .operation = operation };
 
 	return who->role == WC_KEY_ADMIN || wc_auth_allows(who, &ask, denial);
 }
@@ -121,6 +121,8 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 		ask.operation = "lambda:InvokeFunctionUrl";
 		break;
 	case WC_ROUTE_FUNCTIONS:
+		if (wc_text_is(method, "DELETE"))
+			return may_some(who, "lambda:DeleteFunction", denial);
 		ask.operation = "lambda:ListFunctions";
 		break;
 	case WC_ROUTE_CONFIG:
@@ -128,7 +130,7 @@ static bool may(const struct wc_auth_identity *who, const struct wc_route *route
 		break;
 	case WC_ROUTE_MANAGE:
 		if (route->resource == WC_MANAGE_FUNCTIONS && wc_text_is(method, "POST"))
-			return may_create(who, denial);
+			return may_some(who, "lambda:CreateFunction", denial);
 		ask.operation = wc_manage_operation(route->resource, method.at, method.length);
 		break;
 	case WC_ROUTE_ADMIN: /* those of one function, or all */

@@ -146,6 +146,24 @@ static bool may_go_on(struct wc_exchange *exchange, const char *allow)
 	return false;
 }
 
+/* OpenFaaS's; `who` may remove some, and which is in the body. */
+static void serve_functions(struct wc_gateway *gateway, struct wc_exchange *exchange, struct wc_route *route,
+			    const struct wc_auth_identity *who)
+{
+	struct wc_text method = wc_exchange_request(exchange)->method;
+
+	if (wc_text_is(method, "POST") || wc_text_is(method, "PUT")) {
+		wc_reply_status(exchange, 501,
+				"OpenFaaS deploys images of containers, which do not run here: create functions with "
+				"an archive, over the API of Lambda, or with `warmcore deploy`");
+	} else if (wc_text_is(method, "DELETE")) {
+		route->resource = WC_MANAGE_REMOVAL;
+		wc_manage_request(gateway, exchange, route, who);
+	} else if (may_go_on(exchange, "GET, HEAD, DELETE, OPTIONS")) {
+		wc_system_functions(gateway, exchange);
+	}
+}
+
 void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 {
 	static const char reads[] = "GET, HEAD, OPTIONS", invokes[] = "POST, OPTIONS",
@@ -202,18 +220,7 @@ void wc_gateway_on_request(void *context, struct wc_exchange *exchange)
 			wc_function_call(gateway, exchange, &route);
 		break;
 	case WC_ROUTE_FUNCTIONS:
-		if (wc_text_is(request->method, "POST") || wc_text_is(request->method, "PUT"))
-			wc_reply_status(
-				exchange, 501,
-				"OpenFaaS deploys images of containers, which do not run here: create functions with "
-				"an archive, over the API of Lambda, or with `warmcore deploy`");
-		else if (wc_text_is(request->method, "DELETE"))
-			wc_reply_status(
-				exchange, 501,
-				"remove functions over the API of Lambda, or with `warmcore remove`: only those that "
-				"OpenFaaS deployed would be its own to remove");
-		else if (may_go_on(exchange, reads))
-			wc_system_functions(gateway, exchange);
+		serve_functions(gateway, exchange, &route, &who);
 		break;
 	case WC_ROUTE_MANAGE:
 		if (may_go_on(exchange, wc_manage_methods(route.resource)))

@@ -65,6 +65,7 @@ static const struct {
 	{ WC_MANAGE_PROVISIONED,   NULL,     wc_manage_provision },
 	{ WC_MANAGE_ACCOUNT,       NULL,     wc_manage_account },
 	{ WC_MANAGE_ONE,           NULL,     wc_manage_one },
+	{ WC_MANAGE_REMOVAL,       NULL,     wc_manage_remove_named },
 	{ WC_MANAGE_ARCHIVE,       NULL,     wc_manage_archive },
 	/* clang-format on */
 };

@@ -116,6 +116,7 @@ void wc_manage_reserve(struct wc_manage_task *task);
 void wc_manage_provision(struct wc_manage_task *task);
 void wc_manage_account(struct wc_manage_task *task);
 void wc_manage_one(struct wc_manage_task *task);
+void wc_manage_remove_named(struct wc_manage_task *task);
 void wc_manage_archive(struct wc_manage_task *task);
 
 /* Publishes what is current: a new version object, or NULL and the task has its error. */

@@ -6,6 +6,7 @@
 
 #include "user/gateway/broker_shelf.h"
 #include "user/gateway/manage.h"
+#include "user/gateway/manage_read.h"
 #include "user/gateway/manage_shape.h"
 
 #define PAGE 50		 /* functions of a list, as Lambda */
@@ -111,6 +112,18 @@ static void show(struct wc_manage_task *task)
 	json_decref(described);
 }
 
+static void ask_to_remove(struct wc_manage_task *task, const char *qualifier, unsigned status)
+{
+	json_t *answer = wc_manage_question(task,
+					    json_pack("{s:s, s:s, s:s*}", "op", "remove", "name", task->job.route.name,
+						      "qualifier", qualifier),
+					    -1);
+
+	if (answer)
+		wc_manage_answer(task, status, NULL);
+	json_decref(answer);
+}
+
 static void remove_function(struct wc_manage_task *task)
 {
 	const char *qualifier = task->job.route.qualifier;
@@ -131,13 +144,7 @@ static void remove_function(struct wc_manage_task *task)
 	if (!answer)
 		return;
 	json_decref(answer);
-	answer = wc_manage_question(task,
-				    json_pack("{s:s, s:s, s:s*}", "op", "remove", "name", task->job.route.name,
-					      "qualifier", *qualifier ? qualifier : NULL),
-				    -1);
-	if (answer)
-		wc_manage_answer(task, 204, NULL);
-	json_decref(answer);
+	ask_to_remove(task, *qualifier ? qualifier : NULL, 204);
 }
 
 void wc_manage_function(struct wc_manage_task *task)
@@ -242,6 +249,22 @@ void wc_manage_one(struct wc_manage_task *task)
 		return;
 	wc_manage_answer(task, 200, wc_system_describe(json_object_get(described, "function")));
 	json_decref(described);
+}
+
+/* As faas-cli removes one: {"functionName": NAME}. It goes with its versions, whoever deployed it. */
+void wc_manage_remove_named(struct wc_manage_task *task)
+{
+	json_t *body = wc_manage_body(task);
+	char *name = task->job.route.name;
+	struct wc_fault fault;
+
+	if (!body)
+		return;
+	if (wc_manage_read_removal(body, name, &fault))
+		wc_manage_fail(task, 400, "InvalidParameterValueException", "%s", fault.text);
+	else if (wc_manage_may(task, "lambda:DeleteFunction", name))
+		ask_to_remove(task, NULL, 202);
+	json_decref(body);
 }
 
 void wc_manage_archive(struct wc_manage_task *task)

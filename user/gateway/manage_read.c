@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "user/gateway/route.h"
+
 #define TEXT_MAX 2048 /* bytes of a text that means nothing here */
 #define TAGS_MAX 50
 #define TIMEOUT_S_MAX 900
@@ -344,6 +346,24 @@ int wc_manage_read_code(const json_t *body, bool *ret_publish, bool *ret_dry, st
 	if (!ret && architectures && !json_is_null(architectures))
 		ret = read_architectures(&reading, "Architectures", architectures);
 	return ret;
+}
+
+int wc_manage_read_removal(const json_t *body, char ret_name[WC_NAME_MAX], struct wc_fault *fault)
+{
+	static const char *const allowed[] = { "functionName", NULL };
+	const json_t *name = json_object_get(body, "functionName");
+	int ret;
+
+	if (json_string_length(json_object_get(body, "namespace")))
+		return wc_fail(fault, EINVAL, "there are no namespaces here: leave namespace out");
+	ret = wc_manage_read_only(body, allowed, fault);
+	if (ret)
+		return ret;
+	if (!json_is_string(name) || !wc_route_name_valid(json_string_value(name), json_string_length(name)))
+		return wc_fail(fault, EINVAL,
+			       "functionName is the name of a function: 1 to 63 letters, digits, - and _");
+	memcpy(ret_name, json_string_value(name), json_string_length(name) + 1);
+	return 0;
 }
 
 int wc_manage_read_number(const json_t *body, const char *key, json_int_t min, json_int_t max, json_int_t *ret_number,

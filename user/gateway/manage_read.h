@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * manage_read.h - bodies of Lambda's control API to what the node takes. What would mean something here that it does not do, and everything that is
+ * manage_read.h - bodies of Lambda's control API, and of OpenFaaS's, to what the node takes. What would mean something here that it does not do, and everything that is
  * not known, is refused by name: nothing is taken and then not done. Pure; fuzzed.
  */
 #ifndef WC_GATEWAY_MANAGE_READ_H
@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "bpf/tables.h"
 #include "user/error.h"
 
 /*
@@ -31,6 +32,9 @@ const char *wc_manage_runtime(const char *name);
  * be there.
  */
 int wc_manage_read_alias(const json_t *body, bool create, json_t *request, struct wc_fault *fault);
+
+/* OpenFaaS's removal: the function's name, a valid one. -EINVAL, and *ret_name is untouched. */
+int wc_manage_read_removal(const json_t *body, char ret_name[WC_NAME_MAX], struct wc_fault *fault);
 
 /* A whole number that has to be there. -EINVAL. */
 int wc_manage_read_number(const json_t *body, const char *key, json_int_t min, json_int_t max, json_int_t *ret_number,
