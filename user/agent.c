@@ -347,7 +347,7 @@ int wc_worker_open(struct wc_worker *worker, struct wc_agent *agent, uint32_t la
 	worker->core = agent->core;
 	worker->slot = WC_NONE;
 	worker->run = wc_runs_at(&worker->node->tables, agent->core * WC_LANES_MAX + lane);
-	worker->buffer = malloc(sizeof(struct wc_message) + WC_CHANNEL_CAPACITY);
+	worker->buffer = malloc(WC_INSTANCE_BUFFER);
 	worker->staged = malloc(sizeof(*worker->staged));
 	worker->latencies = wc_latencies_new(worker->node->options.metrics_functions);
 	return worker->run && worker->buffer && worker->staged && worker->latencies ? 0 : -ENOMEM;

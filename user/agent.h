@@ -32,8 +32,14 @@ struct wc_job {
 	const uint8_t *context; /* runtimes/abi/context.h */
 	uint32_t payload_len;
 	const uint8_t *payload;
-	struct wc_frame frame;	/* data is NULL when the job came from the stack */
-	bool owned_elsewhere;	/* not to be freed: an agent's own */
+	struct wc_frame frame; /* data is NULL when the job came from the stack */
+	bool owned_elsewhere;  /* not to be freed: an agent's own */
+	/* Of a function that another function called: */
+	struct wc_caller *caller; /* which waits for it (calls.c) */
+	struct wc_async *async;	  /* or not yet (fanout.h); else both are NULL */
+	bool inner;		  /* it runs in the worker of an invocation that waits, whose core it has */
+	uint32_t depth;		  /* callers above it */
+	uint64_t limit_ns;	  /* CLOCK_MONOTONIC: it is stopped then, whatever its own limit is; 0: no */
 	enum wc_origin prewarm; /* no invocation: an instance is to be started, and nobody answered. Without payload */
 	struct wc_job *next;
 };

@@ -48,6 +48,26 @@ struct wc_worker {
 	} busy;
 };
 
+#define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the worker's stack has 3 KiB of it */
+
+/* A function that waits for what it called (calls.c). */
+struct wc_caller {
+	struct wc_instance *instance;
+	const struct wc_job *job; /* that it runs */
+	uint64_t deadline_ns;	  /* of that job: what it called is stopped then, too */
+	struct wc_family *family; /* what it has begun; NULL: nothing */
+	uint8_t *copy,
+		*request; /* on a socket: WC_CHANNEL_CAPACITY bytes for a result, and for a payload; NULL before the first call */
+	bool large; /* there was a payload or a result of more than a packet's */
+	/* What becomes of the call under way: */
+	bool answered;
+	const uint8_t *payload;
+	uint32_t length;
+	uint32_t flags;	     /* WC_CHANNEL_FLAG_* */
+	uint32_t number;     /* START, ANY: of the call */
+	uint8_t small[1024]; /* an error object of the node's own */
+};
+
 struct wc_lanes;
 
 struct wc_agent {
@@ -82,6 +102,16 @@ void wc_worker_enter(struct wc_worker *worker, const char *kind);
 
 /* run.c: run a job and answer it. The answer is staged: it leaves with wc_worker_flush(). */
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job);
+/* run.c: the same for one that a function called: its answer goes to the caller. The job is not accounted for. */
+void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn);
+/* calls.c: an id for a job that no client has given one. */
+uint64_t wc_call_id(void);
+/*
+ * calls.c: the instance runs `job` and says CALL: run what it calls, as often as it does, until it has answered or failed, which *result then
+ * says. On failure it is of no further use.
+ */
+void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
+		     const struct wc_call *call, struct wc_result *result);
 /* run.c: start an instance that nobody waits for, on this core, and leave it idle. */
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job);
 /* run.c: the job is no longer under way: take it out of all counts. Before the answer leaves. */
@@ -112,6 +142,8 @@ struct wc_response {
 	uint32_t payload_len;
 };
 void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response);
+/* calls.c: the same for a job that a function called. */
+void wc_call_answer(struct wc_caller *caller, const struct wc_response *response);
 void wc_worker_flush(struct wc_worker *worker);
 /* respond.c: answer with the reply of the one execution, if it is kept; else with nothing. */
 void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job);

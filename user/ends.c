@@ -34,7 +34,7 @@ static int make_channel(struct wc_ends *ends)
 		return -errno;
 	channel->magic = WC_CHANNEL_MAGIC;
 	channel->capacity = WC_CHANNEL_CAPACITY;
-	channel->features = WC_CHANNEL_FEATURE_WAITING | WC_CHANNEL_FEATURE_LARGE;
+	channel->features = WC_CHANNEL_FEATURE_WAITING | WC_CHANNEL_FEATURE_LARGE | WC_CHANNEL_FEATURE_CALLS;
 	channel->answer.sequence = WC_CHANNEL_NOT_READY;
 	ends->channel = channel;
 	return 0;

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /*
@@ -112,6 +113,12 @@ static void await_channel(struct wc_instance *instance, uint32_t sequence, uint6
 	result->began_ns = WC_READ(channel->answer.began_ns);
 	result->returned_ns = WC_READ(channel->answer.returned_ns);
 	result->payload = channel->answer_payload;
+	if (result->kind == WC_CHANNEL_CALL) {
+		const uint8_t *at = (uint8_t *)channel + WC_CHANNEL_CALL_AT;
+
+		memcpy(&result->call, at, sizeof(result->call));
+		result->payload = at + sizeof(result->call);
+	}
 }
 
 /* The same on the socket. */
@@ -119,6 +126,7 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 			 struct wc_result *result)
 {
 	struct wc_message message;
+	size_t head = sizeof(message);
 	ssize_t n;
 
 	for (;;) {
@@ -126,7 +134,7 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 		uint64_t now = wc_now();
 		struct timespec left = { 0 };
 
-		n = recv(instance->socket, buffer, sizeof(message) + WC_CHANNEL_CAPACITY, MSG_DONTWAIT | MSG_TRUNC);
+		n = recv(instance->socket, buffer, WC_INSTANCE_BUFFER, MSG_DONTWAIT | MSG_TRUNC);
 		if (n >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 		if (now >= deadline) {
@@ -148,8 +156,9 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 		return;
 	}
 	memcpy(&message, buffer, sizeof(message));
-	if ((size_t)n < sizeof(message) || (size_t)n != sizeof(message) + message.length ||
-	    message.sequence != sequence) {
+	if ((size_t)n >= sizeof(message) && message.kind == WC_CHANNEL_CALL)
+		head += sizeof(result->call);
+	if ((size_t)n < head || (size_t)n != head + message.length || message.sequence != sequence) {
 		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process sent a message that is none");
 		return;
 	}
@@ -158,7 +167,9 @@ static void await_socket(struct wc_instance *instance, uint32_t sequence, uint64
 	result->length = message.length;
 	result->began_ns = message.began_ns;
 	result->returned_ns = message.returned_ns;
-	result->payload = buffer + sizeof(message);
+	result->payload = buffer + head;
+	if (message.kind == WC_CHANNEL_CALL)
+		memcpy(&result->call, buffer + sizeof(message), sizeof(result->call));
 }
 
 /* answer_max: bytes that a REPLY may have. */
@@ -170,9 +181,12 @@ static void await(struct wc_instance *instance, uint32_t sequence, uint64_t dead
 		await_channel(instance, sequence, deadline, result);
 	else
 		await_socket(instance, sequence, deadline, buffer, result);
-	if (result->failure == WC_FAILURE_NONE &&
-	    result->length > (result->kind == WC_CHANNEL_REPLY ? answer_max : WC_CHANNEL_CAPACITY))
-		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process claims a reply over the limit");
+	if (result->kind == WC_CHANNEL_CALL)
+		answer_max = instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY;
+	else if (result->kind != WC_CHANNEL_REPLY)
+		answer_max = WC_CHANNEL_CAPACITY;
+	if (result->failure == WC_FAILURE_NONE && result->length > answer_max)
+		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process claims a message over the limit");
 }
 
 /* *ret_again: it was a process that had been started ahead, and died before it had seen what it was taken for. */
@@ -253,7 +267,7 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 
 		if (payload)
 			memcpy(channel->request_payload, payload, message->length);
-		if (message->context)
+		if (context)
 			memcpy((uint8_t *)channel + WC_CHANNEL_CONTEXT_AT, context, message->context);
 		channel->request.kind = message->kind;
 		channel->request.length = message->length;
@@ -268,7 +282,7 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 		struct iovec parts[3] = {
 			{ .iov_base = message, .iov_len = sizeof(*message) },
 			{ .iov_base = (void *)(uintptr_t)payload, .iov_len = message->length },
-			{ .iov_base = (void *)(uintptr_t)context, .iov_len = message->context },
+			{ .iov_base = (void *)(uintptr_t)context, .iov_len = context ? message->context : 0 },
 		};
 		struct msghdr header = { .msg_iov = parts, .msg_iovlen = 3 };
 
@@ -315,11 +329,35 @@ static int fetch(const struct wc_instance *instance, const struct wc_call *call,
 	}
 	if (large)
 		to = (uint8_t *)instance->channel + WC_CHANNEL_LARGE_AT;
-	error = read_all(call->source, to, call->length);
+	error = call->source >= 0 ? read_all(call->source, to, call->length) :
+				    wc_instance_copy(to, call->payload, call->length);
 	if (error)
 		fail_with(result, WC_FAILURE_PAYLOAD, "there is no memory to give the function its payload");
 	*ret_payload = large ? NULL : buffer;
 	return error;
+}
+
+int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length)
+{
+	struct iovec into = { .iov_base = to, .iov_len = length }, out = { (void *)(uintptr_t)from, length };
+	pid_t self = getpid();
+
+	if (length <= WC_CHANNEL_CAPACITY) {
+		if (length)
+			memcpy(to, from, length);
+		return 0;
+	}
+	while (into.iov_len) {
+		ssize_t n = process_vm_readv(self, &into, 1, &out, 1, 0);
+
+		if (n <= 0)
+			return n ? -errno : -EFAULT;
+		into.iov_base = (uint8_t *)into.iov_base + n;
+		out.iov_base = (uint8_t *)out.iov_base + n;
+		into.iov_len -= (size_t)n;
+		out.iov_len -= (size_t)n;
+	}
+	return 0;
 }
 
 void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result)
@@ -333,6 +371,30 @@ void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, 
 		madvise(channel + WC_CHANNEL_LARGE_AT, WC_CHANNEL_LARGE, MADV_REMOVE);
 	if (result->length > WC_CHANNEL_CAPACITY)
 		madvise(channel + from, WC_CHANNEL_LARGE_AT - from, MADV_REMOVE);
+}
+
+void wc_instance_trim_call(struct wc_instance *instance)
+{
+	if (instance->channel)
+		madvise((uint8_t *)instance->channel + WC_CHANNEL_CALL_AT, WC_CHANNEL_SIZE - WC_CHANNEL_CALL_AT,
+			MADV_REMOVE);
+}
+
+/* Until it answers, fails, or calls another function. */
+static void await_turn(struct wc_instance *instance, uint32_t sequence, const struct wc_call *call, uint8_t *buffer,
+		       struct wc_result *result)
+{
+	bool large = (call->refers || call->foreign) && instance->channel && call->answer_max;
+
+	await(instance, sequence, call->deadline_ns, large ? call->answer_max : WC_CHANNEL_CAPACITY, buffer, result);
+	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL)
+		return; /* what it prints goes on being this request's */
+	if (result->failure == WC_FAILURE_NONE)
+		wc_watch_end(instance->watch);
+	else
+		wc_watch_take_output(instance->watch); /* until it is killed it goes on with this request */
+	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
+		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
 }
 
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
@@ -351,19 +413,41 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
 	const uint8_t *payload = call->length ? call->payload : NULL;
 	uint32_t sequence;
 
-	if (call->refers && call->source >= 0 && fetch(instance, call, buffer, &payload, result))
+	if (((call->refers && call->source >= 0) || (call->foreign && call->length > WC_CHANNEL_CAPACITY)) &&
+	    fetch(instance, call, buffer, &payload, result))
 		return;
-	if (call->refers && instance->channel)
+	if ((call->refers || call->foreign) && instance->channel)
 		message.answer_max = call->answer_max;
 	wc_watch_begin(instance->watch, call->request_id);
-	sequence = post(instance, &message, payload, call->context);
-	await(instance, sequence, call->deadline_ns, message.answer_max ?: WC_CHANNEL_CAPACITY, buffer, result);
-	if (result->failure == WC_FAILURE_NONE)
-		wc_watch_end(instance->watch);
-	else
-		wc_watch_take_output(instance->watch); /* until it is killed it goes on with this request */
-	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_REPLY && result->kind != WC_CHANNEL_ERROR)
-		fail_with(result, WC_FAILURE_PROTOCOL, "the function's process answered with an unknown message");
+	sequence = post(instance, &message, payload, message.context ? call->context : NULL);
+	await_turn(instance, sequence, call, buffer, result);
+}
+
+void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call, const uint8_t *payload,
+			uint32_t length, uint32_t flags, uint32_t number, uint8_t *buffer, struct wc_result *result)
+{
+	struct wc_message message = {
+		.kind = WC_CHANNEL_RESULT,
+		.length = length,
+		.flags = flags,
+		.request_id = call->request_id,
+		.deadline_ns = call->deadline_ns,
+		.timed = call->timed,
+		.context = number,
+	};
+	uint32_t sequence;
+
+	if (wc_now() >=
+	    call->deadline_ns) { /* what it called took all its time: whether it could still answer would be luck */
+		memset(result, 0, offsetof(struct wc_result, text) + 1);
+		fail_with(result, WC_FAILURE_TIMEOUT, "the function ran longer than its time limit");
+		wc_watch_take_output(instance->watch);
+		return;
+	}
+	if ((call->refers || call->foreign) && instance->channel) /* as it was: its answer is still to come */
+		message.answer_max = call->answer_max;
+	sequence = post(instance, &message, instance->channel ? NULL : payload, NULL);
+	await_turn(instance, sequence, call, buffer, result);
 }
 
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu)

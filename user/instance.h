@@ -18,6 +18,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* A message from an instance on a socket. */
+#define WC_INSTANCE_BUFFER (sizeof(struct wc_message) + sizeof(struct wc_channel_call) + WC_CHANNEL_CAPACITY)
+
 struct wc_sandbox;
 struct wc_sandboxes;
 struct wc_zygotes;
@@ -50,6 +53,12 @@ enum wc_origin {
 
 struct wc_watch; /* the main loop's side of an instance, see watch.h */
 
+/* A function that an instance has called by name alone. */
+struct wc_callee {
+	uint32_t id; /* 0: none yet */
+	char name[WC_NAME_MAX];
+};
+
 struct wc_instance {
 	struct wc_fn *fn;
 	pid_t pid;
@@ -70,6 +79,7 @@ struct wc_instance {
 	uint64_t idle_since;	    /* in a pool: since when */
 	uint64_t worth;		    /* in a pool: keepalive.h */
 	uint32_t restless;	    /* times in a row that it was seen to run while it should idle */
+	struct wc_callee callee;    /* the last one */
 	uint64_t cpu_ns, cpu_since; /* CPU time that it had used when it was last seen, and since when it idled then */
 };
 
@@ -97,6 +107,8 @@ struct wc_result {
 		payload; /* in the channel or the agent's buffer: valid until the next call. Beyond WC_CHANNEL_CAPACITY bytes only
 				 * the kernel may read it (write(2)): there may be no memory for a page that the instance has not written */
 	char text[512];
+	struct wc_channel_call
+		call; /* kind CALL: what the function wants to run; its payload is the result's, and as untrusted */
 };
 
 struct wc_call {
@@ -110,6 +122,7 @@ struct wc_call {
 	bool refers;
 	int source;	     /* sealed memfd with the payload; -1: it is at `payload` */
 	uint32_t answer_max; /* bytes that the result may have */
+	bool foreign;	     /* by a function: the payload is in another instance's memory */
 	bool timed;	     /* the instance shall say when it began and when the function was over */
 };
 
@@ -124,15 +137,25 @@ struct wc_place {
 
 /*
  * Start an instance on a CPU and wait until it has loaded the function. NULL on failure: then *result says why, either as
- * a failure or as an INIT_ERROR message of the runtime. `buffer` has room for a message with the largest payload.
+ * a failure or as an INIT_ERROR message of the runtime. `buffer` has WC_INSTANCE_BUFFER bytes.
  */
 struct wc_instance *wc_instance_start(const struct wc_launcher *launcher, struct wc_fn *fn,
 				      const struct wc_place *place, uint8_t *buffer, struct wc_result *result);
 /* One invocation. On any failure the instance is of no further use: stop it. */
 void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 			struct wc_result *result);
+/*
+ * It waits for the result of what it called: `length` bytes, in shared memory already at WC_CHANNEL_RESULT_AT, else at `payload`. Then as after
+ * wc_instance_invoke(), in the same call.
+ */
+void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call, const uint8_t *payload,
+			uint32_t length, uint32_t flags, uint32_t number, uint8_t *buffer, struct wc_result *result);
+/* Copy between memory of instances, or from one. The kernel does what is more than a packet's: there may be no memory for a page. */
+int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length);
 /* After a call with a reference, when its result was used: the memory of a large payload and a large result goes. */
 void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result);
+/* The same after an invocation that called others with large payloads, or got large results. */
+void wc_instance_trim_call(struct wc_instance *instance);
 /* It idles, and is to run on another core from now on: all of it goes there. Microseconds. */
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 /* It idles and is not needed any more: let it clean up, if it wants to, while others have the core; else kill it. */

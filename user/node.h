@@ -41,6 +41,8 @@ struct wc_agent_counters {
 	uint64_t replies_failed; /* could not be sent at all */
 	uint64_t wakeups;	 /* times an idle agent was woken from a blocking wait */
 	uint64_t polled;	 /* times polling found work before blocking */
+	uint64_t calls;		 /* functions that were run for other functions */
+	uint64_t calls_refused;	 /* and that were not */
 };
 
 struct wc_agent;

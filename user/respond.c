@@ -3,6 +3,7 @@
 #include "bpf/answer.h"
 #include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/fanout.h"
 #include "user/stack.h"
 
 #include <string.h>
@@ -206,6 +207,14 @@ void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const
 		.function_id = htonl(job->function_id),
 	};
 
+	if (job->caller) {
+		wc_call_answer(job->caller, response);
+		return;
+	}
+	if (job->async) {
+		wc_async_answer(job->async, response);
+		return;
+	}
 	if (job->frame.data && respond_locked(worker, job, &answer, response->payload, &header)) {
 		wc_replies_keep(node->replies, &job->print, &header, sizeof(header), response->payload,
 				response->payload_len);

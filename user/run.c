@@ -5,6 +5,7 @@
 #include "runtimes/abi/context.h"
 #include "user/clock.h"
 #include "user/cold_starts.h"
+#include "user/fanout.h"
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/report.h"
@@ -60,14 +61,14 @@ static void count_end(struct wc_worker *worker, uint32_t function_id, const stru
 		       WC_LATENCY_NONE, WC_LATENCY_NONE);
 }
 
-static void account(struct wc_worker *worker, const struct wc_fn *fn, bool failed, uint64_t wait_ns,
+static void account(struct wc_worker *worker, const struct wc_job *job, const struct wc_fn *fn, bool failed,
 		    uint64_t service_ns, uint64_t end);
 
 /* It has begun, and failed before the function had it. Before it is answered. */
 static void account_failed(struct wc_worker *worker, struct wc_fn *fn, const struct wc_job *job, uint64_t now)
 {
 	atomic_fetch_add(&fn->errors, 1);
-	account(worker, fn, true, now > job->arrival ? now - job->arrival : 0, 0, now);
+	account(worker, job, fn, true, 0, now);
 }
 
 /* Everything that keeps a job from being run; begun: it is counted as one that ran. True: it was answered. */
@@ -77,7 +78,8 @@ static bool refuse(struct wc_worker *worker, const struct wc_job *job, struct wc
 	bool stopping = fn && atomic_load(&worker->node->stopping);
 	enum wc_end end = WC_END_removed;
 
-	if (fn && !stopping && !(job->deadline_us && waited > job->deadline_us * WC_US))
+	if (fn && !stopping && !(job->deadline_us && waited > job->deadline_us * WC_US) &&
+	    !(job->limit_ns && now >= job->limit_ns))
 		return false;
 	if (begun && fn)
 		account_failed(worker, fn, job, now);
@@ -124,7 +126,7 @@ static void respond_result(struct wc_worker *worker, const struct wc_job *job, c
 	} else if (result->flags & WC_CHANNEL_FLAG_BINARY) {
 		response.flags |= WC_FLAG_BINARY;
 	}
-	if (result->length > WC_PAYLOAD_MAX) {
+	if (result->length > WC_PAYLOAD_MAX && !job->caller && !job->async) {
 		why = wc_worker_deliver(worker, result, &reference);
 		if (why) {
 			respond_error(worker, job, WC_CODE_TOO_LARGE, "Node.ReplyNotDelivered", why, wait_ns,
@@ -193,6 +195,13 @@ static void fill_call(const struct wc_worker *worker, const struct wc_job *job, 
 		.context_len = job->context_len,
 		.source = -1,
 	};
+	if (job->caller || job->async) {
+		call->foreign = true;
+		call->answer_max = job->async			  ? wc_async_room(job->async) :
+				   job->caller->instance->channel ? WC_CHANNEL_LARGE :
+								    WC_CHANNEL_CAPACITY;
+		return;
+	}
 	if (!worker->payload.session)
 		return;
 	call->refers = true;
@@ -218,12 +227,14 @@ static void mark_running(struct wc_worker *worker, const struct wc_job *job, uin
  * What people see of it in the maps (user/view.h), 40 ns an invocation. Before it is answered: the core may be another's when the answer
  * leaves.
  */
-static void account(struct wc_worker *worker, const struct wc_fn *fn, bool failed, uint64_t wait_ns,
+static void account(struct wc_worker *worker, const struct wc_job *job, const struct wc_fn *fn, bool failed,
 		    uint64_t service_ns, uint64_t end)
 {
 	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
+	uint64_t since = end - service_ns, wait_ns = since > job->arrival ? since - job->arrival : 0;
 
-	wc_fetch_add(&worker->agent->entry->busy_ns, end - worker->run->started_ns);
+	if (!job->inner) /* else the core is its caller's */
+		wc_fetch_add(&worker->agent->entry->busy_ns, end - worker->run->started_ns);
 	if (!entry || WC_READ(entry->id) != fn->id) /* it was removed meanwhile, and the slot may be another's */
 		return;
 	wc_fetch_add(&entry->invocations, 1);
@@ -261,6 +272,14 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 		payload = mmap(NULL, call.length, PROT_READ, MAP_PRIVATE, call.source, 0);
 		call.payload = payload;
 	}
+	if (call.foreign && call.length > WC_CHANNEL_CAPACITY) {
+		payload = mmap(NULL, call.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (payload != MAP_FAILED && wc_instance_copy(payload, call.payload, call.length)) {
+			munmap(payload, call.length);
+			payload = MAP_FAILED;
+		}
+		call.payload = payload;
+	}
 	if (call.answer_max > capacity) {
 		capacity = call.answer_max;
 		buffer = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
@@ -285,7 +304,7 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 	failed = result.kind == WC_CHANNEL_ERROR || result.failure;
 	if (failed)
 		atomic_fetch_add(&fn->errors, 1);
-	account(worker, fn, failed, start - job->arrival, end - start, end);
+	account(worker, job, fn, failed, end - start, end);
 	respond_result(worker, job, &result, false, !loaded, start - job->arrival, end - start);
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);
@@ -403,7 +422,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		instance = get_instance(worker, job, fn, &hope, &warm);
 		if (!instance)
 			return 0;
-		worker->run->pid = (uint32_t)instance->pid;
+		if (!job->inner)
+			worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
 		/* The start, or the wait, took too long; the instance is good for others. */
 		if ((!warm || hope.waited) && refuse(worker, job, fn, true, start)) {
@@ -415,9 +435,13 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		if (report)
 			wc_report_start(instance, call.request_id);
 		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
+		if (job->limit_ns && job->limit_ns < call.deadline_ns)
+			call.deadline_ns = job->limit_ns;
 		read_times(instance, &cpu_ns, &wait_ns);
 		atomic_store(&worker->serving, instance->slot + 1); /* WC_NONE + 1 is 0 */
 		wc_instance_invoke(instance, &call, worker->buffer, &result);
+		if (result.kind == WC_CHANNEL_CALL)
+			wc_worker_calls(worker, job, instance, &call, &result);
 		atomic_store(&worker->serving, 0);
 		if (!warm || !result.untouched)
 			break;
@@ -430,13 +454,14 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		wc_worker_traced(worker, instance, &result, start, end, !warm);
 	if (report)
 		wc_report_end(instance, call.request_id, &result, end - start, warm ? 0 : start - begun);
-	note_times(worker->run, instance, cpu_ns, wait_ns);
+	if (!job->inner)
+		note_times(worker->run, instance, cpu_ns, wait_ns);
 	failed = result.failure || result.kind == WC_CHANNEL_ERROR;
 	if (failed)
 		atomic_fetch_add(&fn->errors, 1);
-	account(worker, fn, failed, start - job->arrival, end - start, end);
+	account(worker, job, fn, failed, end - start, end);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
-	if (call.refers)
+	if (call.refers || call.foreign)
 		wc_instance_trim(instance, &call, &result);
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);
@@ -448,6 +473,36 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	else
 		wc_pool_put(pool, instance);
 	return end;
+}
+
+void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
+{
+	bool tracing = worker->tracing;
+
+	worker->tracing = false; /* the trace is that of the first caller */
+	if (!refuse(worker, job, fn, false, job->arrival)) {
+		atomic_fetch_add(&fn->invocations, 1);
+		if (fn->manifest.trusted && worker->node->options.allow_trusted)
+			run_trusted(worker, job, fn);
+		else
+			run_in_process(worker, job, fn);
+	}
+	worker->tracing = tracing;
+}
+
+/* One that a function has begun, or a ghost of it (fanout.h). */
+static void run_async(struct wc_worker *worker, const struct wc_job *job)
+{
+	uint64_t now = wc_now();
+
+	if (!wc_async_begin(job->async))
+		return;
+	mark_running(worker, job, now);
+	set_busy(worker, worker->busy.ns, now);
+	worker->counters.calls++;
+	wc_worker_run_call(worker, job, wc_async_fn(job->async));
+	set_busy(worker, worker->busy.ns + wc_now() - now, 0);
+	WC_WRITE(worker->run->function_id, 0);
 }
 
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
@@ -518,10 +573,16 @@ static bool take_context(struct wc_worker *worker, struct wc_job *job, const str
 
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
-	struct wc_fn *fn = wc_functions_get(worker->node->functions, job->function_id);
 	enum wc_seen_result seen = WC_SEEN_AGAIN;
 	bool again = false;
 	uint64_t end = 0;
+	struct wc_fn *fn;
+
+	if (job->async) {
+		run_async(worker, job);
+		return;
+	}
+	fn = wc_functions_get(worker->node->functions, job->function_id);
 
 	wc_worker_trace(worker, job);
 	/* A retransmission of what runs or has run must not be told that it was not run. */
@@ -579,6 +640,8 @@ void wc_worker_account(struct wc_worker *worker, const struct wc_job *job)
 
 void wc_job_free(struct wc_job *job)
 {
+	if (job->async)
+		wc_async_put(job->async);
 	if (job->frame.data)
 		wc_frame_release(&job->frame);
 	if (!job->owned_elsewhere)

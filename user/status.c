@@ -157,12 +157,13 @@ static void add_counters(struct wc_node *node, json_t *object)
 	json_object_set_new(object, "counters", dispatch_json(node->xdp ? &kernel : &stack));
 	json_object_set_new(object, "stack", dispatch_json(&stack));
 #define EACH(name) #name, (json_int_t)agents.name
-	json_object_set_new(object, "agents",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
-				      EACH(invocations), EACH(errors), EACH(cold_starts), EACH(evictions), EACH(moves),
-				      EACH(retransmits), EACH(deadline_missed), EACH(bad_checksum), EACH(claims_lost),
-				      EACH(pending_lost), EACH(replies_slow), EACH(replies_failed), EACH(wakeups),
-				      EACH(polled)));
+	json_object_set_new(
+		object, "agents",
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+			  EACH(invocations), EACH(errors), EACH(cold_starts), EACH(evictions), EACH(moves),
+			  EACH(retransmits), EACH(deadline_missed), EACH(bad_checksum), EACH(claims_lost),
+			  EACH(pending_lost), EACH(replies_slow), EACH(replies_failed), EACH(wakeups), EACH(polled),
+			  EACH(calls), EACH(calls_refused)));
 #undef EACH
 }
 

@@ -36,6 +36,14 @@
  * in the same datagram; there only for an instance whose READY has WC_CHANNEL_FLAG_CONTEXT: others are never sent one, and need not know of it.
  * Most invocations have none.
  *
+ * Calls (WC_CHANNEL_FEATURE_CALLS; on a socket always): while it runs a request, an instance may say CALL with the request's sequence, as if it
+ * were the answer: what it calls is a struct wc_channel_call, and `length` bytes of payload. It then waits for the next request sequence, which is
+ * the RESULT of the call, and goes on under that sequence: with another CALL, or the answer. In shared memory the two are at WC_CHANNEL_CALL_AT,
+ * one behind the other, and the RESULT's payload is at WC_CHANNEL_RESULT_AT, so that neither the request's payload nor what there is of an answer is
+ * touched; on a socket the struct comes in front of the payload, in the same datagram. A RESULT with WC_CHANNEL_FLAG_FAILED has an error object.
+ * A CALL's flags say how (enum wc_channel_how). What was begun with START is waited for with WAIT or ANY, by its number, in any order; what is not
+ * waited for before the answer goes on, and its result is dropped.
+ *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
  * WARMCORE_MEMORY_MB, WARMCORE_VERSION (number of the deployment), WARMCORE_CORE, and the manifest's own environment.
@@ -53,8 +61,10 @@
 #define WC_CHANNEL_LARGE_AT                                                                                            \
 	((sizeof(struct wc_channel) - WC_CHANNEL_CAPACITY + WC_CHANNEL_LARGE + 65535) & ~(size_t)65535)
 #define WC_CHANNEL_CONTEXT_AT (WC_CHANNEL_LARGE_AT + WC_CHANNEL_LARGE)
-#define WC_CHANNEL_CONTEXT_ROOM 8192u					  /* at least WC_CONTEXT_MAX, whole pages */
-#define WC_CHANNEL_SIZE (WC_CHANNEL_CONTEXT_AT + WC_CHANNEL_CONTEXT_ROOM) /* of the memfd */
+#define WC_CHANNEL_CONTEXT_ROOM 8192u /* at least WC_CONTEXT_MAX, whole pages */
+#define WC_CHANNEL_CALL_AT (WC_CHANNEL_CONTEXT_AT + WC_CHANNEL_CONTEXT_ROOM)
+#define WC_CHANNEL_RESULT_AT (WC_CHANNEL_CALL_AT + 4096 + WC_CHANNEL_LARGE)
+#define WC_CHANNEL_SIZE (WC_CHANNEL_RESULT_AT + WC_CHANNEL_LARGE) /* of the memfd */
 
 enum wc_channel_kind {
 	WC_CHANNEL_INVOKE = 1,	   /* agent -> instance */
@@ -64,6 +74,8 @@ enum wc_channel_kind {
 	WC_CHANNEL_REPLY = 5,	   /* instance -> agent */
 	WC_CHANNEL_ERROR = 6,	   /* instance -> agent; payload = {"errorType","errorMessage"[,"stackTrace":[...]]} */
 	WC_CHANNEL_LOAD = 7,	   /* agent -> spare, once; payload = environment, request_id = user and group */
+	WC_CHANNEL_CALL = 8,   /* instance -> agent, before its answer: run another function and wait for its result */
+	WC_CHANNEL_RESULT = 9, /* agent -> instance: that result */
 };
 
 /*
@@ -74,8 +86,10 @@ enum wc_channel_kind {
  */
 #define WC_CHANNEL_FEATURE_WAITING 1u
 #define WC_CHANNEL_FEATURE_LARGE 2u /* the memfd has WC_CHANNEL_SIZE bytes */
+#define WC_CHANNEL_FEATURE_CALLS 4u /* the agent understands CALL */
 
-#define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY: the payload is bytes, not a JSON value */
+#define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY, RESULT: the payload is bytes, not a JSON value */
+#define WC_CHANNEL_FLAG_FAILED 8u   /* RESULT: the function failed, or was not run; the payload is an error object */
 #define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
 #define WC_CHANNEL_FLAG_CONTEXT 4u  /* READY, on a socket: a context may follow the payload */
 
@@ -94,9 +108,27 @@ struct wc_message {
 	uint64_t began_ns;    /* answers to a request that is timed: CLOCK_MONOTONIC, when the runtime had it, */
 	uint64_t returned_ns; /* and when the function was over; 0: the runtime does not say */
 	uint32_t timed;	      /* INVOKE: not 0: the answer is to say so */
-	uint32_t context;     /* INVOKE: bytes of its context; 0 = none */
+	uint32_t context;     /* INVOKE: bytes of its context; 0 = none. RESULT: number of the call (START, ANY) */
 };
 _Static_assert(sizeof(struct wc_message) == 64, "ABI");
+
+/* Flags of a CALL. */
+enum wc_channel_how {
+	WC_CHANNEL_HOW_RUN,   /* run it, the RESULT is its result */
+	WC_CHANNEL_HOW_START, /* begin it; the RESULT says its number, and has no payload */
+	WC_CHANNEL_HOW_WAIT,  /* the RESULT is that of the call `number` */
+	WC_CHANNEL_HOW_ANY,   /* the RESULT is that of the call that ends first, and says its number */
+	WC_CHANNEL_HOW_COUNT,
+};
+
+/* What a CALL calls. */
+#define WC_CHANNEL_CALL_NAME 224u
+struct wc_channel_call {
+	uint32_t number;		     /* WAIT: of which call */
+	uint32_t reserved[7];		     /* 0 */
+	char function[WC_CHANNEL_CALL_NAME]; /* RUN, START: "NAME", or "NAME:QUALIFIER"; with its 0 */
+};
+_Static_assert(sizeof(struct wc_channel_call) == 256, "ABI");
 
 /*
  * The shared memory. The agent starts with request.sequence = 0 and answer.sequence = WC_CHANNEL_NOT_READY. A

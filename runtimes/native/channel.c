@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -160,13 +161,16 @@ void wc_client_close(struct wc_client *client)
 	free(client);
 }
 
-static int send_answer(struct wc_client *client, const void *payload, uint32_t length)
+/* `call`: what a CALL calls, else NULL. */
+static int send_answer(struct wc_client *client, const struct wc_channel_call *call, const void *payload,
+		       uint32_t length)
 {
-	struct iovec iov[2] = {
+	struct iovec iov[3] = {
 		{ .iov_base = &client->channel->answer, .iov_len = sizeof(struct wc_message) },
+		{ .iov_base = (void *)(uintptr_t)call, .iov_len = call ? sizeof(*call) : 0 },
 		{ .iov_base = (void *)(uintptr_t)payload, .iov_len = length },
 	};
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = length ? 2 : 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = length ? 3 : 2 };
 	ssize_t n;
 
 	do
@@ -199,7 +203,7 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 	message->returned_ns = client->began_ns ? now_ns() : 0;
 	if (client->transport == WC_CLIENT_SOCKET) {
 		message->sequence = sequence;
-		return send_answer(client, payload, length);
+		return send_answer(client, NULL, payload, length);
 	}
 	if (length && payload != client->answer_payload)
 		memmove(client->answer_payload, payload, length);
@@ -292,6 +296,108 @@ int wc_client_next(struct wc_client *client)
 	default:
 		return -EPROTO;
 	}
+}
+
+/* --- calls --- */
+
+static struct wc_channel_call *call_of(const struct wc_client *client)
+{
+	return (struct wc_channel_call *)(void *)((uint8_t *)client->channel + WC_CHANNEL_CALL_AT);
+}
+
+uint8_t *wc_client_call_payload(struct wc_client *client, uint32_t *ret_room)
+{
+	bool shared = client->transport == WC_CLIENT_FUTEX;
+
+	*ret_room = shared ? client->large : WC_CHANNEL_CAPACITY;
+	if (shared && (client->mapped < WC_CHANNEL_SIZE || !(client->channel->features & WC_CHANNEL_FEATURE_CALLS)))
+		*ret_room = 0;
+	return *ret_room ? (uint8_t *)(call_of(client) + 1) : NULL;
+}
+
+/* The RESULT on the socket, to where it is in shared memory. As receive_socket(). */
+static int receive_result(struct wc_client *client)
+{
+	struct wc_channel *channel = client->channel;
+	struct iovec iov[2] = {
+		{ .iov_base = &channel->request, .iov_len = sizeof(channel->request) },
+		{ .iov_base = (uint8_t *)channel + WC_CHANNEL_RESULT_AT, .iov_len = WC_CHANNEL_CAPACITY },
+	};
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+	ssize_t n;
+
+	do
+		n = recvmsg(client->fd, &msg, 0);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 && errno != ECONNRESET ? -errno : -EPIPE;
+	if (n < (ssize_t)sizeof(channel->request) || (msg.msg_flags & MSG_TRUNC) ||
+	    channel->request.length != (size_t)n - sizeof(channel->request))
+		return -EPROTO;
+	return 0;
+}
+
+static int post_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		     uint32_t length)
+{
+	struct wc_message *message = &client->channel->answer;
+	struct wc_channel_call *call = call_of(client);
+
+	memset(call, 0, sizeof(*call));
+	call->number = callee->number;
+	if (callee->function)
+		snprintf(call->function, sizeof(call->function), "%s", callee->function);
+	message->kind = WC_CHANNEL_CALL;
+	message->length = length;
+	message->flags = callee->how;
+	message->request_id = client->request->request_id;
+	message->deadline_ns = message->began_ns = message->returned_ns = 0;
+	if (client->transport == WC_CLIENT_SOCKET) {
+		message->sequence = client->sequence;
+		return send_answer(client, call, payload, length);
+	}
+	if (length && payload != (const uint8_t *)(call + 1))
+		memmove(call + 1, payload, length);
+	wc_channel_post(client->channel, message, client->sequence);
+	return 0;
+}
+
+int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		   uint32_t length, struct wc_client_result *ret_result)
+{
+	uint32_t room;
+	int err;
+
+	if (!wc_client_call_payload(client, &room))
+		return -ENOSYS;
+	if (length > room)
+		return -EMSGSIZE;
+	if (callee->function && strlen(callee->function) >= WC_CHANNEL_CALL_NAME)
+		return -ENAMETOOLONG;
+	err = post_call(client, callee, payload, length);
+	if (err)
+		return err;
+	if (client->transport == WC_CLIENT_SOCKET) {
+		err = receive_result(client);
+	} else {
+		do
+			err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
+		while (err == -EINTR);
+	}
+	if (err)
+		return err;
+	client->sequence = client->request->sequence;
+	if (client->request->kind == WC_CHANNEL_SHUTDOWN)
+		return -EPIPE;
+	if (client->request->kind != WC_CHANNEL_RESULT || client->request->length > room)
+		return -EPROTO;
+	*ret_result = (struct wc_client_result){
+		.payload = (const uint8_t *)client->channel + WC_CHANNEL_RESULT_AT,
+		.length = client->request->length,
+		.flags = client->request->flags,
+		.number = client->request->context,
+	};
+	return 0;
 }
 
 int wc_client_load(struct wc_client *client, uint32_t *ret_user)

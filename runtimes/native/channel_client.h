@@ -89,6 +89,33 @@ int wc_client_next(struct wc_client *client);
  */
 int wc_client_answer(struct wc_client *client, uint32_t kind, uint32_t flags, const void *payload, uint32_t length);
 
+/* What became of a call. */
+struct wc_client_result {
+	const uint8_t *payload; /* valid until the next call or the answer */
+	uint32_t length;
+	uint32_t flags;	 /* WC_CHANNEL_FLAG_BINARY, WC_CHANNEL_FLAG_FAILED */
+	uint32_t number; /* START, ANY: of the call */
+	uint32_t pad;
+};
+
+/* What to call, and how (enum wc_channel_how); WAIT and ANY have no function and no payload. */
+struct wc_client_callee {
+	uint32_t how;
+	uint32_t number;      /* WAIT */
+	const char *function; /* "NAME" or "NAME:QUALIFIER" */
+};
+
+/* Where the payload of a call may be written, so that wc_client_call() copies nothing; *ret_room bytes, 0: no call is possible. */
+uint8_t *wc_client_call_payload(struct wc_client *client, uint32_t *ret_room);
+
+/*
+ * Have another function run, and get its result. Only between wc_client_next and wc_client_answer, by one thread at a time.
+ * 0: the agent has answered, which may be an error object. -EMSGSIZE: too many bytes; -ENAMETOOLONG; -ENOSYS: this agent cannot;
+ * nothing was sent then. -EPIPE: the agent is gone. -EPROTO: it broke the contract.
+ */
+int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		   uint32_t length, struct wc_client_result *ret_result);
+
 /* From now on SIGTERM ends this process with status 0, at once, whatever it is doing. */
 int wc_client_exit_on_sigterm(void);
 

@@ -130,8 +130,35 @@ static int answer_error(struct wc_client *client, const char *type, const char *
 	return wc_client_answer(client, WC_CHANNEL_ERROR, 0, client->answer_payload, (uint32_t)length);
 }
 
+static int call(void *state, uint32_t how, const char *function, const void *payload, uint32_t length, uint32_t *number,
+		struct warmcore_reply *reply)
+{
+	const struct wc_client_callee callee = { how, *number, function };
+	struct wc_client_result result;
+	int err = wc_client_call(state, &callee, payload, length, &result);
+
+	memset(reply, 0, sizeof(*reply));
+	if (err == -EPIPE || err == -EPROTO) {
+		fprintf(stderr, "warmcore-native: the channel failed: %s\n", strerror(-err));
+		exit(2);
+	}
+	if (err)
+		return err;
+	*number = result.number;
+	reply->payload = result.payload;
+	reply->length = result.length;
+	reply->flags = result.flags & WC_CHANNEL_FLAG_BINARY ? WARMCORE_FLAG_BINARY : 0;
+	return result.flags & WC_CHANNEL_FLAG_FAILED ? 1 : 0;
+}
+
+static void *call_buffer(void *state, uint32_t *room)
+{
+	return wc_client_call_payload(state, room);
+}
+
 static int serve_one(struct wc_client *client, const struct function *function, struct warmcore_response *response)
 {
+	const struct warmcore_host host = { client, call, call_buffer };
 	struct warmcore_request request = {
 		.size = sizeof(request),
 		.length = client->request->length,
@@ -143,6 +170,7 @@ static int serve_one(struct wc_client *client, const struct function *function, 
 		.memory_mb = function->memory_mb,
 		.core = client->request->flags, /* number + 1 */
 		.context = client->context,
+		.host = &host,
 	};
 	char text[128];
 	int result;

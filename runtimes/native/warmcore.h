@@ -34,6 +34,7 @@
 #ifndef WARMCORE_H
 #define WARMCORE_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,10 +75,11 @@ struct warmcore_request {
 	uint64_t deadline_ns; /* the instance is killed then; 0 = no deadline */
 	const char *function_name; /* as deployed */
 	/* From here on only where `size` covers it: read these through the functions below. */
-	const char *function_version; /* number of the deployment */
-	uint32_t memory_mb;	      /* what an instance may have; 0 = not said */
-	uint32_t core;		      /* number of the core that runs it + 1; 0 = not said */
-	const void *context;	      /* for the functions below; NULL = nothing came along */
+	const char *function_version;	  /* number of the deployment */
+	uint32_t memory_mb;		  /* what an instance may have; 0 = not said */
+	uint32_t core;			  /* number of the core that runs it + 1; 0 = not said */
+	const void *context;		  /* for the functions below; NULL = nothing came along */
+	const struct warmcore_host *host; /* for warmcore_invoke(); NULL = it cannot call functions */
 };
 
 #define WARMCORE_FLAG_BINARY 1u /* the response is bytes; without it, a JSON value in UTF-8 */
@@ -165,6 +167,84 @@ static inline const char *warmcore_tracestate(const struct warmcore_request *req
 static inline const char *warmcore_xray_trace_id(const struct warmcore_request *request)
 {
 	return warmcore_context_text(request, 3);
+}
+
+/*
+ * What a function that was called has answered: a JSON value, or bytes with WARMCORE_FLAG_BINARY; when it failed, an error object
+ * {"errorType", "errorMessage", ...}. Valid until the next call, or until warmcore_handle returns.
+ */
+struct warmcore_reply {
+	const void *payload;
+	uint32_t length;
+	uint32_t flags;
+};
+
+/* The process that a function runs in, for the functions below. */
+struct warmcore_host {
+	void *state;
+	int (*call)(void *state, uint32_t how, const char *function, const void *payload, uint32_t length,
+		    uint32_t *number, struct warmcore_reply *reply);
+	void *(*buffer)(void *state, uint32_t *room);
+};
+
+/* All calls are this one. *number: of the call. */
+static inline int warmcore_call(const struct warmcore_request *request, uint32_t how, const char *function,
+				const void *payload, size_t length, uint32_t *number, struct warmcore_reply *reply)
+{
+	if (!WARMCORE_HAS(request, host) || !request->host)
+		return -ENOSYS;
+	return request->host->call(request->host->state, how, function, payload,
+				   length > UINT32_MAX ? UINT32_MAX : (uint32_t)length, number, reply);
+}
+
+/*
+ * Call another function of this node, "NAME" or "NAME:QUALIFIER", and wait for its result. On the thread of warmcore_handle only. It gets what is
+ * left of this function's time, or its own limit if that is shorter, and the trace that this invocation belongs to.
+ * 0: it has run. 1: it has failed, or was not run; *reply says why. A negative errno: nothing was sent: -ENOSYS: not from here (a trusted function),
+ * -EMSGSIZE: more than 6,291,456 bytes, -ENAMETOOLONG.
+ */
+static inline int warmcore_invoke(const struct warmcore_request *request, const char *function, const void *payload,
+				  size_t length, struct warmcore_reply *reply)
+{
+	uint32_t number = 0;
+
+	return warmcore_call(request, 0, function, payload, length, &number, reply);
+}
+
+/*
+ * The same in two steps: begin it, on another core if one is free, and wait for it with warmcore_wait(), or for whichever ends first with
+ * warmcore_wait_any(). At most 1,024 at a time. What is not waited for before warmcore_handle returns goes on, and its result is dropped.
+ * warmcore_start() returns 1 when it was not begun: *reply says why.
+ */
+static inline int warmcore_start(const struct warmcore_request *request, const char *function, const void *payload,
+				 size_t length, uint32_t *number, struct warmcore_reply *reply)
+{
+	*number = 0;
+	return warmcore_call(request, 1, function, payload, length, number, reply);
+}
+
+static inline int warmcore_wait(const struct warmcore_request *request, uint32_t number, struct warmcore_reply *reply)
+{
+	return warmcore_call(request, 2, NULL, NULL, 0, &number, reply);
+}
+
+static inline int warmcore_wait_any(const struct warmcore_request *request, uint32_t *number,
+				    struct warmcore_reply *reply)
+{
+	*number = 0;
+	return warmcore_call(request, 3, NULL, NULL, 0, number, reply);
+}
+
+/*
+ * Where a payload for warmcore_invoke() may be written to spare a copy: *room bytes, until the next call. It does not overlap with the request, the
+ * response, or what was answered. NULL: no call is possible.
+ */
+static inline void *warmcore_invoke_buffer(const struct warmcore_request *request, uint32_t *room)
+{
+	*room = 0;
+	if (!WARMCORE_HAS(request, host) || !request->host)
+		return NULL;
+	return request->host->buffer(request->host->state, room);
 }
 
 /* The request id as the other runtimes' contexts write it, the form of a UUID; out has room for 37 bytes. Returns out. */

@@ -26,6 +26,7 @@ napi_status napi_create_external_arraybuffer(napi_env env, void *data, size_t le
 napi_status napi_create_function(napi_env env, const char *name, size_t length, napi_callback callback, void *data,
 				 napi_value *ret);
 napi_status napi_create_int32(napi_env env, int32_t value, napi_value *ret);
+napi_status napi_create_uint32(napi_env env, uint32_t value, napi_value *ret);
 napi_status napi_get_cb_info(napi_env env, napi_callback_info info, size_t *count, napi_value *args, napi_value *self,
 			     void **data);
 napi_status napi_get_value_string_utf8(napi_env env, napi_value value, char *text, size_t size, size_t *ret_length);

@@ -108,6 +108,31 @@ static napi_value channel_answer(napi_env env, napi_callback_info info)
 	return err ? fail(env, err) : NULL;
 }
 
+/* call(how, number, name, length) -> flags of the result: the payload is in place, and so is the result's */
+static napi_value channel_call(napi_env env, napi_callback_info info)
+{
+	struct wc_client_callee callee;
+	struct wc_client_result result;
+	char name[WC_CHANNEL_CALL_NAME];
+	uint32_t length, room;
+	napi_value args[4], value;
+	size_t count = 4, size;
+	int err;
+
+	if (!client)
+		return fail(env, -ENOTCONN);
+	if (napi_get_cb_info(env, info, &count, args, NULL, NULL) || count < 4 ||
+	    napi_get_value_uint32(env, args[0], &callee.how) || napi_get_value_uint32(env, args[1], &callee.number) ||
+	    napi_get_value_string_utf8(env, args[2], name, sizeof(name), &size) ||
+	    napi_get_value_uint32(env, args[3], &length))
+		return fail(env, -EINVAL);
+	callee.function = name;
+	err = wc_client_call(client, &callee, wc_client_call_payload(client, &room), length, &result);
+	if (err)
+		return fail(env, err);
+	return napi_create_uint32(env, result.flags, &value) ? NULL : value;
+}
+
 napi_value napi_register_module_v1(napi_env env, napi_value exports)
 {
 	static const struct {
@@ -116,7 +141,8 @@ napi_value napi_register_module_v1(napi_env env, napi_value exports)
 	} functions[] = { { "open", channel_open },
 			  { "load", channel_load },
 			  { "next", channel_next },
-			  { "answer", channel_answer } };
+			  { "answer", channel_answer },
+			  { "call", channel_call } };
 	napi_value function;
 	size_t i;
 

@@ -15,11 +15,14 @@
 const fs = require('fs');
 const path = require('path');
 
-const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6;
-const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4;
+const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6, CALL = 8, RESULT = 9;
+const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4, FLAG_FAILED = 8;
 const CAPACITY = 61440;
 const LARGE_AT = 6356992; // WC_CHANNEL_LARGE_AT
 const CONTEXT_AT = 12648448, CONTEXT_ROOM = 8192; // WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
+const CALL_AT = 12656640, CALL_SIZE = 256, CALL_NAME_AT = 32; // WC_CHANNEL_CALL_AT, struct wc_channel_call
+const RESULT_AT = 18952192; // WC_CHANNEL_RESULT_AT
+const LARGE = 6291456; // WC_CHANNEL_LARGE
 const HEADER_SIZE = 64; // struct wc_message: sequence, kind, length, flags (32 bits), request_id, deadline_ns (64 bits)
 const SEQUENCE = 0, KIND = 1, LENGTH = 2, FLAGS = 3, REQUEST_ID = 4, DEADLINE = 6, ANSWER_MAX = 9, CONTEXT = 15; // indices of 32-bit words
 
@@ -38,7 +41,7 @@ const EXIT_FATAL = 128; // after an uncaught exception or an unhandled rejection
 //
 // next(): payload length, or -1 when the instance shall exit. Then: head (Uint32Array over the request's message),
 // input + inputOf(length) (Buffer with the payload). Answers: write at most answerMax() bytes at output[outputAt], then answer(kind, flags,
-// length).
+// length). Between the two: call(how, number, name, payload) -> [flags, number, Buffer with a copy of the result].
 
 class FutexChannel {
   constructor(spec) {
@@ -51,6 +54,15 @@ class FutexChannel {
     this.load = native.load;
     this.next = native.next;
     this.answer = native.answer;
+    this.callNative = native.call;
+  }
+
+  call(how, number, name, payload) {
+    if (payload.length > LARGE) throw new RangeError(`the payload is ${payload.length} bytes, the limit is ${LARGE} bytes`);
+    if (this.output.length < RESULT_AT + LARGE) throw new Error('Function not implemented: this node runs no calls');
+    this.output.set(payload, CALL_AT + CALL_SIZE);
+    const flags = this.callNative(how, number, name, payload.length);
+    return [flags, this.head[CONTEXT], Buffer.from(this.input.subarray(RESULT_AT, RESULT_AT + this.head[LENGTH]))];
   }
 
   inputOf(length) {
@@ -105,6 +117,32 @@ class SocketChannel {
       throw new Error('the agent sent a malformed message');
     }
     return kind === SHUTDOWN ? -1 : length;
+  }
+
+  call(how, number, name, payload) {
+    if (payload.length > CAPACITY) throw new RangeError(`the payload is ${payload.length} bytes, the limit is ${CAPACITY} bytes`);
+    const message = Buffer.alloc(HEADER_SIZE + CALL_SIZE + payload.length), words = new Uint32Array(message.buffer, 0, HEADER_SIZE / 4);
+    words[SEQUENCE] = this.head[SEQUENCE];
+    words[KIND] = CALL;
+    words[LENGTH] = payload.length;
+    words[FLAGS] = how;
+    words[REQUEST_ID] = this.head[REQUEST_ID];
+    words[REQUEST_ID + 1] = this.head[REQUEST_ID + 1];
+    message.writeUInt32LE(number, HEADER_SIZE);
+    message.write(name, HEADER_SIZE + CALL_NAME_AT, CALL_SIZE - CALL_NAME_AT - 1, 'utf8');
+    message.set(payload, HEADER_SIZE + CALL_SIZE);
+    const answer = Buffer.alloc(HEADER_SIZE + CAPACITY + 1), head = new Uint32Array(answer.buffer, 0, HEADER_SIZE / 4);
+    let received = 0;
+    try {
+      fs.writeSync(this.fd, message);
+      received = fs.readSync(this.fd, answer, 0, answer.length, null);
+    } catch (error) {
+      if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error;
+    }
+    if (!received) process.exit(0);
+    if (head[KIND] !== RESULT || received !== HEADER_SIZE + head[LENGTH]) throw new Error('the agent sent a malformed message');
+    this.head[SEQUENCE] = head[SEQUENCE];
+    return [head[FLAGS], head[CONTEXT], answer.subarray(HEADER_SIZE, received)];
   }
 
   answer(kind, flags, length) {
@@ -371,6 +409,97 @@ async function loadHandler(code, handler) {
   return found;
 }
 
+// --- calls of other functions -----------------------------------------------------------------------------------
+
+class InvokeError extends Error {
+  constructor({ errorType = 'Unknown', errorMessage = '', stackTrace = [] }) {
+    super(`${errorType}: ${errorMessage}`);
+    Object.assign(this, { name: 'InvokeError', errorType, errorMessage, stackTrace });
+  }
+}
+
+const RUN = 0, START = 1, ANY = 3; // enum wc_channel_how
+
+/*
+ * What a function may use of the node it runs on: the global `warmcore`, as in docs/CALLS.md. `channel` is there while an invocation is under way.
+ * invoke() begins a call at once. When the handler has nothing else to do, the process blocks until one of them has ended: what is called has the
+ * core meanwhile.
+ */
+const calls = { channel: null, waiting: new Map(), scheduled: false };
+
+function call(how, name, event) {
+  if (typeof name !== 'string') throw new TypeError(`the name of a function is a string, not ${typeof name}`);
+  if (Buffer.byteLength(name) >= CALL_SIZE - CALL_NAME_AT) throw new RangeError('the name of the function is too long');
+  if (!calls.channel) throw new Error('functions can be called during an invocation only');
+  let payload;
+  if (event instanceof ArrayBuffer) payload = new Uint8Array(event);
+  else if (ArrayBuffer.isView(event)) payload = new Uint8Array(event.buffer, event.byteOffset, event.byteLength);
+  else payload = Buffer.from(JSON.stringify(event === undefined ? null : event));
+  return calls.channel.call(how, 0, name, payload);
+}
+
+function errorOf(payload) {
+  let error;
+  try {
+    error = JSON.parse(payload.toString());
+  } catch {
+    // the node had no memory for one
+  }
+  return new InvokeError(error !== null && typeof error === 'object' ? error : {});
+}
+
+function valueOf(flags, payload) {
+  if (flags & FLAG_FAILED) throw errorOf(payload);
+  if (flags & FLAG_BINARY) return payload;
+  return payload.length ? JSON.parse(payload.toString()) : undefined;
+}
+
+function collect() {
+  calls.scheduled = false;
+  if (!calls.channel || !calls.waiting.size) return;
+  const [flags, number, payload] = calls.channel.call(ANY, 0, '', Buffer.alloc(0));
+  const promise = calls.waiting.get(number);
+  calls.waiting.delete(number);
+  if (promise) {
+    try {
+      promise.resolve(valueOf(flags, payload));
+    } catch (error) {
+      promise.reject(error);
+    }
+  }
+  schedule();
+}
+
+function schedule() {
+  if (calls.scheduled || !calls.waiting.size) return;
+  calls.scheduled = true;
+  setImmediate(collect);
+}
+
+function invoke(name, event) {
+  return new Promise((resolve, reject) => {
+    const [flags, number, payload] = call(START, name, event);
+    if (flags & FLAG_FAILED) throw errorOf(payload);
+    calls.waiting.set(number, { resolve, reject });
+    schedule();
+  });
+}
+
+function invokeSync(name, event) {
+  const [flags, , payload] = call(RUN, name, event);
+  return valueOf(flags, payload);
+}
+
+/* The invocation is over: what it has not waited for is not answered any more. */
+function endCalls() {
+  calls.channel = null;
+  calls.waiting.clear();
+}
+
+Object.defineProperty(globalThis, 'warmcore', {
+  value: Object.freeze({ invoke, invokeSync, InvokeError }), configurable: true, writable: true,
+});
+
 // --- serving ----------------------------------------------------------------------------------------------------
 
 /* Write the result into the channel's output; returns [flags, length]. */
@@ -451,6 +580,7 @@ function main() {
       return;
     }
     current = null;
+    endCalls();
     channel.answer(REPLY, flags, length);
     scheduleNext();
   }
@@ -458,6 +588,7 @@ function main() {
   function fail(invocation, error) {
     if (current !== invocation) return;
     current = null;
+    endCalls();
     answerError(channel, ERROR, error);
     scheduleNext();
   }
@@ -495,6 +626,7 @@ function main() {
     }
     const invocation = {};
     current = invocation;
+    calls.channel = channel;
     let result;
     try {
       const context = new Context(channel.head);
@@ -533,6 +665,7 @@ function main() {
     else if (current) answerError(channel, ERROR, wrapped);
     else log(describe(wrapped));
     current = null;
+    endCalls();
     process.exit(EXIT_FATAL);
   }
   process.on('uncaughtException', (error) => fatal('Runtime.UncaughtException', error));

@@ -173,6 +173,53 @@ static PyObject *channel_answer_max(PyObject *self, PyObject *unused)
 	return check_open() ? NULL : PyLong_FromUnsignedLong(client->capacity);
 }
 
+/* call(how, number, name, payload) -> (flags, number, result) */
+static PyObject *channel_call(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+	struct wc_client_callee callee;
+	struct wc_client_result result;
+	PyObject *name, *bytes, *tuple = NULL, *flags, *number;
+	Py_ssize_t length;
+	char *data;
+	int err;
+
+	(void)self;
+	if (check_open())
+		return NULL;
+	if (count != 4) {
+		PyErr_SetString(PyExc_TypeError, "call(how, number, name, payload)");
+		return NULL;
+	}
+	callee.how = (uint32_t)PyLong_AsUnsignedLong(args[0]);
+	callee.number = (uint32_t)PyLong_AsUnsignedLong(args[1]);
+	if (PyErr_Occurred() || PyBytes_AsStringAndSize(args[3], &data, &length))
+		return NULL;
+	name = PyUnicode_AsUTF8String(args[2]);
+	callee.function = name ? PyBytes_AsString(name) : NULL;
+	if (!callee.function)
+		goto out;
+	if (length > UINT32_MAX)
+		length = UINT32_MAX;
+	Py_BEGIN_ALLOW_THREADS
+	err = wc_client_call(client, &callee, data, (uint32_t)length, &result);
+	Py_END_ALLOW_THREADS
+	if (err) {
+		fail(err);
+		goto out;
+	}
+	bytes = PyBytes_FromStringAndSize((const char *)result.payload, result.length);
+	flags = PyLong_FromUnsignedLong(result.flags);
+	number = PyLong_FromUnsignedLong(result.number);
+	if (bytes && flags && number)
+		tuple = PyTuple_Pack(3, flags, number, bytes);
+	Py_XDECREF(flags);
+	Py_XDECREF(number);
+	Py_XDECREF(bytes);
+out:
+	Py_XDECREF(name);
+	return tuple;
+}
+
 extern char **environ;
 
 /* Before anything is imported. */
@@ -228,6 +275,8 @@ static PyMethodDef methods[] = {
 	  "-> (payload, request_id, deadline_ns, core + 1, context or None), or None at the end" },
 	{ "answer", (PyCFunction)(void (*)(void))channel_answer, METH_FASTCALL, "answer(kind, flags, payload: bytes)" },
 	{ "answer_max", channel_answer_max, METH_NOARGS, "-> bytes that the answer to the last request may have" },
+	{ "call", (PyCFunction)(void (*)(void))channel_call, METH_FASTCALL,
+	  "call(how, number, name, payload: bytes) -> (flags, number, bytes)" },
 	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },
 	{ "zygote_serve", zygote_serve, METH_O, "zygote_serve(fd) -> [b\"KEY=value\", ...] in an instance, or None" },
 	{ NULL, NULL, 0, NULL },

@@ -8,6 +8,7 @@ Python 3.9 or later; nothing but the standard library.
 """
 
 import atexit
+import errno
 import gc
 import json
 import os
@@ -16,12 +17,16 @@ import struct
 import sys
 import time
 
+import warmcore
+
 READY, INIT_ERROR, REPLY, ERROR = 3, 4, 5, 6
-INVOKE, SHUTDOWN = 1, 2
+INVOKE, SHUTDOWN, CALL, RESULT = 1, 2, 8, 9
 FLAG_BINARY, FLAG_FAREWELL, FLAG_CONTEXT = 1, 2, 4
 CAPACITY = 61440
 LARGE, LARGE_AT = 6291456, 6356992  # WC_CHANNEL_LARGE, WC_CHANNEL_LARGE_AT
 CONTEXT_AT, CONTEXT_ROOM = LARGE_AT + LARGE, 8192  # WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
+CALL_AT, CALL_SIZE = CONTEXT_AT + CONTEXT_ROOM, 256  # WC_CHANNEL_CALL_AT, sizeof(struct wc_channel_call): 32 bytes, and the name
+RESULT_AT = CALL_AT + 4096 + LARGE  # WC_CHANNEL_RESULT_AT
 FEATURES_AT, FEATURE_LARGE, ANSWER_MAX_AT = 8, 2, 100  # of struct wc_channel, and of the request in it
 HEADER = struct.Struct("=IIIIQQ28xI")  # struct wc_message: sequence, kind, length, flags, request_id, deadline_ns, context
 HEADER_SIZE = 64
@@ -32,10 +37,11 @@ STACK_FRAMES_MAX = 64
 NO_DEADLINE_MS = 2**31 - 1
 
 
-# --- the channel: three ways to the same four calls -------------------------------------------------------------------
+# --- the channel: three ways to the same five calls -------------------------------------------------------------------
 #
 # next() -> (payload, request_id, deadline_ns, core + 1 or 0, context or None), or None when the instance shall exit
 # answer(kind, flags, payload), ready(flags), init_error(payload): payload is bytes, at most CAPACITY; of a REPLY answer_max()
+# call(how, number, name, payload) -> (flags, number, payload of the result), between next() and answer()
 
 
 class SocketChannel:
@@ -84,6 +90,26 @@ class SocketChannel:
     def answer(self, kind, flags, payload):
         self._send(self.sequence, kind, flags, payload)
 
+    def call(self, how, number, name, payload):
+        name = name.encode()
+        if len(name) >= CALL_SIZE - 32:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        if len(payload) > CAPACITY:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        head = HEADER.pack(self.sequence, CALL, len(payload), how, self.request_id, 0, 0)
+        try:
+            os.writev(self.fd, (head, struct.pack("=I28x", number) + name.ljust(CALL_SIZE - 32, b"\0"), payload))
+            received = os.readv(self.fd, self.buffers)
+        except (BrokenPipeError, ConnectionResetError):
+            raise SystemExit(0) from None
+        if not received:
+            raise SystemExit(0)
+        sequence, kind, length, flags, _, _, number = HEADER.unpack_from(self.buffer)
+        if received != HEADER_SIZE + length or length > CAPACITY or kind != RESULT:
+            raise OSError("the agent sent a malformed message")
+        self.sequence = sequence
+        return flags, number, bytes(self.view[HEADER_SIZE : HEADER_SIZE + length])
+
     def answer_max(self):
         return CAPACITY
 
@@ -101,7 +127,7 @@ class CtypesChannel:
         # The first field of struct wc_client is the address of struct wc_channel, whose layout is the ABI.
         address = ctypes.c_void_p.from_address(client.value).value
         features = ctypes.c_uint32.from_address(address + FEATURES_AT).value
-        size = CONTEXT_AT + CONTEXT_ROOM if features & FEATURE_LARGE else 3 * HEADER_SIZE + 2 * CAPACITY
+        size = RESULT_AT + LARGE if features & FEATURE_LARGE else 3 * HEADER_SIZE + 2 * CAPACITY
         self.view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
         self.request_at = 3 * HEADER_SIZE
         self.answer_at = self.request_at + CAPACITY
@@ -112,8 +138,12 @@ class CtypesChannel:
         library.wc_client_init_error.argtypes = (pointer, pointer, u32)
         library.wc_client_answer.argtypes = (pointer, u32, u32, pointer, u32)
         self.library = library
+        library.wc_client_call.argtypes = (pointer, pointer, ctypes.c_char_p, u32, pointer)
         self._next = library.wc_client_next
         self._answer = library.wc_client_answer
+        self._result = (ctypes.c_uint64 * 3)()  # struct wc_client_result: a pointer, length, flags, number, 4 bytes
+        self._callee = (ctypes.c_uint64 * 2)()  # struct wc_client_callee: how and number, a pointer
+        self._ctypes = ctypes
 
     @staticmethod
     def _check(result):
@@ -145,6 +175,13 @@ class CtypesChannel:
         length = len(payload)
         self.view[self.answer_at : self.answer_at + length] = payload
         self._check(self._answer(self.client, kind, flags, self.answer_address, length))
+
+    def call(self, how, number, name, payload):
+        name = self._ctypes.create_string_buffer(name.encode())
+        struct.pack_into("=IIQ", self._callee, 0, how, number, self._ctypes.addressof(name))
+        self._check(self.library.wc_client_call(self.client, self._callee, payload, len(payload), self._result))
+        address, length, flags, number = struct.unpack_from("=QIII", self._result)
+        return flags, number, self._ctypes.string_at(address, length)
 
     def answer_max(self):
         return int.from_bytes(self.view[ANSWER_MAX_AT : ANSWER_MAX_AT + 4], sys.byteorder) or CAPACITY
@@ -452,12 +489,15 @@ def bytes_of(result):
 def serve(channel, handler, binary):
     decode, encode = make_decoder(), make_encoder()
     wait, answer = channel.next, channel.answer
+    host = warmcore._Host
+    host.channel, host.encode, host.decode = channel, encode, decode
     while True:
         request = wait()
         if request is None:
             return
         payload, request_id, deadline_ns, core, context = request
         kind, flags = REPLY, 0
+        warmcore._begin()
         try:
             if binary:
                 event = payload
@@ -498,6 +538,7 @@ def serve(channel, handler, binary):
             kind, flags, reply = ERROR, 0, error_payload(name, message, stack)
             log_error(name, message, stack)
         flush_logs()  # the log is complete before the reply is out
+        warmcore._end()
         if context:
             os.environ.pop("_X_AMZN_TRACE_ID", None)
         answer(kind, flags, reply)

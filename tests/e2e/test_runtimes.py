@@ -1268,6 +1268,8 @@ class Examples(unittest.TestCase):
             self.skipTest("no node on PATH")
         if "shell" in folder and not shutil.which("curl"):
             self.skipTest("no curl on PATH")
+        if "caller" in folder:
+            self.skipTest("needs a node: test_calls.py")
         code = folder
         if runtime == "native":
             if not CC:

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What a Python function may use of the node it runs on: `import warmcore`. There is nothing to install; docs/CALLS.md.
+
+    import warmcore
+
+    def handler(event, context):
+        return warmcore.invoke("resize", {"width": 64, "image": event["image"]})
+"""
+
+import json
+from collections import deque
+from _thread import allocate_lock
+
+__all__ = ["Call", "InvokeError", "gather", "invoke", "map", "start"]
+
+WINDOW_MAX = 1024  # WC_FANOUT_MAX
+RUN, START, WAIT = 0, 1, 2  # enum wc_channel_how
+FLAG_BINARY, FLAG_FAILED = 1, 8  # WC_CHANNEL_FLAG_BINARY, WC_CHANNEL_FLAG_FAILED
+
+
+class InvokeError(Exception):
+    """The function that was called failed, or was not run. `error_type` is the name of its exception, or Node.* and Runtime.*."""
+
+    def __init__(self, error_type, error_message, stack_trace=()):
+        super().__init__("%s: %s" % (error_type, error_message))
+        self.error_type, self.error_message, self.stack_trace = error_type, error_message, list(stack_trace)
+
+
+class _Host:
+    """The process that the function runs in."""
+
+    channel = encode = decode = None
+    invocation = 0  # its number
+    serving = False  # an invocation is under way: only then is anybody there to answer
+    used = False  # it has called something: from then on `serving` changes under the lock
+    lock = allocate_lock()
+
+
+def _begin():
+    _Host.invocation += 1
+    _Host.serving = True
+
+
+def _end():
+    """The invocation is over. Waits for a thread of the function's that still calls something."""
+    if not _Host.used:
+        _Host.serving = False
+        return
+    with _Host.lock:
+        _Host.serving = False
+
+
+def _error(payload):
+    try:
+        error = json.loads(payload)
+    except ValueError:
+        error = None
+    if not isinstance(error, dict):
+        error = {}
+    return InvokeError(error.get("errorType", "Unknown"), error.get("errorMessage", ""), error.get("stackTrace") or ())
+
+
+def _payload(event):
+    if isinstance(event, (bytes, bytearray, memoryview)):
+        return bytes(event)
+    if _Host.encode is None:
+        raise RuntimeError("functions can be called by functions only")
+    return _Host.encode(event)
+
+
+def _call(how, number=0, function="", payload=b""):
+    if not isinstance(function, str):
+        raise TypeError("the name of a function is a str, not %s" % type(function).__name__)
+    _Host.used = True
+    with _Host.lock:
+        if not _Host.serving:
+            raise RuntimeError("functions can be called during an invocation only")
+        return _Host.channel.call(how, number, function, payload)
+
+
+def _value(flags, payload):
+    if flags & FLAG_FAILED:
+        raise _error(payload)
+    if flags & FLAG_BINARY:
+        return payload
+    return _Host.decode(payload) if payload else None
+
+
+def invoke(function, event=None):
+    """Call another function, "NAME" or "NAME:QUALIFIER", and wait for its result.
+
+    `event` is sent as JSON; bytes (bytearray, memoryview) go as they are. The result is a JSON value, or bytes when the function answered with
+    bytes. It gets what is left of this invocation's time. Raises InvokeError. Calls from several threads run one after the other.
+    """
+    flags, _, payload = _call(RUN, 0, function, _payload(event))
+    return _value(flags, payload)
+
+
+class Call:
+    """A call that start() has begun."""
+
+    __slots__ = ("_number", "_invocation", "_flags", "_payload")
+
+    def __init__(self, number):
+        self._number, self._invocation, self._flags, self._payload = number, _Host.invocation, 0, None
+
+    def result(self):
+        """Wait for it. As often as you like; the first time before the invocation ends. Raises InvokeError."""
+        if self._payload is None:
+            if self._invocation != _Host.invocation:
+                raise RuntimeError("the call belongs to an invocation that is over")
+            self._flags, _, self._payload = _call(WAIT, self._number)
+        return _value(self._flags, self._payload)
+
+
+def start(function, event=None):
+    """Begin a call, on another core if one is free, and go on. Returns a Call. At most 1,024 at a time may not have been waited for."""
+    flags, number, payload = _call(START, 0, function, _payload(event))
+    if flags & FLAG_FAILED:
+        raise _error(payload)
+    return Call(number)
+
+
+def gather(*calls, return_exceptions=False):
+    """The results of calls, in the order of the calls. The first InvokeError is raised, or is one of the results with return_exceptions."""
+    results = []
+    for call in calls:
+        try:
+            results.append(call.result())
+        except InvokeError as error:
+            if not return_exceptions:
+                raise
+            results.append(error)
+    return results
+
+
+def map(function, events, window=256):
+    """Call a function with each event, at most `window` (1 to 1,024) at a time: its results, in order, as they are there. Raises InvokeError."""
+    if not 1 <= window <= WINDOW_MAX:
+        raise ValueError("window is 1 to %d" % WINDOW_MAX)
+    waiting = deque()
+    for event in events:
+        if len(waiting) == window:
+            yield waiting.popleft().result()
+        waiting.append(start(function, event))
+    while waiting:
+        yield waiting.popleft().result()

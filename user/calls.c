@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * calls.c - functions that call functions (docs/CALLS.md): a function says CALL in the middle of its invocation, and the worker that waits for its
+ * answer runs the other function right there, on the same core, which the caller does not use while it waits.
+ *
+ * So a chain of calls is a stack of instances under one worker. It holds one core, however deep it is, and waits for no other: callers that wait
+ * can never hold all cores against those that they wait for. A function with a limit that is reached is not waited for either, but refused: two
+ * functions with limits that call each other would wait for ever.
+ *
+ * What a caller writes is looked at once, copied, and checked. Payloads go from instance to instance in one copy.
+ */
+#include "user/agent_internal.h"
+
+#include "runtimes/abi/context.h"
+#include "user/clock.h"
+#include "user/fanout.h"
+#include "user/pending.h"
+#include "user/published.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
+/* --- the answer --- */
+
+static void put_error(struct wc_caller *caller, const char *type, const char *text)
+{
+	json_t *object = json_pack("{s:s, s:s}", "errorType", type, "errorMessage", text);
+	size_t len = sizeof(caller->small) + 1;
+
+	if (object)
+		len = json_dumpb(object, (char *)caller->small, sizeof(caller->small), JSON_COMPACT);
+	json_decref(object);
+	if (len > sizeof(caller->small)) /* it names what is no text */
+		len = (size_t)snprintf((char *)caller->small, sizeof(caller->small), "{\"errorType\":\"%s\"}", type);
+	caller->payload = caller->small;
+	caller->length = (uint32_t)len;
+	caller->flags = WC_CHANNEL_FLAG_FAILED;
+	caller->answered = true;
+}
+
+void wc_call_answer(struct wc_caller *caller, const struct wc_response *response)
+{
+	uint32_t room = caller->instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY;
+	uint8_t *to = caller->copy;
+
+	if (response->payload_len > room) {
+		put_error(caller, "Node.ReplyNotDelivered",
+			  "the result is larger than the caller's runtime can take: it speaks over a socket");
+		return;
+	}
+	if (caller->instance->channel)
+		to = (uint8_t *)caller->instance->channel + WC_CHANNEL_RESULT_AT;
+	if (wc_instance_copy(to, response->payload, response->payload_len)) {
+		put_error(caller, "Node.ReplyNotDelivered", "there is no memory to give the caller its result");
+		return;
+	}
+	caller->large |= response->payload_len > WC_CHANNEL_CAPACITY;
+	caller->payload = to;
+	caller->length = response->payload_len;
+	caller->flags = (response->flags & WC_FLAG_BINARY ? WC_CHANNEL_FLAG_BINARY : 0) |
+			(response->type == WC_TYPE_REPLY ? 0 : WC_CHANNEL_FLAG_FAILED);
+	caller->answered = true;
+}
+
+/* --- the function --- */
+
+/* By weight, as clients choose (user/order.h does it for them). */
+static struct wc_fn *choose(struct wc_target targets[WC_TARGETS_MAX], uint32_t count)
+{
+	double at = (double)(wc_now() / 16 % 100003) / 100003;
+	uint32_t chosen = count > 1 && at >= targets[0].weight;
+	struct wc_fn *fn = targets[chosen].fn;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (i != chosen)
+			wc_fn_put(targets[i].fn);
+	return fn;
+}
+
+/*
+ * A reference to what is called, or NULL, and *fault says why. Names without a qualifier are looked up once: an id that is there still is
+ * the function's $LATEST.
+ */
+static struct wc_fn *find(struct wc_worker *worker, struct wc_caller *caller, struct wc_channel_call *call,
+			  struct wc_fault *fault)
+{
+	struct wc_callee *known = &caller->instance->callee;
+	struct wc_functions *functions = worker->node->functions;
+	struct wc_target targets[WC_TARGETS_MAX];
+	struct wc_fn *fn = NULL;
+	uint32_t count = 0;
+	char *colon;
+
+	if (!memchr(call->function, 0, sizeof(call->function))) {
+		wc_fail(fault, EINVAL, "the name of the function does not end");
+		return NULL;
+	}
+	if (known->id && !strcmp(known->name, call->function))
+		fn = wc_functions_get(functions, known->id);
+	if (fn)
+		return fn;
+	known->id = 0;
+	colon = strchr(call->function, ':');
+	if (colon)
+		*colon = 0;
+	if (wc_functions_resolve(functions, call->function, colon ? colon + 1 : NULL, targets, &count, fault))
+		return NULL;
+	fn = choose(targets, count);
+	if (!colon) {
+		snprintf(known->name, sizeof(known->name), "%s", fn->manifest.name);
+		known->id = fn->id;
+	}
+	return fn;
+}
+
+/* --- the call --- */
+
+uint64_t wc_call_id(void)
+{
+	static atomic_ullong last;
+	uint64_t id = atomic_load(&last);
+
+	while (!id) {
+		uint64_t none = 0, begin = 0;
+
+		if (getrandom(&begin, sizeof(begin), 0) == sizeof(begin) && begin)
+			atomic_compare_exchange_strong(&last, &none, begin);
+		id = atomic_load(&last);
+	}
+	return atomic_fetch_add(&last, 0x9e3779b97f4a7c15ull); /* odd: all others come before it does again */
+}
+
+/* The trace goes on in what is called; the client's context is for the function that the client called. */
+static uint32_t pass_trace(const struct wc_job *from, uint8_t block[WC_CONTEXT_MAX])
+{
+	const char *texts[WC_CONTEXT_TEXTS] = { NULL };
+	bool any = false;
+
+	if (!from->context_len)
+		return 0;
+	for (unsigned i = WC_CONTEXT_TRACEPARENT; i < WC_CONTEXT_TEXTS; i++) {
+		texts[i] = wc_context_get(from->context, (enum wc_context_text)i);
+		any |= texts[i] != NULL;
+	}
+	return any ? wc_context_make(texts, block) : 0;
+}
+
+/* And wait for it. */
+static void run(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, struct wc_fn *fn)
+{
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(fn->id));
+	uint8_t context[WC_CONTEXT_MAX];
+	struct wc_job job = {
+		.id.request_id = wc_call_id(),
+		.function_id = fn->id,
+		.arrival = wc_now(),
+		.seen = WC_NONE,
+		.payload = message->payload,
+		.payload_len = message->length,
+		.context = context,
+		.context_len = pass_trace(caller->job, context),
+		.owned_elsewhere = true,
+		.caller = caller,
+		.inner = true,
+		.depth = caller->job->depth + 1,
+		.limit_ns = caller->deadline_ns,
+	};
+	bool counted = false;
+
+	if (!entry || !wc_run_begin(entry, &counted)) {
+		worker->counters.calls_refused++;
+		put_error(caller, "Node.TooManyRequests", "the function runs as often as it may (its concurrency)");
+		return;
+	}
+	if (!caller->instance->channel) { /* it is in the buffer that others need */
+		memcpy(caller->request, message->payload, message->length);
+		job.payload = caller->request;
+	}
+	caller->large |= message->length > WC_CHANNEL_CAPACITY;
+	worker->counters.calls++;
+	wc_worker_run_call(worker, &job, fn);
+	if (counted) {
+		wc_run_end(entry);
+		if (WC_READ(entry->waiting))
+			wc_pending_changed(worker->node);
+	}
+	if (!caller->answered)
+		put_error(caller, "Node.Internal", "the function was not answered for");
+}
+
+/* Without waiting. */
+static void start(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, struct wc_fn *fn)
+{
+	uint8_t context[WC_CONTEXT_MAX];
+	const struct wc_async_setup setup = {
+		.fn = fn,
+		.payload = message->payload,
+		.length = message->length,
+		.context = context,
+		.context_len = pass_trace(caller->job, context),
+		.request_id = wc_call_id(),
+		.limit_ns = caller->deadline_ns,
+		.depth = caller->job->depth + 1,
+		.room = caller->instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY,
+	};
+	int error = -ENOMEM;
+
+	caller->large |= message->length > WC_CHANNEL_CAPACITY;
+	if (!caller->family)
+		caller->family = wc_family_new();
+	if (caller->family)
+		error = wc_async_start(worker, caller->family, &setup, &caller->number);
+	caller->length = caller->flags = 0;
+	caller->payload = caller->small;
+	caller->answered = true;
+	if (!error)
+		return;
+	worker->counters.calls_refused++;
+	put_error(caller, "Node.TooManyCalls",
+		  error == -EMFILE  ? "an invocation may have 1024 calls that it has not waited for" :
+		  error == -ENOBUFS ? "payloads and results of calls fill the node's memory for them" :
+				      "the node has no memory for a call");
+}
+
+static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_t number)
+{
+	struct wc_async_result result;
+	struct wc_async *async = NULL;
+	int error = -ENOENT;
+
+	if (caller->family)
+		error = wc_async_wait(worker, caller->family, number, caller->deadline_ns, &async);
+	if (error) { /* after its deadline the caller is not told any more */
+		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
+		return;
+	}
+	wc_async_result(async, &result);
+	wc_call_answer(caller, &(struct wc_response){
+				       .type = result.flags & WC_CHANNEL_FLAG_FAILED ? WC_TYPE_ERROR : WC_TYPE_REPLY,
+				       .flags = result.flags & WC_CHANNEL_FLAG_BINARY ? WC_FLAG_BINARY : 0,
+				       .payload = result.payload,
+				       .payload_len = result.length,
+			       });
+	caller->number = result.number;
+	wc_async_drop(caller->family, async);
+}
+
+static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_result *message)
+{
+	struct wc_fault fault = { 0 };
+	struct wc_fn *fn;
+
+	caller->answered = false;
+	caller->number = 0;
+	if (!caller->instance->channel && !caller->copy) {
+		caller->copy = malloc(2ul * WC_CHANNEL_CAPACITY);
+		caller->request = caller->copy ? caller->copy + WC_CHANNEL_CAPACITY : NULL;
+	}
+	if (!caller->instance->channel && !caller->copy) {
+		put_error(caller, "Node.Internal", "the node has no memory for a call");
+		return;
+	}
+	if (message->flags >= WC_CHANNEL_HOW_COUNT) {
+		put_error(caller, "Node.BadCall", "the runtime asks for what this node does not know");
+		return;
+	}
+	if (message->flags == WC_CHANNEL_HOW_WAIT || message->flags == WC_CHANNEL_HOW_ANY) {
+		wait_for(worker, caller,
+			 message->flags == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0);
+		return;
+	}
+	if (caller->job->depth >= WC_CALL_DEPTH_MAX) {
+		worker->counters.calls_refused++;
+		put_error(caller, "Node.CallDepth", "calls are nested too deep: " TEXT(WC_CALL_DEPTH_MAX) " at most");
+		return;
+	}
+	fn = find(worker, caller, &message->call, &fault);
+	if (!fn) {
+		worker->counters.calls_refused++;
+		put_error(caller, "Node.UnknownFunction", fault.text);
+		return;
+	}
+	if (message->flags == WC_CHANNEL_HOW_START)
+		start(worker, caller, message, fn);
+	else
+		run(worker, caller, message, fn);
+	wc_fn_put(fn);
+}
+
+void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
+		     const struct wc_call *call, struct wc_result *result)
+{
+	struct wc_caller caller = {
+		.instance = instance,
+		.job = job,
+		.deadline_ns = call->deadline_ns,
+	};
+
+	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL) {
+		serve(worker, &caller, result);
+		if (instance->channel && caller.payload == caller.small)
+			memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller.small, caller.length);
+		atomic_store(&worker->serving, instance->slot + 1);
+		wc_instance_resume(instance, call, caller.payload, caller.length, caller.flags, caller.number,
+				   worker->buffer, result);
+	}
+	result->untouched = false; /* whatever it slept for: it has run */
+	wc_family_leave(caller.family);
+	if (caller.large)
+		wc_instance_trim_call(instance);
+	free(caller.copy);
+}

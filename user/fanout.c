@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* fanout.c - see fanout.h. */
+#include "user/fanout.h"
+
+#include "user/agent_internal.h"
+#include "user/clock.h"
+#include "user/pending.h"
+#include "user/scheduler.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define SLOT_BITS 10
+#define HELD_NS (1 * WC_MS) /* its function's limit is reached: nobody says when that is over */
+_Static_assert(WC_FANOUT_MAX == 1u << SLOT_BITS, "a number is generation and slot");
+
+enum state {
+	QUEUED,
+	RUNNING,
+	DONE,
+};
+
+struct wc_async {
+	atomic_uint references; /* its job's, and its family's until it was waited for */
+	atomic_uint state;	/* DONE under the family's lock */
+	struct wc_family *family;
+	struct wc_fn *fn;
+	bool listed;			 /* in its family's list of those that nobody has begun */
+	TAILQ_ENTRY(wc_async) in_queued; /* that list */
+	TAILQ_ENTRY(wc_async) in_done;
+	uint32_t number;
+	uint32_t depth, room;
+	uint64_t request_id, limit_ns;
+	uint8_t *payload, *result; /* with the context behind the payload */
+	uint32_t length, context_len;
+	uint32_t result_len, flags;
+	uint64_t held; /* bytes that count against WC_FANOUT_BYTES */
+};
+
+TAILQ_HEAD(list, wc_async);
+
+struct wc_family {
+	atomic_uint references; /* of the invocation and of each call */
+	pthread_mutex_t lock;
+	pthread_cond_t ended;
+	bool left;	  /* nobody waits any more */
+	struct list done; /* that nobody has waited for, in the order in which they ended */
+	struct list
+		queued; /* in the order in which they were started; those that were begun since are taken out when they are met */
+	struct wc_async *slots[WC_FANOUT_MAX];
+	uint16_t free[WC_FANOUT_MAX]; /* slots */
+	uint32_t free_count, generation;
+};
+
+static atomic_ullong bytes_held;
+
+/* --- memory --- */
+
+static bool hold(struct wc_async *async, uint64_t bytes)
+{
+	if (atomic_fetch_add(&bytes_held, bytes) + bytes > WC_FANOUT_BYTES) {
+		atomic_fetch_sub(&bytes_held, bytes);
+		return false;
+	}
+	async->held += bytes;
+	return true;
+}
+
+struct wc_family *wc_family_new(void)
+{
+	struct wc_family *family = calloc(1, sizeof(*family));
+
+	if (!family)
+		return NULL;
+	atomic_store(&family->references, 1);
+	pthread_mutex_init(&family->lock, NULL);
+	wc_cond_init(&family->ended);
+	TAILQ_INIT(&family->done);
+	TAILQ_INIT(&family->queued);
+	for (uint32_t i = 0; i < WC_FANOUT_MAX; i++)
+		family->free[family->free_count++] = (uint16_t)(WC_FANOUT_MAX - 1 - i);
+	return family;
+}
+
+static void family_put(struct wc_family *family)
+{
+	if (atomic_fetch_sub(&family->references, 1) != 1)
+		return;
+	pthread_mutex_destroy(&family->lock);
+	pthread_cond_destroy(&family->ended);
+	free(family);
+}
+
+void wc_async_put(struct wc_async *async)
+{
+	if (atomic_fetch_sub(&async->references, 1) != 1)
+		return;
+	atomic_fetch_sub(&bytes_held, async->held);
+	wc_fn_put(async->fn);
+	family_put(async->family);
+	free(async->payload);
+	free(async->result);
+	free(async);
+}
+
+void wc_family_leave(struct wc_family *family)
+{
+	if (!family)
+		return;
+	pthread_mutex_lock(&family->lock);
+	family->left = true;
+	pthread_mutex_unlock(&family->lock);
+	for (uint32_t i = 0; i < WC_FANOUT_MAX; i++)
+		if (family->slots[i])
+			wc_async_put(family->slots[i]);
+	family_put(family);
+}
+
+/* --- lists, under the lock --- */
+
+static void unlist(struct wc_family *family, struct wc_async *async)
+{
+	if (async->listed)
+		TAILQ_REMOVE(&family->queued, async, in_queued);
+	async->listed = false;
+}
+
+/* The first that nobody has begun. */
+static struct wc_async *next_queued(struct wc_family *family)
+{
+	struct wc_async *async;
+
+	while ((async = TAILQ_FIRST(&family->queued)) != NULL && atomic_load(&async->state) != QUEUED)
+		unlist(family, async);
+	return async;
+}
+
+/* --- beginning --- */
+
+static struct wc_async *make(struct wc_family *family, const struct wc_async_setup *setup, int *ret_error)
+{
+	struct wc_async *async = calloc(1, sizeof(*async));
+	uint64_t bytes = (uint64_t)setup->length + setup->context_len + sizeof(*async);
+
+	*ret_error = -ENOMEM;
+	if (!async)
+		return NULL;
+	if (!hold(async, bytes)) {
+		*ret_error = -ENOBUFS;
+		free(async);
+		return NULL;
+	}
+	async->payload = malloc(setup->length + setup->context_len + 1);
+	if (async->payload)
+		*ret_error = wc_instance_copy(async->payload, setup->payload, setup->length);
+	if (*ret_error) {
+		atomic_fetch_sub(&bytes_held, async->held);
+		free(async->payload);
+		free(async);
+		return NULL;
+	}
+	if (setup->context_len)
+		memcpy(async->payload + setup->length, setup->context, setup->context_len);
+	async->length = setup->length;
+	async->context_len = setup->context_len;
+	async->depth = setup->depth;
+	async->room = setup->room;
+	async->request_id = setup->request_id;
+	async->limit_ns = setup->limit_ns;
+	async->fn = setup->fn;
+	atomic_fetch_add(&setup->fn->references, 1);
+	async->family = family;
+	atomic_fetch_add(&family->references, 1);
+	atomic_store(&async->references, 1);
+	return async;
+}
+
+static void fill_job(struct wc_async *async, struct wc_job *job)
+{
+	*job = (struct wc_job){
+		.id.request_id = async->request_id,
+		.function_id = async->fn->id,
+		.arrival = wc_now(),
+		.seen = WC_NONE,
+		.payload = async->payload,
+		.payload_len = async->length,
+		.context = async->payload + async->length,
+		.context_len = async->context_len,
+		.async = async,
+		.limit_ns = async->limit_ns,
+		.depth = async->depth,
+	};
+}
+
+/* As an INVOKE that has come by the stack (stack.c). When it is not accepted it waits for its caller alone. */
+static void dispatch(struct wc_node *node, struct wc_async *async)
+{
+	struct wc_job *job = malloc(sizeof(*job));
+	struct wc_decision decision = { .outcome = WC_OUTCOME_error_node_down, .seen = WC_NONE };
+
+	if (!job)
+		return;
+	fill_job(async, job);
+	decision.request.id = job->id;
+	decision.request.function_id = job->function_id;
+	decision.request.cpu = (uint32_t)sched_getcpu();
+	if (WC_READ(node->tables.wc_config->up))
+		wc_decide(&node->tables, node->tables.wc_config, &decision);
+	job->seen = decision.seen;
+	job->print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
+	job->how = (uint16_t)(decision.how | WC_HOW_STAMPED);
+	atomic_fetch_add(&async->references, 1);
+	if (decision.outcome == WC_OUTCOME_to_core) {
+		wc_agent_hand_over(node, decision.core, job);
+	} else if (decision.outcome == WC_OUTCOME_to_pending) {
+		wc_pending_push(node, job);
+		wc_scheduler_wake(node);
+	} else {
+		wc_async_put(async);
+		free(job);
+	}
+}
+
+int wc_async_start(struct wc_worker *worker, struct wc_family *family, const struct wc_async_setup *setup,
+		   uint32_t *ret_number)
+{
+	struct wc_async *async;
+	uint32_t slot;
+	int error;
+
+	if (!family->free_count)
+		return -EMFILE;
+	async = make(family, setup, &error);
+	if (!async)
+		return error;
+	slot = family->free[--family->free_count];
+	family->slots[slot] = async;
+	*ret_number = async->number = (++family->generation << SLOT_BITS) | slot;
+	pthread_mutex_lock(&family->lock);
+	TAILQ_INSERT_TAIL(&family->queued, async, in_queued);
+	async->listed = true;
+	pthread_mutex_unlock(&family->lock);
+	dispatch(worker->node, async);
+	return 0;
+}
+
+/* --- running --- */
+
+bool wc_async_begin(struct wc_async *async)
+{
+	unsigned queued = QUEUED;
+
+	return atomic_compare_exchange_strong(&async->state, &queued, RUNNING);
+}
+
+struct wc_fn *wc_async_fn(const struct wc_async *async)
+{
+	return async->fn;
+}
+
+uint32_t wc_async_room(const struct wc_async *async)
+{
+	return async->room;
+}
+
+static void set_error(struct wc_async *async, const char *type, const char *text)
+{
+	static const char format[] =
+		"{\"errorType\":\"%s\",\"errorMessage\":\"%s\"}"; /* neither has anything to escape */
+
+	async->flags = WC_CHANNEL_FLAG_FAILED;
+	async->result = malloc(256);
+	async->result_len = 0;
+	if (async->result)
+		async->result_len = (uint32_t)snprintf((char *)async->result, 256, format, type, text);
+}
+
+static void keep(struct wc_async *async, const struct wc_response *response)
+{
+	uint32_t length = response->payload_len;
+
+	if (length > async->room) {
+		set_error(async, "Node.ReplyNotDelivered", "the result is larger than the caller's runtime can take");
+		return;
+	}
+	if (!hold(async, length)) {
+		set_error(async, "Node.ReplyNotDelivered",
+			  "results that wait for their callers fill the node's memory for them");
+		return;
+	}
+	async->result = malloc(length + 1);
+	if (!async->result || wc_instance_copy(async->result, response->payload, length)) {
+		free(async->result);
+		set_error(async, "Node.ReplyNotDelivered", "the node has no memory for the result");
+		return;
+	}
+	async->result_len = length;
+	async->flags = (response->flags & WC_FLAG_BINARY ? WC_CHANNEL_FLAG_BINARY : 0) |
+		       (response->type == WC_TYPE_REPLY ? 0 : WC_CHANNEL_FLAG_FAILED);
+}
+
+void wc_async_answer(struct wc_async *async, const struct wc_response *response)
+{
+	struct wc_family *family = async->family;
+
+	if (!WC_READ(family->left))
+		keep(async, response);
+	free(async->payload);
+	async->payload = NULL;
+	pthread_mutex_lock(&family->lock);
+	atomic_store(&async->state, DONE);
+	if (!family->left) {
+		unlist(family, async);
+		TAILQ_INSERT_TAIL(&family->done, async, in_done);
+		pthread_cond_signal(&family->ended);
+	}
+	pthread_mutex_unlock(&family->lock);
+}
+
+/* Run one in the caller's worker. False: its function runs as often as it may. */
+static bool run_here(struct wc_worker *worker, struct wc_async *async)
+{
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->fn->id));
+	bool counted = false;
+	struct wc_job job;
+
+	if (entry && !wc_run_begin(entry, &counted))
+		return false;
+	if (wc_async_begin(async)) {
+		fill_job(async, &job);
+		job.inner = job.owned_elsewhere = true;
+		wc_worker_run_call(worker, &job, async->fn);
+	}
+	if (counted) {
+		wc_run_end(entry);
+		if (WC_READ(entry->waiting))
+			wc_pending_changed(worker->node);
+	}
+	return true;
+}
+
+/* --- waiting --- */
+
+static struct wc_async *find(struct wc_family *family, uint32_t number)
+{
+	struct wc_async *async = family->slots[number & (WC_FANOUT_MAX - 1)];
+
+	return async && async->number == number ? async : NULL;
+}
+
+/* One that nobody has begun and that may run now: of those that are waited for. Under the lock, which it lets go meanwhile. */
+static bool help(struct wc_worker *worker, struct wc_family *family, struct wc_async *wanted)
+{
+	struct wc_async *async = wanted ?: next_queued(family);
+	bool ran;
+
+	if (!async || atomic_load(&async->state) != QUEUED)
+		return false;
+	pthread_mutex_unlock(&family->lock);
+	ran = run_here(worker, async);
+	pthread_mutex_lock(&family->lock);
+	return ran;
+}
+
+int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t number, uint64_t limit_ns,
+		  struct wc_async **ret_async)
+{
+	struct wc_async *wanted = number ? find(family, number) : NULL, *found = NULL;
+	int error = 0;
+
+	if ((number && !wanted) || family->free_count == WC_FANOUT_MAX)
+		return -ENOENT;
+	pthread_mutex_lock(&family->lock);
+	for (;;) {
+		uint64_t now, until = limit_ns;
+		struct timespec date;
+
+		found = wanted && atomic_load(&wanted->state) != DONE ? NULL : wanted ?: TAILQ_FIRST(&family->done);
+		if (found)
+			break;
+		if (help(worker, family, wanted))
+			continue;
+		if (wanted ? atomic_load(&wanted->state) == DONE : !TAILQ_EMPTY(&family->done))
+			continue;
+		now = wc_now();
+		if (now >= limit_ns) {
+			error = -ETIMEDOUT;
+			break;
+		}
+		/* Only for its function's limit does one wait that could be run here. */
+		if ((wanted ? atomic_load(&wanted->state) == QUEUED : next_queued(family) != NULL) &&
+		    now + HELD_NS < until)
+			until = now + HELD_NS;
+		date = wc_timespec(until);
+		pthread_cond_timedwait(&family->ended, &family->lock, &date);
+	}
+	pthread_mutex_unlock(&family->lock);
+	*ret_async = found;
+	return error;
+}
+
+void wc_async_result(const struct wc_async *async, struct wc_async_result *ret_result)
+{
+	*ret_result = (struct wc_async_result){
+		.number = async->number,
+		.length = async->result_len,
+		.flags = async->flags,
+		.payload = async->result,
+	};
+}
+
+void wc_async_drop(struct wc_family *family, struct wc_async *async)
+{
+	uint32_t slot = async->number & (WC_FANOUT_MAX - 1);
+
+	pthread_mutex_lock(&family->lock);
+	TAILQ_REMOVE(&family->done, async, in_done);
+	pthread_mutex_unlock(&family->lock);
+	family->slots[slot] = NULL;
+	family->free[family->free_count++] = (uint16_t)slot;
+	wc_async_put(async);
+}

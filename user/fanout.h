@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * fanout.h - calls that a function has begun and does not wait for yet (docs/CALLS.md): dispatched as an invocation of a client is, to a free core
+ * or the pending queue. calls.c serves the function, run.c whoever runs what it has begun.
+ *
+ * A call is QUEUED, then RUNNING, then DONE, and whoever makes it RUNNING by one compare-and-swap runs it: the agent that gets its job, or the
+ * caller's own worker, when the caller waits and nobody has begun it. The job is then a ghost, which its agent drops. So a caller that waits
+ * waits for something that runs, or runs it: never for a core.
+ */
+#ifndef WC_FANOUT_H
+#define WC_FANOUT_H
+
+#include "user/agent.h"
+
+#define WC_FANOUT_MAX 1024u		      /* calls of an invocation that are under way or not waited for */
+#define WC_FANOUT_BYTES ((uint64_t)256 << 20) /* payloads and results of all of a node */
+
+struct wc_family; /* of one invocation */
+struct wc_async;  /* a call */
+struct wc_response;
+struct wc_worker;
+
+/* NULL: no memory. */
+struct wc_family *wc_family_new(void);
+/* The invocation is over: what goes on does so for nobody. NULL is allowed. */
+void wc_family_leave(struct wc_family *family);
+
+struct wc_async_setup {
+	struct wc_fn *fn;	/* a reference is taken */
+	const uint8_t *payload; /* in an instance's memory; copied */
+	uint32_t length;
+	const uint8_t *context;
+	uint32_t context_len;
+	uint64_t request_id, limit_ns;
+	uint32_t depth, room; /* of the call; bytes that its result may have */
+};
+
+/* Begin one. 0 and its number; -EMFILE: WC_FANOUT_MAX; -ENOBUFS: WC_FANOUT_BYTES; -ENOMEM, -EFAULT. */
+int wc_async_start(struct wc_worker *worker, struct wc_family *family, const struct wc_async_setup *setup,
+		   uint32_t *ret_number);
+
+/*
+ * Wait for one, by its number, or for whichever ends first (0); meanwhile the worker runs what nobody has begun. Until `limit_ns`. 0, then *ret_async
+ * is for wc_async_take(); -ENOENT: there is no such call; -ETIMEDOUT.
+ */
+int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t number, uint64_t limit_ns,
+		  struct wc_async **ret_async);
+
+/* What has become of it. The memory is the call's, until wc_async_drop(). */
+struct wc_async_result {
+	uint32_t number, length, flags; /* WC_CHANNEL_FLAG_* */
+	const uint8_t *payload;
+};
+void wc_async_result(const struct wc_async *async, struct wc_async_result *ret_result);
+void wc_async_drop(struct wc_family *family, struct wc_async *async);
+
+/* A job's: run it, unless somebody does. */
+bool wc_async_begin(struct wc_async *async);
+/* A job's, before it is run: the function. */
+struct wc_fn *wc_async_fn(const struct wc_async *async);
+uint32_t wc_async_room(const struct wc_async *async);
+/* The answer of a job, once. */
+void wc_async_answer(struct wc_async *async, const struct wc_response *response);
+/* With its job. */
+void wc_async_put(struct wc_async *async);
+
+#endif
