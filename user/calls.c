@@ -311,6 +311,6 @@ void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct 
 	result->untouched = false; /* whatever it slept for: it has run */
 	wc_family_leave(caller.family);
 	if (caller.large)
-		wc_instance_trim_call(instance);
+		instance->swollen = true;
 	free(caller.copy);
 }

@@ -373,11 +373,13 @@ void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, 
 		madvise(channel + from, WC_CHANNEL_LARGE_AT - from, MADV_REMOVE);
 }
 
-void wc_instance_trim_call(struct wc_instance *instance)
+void wc_instance_trim_all(struct wc_instance *instance)
 {
+	size_t from = (sizeof(struct wc_channel) + 4095) & ~(size_t)4095;
+
+	instance->swollen = false;
 	if (instance->channel)
-		madvise((uint8_t *)instance->channel + WC_CHANNEL_CALL_AT, WC_CHANNEL_SIZE - WC_CHANNEL_CALL_AT,
-			MADV_REMOVE);
+		madvise((uint8_t *)instance->channel + from, WC_CHANNEL_SIZE - from, MADV_REMOVE);
 }
 
 /* Until it answers, fails, or calls another function. */

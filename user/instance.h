@@ -80,6 +80,7 @@ struct wc_instance {
 	uint64_t worth;		    /* in a pool: keepalive.h */
 	uint32_t restless;	    /* times in a row that it was seen to run while it should idle */
 	struct wc_callee callee;    /* the last one */
+	bool swollen;		    /* it has pages of large calls between functions */
 	uint64_t cpu_ns, cpu_since; /* CPU time that it had used when it was last seen, and since when it idled then */
 };
 
@@ -154,8 +155,8 @@ void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call
 int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length);
 /* After a call with a reference, when its result was used: the memory of a large payload and a large result goes. */
 void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result);
-/* The same after an invocation that called others with large payloads, or got large results. */
-void wc_instance_trim_call(struct wc_instance *instance);
+/* The same, of all that large calls between functions have left (`swollen`). Only while it idles. */
+void wc_instance_trim_all(struct wc_instance *instance);
 /* It idles, and is to run on another core from now on: all of it goes there. Microseconds. */
 void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 /* It idles and is not needed any more: let it clean up, if it wants to, while others have the core; else kill it. */

@@ -339,6 +339,17 @@ uint32_t wc_pool_stop_restless(struct wc_pool *pool)
 	return count;
 }
 
+void wc_pool_trim(struct wc_pool *pool, uint64_t now)
+{
+	if (!WC_READ(pool->count))
+		return;
+	pthread_mutex_lock(&pool->lock);
+	for (struct wc_instance *instance = pool->idle; instance; instance = instance->next)
+		if (instance->swollen && now > instance->idle_since + WC_SWOLLEN_NS)
+			wc_instance_trim_all(instance);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)
 {
 	tag_function(pool, fn->id);

@@ -16,8 +16,10 @@
 #include <pthread.h>
 
 #define WC_RESTLESS_NS                                                                                                 \
-	250000000ull		  /* a runtime that collects garbage, or a program that was just started, needs less, */
-#define WC_RESTLESS_LOOKS 3	  /* or is done by then */
+	250000000ull	    /* a runtime that collects garbage, or a program that was just started, needs less, */
+#define WC_RESTLESS_LOOKS 3 /* or is done by then */
+#define WC_SWOLLEN_NS                                                                                                  \
+	1000000000ull /* pages of large calls are kept so long: a chain of calls would touch them anew each time */
 #define WC_INSTANCES_PER_CORE 256 /* idle ones beyond this are stopped, least recently used first */
 
 struct wc_pool {
@@ -56,6 +58,8 @@ bool wc_pool_stop(struct wc_pool *pool, const struct wc_pool_view *view, enum wc
  * CPU time, and had no invocation. Any thread, every second or so. Returns how many.
  */
 uint32_t wc_pool_stop_restless(struct wc_pool *pool);
+/* Give back the pages of large calls of instances that have idled for WC_SWOLLEN_NS. Any thread, every second or so. */
+void wc_pool_trim(struct wc_pool *pool, uint64_t now);
 /* Stop instances of functions that were replaced or removed, and dead ones; `all`: every instance. */
 void wc_pool_sweep(struct wc_pool *pool, bool all);
 /* Stop the idle instances of this function's name, of whatever version; NULL: of all. Any thread. Returns how many. */

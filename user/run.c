@@ -461,8 +461,10 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		atomic_fetch_add(&fn->errors, 1);
 	account(worker, job, fn, failed, end - start, end);
 	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
-	if (call.refers || call.foreign)
+	if (call.refers)
 		wc_instance_trim(instance, &call, &result);
+	else if (call.length > WC_CHANNEL_CAPACITY || result.length > WC_CHANNEL_CAPACITY)
+		instance->swollen = true;
 	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
 		       end - start);
 	wc_pending_learn(worker->node, fn->id, end - start);

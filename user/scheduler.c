@@ -387,8 +387,10 @@ static void tick(struct wc_scheduler *scheduler)
 		for (uint32_t i = 0; i < node->options.core_count; i++)
 			if (WC_READ(node->tables.wc_cores[i].state) == WC_CORE_FREE)
 				wc_agent_age(node, i);
-		for (uint32_t i = 0; i < node->agents_started; i++)
+		for (uint32_t i = 0; i < node->agents_started; i++) {
 			wc_pool_stop_restless(&node->agents[i].pool);
+			wc_pool_trim(&node->agents[i].pool, now);
+		}
 		scheduler->age_at = now;
 	}
 }
