@@ -433,7 +433,7 @@ class Hostile(PayloadTest):
         function = self.node.deploy("hostile", "python", "hostile.handler", {"hostile.py": source}, memory_mb=64, timeout_ms=60000)
         for _ in range(3):
             answer = self.assert_reply(self.client.invoke(function, b"{}"))
-            self.assertEqual(json.loads(answer.payload)["size"], 12656640)
+            self.assertEqual(json.loads(answer.payload)["size"], 25243648)  # WC_CHANNEL_SIZE
         self.assert_reply(self.invoke(payload := noise(LARGE)), payload)
         self.assert_empty()
 
