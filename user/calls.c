@@ -171,7 +171,7 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 	};
 	bool counted = false;
 
-	if (!entry || !wc_run_begin(entry, &counted)) {
+	if (entry && WC_READ(entry->id) == fn->id && !wc_run_begin(entry, &counted)) {
 		worker->counters.calls_refused++;
 		put_error(caller, "Node.TooManyRequests", "the function runs as often as it may (its concurrency)");
 		return;
@@ -181,7 +181,6 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		job.payload = caller->request;
 	}
 	caller->large |= message->length > WC_CHANNEL_CAPACITY;
-	worker->counters.calls++;
 	wc_worker_run_call(worker, &job, fn);
 	if (counted) {
 		wc_run_end(entry);
@@ -197,7 +196,7 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 {
 	uint8_t context[WC_CONTEXT_MAX];
 	const struct wc_async_setup setup = {
-		.fn = fn,
+		.function_id = fn->id,
 		.payload = message->payload,
 		.length = message->length,
 		.context = context,
@@ -233,8 +232,8 @@ static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_
 	int error = -ENOENT;
 
 	if (caller->family)
-		error = wc_async_wait(worker, caller->family, number, caller->deadline_ns, &async);
-	if (error) { /* after its deadline the caller is not told any more */
+		error = wc_async_wait(worker, caller->family, caller->instance, number, caller->deadline_ns, &async);
+	if (error) { /* when its time is over, or it is dead, the caller is not told any more */
 		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
 		return;
 	}
@@ -309,7 +308,7 @@ void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct 
 				   worker->buffer, result);
 	}
 	result->untouched = false; /* whatever it slept for: it has run */
-	wc_family_leave(caller.family);
+	wc_family_leave(worker->node, caller.family);
 	if (caller.large)
 		instance->swollen = true;
 	free(caller.copy);

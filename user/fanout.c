@@ -15,6 +15,7 @@
 
 #define SLOT_BITS 10
 #define HELD_NS (1 * WC_MS) /* its function's limit is reached: nobody says when that is over */
+#define LOOK_NS (50 * WC_MS)
 _Static_assert(WC_FANOUT_MAX == 1u << SLOT_BITS, "a number is generation and slot");
 
 enum state {
@@ -27,7 +28,12 @@ struct wc_async {
 	atomic_uint references; /* its job's, and its family's until it was waited for */
 	atomic_uint state;	/* DONE under the family's lock */
 	struct wc_family *family;
-	struct wc_fn *fn;
+	uint32_t function_id;
+	bool counted;  /* as running; set before anybody else can see it */
+	bool accepted; /* there is, or was, a job */
+	bool answered;
+	struct wc_job *pended; /* its job while that is in the pending queue; under that one's lock */
+	uint64_t arrival;
 	bool listed;			 /* in its family's list of those that nobody has begun */
 	TAILQ_ENTRY(wc_async) in_queued; /* that list */
 	TAILQ_ENTRY(wc_async) in_done;
@@ -69,6 +75,12 @@ static bool hold(struct wc_async *async, uint64_t bytes)
 	return true;
 }
 
+static void give_back(struct wc_async *async, uint64_t bytes)
+{
+	async->held -= bytes;
+	atomic_fetch_sub(&bytes_held, bytes);
+}
+
 struct wc_family *wc_family_new(void)
 {
 	struct wc_family *family = calloc(1, sizeof(*family));
@@ -99,24 +111,10 @@ void wc_async_put(struct wc_async *async)
 	if (atomic_fetch_sub(&async->references, 1) != 1)
 		return;
 	atomic_fetch_sub(&bytes_held, async->held);
-	wc_fn_put(async->fn);
 	family_put(async->family);
 	free(async->payload);
 	free(async->result);
 	free(async);
-}
-
-void wc_family_leave(struct wc_family *family)
-{
-	if (!family)
-		return;
-	pthread_mutex_lock(&family->lock);
-	family->left = true;
-	pthread_mutex_unlock(&family->lock);
-	for (uint32_t i = 0; i < WC_FANOUT_MAX; i++)
-		if (family->slots[i])
-			wc_async_put(family->slots[i]);
-	family_put(family);
 }
 
 /* --- lists, under the lock --- */
@@ -170,8 +168,8 @@ static struct wc_async *make(struct wc_family *family, const struct wc_async_set
 	async->room = setup->room;
 	async->request_id = setup->request_id;
 	async->limit_ns = setup->limit_ns;
-	async->fn = setup->fn;
-	atomic_fetch_add(&setup->fn->references, 1);
+	async->function_id = setup->function_id;
+	async->arrival = wc_now();
 	async->family = family;
 	atomic_fetch_add(&family->references, 1);
 	atomic_store(&async->references, 1);
@@ -182,8 +180,8 @@ static void fill_job(struct wc_async *async, struct wc_job *job)
 {
 	*job = (struct wc_job){
 		.id.request_id = async->request_id,
-		.function_id = async->fn->id,
-		.arrival = wc_now(),
+		.function_id = async->function_id,
+		.arrival = async->arrival,
 		.seen = WC_NONE,
 		.payload = async->payload,
 		.payload_len = async->length,
@@ -195,33 +193,72 @@ static void fill_job(struct wc_async *async, struct wc_job *job)
 	};
 }
 
-/* As an INVOKE that has come by the stack (stack.c). When it is not accepted it waits for its caller alone. */
-static void dispatch(struct wc_node *node, struct wc_async *async)
+static struct wc_job *new_job(struct wc_async *async)
 {
 	struct wc_job *job = malloc(sizeof(*job));
+
+	if (!job)
+		return NULL;
+	fill_job(async, job);
+	job->place = &async->pended;
+	job->how = WC_HOW_STAMPED;
+	atomic_fetch_add(&async->references, 1);
+	async->accepted = true;
+	return job;
+}
+
+/* As an INVOKE that has come by the stack (stack.c). When it is not accepted it waits for its caller. */
+static void dispatch(struct wc_node *node, struct wc_async *async)
+{
 	struct wc_decision decision = { .outcome = WC_OUTCOME_error_node_down, .seen = WC_NONE };
+	struct wc_fingerprint print;
+	struct wc_job *job = new_job(async);
 
 	if (!job)
 		return;
-	fill_job(async, job);
 	decision.request.id = job->id;
 	decision.request.function_id = job->function_id;
 	decision.request.cpu = (uint32_t)sched_getcpu();
 	if (WC_READ(node->tables.wc_config->up))
 		wc_decide(&node->tables, node->tables.wc_config, &decision);
-	job->seen = decision.seen;
-	job->print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
-	job->how = (uint16_t)(decision.how | WC_HOW_STAMPED);
-	atomic_fetch_add(&async->references, 1);
+	if (decision.seen != WC_NONE) { /* nobody retransmits it */
+		print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
+		wc_seen_forget(&node->tables, &print, decision.seen);
+	}
+	job->how |= (uint16_t)decision.how;
 	if (decision.outcome == WC_OUTCOME_to_core) {
+		async->counted = decision.how & WC_HOW_COUNTED;
 		wc_agent_hand_over(node, decision.core, job);
 	} else if (decision.outcome == WC_OUTCOME_to_pending) {
 		wc_pending_push(node, job);
 		wc_scheduler_wake(node);
 	} else {
-		wc_async_put(async);
-		free(job);
+		async->accepted = false;
+		wc_job_free(job);
 	}
+}
+
+void wc_family_leave(struct wc_node *node, struct wc_family *family)
+{
+	if (!family)
+		return;
+	pthread_mutex_lock(&family->lock);
+	family->left = true;
+	pthread_mutex_unlock(&family->lock);
+	for (uint32_t i = 0; i < WC_FANOUT_MAX; i++) {
+		struct wc_async *async = family->slots[i];
+		struct wc_job *job;
+
+		if (!async)
+			continue;
+		job = async->accepted || atomic_load(&async->state) != QUEUED ? NULL : new_job(async);
+		if (job) {
+			wc_pending_force(node, job);
+			wc_scheduler_wake(node);
+		}
+		wc_async_put(async);
+	}
+	family_put(family);
 }
 
 int wc_async_start(struct wc_worker *worker, struct wc_family *family, const struct wc_async_setup *setup,
@@ -238,7 +275,8 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 		return error;
 	slot = family->free[--family->free_count];
 	family->slots[slot] = async;
-	*ret_number = async->number = (++family->generation << SLOT_BITS) | slot;
+	family->generation = ((family->generation + 1) & (UINT32_MAX >> SLOT_BITS)) ?: 1;
+	*ret_number = async->number = family->generation << SLOT_BITS | slot;
 	pthread_mutex_lock(&family->lock);
 	TAILQ_INSERT_TAIL(&family->queued, async, in_queued);
 	async->listed = true;
@@ -256,9 +294,9 @@ bool wc_async_begin(struct wc_async *async)
 	return atomic_compare_exchange_strong(&async->state, &queued, RUNNING);
 }
 
-struct wc_fn *wc_async_fn(const struct wc_async *async)
+bool wc_async_counted(const struct wc_async *async)
 {
-	return async->fn;
+	return async->counted;
 }
 
 uint32_t wc_async_room(const struct wc_async *async)
@@ -304,12 +342,20 @@ static void keep(struct wc_async *async, const struct wc_response *response)
 
 void wc_async_answer(struct wc_async *async, const struct wc_response *response)
 {
+	if (!WC_READ(async->family->left))
+		keep(async, response);
+	async->answered = true;
+}
+
+void wc_async_end(struct wc_async *async)
+{
 	struct wc_family *family = async->family;
 
-	if (!WC_READ(family->left))
-		keep(async, response);
+	if (!async->answered)
+		set_error(async, "Node.Internal", "the function was not answered for");
 	free(async->payload);
 	async->payload = NULL;
+	give_back(async, async->length + async->context_len);
 	pthread_mutex_lock(&family->lock);
 	atomic_store(&async->state, DONE);
 	if (!family->left) {
@@ -320,25 +366,45 @@ void wc_async_answer(struct wc_async *async, const struct wc_response *response)
 	pthread_mutex_unlock(&family->lock);
 }
 
-/* Run one in the caller's worker. False: its function runs as often as it may. */
-static bool run_here(struct wc_worker *worker, struct wc_async *async)
+static struct wc_function *entry_of(const struct wc_worker *worker, const struct wc_async *async)
 {
-	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->fn->id));
-	bool counted = false;
-	struct wc_job job;
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
 
-	if (entry && !wc_run_begin(entry, &counted))
+	return entry && WC_READ(entry->id) == async->function_id ? entry : NULL;
+}
+
+/* Run one in the caller's worker. False: its function runs as often as it may. */
+static bool run_here(struct wc_worker *worker, const struct wc_instance *caller, struct wc_async *async)
+{
+	struct wc_function *entry = entry_of(worker, async);
+	bool counted = false, mine;
+	struct wc_job job, *ghost;
+	struct wc_fn *fn;
+
+	if (!async->counted && entry && !wc_run_begin(entry, &counted))
 		return false;
-	if (wc_async_begin(async)) {
+	mine = wc_async_begin(async);
+	if (mine) {
+		counted |= async->counted;
+		ghost = wc_pending_withdraw(worker->node, &async->pended);
+		if (ghost)
+			wc_job_free(ghost);
 		fill_job(async, &job);
 		job.inner = job.owned_elsewhere = true;
-		wc_worker_run_call(worker, &job, async->fn);
+		fn = wc_functions_get(worker->node->functions, async->function_id);
+		wc_worker_run_call(worker, &job, fn);
+		wc_fn_put(fn);
+		atomic_store(&worker->serving, caller->slot + 1);
 	}
-	if (counted) {
+	/* Its entry may be another's by now, but whose count it is in has not changed. */
+	entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
+	if (counted && entry) {
 		wc_run_end(entry);
 		if (WC_READ(entry->waiting))
 			wc_pending_changed(worker->node);
 	}
+	if (mine)
+		wc_async_end(async);
 	return true;
 }
 
@@ -351,22 +417,40 @@ static struct wc_async *find(struct wc_family *family, uint32_t number)
 	return async && async->number == number ? async : NULL;
 }
 
-/* One that nobody has begun and that may run now: of those that are waited for. Under the lock, which it lets go meanwhile. */
-static bool help(struct wc_worker *worker, struct wc_family *family, struct wc_async *wanted)
+static bool may_run(const struct wc_worker *worker, const struct wc_async *async)
 {
-	struct wc_async *async = wanted ?: next_queued(family);
+	struct wc_function *entry = entry_of(worker, async);
+
+	return atomic_load(&async->state) == QUEUED &&
+	       (async->counted || !entry || !wc_run_full(entry, WC_READ(entry->running_max)));
+}
+
+/*
+ * Run one that nobody has begun and that may run now: the one that is waited for, else any: one that was bound to this very core may have its
+ * function's limit. Under the lock, which it lets go meanwhile.
+ */
+static bool help(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller,
+		 struct wc_async *wanted)
+{
+	struct wc_async *async = wanted;
 	bool ran;
 
-	if (!async || atomic_load(&async->state) != QUEUED)
+	if (wanted && atomic_load(&wanted->state) != QUEUED)
+		return false; /* it runs: who waits for it alone waits for no other */
+	if (!wanted || !may_run(worker, wanted))
+		async = next_queued(family);
+	while (async && !may_run(worker, async))
+		async = TAILQ_NEXT(async, in_queued);
+	if (!async)
 		return false;
 	pthread_mutex_unlock(&family->lock);
-	ran = run_here(worker, async);
+	ran = run_here(worker, caller, async);
 	pthread_mutex_lock(&family->lock);
 	return ran;
 }
 
-int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t number, uint64_t limit_ns,
-		  struct wc_async **ret_async)
+int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller, uint32_t number,
+		  uint64_t limit_ns, struct wc_async **ret_async)
 {
 	struct wc_async *wanted = number ? find(family, number) : NULL, *found = NULL;
 	int error = 0;
@@ -375,13 +459,17 @@ int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t n
 		return -ENOENT;
 	pthread_mutex_lock(&family->lock);
 	for (;;) {
-		uint64_t now, until = limit_ns;
+		uint64_t now, until;
 		struct timespec date;
 
 		found = wanted && atomic_load(&wanted->state) != DONE ? NULL : wanted ?: TAILQ_FIRST(&family->done);
 		if (found)
 			break;
-		if (help(worker, family, wanted))
+		if (wc_instance_dead(caller)) {
+			error = -EOWNERDEAD;
+			break;
+		}
+		if (help(worker, family, caller, wanted))
 			continue;
 		if (wanted ? atomic_load(&wanted->state) == DONE : !TAILQ_EMPTY(&family->done))
 			continue;
@@ -390,10 +478,11 @@ int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t n
 			error = -ETIMEDOUT;
 			break;
 		}
-		/* Only for its function's limit does one wait that could be run here. */
-		if ((wanted ? atomic_load(&wanted->state) == QUEUED : next_queued(family) != NULL) &&
-		    now + HELD_NS < until)
-			until = now + HELD_NS;
+		/* For its function's limit only does one wait that could be run here; and nobody says that the caller has died. */
+		until = now + ((wanted ? atomic_load(&wanted->state) == QUEUED : next_queued(family) != NULL) ?
+				       HELD_NS :
+				       LOOK_NS);
+		until = until < limit_ns ? until : limit_ns;
 		date = wc_timespec(until);
 		pthread_cond_timedwait(&family->ended, &family->lock, &date);
 	}
@@ -419,6 +508,10 @@ void wc_async_drop(struct wc_family *family, struct wc_async *async)
 	pthread_mutex_lock(&family->lock);
 	TAILQ_REMOVE(&family->done, async, in_done);
 	pthread_mutex_unlock(&family->lock);
+	/* Its ghost may be somewhere for long. */
+	free(async->result);
+	async->result = NULL;
+	give_back(async, async->held);
 	family->slots[slot] = NULL;
 	family->free[family->free_count++] = (uint16_t)slot;
 	wc_async_put(async);

@@ -22,11 +22,11 @@ struct wc_worker;
 
 /* NULL: no memory. */
 struct wc_family *wc_family_new(void);
-/* The invocation is over: what goes on does so for nobody. NULL is allowed. */
-void wc_family_leave(struct wc_family *family);
+/* The invocation is over: what goes on does so for nobody; what nobody had room for waits in the pending queue now. NULL is allowed. */
+void wc_family_leave(struct wc_node *node, struct wc_family *family);
 
 struct wc_async_setup {
-	struct wc_fn *fn;	/* a reference is taken */
+	uint32_t function_id;
 	const uint8_t *payload; /* in an instance's memory; copied */
 	uint32_t length;
 	const uint8_t *context;
@@ -40,11 +40,11 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 		   uint32_t *ret_number);
 
 /*
- * Wait for one, by its number, or for whichever ends first (0); meanwhile the worker runs what nobody has begun. Until `limit_ns`. 0, then *ret_async
- * is for wc_async_take(); -ENOENT: there is no such call; -ETIMEDOUT.
+ * Wait for one, by its number, or for whichever ends first (0); meanwhile the worker runs what nobody has begun. Until `limit_ns`, or until the
+ * caller is dead. 0, then *ret_async is for wc_async_result() and wc_async_drop(); -ENOENT: there is no such call; -ETIMEDOUT, -EOWNERDEAD.
  */
-int wc_async_wait(struct wc_worker *worker, struct wc_family *family, uint32_t number, uint64_t limit_ns,
-		  struct wc_async **ret_async);
+int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller, uint32_t number,
+		  uint64_t limit_ns, struct wc_async **ret_async);
 
 /* What has become of it. The memory is the call's, until wc_async_drop(). */
 struct wc_async_result {
@@ -56,11 +56,12 @@ void wc_async_drop(struct wc_family *family, struct wc_async *async);
 
 /* A job's: run it, unless somebody does. */
 bool wc_async_begin(struct wc_async *async);
-/* A job's, before it is run: the function. */
-struct wc_fn *wc_async_fn(const struct wc_async *async);
+/* It was counted as running when it was dispatched: who runs it, and not its ghost, is to end that (WC_HOW_COUNTED). */
+bool wc_async_counted(const struct wc_async *async);
 uint32_t wc_async_room(const struct wc_async *async);
-/* The answer of a job, once. */
+/* The answer of a job, once; then, when its core and its function's count are free again, its end, which the caller waits for. */
 void wc_async_answer(struct wc_async *async, const struct wc_response *response);
+void wc_async_end(struct wc_async *async);
 /* With its job. */
 void wc_async_put(struct wc_async *async);
 

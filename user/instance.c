@@ -195,7 +195,7 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 				      bool *ret_again)
 {
 	struct wc_instance *instance = calloc(1, sizeof(*instance));
-	uint64_t patience = fn->manifest.timeout_ms * WC_MS;
+	uint64_t patience = fn->manifest.timeout_ms * WC_MS, until;
 	struct wc_fault fault;
 
 	*ret_again = false;
@@ -218,8 +218,14 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	atomic_fetch_add(&fn->instances, 1);
 	if (patience < INIT_TIMEOUT_NS)
 		patience = INIT_TIMEOUT_NS;
-	await(instance, instance->sequence, wc_now() + patience, WC_CHANNEL_CAPACITY, buffer, result);
-	if (result->failure == WC_FAILURE_TIMEOUT) {
+	until = wc_now() + patience;
+	if (place->limit_ns && place->limit_ns < until)
+		until = place->limit_ns;
+	await(instance, instance->sequence, until, WC_CHANNEL_CAPACITY, buffer, result);
+	if (result->failure == WC_FAILURE_TIMEOUT && until == place->limit_ns) {
+		fail_with(result, WC_FAILURE_TIMEOUT,
+			  "the time of the function that called it was over while it loaded");
+	} else if (result->failure == WC_FAILURE_TIMEOUT) {
 		char text[sizeof(result->text)];
 
 		snprintf(text, sizeof(text), "the function did not finish loading within %llu seconds",

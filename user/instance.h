@@ -134,6 +134,7 @@ struct wc_place {
 	uint32_t slot;	     /* of the thread that starts it, with the thread scheduler; WC_NONE: none */
 	bool has_request;    /* else it is started ahead */
 	uint64_t request_id; /* the one that needs it */
+	uint64_t limit_ns;   /* CLOCK_MONOTONIC: by then it must have loaded; 0: as long as functions may load */
 };
 
 /*

@@ -48,6 +48,8 @@ static void enqueue(struct wc_pending *pending, struct wc_job *job)
 	*line->last = job;
 	line->last = &job->next;
 	pending->waiting++;
+	if (job->place)
+		*job->place = job;
 }
 
 /* Take a job out of its line, wherever it stands, and out of all counts. */
@@ -63,6 +65,8 @@ static struct wc_job *unlink_job(struct wc_node *node, struct wc_job **link)
 	if (!job->next)
 		line->last = link;
 	job->next = NULL;
+	if (job->place)
+		*job->place = NULL;
 	pending->waiting--;
 	if (!line->first) {
 		uint16_t moved = pending->active[--pending->active_count];
@@ -331,6 +335,30 @@ void wc_pending_push(struct wc_node *node, struct wc_job *job)
 	pthread_mutex_lock(&pending->lock);
 	arrive(node, job);
 	pthread_mutex_unlock(&pending->lock);
+}
+
+void wc_pending_force(struct wc_node *node, struct wc_job *job)
+{
+	wc_fetch_add(&node->tables.wc_functions[WC_FUNCTION_SLOT(job->function_id)].waiting, 1);
+	wc_fetch_add(&node->tables.wc_shards[job->shard].pending_in, 1);
+	wc_pending_push(node, job);
+}
+
+struct wc_job *wc_pending_withdraw(struct wc_node *node, struct wc_job **place)
+{
+	struct wc_pending *pending = node->pending;
+	struct wc_job *job, **at;
+
+	pthread_mutex_lock(&pending->lock);
+	job = *place;
+	if (job) {
+		at = &pending->lines[WC_FUNCTION_SLOT(job->function_id)].first;
+		while (*at != job)
+			at = &(*at)->next;
+		unlink_job(node, at);
+	}
+	pthread_mutex_unlock(&pending->lock);
+	return job;
 }
 
 bool wc_pending_holds(struct wc_node *node, const struct wc_fingerprint *print)

@@ -26,6 +26,10 @@ void wc_pending_close(struct wc_node *node);
 
 /* A job that was decided to wait. Whoever picks it frees it. From the stack thread. */
 void wc_pending_push(struct wc_node *node, struct wc_job *job);
+/* The same for one that nobody decided about, whatever waits already: it was accepted when there was room elsewhere. Any thread. */
+void wc_pending_force(struct wc_node *node, struct wc_job *job);
+/* Take out the job that `place` names (wc_job.place), as if it had been picked. NULL: it is not there any more. */
+struct wc_job *wc_pending_withdraw(struct wc_node *node, struct wc_job **place);
 /*
  * The next invocation for this core, which the caller owns. NULL: none that it may run. *ret_generation: what was seen, for
  * wc_pending_look(). The job is counted as running where it has to be (WC_HOW_COUNTED).

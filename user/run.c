@@ -268,11 +268,13 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 
 	fill_call(worker, job, &call);
 	call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
+	if (job->limit_ns && job->limit_ns < call.deadline_ns)
+		call.deadline_ns = job->limit_ns;
 	if (call.source >= 0 && call.length) {
 		payload = mmap(NULL, call.length, PROT_READ, MAP_PRIVATE, call.source, 0);
 		call.payload = payload;
 	}
-	if (call.foreign && call.length > WC_CHANNEL_CAPACITY) {
+	if (job->caller && call.length) { /* its caller may change it while it is looked at */
 		payload = mmap(NULL, call.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (payload != MAP_FAILED && wc_instance_copy(payload, call.payload, call.length)) {
 			munmap(payload, call.length);
@@ -369,7 +371,7 @@ static struct wc_instance *get_instance(struct wc_worker *worker, const struct w
 	account_start(worker, fn);
 	instance = wc_instance_start(&worker->node->launcher, fn,
 				     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, true,
-							 job->id.request_id },
+							 job->id.request_id, job->limit_ns },
 				     worker->buffer, &result);
 	end = wc_now();
 	wc_warmth_started(warmth, fn, instance, end - begun);
@@ -426,7 +428,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 			worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
 		/* The start, or the wait, took too long; the instance is good for others. */
-		if ((!warm || hope.waited) && refuse(worker, job, fn, true, start)) {
+		if ((!warm || hope.waited || (job->limit_ns && start >= job->limit_ns)) &&
+		    refuse(worker, job, fn, true, start)) {
 			wc_warmth_end(warmth, fn, 0);
 			wc_watch_end(instance->watch);
 			wc_pool_put(pool, instance);
@@ -482,7 +485,8 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 	bool tracing = worker->tracing;
 
 	worker->tracing = false; /* the trace is that of the first caller */
-	if (!refuse(worker, job, fn, false, job->arrival)) {
+	if (!refuse(worker, job, fn, false, wc_now())) {
+		worker->counters.calls++;
 		atomic_fetch_add(&fn->invocations, 1);
 		if (fn->manifest.trusted && worker->node->options.allow_trusted)
 			run_trusted(worker, job, fn);
@@ -493,16 +497,22 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 }
 
 /* One that a function has begun, or a ghost of it (fanout.h). */
-static void run_async(struct wc_worker *worker, const struct wc_job *job)
+static void run_async(struct wc_worker *worker, struct wc_job *job)
 {
 	uint64_t now = wc_now();
+	struct wc_fn *fn;
 
-	if (!wc_async_begin(job->async))
+	job->began = wc_async_begin(job->async);
+	if (!job->began) {
+		if (wc_async_counted(job->async)) /* who runs it ends it */
+			job->how &= (uint16_t)~WC_HOW_COUNTED;
 		return;
+	}
+	fn = wc_functions_get(worker->node->functions, job->function_id);
 	mark_running(worker, job, now);
 	set_busy(worker, worker->busy.ns, now);
-	worker->counters.calls++;
-	wc_worker_run_call(worker, job, wc_async_fn(job->async));
+	wc_worker_run_call(worker, job, fn);
+	wc_fn_put(fn);
 	set_busy(worker, worker->busy.ns + wc_now() - now, 0);
 	WC_WRITE(worker->run->function_id, 0);
 }
@@ -517,7 +527,7 @@ void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)
 	if (fn && !atomic_load(&worker->node->stopping)) {
 		instance = wc_instance_start(&worker->node->launcher, fn,
 					     &(struct wc_place){ worker->core, worker->agent->cpu, worker->slot, false,
-								 0 },
+								 0, 0 },
 					     worker->buffer, &result);
 		took = wc_now() - begun;
 	}
@@ -642,6 +652,8 @@ void wc_worker_account(struct wc_worker *worker, const struct wc_job *job)
 
 void wc_job_free(struct wc_job *job)
 {
+	if (job->async && job->began)
+		wc_async_end(job->async);
 	if (job->async)
 		wc_async_put(job->async);
 	if (job->frame.data)

@@ -429,6 +429,7 @@ const calls = { channel: null, waiting: new Map(), scheduled: false };
 
 function call(how, name, event) {
   if (typeof name !== 'string') throw new TypeError(`the name of a function is a string, not ${typeof name}`);
+  if (name.includes('\0')) throw new RangeError('the name of a function has no 0 in it');
   if (Buffer.byteLength(name) >= CALL_SIZE - CALL_NAME_AT) throw new RangeError('the name of the function is too long');
   if (!calls.channel) throw new Error('functions can be called during an invocation only');
   let payload;

@@ -8,8 +8,10 @@
 """
 
 import json
-from collections import deque
+import os
 from _thread import allocate_lock
+from collections import deque
+from contextlib import suppress
 
 __all__ = ["Call", "InvokeError", "gather", "invoke", "map", "start"]
 
@@ -68,14 +70,26 @@ def _payload(event):
     return _Host.encode(event)
 
 
-def _call(how, number=0, function="", payload=b""):
+def _call(how, number=0, function="", payload=b"", invocation=None):
     if not isinstance(function, str):
         raise TypeError("the name of a function is a str, not %s" % type(function).__name__)
+    if "\0" in function:
+        raise ValueError("the name of a function has no 0 in it")
     _Host.used = True
     with _Host.lock:
         if not _Host.serving:
             raise RuntimeError("functions can be called during an invocation only")
-        return _Host.channel.call(how, number, function, payload)
+        if invocation is not None and invocation != _Host.invocation:
+            raise RuntimeError("the call belongs to an invocation that is over")
+        return (*_Host.channel.call(how, number, function, payload), _Host.invocation)
+
+
+def _forked():
+    """The channel is the parent's."""
+    _Host.serving, _Host.lock = False, allocate_lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _value(flags, payload):
@@ -92,7 +106,7 @@ def invoke(function, event=None):
     `event` is sent as JSON; bytes (bytearray, memoryview) go as they are. The result is a JSON value, or bytes when the function answered with
     bytes. It gets what is left of this invocation's time. Raises InvokeError. Calls from several threads run one after the other.
     """
-    flags, _, payload = _call(RUN, 0, function, _payload(event))
+    flags, _, payload, _ = _call(RUN, 0, function, _payload(event))
     return _value(flags, payload)
 
 
@@ -101,36 +115,36 @@ class Call:
 
     __slots__ = ("_number", "_invocation", "_flags", "_payload")
 
-    def __init__(self, number):
-        self._number, self._invocation, self._flags, self._payload = number, _Host.invocation, 0, None
+    def __init__(self, number, invocation):
+        self._number, self._invocation, self._flags, self._payload = number, invocation, 0, None
 
     def result(self):
         """Wait for it. As often as you like; the first time before the invocation ends. Raises InvokeError."""
         if self._payload is None:
-            if self._invocation != _Host.invocation:
-                raise RuntimeError("the call belongs to an invocation that is over")
-            self._flags, _, self._payload = _call(WAIT, self._number)
+            self._flags, _, self._payload, _ = _call(WAIT, self._number, invocation=self._invocation)
         return _value(self._flags, self._payload)
 
 
 def start(function, event=None):
     """Begin a call, on another core if one is free, and go on. Returns a Call. At most 1,024 at a time may not have been waited for."""
-    flags, number, payload = _call(START, 0, function, _payload(event))
+    flags, number, payload, invocation = _call(START, 0, function, _payload(event))
     if flags & FLAG_FAILED:
         raise _error(payload)
-    return Call(number)
+    return Call(number, invocation)
 
 
 def gather(*calls, return_exceptions=False):
-    """The results of calls, in the order of the calls. The first InvokeError is raised, or is one of the results with return_exceptions."""
+    """The results of calls, in the order of the calls, when all have ended. Of the InvokeErrors the first is raised; with return_exceptions they are
+    among the results."""
     results = []
     for call in calls:
         try:
             results.append(call.result())
         except InvokeError as error:
-            if not return_exceptions:
-                raise
             results.append(error)
+    errors = [result for result in results if isinstance(result, InvokeError)]
+    if errors and not return_exceptions:
+        raise errors[0]
     return results
 
 
@@ -139,9 +153,13 @@ def map(function, events, window=256):
     if not 1 <= window <= WINDOW_MAX:
         raise ValueError("window is 1 to %d" % WINDOW_MAX)
     waiting = deque()
-    for event in events:
-        if len(waiting) == window:
+    try:
+        for event in events:
+            if len(waiting) == window:
+                yield waiting.popleft().result()
+            waiting.append(start(function, event))
+        while waiting:
             yield waiting.popleft().result()
-        waiting.append(start(function, event))
-    while waiting:
-        yield waiting.popleft().result()
+    finally:  # who stops in the middle has room for other calls
+        with suppress(RuntimeError):
+            gather(*waiting, return_exceptions=True)

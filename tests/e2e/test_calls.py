@@ -10,6 +10,7 @@ import random
 import signal
 import struct
 import threading
+import time
 import zlib
 
 import harness
@@ -265,9 +266,13 @@ class Fanout(harness.NodeTest):
         more = {"timeout_ms": 120000}
         cls.ids = {name: node.deploy(name, "native", "relay.so", native, event="binary", **more) for name in ("relay-c", "echo")}
         cls.ids["one"] = node.deploy("one", "native", "relay.so", native, event="binary", concurrency=1, **more)
+        cls.ids["short"] = node.deploy("short", "native", "relay.so", native, event="binary", timeout_ms=1000)
         cls.ids["narrow"] = node.deploy("narrow", "native", "relay.so", native, event="binary", timeout_ms=1000, concurrency=1)
-        for name in ("fan", "mapped", "tree", "mixed", "keep", "too_many", "busy", "spread", "fail", "sleep"):
+        for name in ("fan", "mapped", "tree", "mixed", "keep", "too_many", "busy", "spread", "fail", "sleep", "large", "forks", "nap"):
             cls.ids[name] = node.deploy(name, "python", "relay." + name, python, **more)
+        cls.ids["expire"] = node.deploy("expire", "python", "relay.expire", python, timeout_ms=1000)
+        cls.ids["slow"] = node.deploy("slow", "python", "slow.f", {"slow.py": b"import time\ntime.sleep(100)\n"}, timeout_ms=120000)
+        cls.ids["first-js"] = node.deploy("first-js", "node", "relay.first", script, concurrency=1, timeout_ms=20000)
         for name in ("fan", "mixed"):
             cls.ids[name + "-js"] = node.deploy(name + "-js", "node", "relay." + name, script, **more)
         cls.ids["probe"] = node.deploy_python()
@@ -334,6 +339,28 @@ class Fanout(harness.NodeTest):
         self.assert_error(self.ask("narrow", b"&1 narrow"), wcproto.TIMEOUT)
         self.node.wait_idle()
 
+    def test_expired(self):
+        """What has not run when its caller's time is over is not run, and costs no instance."""
+        self.value("fan", {"name": "nap", "count": 2})
+        before = self.node.status()["agents"]["cold_starts"]
+        self.assert_error(self.ask("expire", 400), wcproto.TIMEOUT)
+        self.node.wait_idle()
+        self.assertLess(self.node.status()["agents"]["cold_starts"] - before, 20)
+
+    def test_slow_start(self):
+        """It takes 100 s to load, and its caller has one."""
+        begun = time.monotonic()
+        self.assert_error(self.ask("short", b"slow\n{}"), wcproto.TIMEOUT)
+        self.assertLess(time.monotonic() - begun, 20)  # 30 s is what a start has otherwise
+
+    def test_held(self):
+        """One that cannot run now does not keep others from it."""
+        answer = self.ask("first-js", {})
+        self.assert_reply(answer, b'"x"')
+
+    def test_fork(self):
+        self.assertEqual(self.value("forks", {}), [3, "x"])
+
     def test_policies(self):
         """Where calls are bound to the core that their caller holds, too."""
         self.addCleanup(self.node.cli, "set", "--policy", "central")
@@ -341,6 +368,7 @@ class Fanout(harness.NodeTest):
             with self.subTest(policy=policy):
                 self.node.cli("set", "--policy", policy)
                 self.assertEqual(self.value("fan", {"name": "echo", "count": 300}), list(range(300)))
+                self.assertEqual(self.value("fan", {"name": "one", "count": 20}), list(range(20)))
                 self.assertEqual(self.value("tree", 4), 31)
                 self.node.wait_idle()
 
@@ -349,7 +377,7 @@ class OneCore(harness.NodeTest):
     """Everything on one core: whoever waits for a call must not hold what it needs."""
 
     TAG = "calls1"
-    OPTIONS = ("--cores", "0")
+    OPTIONS = ("--cores", "0", "--pending", "64")
 
     def test_nested(self):
         id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary")
@@ -363,6 +391,37 @@ class OneCore(harness.NodeTest):
             self.assertEqual({a.request_id for a in answers}, set(ids))
             for answer in answers:
                 self.assert_reply(answer, b"x")
+
+
+    def test_memory(self):
+        """Whoever waits for each of them has room for the next, although nobody else has met their jobs."""
+        native = {"relay.so": harness.native_function("relay")}
+        self.node.deploy("relay-c", "native", "relay.so", native, event="binary")
+        large = self.node.deploy("large", "python", "relay.large", {"relay.py": source("relay.py")}, timeout_ms=120000)
+        with self.node.client() as client:
+            self.assert_reply(client.invoke(large, b"80", 120), b"%d" % (80 * 5242880))
+
+    def test_forgotten(self):
+        """More than the pending queue takes: those that were begun run, waited for or not."""
+        native = {"relay.so": harness.native_function("relay")}
+        self.node.deploy("counted", "native", "relay.so", native, event="binary")
+        forget = self.node.deploy("forget", "python", "relay.forget", {"relay.py": source("relay.py")}, timeout_ms=120000)
+        with self.node.client() as client:
+            self.assertEqual(client.invoke(forget, b"500", 120).kind, wcproto.REPLY)
+        self.node.wait_idle()
+        self.assertEqual({f["name"]: f["invocations"] for f in self.node.json("list")["functions"]}["counted"], 500)
+
+    def test_policies(self):
+        """Bound to the core that their caller holds, and counted against a limit there."""
+        self.addCleanup(self.node.cli, "set", "--policy", "central")
+        one = self.node.deploy("one", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", concurrency=1)
+        id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", timeout_ms=60000)
+        for policy in ("hash", "rss", "jsq2", "random", "ll_ps", "pack"):
+            with self.subTest(policy=policy), self.node.client() as client:
+                self.node.cli("set", "--policy", policy)
+                self.assert_reply(client.invoke(id, b"&50 one", 60), b"50 %d" % sum(range(50)))
+                self.assert_reply(client.invoke(one, b"\nx", 60), b"x")
+                self.node.wait_idle()
 
 
 class NoMoves(Calls):

@@ -81,6 +81,8 @@ def deploy_noop(node, name="noop", **manifest):
     return node.deploy(name, "native", "noop.so", {"noop.so": path}, **manifest)
 
 
+ELSEWHERE = unittest.skipIf(os.environ.get("E2E_DATAPATH") == "kernel", "takes minutes in a VM, and nothing in it is the kernel's")
+
 class Trace:
     """`warmcore --json trace` in the background: started when it traces, `result()` when it is over."""
 
@@ -233,6 +235,7 @@ class Traced(harness.NodeTest, Common):
         self.assertGreaterEqual(int(row["prepare_ns"]), 80000000)
         self.assertLessEqual(int(row["function_ns"]) + int(row["prepare_ns"]), int(row["total_ns"]))
 
+    @ELSEWHERE
     def test_pended(self):
         """What waits in the pending queue waits in the stage `wake`, and says so."""
         with Trace(self.node, "--for", "600") as trace, self.node.client() as client:
@@ -273,6 +276,7 @@ class Traced(harness.NodeTest, Common):
         self.assertGreaterEqual(slow["stages_ns"]["function"], 300000000 + meanwhile["wait_ns"]["function"] // 2)
         self.assertGreaterEqual(meanwhile["others_ns"], meanwhile["wait_ns"]["function"] // 2)
 
+    @ELSEWHERE
     def test_not_meanwhile(self):
         """What costs more is watched only when somebody asks for it, and the slowest have their stages in any case."""
         before = set(tracing_programs())
@@ -293,6 +297,7 @@ class Traced(harness.NodeTest, Common):
         self.assertIn("--meanwhile on says", process.communicate(timeout=harness.PATIENCE_S)[0])
         self.assertEqual(process.returncode, 0)
 
+    @ELSEWHERE
     def test_slower(self):
         """Only those are kept whole; the table has all."""
         with Trace(self.node, "--for", "600", "--slower", "20ms") as trace, self.node.client() as client:
@@ -304,6 +309,7 @@ class Traced(harness.NodeTest, Common):
         self.assertTrue(all(int(row["total_ns"]) >= 20000000 for row in rows), rows)
         self.assertEqual(sum(function["count"] for function in report["functions"]), 52)
 
+    @ELSEWHERE
     def test_sample_and_count(self):
         with Trace(self.node, "noop", "--for", "600", "--sample", "1/10", "--count", "3") as trace, self.node.client() as client:
             while trace.process.poll() is None:
@@ -322,6 +328,7 @@ class Traced(harness.NodeTest, Common):
             control.sendall(json.dumps({"op": "resolve", **request}).encode() + b"\n")
             return json.loads(control.makefile().readline())
 
+    @ELSEWHERE
     def test_version(self):
         """A published version has an id of its own: it is traced, and the function itself is not."""
         self.node.cli("publish", "noop")
@@ -336,6 +343,7 @@ class Traced(harness.NodeTest, Common):
         done = self.node.cli("trace", "noop:9", check=False)
         self.assertEqual(done.returncode, 1, done.stderr)
 
+    @ELSEWHERE
     def test_versions_of_the_longest_name(self):
         """Versions show by their whole label; an alias, which may be longer than any, as the version that it is."""
         name, alias = "n" * 63, "a" * 128
@@ -356,6 +364,7 @@ class Traced(harness.NodeTest, Common):
         self.assertEqual([row["function"] for row in trace.rows()], [name + ":2"])
         self.node.cli("remove", name)
 
+    @ELSEWHERE
     def test_failed(self):
         with Trace(self.node, "--for", "600") as trace, self.node.client() as client:
             self.assertEqual(client.invoke(self.probe, b'{"do": "exit", "status": 3}').kind, wcproto.ERROR)
@@ -379,6 +388,7 @@ class Traced(harness.NodeTest, Common):
             with self.node.client() as client:
                 self.assert_reply(client.invoke(self.c, b"{}"))
 
+    @ELSEWHERE
     def test_busy(self):
         """More is written than can be read: it ends nevertheless, by its time and by a signal, every core has its part, the table has all."""
         load = subprocess.Popen([WARMCORE, "--node", self.node.name, "load", "noop", "--clients", "64", "--duration", "%ds" % harness.PATIENCE_S],
@@ -398,6 +408,7 @@ class Traced(harness.NodeTest, Common):
             load.terminate()
             load.wait()
 
+    @ELSEWHERE
     def test_two_at_once(self):
         """Each has its own; when one ends the other goes on."""
         with Trace(self.node, "--for", "600") as one, self.node.client() as client:
@@ -409,6 +420,7 @@ class Traced(harness.NodeTest, Common):
             report = one.result(end=True)
         self.assertEqual(report["functions"][0]["count"], 40)
 
+    @ELSEWHERE
     def test_knob(self):
         """On and off while invocations run: none is lost, and none waits for it."""
         stop, answers = threading.Event(), []
@@ -439,6 +451,7 @@ class Traced(harness.NodeTest, Common):
         self.assertTrue(self.node.status()["tracing"])
         self.node.cli("set", "--trace", "off")
 
+    @ELSEWHERE
     def test_wrong(self):
         for options, text in ((("--slower", "5"), "is not a time"), (("--slower", "2h"), "is not a time"), (("--sample", "0"), "is not a part"),
                               (("--sample", "1/0"), "is not a part"), (("--for", "0"), "is not a number"), (("--count", "-1"), "count"),
@@ -477,6 +490,7 @@ class Others(Common):
         node.up()
         return node
 
+    @ELSEWHERE
     def test_user_datapath(self):
         node = self.start("traceu", "--datapath", "user", "--port", harness.free_port(), "--cores", "0-1")
         report, rows = self.run_on(node, deploy_noop(node))
@@ -486,6 +500,7 @@ class Others(Common):
         node.down()
         node.check_nothing_left()
 
+    @ELSEWHERE
     def test_shared_core_and_trusted(self):
         """Lanes write what their core has; a trusted function has no instance."""
         node = self.start("tracel", "--policy", "ll_ps", "--cores", "0-1", "--allow-trusted", "--trace", "on")
@@ -497,6 +512,7 @@ class Others(Common):
         node.down()
         node.check_nothing_left()
 
+    @ELSEWHERE
     def test_upgrade_and_crash(self):
         """Another daemon takes over: who traces is told; the knob holds. A killed daemon leaves maps, which the next one removes."""
         node = self.start("traceg", "--cores", "0-1", "--trace", "on")
@@ -519,6 +535,7 @@ class Others(Common):
         node.down()
         node.check_nothing_left()
 
+    @ELSEWHERE
     def test_upgrade_without(self):
         """Tracing that cannot be switched on is no reason for a daemon that has taken over to end."""
         node = self.start("tracei", "--cores", "0-1")
@@ -542,6 +559,7 @@ class Others(Common):
         node.down()
         node.check_nothing_left()
 
+    @ELSEWHERE
     def test_upgrade_while_traced(self):
         """With the knob off, and somebody tracing whom nobody tells to end: an upgrade ends that, and one that is given up afterwards switches it off."""
         node = self.start("traceh", "--cores", "0-1")

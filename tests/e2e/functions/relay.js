@@ -66,3 +66,6 @@ exports.mixed = async () => {
   clearInterval(timer);
   return [...settled.slice(0, 3).map(({ reason, value }) => (reason ? reason.errorType : value.toString())), ticks > 0];
 };
+
+/* It runs once at a time, so the first of its calls cannot run before it ends; the second can. */
+exports.first = async () => (await Promise.race([warmcore.invoke('first-js'), warmcore.invoke('echo', Buffer.from('\nx'))])).toString();

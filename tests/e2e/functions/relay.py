@@ -153,6 +153,39 @@ def too_many(event, context):
             return [i, error.error_type]
 
 
+def forget(event, context):
+    """Begin so many, and wait for none."""
+    for _ in range(event):
+        warmcore.start("counted", b"\nx")
+
+
+def expire(event, context):
+    for _ in range(event):
+        warmcore.start("nap", 20)
+    time.sleep(60)
+
+
+def nap(event, context):
+    time.sleep(event / 1000)
+    return 0
+
+
+def large(event, context):
+    """One after the other: each is begun, waited for, and gone."""
+    return sum(len(warmcore.start("relay-c", b"*5242880").result()) for _ in range(event))
+
+
+def forks(event, context):
+    child = os.fork()
+    if not child:
+        try:
+            warmcore.invoke("echo", b"\nx")
+        except RuntimeError:
+            os._exit(3)
+        os._exit(4)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), warmcore.invoke("echo", b"\nx").decode()]
+
+
 def busy(event, context):
     end = time.thread_time() + event / 1000
     while time.thread_time() < end:
