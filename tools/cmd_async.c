@@ -196,7 +196,7 @@ static bool name_is_plain(const char *name)
 /* Pages, one after the other, until there are as many as were asked for. */
 static int fetch(struct cli *cli, const char *what, json_t **ret_entries)
 {
-	json_t *entries = json_array(), *page, *found;
+	json_t *entries = json_array(), *page = NULL, *found;
 	long long next = 0;
 	char target[256];
 	int ret;
@@ -314,7 +314,7 @@ static int print_object(const struct cli *cli, json_t *value)
 
 static int run_show(struct cli *cli, const char *id)
 {
-	json_t *value;
+	json_t *value = NULL;
 	char target[80];
 	int ret;
 
@@ -328,7 +328,7 @@ static int run_show(struct cli *cli, const char *id)
 /* redrive, purge. */
 static int run_change(struct cli *cli, const char *verb, const char *id)
 {
-	json_t *value;
+	json_t *value = NULL;
 	char target[200];
 	int ret;
 
@@ -358,7 +358,7 @@ static int run_change(struct cli *cli, const char *verb, const char *id)
 static int run_async(struct cli *cli, int argc, char **argv)
 {
 	const char *verb = argv[0], *argument = argc > 1 ? argv[1] : NULL;
-	json_t *value;
+	json_t *value = NULL;
 	int ret;
 
 	if (options.function && !name_is_plain(options.function))
