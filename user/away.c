@@ -49,9 +49,9 @@ static int connect_within(const struct addrinfo *to, unsigned ms)
 		return -errno;
 	if (connect(fd, to->ai_addr, to->ai_addrlen) && errno != EINPROGRESS)
 		error = errno;
-	else if (poll(&ready, 1, (int)ms) <= 0)
+	if (!error && poll(&ready, 1, (int)ms) <= 0)
 		error = ETIMEDOUT;
-	else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
+	if (!error && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
 		error = errno;
 	/* Blocking from here on: remote_link.c says how long it waits. */
 	if (!error && fcntl(fd, F_SETFL, 0))

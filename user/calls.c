@@ -176,10 +176,8 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		put_error(caller, "Node.TooManyRequests", "the function runs as often as it may (its concurrency)");
 		return;
 	}
-	if (!caller->instance->channel) { /* it is in the buffer that others need */
-		memcpy(caller->request, message->payload, message->length);
-		job.payload = caller->request;
-	}
+	if (caller->copy) /* no channel: it is in the buffer that others need */
+		job.payload = memcpy(caller->copy + WC_CHANNEL_CAPACITY, message->payload, message->length);
 	caller->large |= message->length > WC_CHANNEL_CAPACITY;
 	wc_worker_run_call(worker, &job, fn);
 	if (counted) {
@@ -255,10 +253,8 @@ static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 
 	caller->answered = false;
 	caller->number = 0;
-	if (!caller->instance->channel && !caller->copy) {
+	if (!caller->instance->channel && !caller->copy)
 		caller->copy = malloc(2ul * WC_CHANNEL_CAPACITY);
-		caller->request = caller->copy ? caller->copy + WC_CHANNEL_CAPACITY : NULL;
-	}
 	if (!caller->instance->channel && !caller->copy) {
 		put_error(caller, "Node.Internal", "the node has no memory for a call");
 		return;

@@ -206,7 +206,7 @@ static int check_histogram(const struct load_histogram *histogram, uint64_t lowe
 static int read_histogram(const json_t *object, struct load_histogram *histogram, struct wc_fault *fault)
 {
 	const json_t *buckets = json_object_get(object, "buckets"), *pair;
-	uint64_t count, billions = 0, rest = 0;
+	uint64_t count = 0, billions = 0, rest = 0;
 	long long before = -1;
 	unsigned lowest = 0;
 	size_t i;

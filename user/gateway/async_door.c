@@ -260,7 +260,7 @@ static bool admit_callback(const struct wc_async_door *door, struct wc_http_job 
 {
 	const struct wc_request *request = wc_exchange_request(job->exchange);
 	char text[WC_ASYNC_TARGET_MAX];
-	struct wc_async_target target;
+	struct wc_async_target target = { 0 };
 	struct wc_fault fault;
 	int ret;
 

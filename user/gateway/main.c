@@ -691,14 +691,12 @@ int main(int argc, char **argv)
 		number = sigtimedwait(&set, NULL, &refresh_interval);
 		if (number < 0 && errno != EAGAIN && errno != EINTR)
 			return 1;
-		if (is_away_gone())
+		if (is_away_gone() || (number > 0 && number != SIGHUP && (number != SIGUSR1 || atomic_load(&broken))))
 			stop_all(options.threads);
 		else if (number < 0)
 			refresh_keys(&options);
 		else if (number == SIGHUP)
 			read_again(&options);
-		else if (number != SIGUSR1 || atomic_load(&broken))
-			stop_all(options.threads);
 	}
 	wc_scraper_free(scraper);
 	wc_callbacks_free(async_calls.callbacks);
