@@ -56,8 +56,7 @@ struct wc_caller {
 	const struct wc_job *job; /* that it runs */
 	uint64_t deadline_ns;	  /* of that job: what it called is stopped then, too */
 	struct wc_family *family; /* what it has begun; NULL: nothing */
-	uint8_t *copy,
-		*request; /* on a socket: WC_CHANNEL_CAPACITY bytes for a result, and for a payload; NULL before the first call */
+	uint8_t *copy; /* on a socket: WC_CHANNEL_CAPACITY bytes for a result, and for a payload; NULL before the first call */
 	bool large; /* there was a payload or a result of more than a packet's */
 	/* What becomes of the call under way: */
 	bool answered;

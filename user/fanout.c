@@ -211,6 +211,7 @@ static struct wc_job *new_job(struct wc_async *async)
 static void dispatch(struct wc_node *node, struct wc_async *async)
 {
 	struct wc_decision decision = { .outcome = WC_OUTCOME_error_node_down, .seen = WC_NONE };
+	struct wc_config *config = node->tables.wc_config;
 	struct wc_fingerprint print;
 	struct wc_job *job = new_job(async);
 
@@ -219,10 +220,10 @@ static void dispatch(struct wc_node *node, struct wc_async *async)
 	decision.request.id = job->id;
 	decision.request.function_id = job->function_id;
 	decision.request.cpu = (uint32_t)sched_getcpu();
-	if (WC_READ(node->tables.wc_config->up))
-		wc_decide(&node->tables, node->tables.wc_config, &decision);
+	if (WC_READ(config->up))
+		wc_decide(&node->tables, config, &decision);
 	if (decision.seen != WC_NONE) { /* nobody retransmits it */
-		print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
+		print = wc_fingerprint(&job->id, config->seen_key);
 		wc_seen_forget(&node->tables, &print, decision.seen);
 	}
 	job->how |= (uint16_t)decision.how;
