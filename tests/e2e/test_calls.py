@@ -49,20 +49,22 @@ class Calls(harness.NodeTest):
         node = cls.node
         python, native = {"relay.py": source("relay.py")}, {"relay.so": harness.native_function("relay")}
         node_files = {"relay.js": source("relay.js")}
+        long = {"timeout_ms": 120000}  # in a VM a chain of 33 cold instances takes a while
         cls.ids = {
-            "relay-c": node.deploy("relay-c", "native", "relay.so", native, event="binary"),
-            "relay-py": node.deploy("relay-py", "python", "relay.handler", python, event="binary"),
-            "relay-js": node.deploy("relay-js", "node", "relay.handler", node_files, event="binary"),
-            "echo": node.deploy("echo", "native", "relay.so", native, event="binary"),
-            "one": node.deploy("one", "native", "relay.so", native, event="binary", concurrency=1),
-            "hostile": node.deploy("hostile", "native", "relay.so", native, event="binary"),
+            "relay-c": node.deploy("relay-c", "native", "relay.so", native, event="binary", **long),
+            "relay-py": node.deploy("relay-py", "python", "relay.handler", python, event="binary", **long),
+            "relay-js": node.deploy("relay-js", "node", "relay.handler", node_files, event="binary", **long),
+            "echo": node.deploy("echo", "native", "relay.so", native, event="binary", **long),
+            "one": node.deploy("one", "native", "relay.so", native, event="binary", concurrency=1, **long),
+            "hostile": node.deploy("hostile", "native", "relay.so", native, event="binary", **long),
+            "json-short": node.deploy("json-short", "python", "relay.json_call", python, timeout_ms=20000),
             "short": node.deploy("short", "native", "relay.so", native, event="binary", timeout_ms=1000),
-            "json-js": node.deploy("json-js", "node", "relay.json", node_files),
-            "late-js": node.deploy("late-js", "node", "relay.late", node_files),
+            "json-js": node.deploy("json-js", "node", "relay.json", node_files, **long),
+            "late-js": node.deploy("late-js", "node", "relay.late", node_files, **long),
         }
         for name, handler in (("json-py", "json_call"), ("about", "about"), ("about-relayed", "about_relayed"), ("threads", "threads"),
                               ("look", "look"), ("sleep", "sleep"), ("fail", "fail"), ("tell", "tell")):  # fmt: skip
-            cls.ids[name] = node.deploy(name, "python", "relay." + handler, python)
+            cls.ids[name] = node.deploy(name, "python", "relay." + handler, python, **long)
         cls.ids["probe"] = node.deploy_python()
 
     def setUp(self):
@@ -160,8 +162,8 @@ class Calls(harness.NodeTest):
 
     def test_deadline(self):
         """What is called has no more time than its caller, and the caller's own limit ends both."""
-        left = json.loads(self.ask("json-py", {"name": "about", "event": {}}).payload)
-        self.assertLessEqual(left["result"]["left"], left["left"] + 1000)
+        left = json.loads(self.ask("json-short", {"name": "about", "event": {}}).payload)
+        self.assertLessEqual(left["result"]["left"], 20000)
         self.assert_error(self.ask("short", b"sleep\n30"), wcproto.TIMEOUT)
         self.assert_reply(self.ask("relay-c", b"sleep\n0"), b'"slept"')
         self.assertEqual(self.called(self.ask("relay-c", b"short\nsleep\n30"))["errorType"], "Runtime.TimeoutError")
@@ -380,7 +382,7 @@ class OneCore(harness.NodeTest):
     OPTIONS = ("--cores", "0", "--pending", "64")
 
     def test_nested(self):
-        id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary")
+        id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", timeout_ms=120000)
         with self.node.client() as client:
             self.assert_reply(client.invoke(id, b"echo\n" * 10 + b"\nend", 60), b"end")
             self.assert_reply(client.invoke(id, b"&1000 echo", 60), b"1000 %d" % sum(range(1000)))
@@ -396,7 +398,7 @@ class OneCore(harness.NodeTest):
     def test_memory(self):
         """Whoever waits for each of them has room for the next, although nobody else has met their jobs."""
         native = {"relay.so": harness.native_function("relay")}
-        self.node.deploy("relay-c", "native", "relay.so", native, event="binary")
+        self.node.deploy("relay-c", "native", "relay.so", native, event="binary", timeout_ms=120000)
         large = self.node.deploy("large", "python", "relay.large", {"relay.py": source("relay.py")}, timeout_ms=120000)
         with self.node.client() as client:
             self.assert_reply(client.invoke(large, b"80", 120), b"%d" % (80 * 5242880))
@@ -404,7 +406,7 @@ class OneCore(harness.NodeTest):
     def test_forgotten(self):
         """More than the pending queue takes: those that were begun run, waited for or not."""
         native = {"relay.so": harness.native_function("relay")}
-        self.node.deploy("counted", "native", "relay.so", native, event="binary")
+        self.node.deploy("counted", "native", "relay.so", native, event="binary", timeout_ms=120000)
         forget = self.node.deploy("forget", "python", "relay.forget", {"relay.py": source("relay.py")}, timeout_ms=120000)
         with self.node.client() as client:
             self.assertEqual(client.invoke(forget, b"500", 120).kind, wcproto.REPLY)
@@ -414,8 +416,8 @@ class OneCore(harness.NodeTest):
     def test_policies(self):
         """Bound to the core that their caller holds, and counted against a limit there."""
         self.addCleanup(self.node.cli, "set", "--policy", "central")
-        one = self.node.deploy("one", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", concurrency=1)
-        id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", timeout_ms=60000)
+        one = self.node.deploy("one", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", concurrency=1, timeout_ms=120000)
+        id = self.node.deploy("echo", "native", "relay.so", {"relay.so": harness.native_function("relay")}, event="binary", timeout_ms=120000)
         for policy in ("hash", "rss", "jsq2", "random", "ll_ps", "pack"):
             with self.subTest(policy=policy), self.node.client() as client:
                 self.node.cli("set", "--policy", policy)
