@@ -74,7 +74,7 @@ static __always_inline bool wc_trace_lacks(__u16 flags, unsigned row)
 {
 	switch (row) {
 	case WC_STAGE_receive:
-		return !(flags & WC_TRACED_RECEIVED);
+		return !(flags & WC_TRACED_RECEIVED) || !(flags & WC_TRACED_DISPATCHED); /* it ends there */
 	case WC_STAGE_wake:
 		return !(flags & WC_TRACED_DISPATCHED);
 	case WC_STAGE_enter:

@@ -109,6 +109,25 @@ void wc_agent_hand_over(struct wc_node *node, uint32_t core, struct wc_job *job)
 	wc_agent_wake(node, core);
 }
 
+struct wc_job *wc_agent_withdraw(struct wc_node *node, uint32_t core, const struct wc_async *async)
+{
+	struct wc_agent *agent = &node->agents[core];
+	struct wc_job **at = &agent->inbox, *job;
+
+	pthread_mutex_lock(&agent->inbox_lock);
+	while (*at && (*at)->async != async)
+		at = &(*at)->next;
+	job = *at;
+	if (job) {
+		*at = job->next;
+		if (!job->next)
+			agent->inbox_end = at;
+		atomic_fetch_sub(&agent->inbox_count, 1);
+	}
+	pthread_mutex_unlock(&agent->inbox_lock);
+	return job;
+}
+
 /* --- waiting --- */
 
 static bool poll_for(struct wc_agent *agent, uint64_t ns)

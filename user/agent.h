@@ -53,6 +53,8 @@ void wc_agents_stop(struct wc_node *node);
 
 /* Give a job to a core that it was decided for. The agent frees it. */
 void wc_agent_hand_over(struct wc_node *node, uint32_t core, struct wc_job *job);
+/* Take the job of this call, bound early, out of a core's queue. NULL: it is not there any more. */
+struct wc_job *wc_agent_withdraw(struct wc_node *node, uint32_t core, const struct wc_async *async);
 /* Wake an agent, to look at everything again. */
 void wc_agent_wake(struct wc_node *node, uint32_t core);
 /* The claim with this number (wc_core.claims) seems lost: let the agent look. */

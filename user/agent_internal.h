@@ -48,7 +48,7 @@ struct wc_worker {
 	} busy;
 };
 
-#define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the worker's stack has 3 KiB of it */
+#define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the worker's stack has some 10 KiB of it */
 
 /* A function that waits for what it called (calls.c). */
 struct wc_caller {

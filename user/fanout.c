@@ -4,6 +4,7 @@
 
 #include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/log.h"
 #include "user/pending.h"
 #include "user/scheduler.h"
 
@@ -29,7 +30,9 @@ struct wc_async {
 	atomic_uint state;	/* DONE under the family's lock */
 	struct wc_family *family;
 	uint32_t function_id;
-	bool counted;  /* as running; set before anybody else can see it */
+	/* Of its dispatch, set before anybody else can see it: */
+	uint16_t how; /* WC_HOW_COUNTED, WC_HOW_EARLY */
+	uint32_t core;
 	bool accepted; /* there is, or was, a job */
 	bool answered;
 	struct wc_job *pended; /* its job while that is in the pending queue; under that one's lock */
@@ -62,6 +65,7 @@ struct wc_family {
 };
 
 static atomic_ullong bytes_held;
+static atomic_uint calls_held;
 
 /* --- memory --- */
 
@@ -83,10 +87,14 @@ static void give_back(struct wc_async *async, uint64_t bytes)
 
 struct wc_family *wc_family_new(void)
 {
-	struct wc_family *family = calloc(1, sizeof(*family));
+	struct wc_family *family = NULL;
 
-	if (!family)
+	if (atomic_fetch_add(&bytes_held, sizeof(*family)) + sizeof(*family) <= WC_FANOUT_BYTES)
+		family = calloc(1, sizeof(*family));
+	if (!family) {
+		atomic_fetch_sub(&bytes_held, sizeof(*family));
 		return NULL;
+	}
 	atomic_store(&family->references, 1);
 	pthread_mutex_init(&family->lock, NULL);
 	wc_cond_init(&family->ended);
@@ -103,6 +111,7 @@ static void family_put(struct wc_family *family)
 		return;
 	pthread_mutex_destroy(&family->lock);
 	pthread_cond_destroy(&family->ended);
+	atomic_fetch_sub(&bytes_held, sizeof(*family));
 	free(family);
 }
 
@@ -111,6 +120,7 @@ void wc_async_put(struct wc_async *async)
 	if (atomic_fetch_sub(&async->references, 1) != 1)
 		return;
 	atomic_fetch_sub(&bytes_held, async->held);
+	atomic_fetch_sub(&calls_held, 1);
 	family_put(async->family);
 	free(async->payload);
 	free(async->result);
@@ -141,7 +151,7 @@ static struct wc_async *next_queued(struct wc_family *family)
 static struct wc_async *make(struct wc_family *family, const struct wc_async_setup *setup, int *ret_error)
 {
 	struct wc_async *async = calloc(1, sizeof(*async));
-	uint64_t bytes = (uint64_t)setup->length + setup->context_len + sizeof(*async);
+	uint64_t bytes = (uint64_t)setup->length + setup->context_len + sizeof(*async) + sizeof(struct wc_job);
 
 	*ret_error = -ENOMEM;
 	if (!async)
@@ -207,12 +217,47 @@ static struct wc_job *new_job(struct wc_async *async)
 	return job;
 }
 
+/*
+ * wc_decide(), but that what waits is not entered into the at-most-once window: nobody retransmits it, and it would push out the ids of clients, who
+ * know nothing of calls.
+ */
+static void decide(struct wc_tables *tables, struct wc_config *config, struct wc_decision *decision)
+{
+	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(decision->request.function_id));
+	struct wc_shard *shard = wc_shards_at(tables, decision->request.shard);
+	__u32 how = 0, core;
+	bool counted;
+
+	if (wc_decide_first(tables, config, decision->request.function_id, decision->request.cpu,
+			    decision->request.shard, &core, &how)) {
+		decision->outcome = WC_OUTCOME_to_core;
+		decision->core = core;
+		decision->how = how;
+		return;
+	}
+	if (wc_decide_now(tables, decision) || !function || !shard || !wc_announce(config, function, shard, decision))
+		return;
+	/* As in wc_decide_wait(): a core, or the function's limit, may have become free before it was announced. */
+	decision->how = WC_HOW_PENDED;
+	if (!wc_run_begin(function, &counted))
+		return;
+	decision->core = wc_freeq_claim_exact(tables, decision->request.shard, function->reserve);
+	if (decision->core == WC_NONE) {
+		if (counted)
+			wc_run_end(function);
+		return;
+	}
+	wc_fetch_add(&function->waiting, -1U);
+	wc_fetch_add(&shard->pending_in, -1ULL);
+	decision->how = counted ? WC_HOW_COUNTED : 0;
+	wc_to_core(tables, decision);
+}
+
 /* As an INVOKE that has come by the stack (stack.c). When it is not accepted it waits for its caller. */
 static void dispatch(struct wc_node *node, struct wc_async *async)
 {
 	struct wc_decision decision = { .outcome = WC_OUTCOME_error_node_down, .seen = WC_NONE };
 	struct wc_config *config = node->tables.wc_config;
-	struct wc_fingerprint print;
 	struct wc_job *job = new_job(async);
 
 	if (!job)
@@ -221,14 +266,11 @@ static void dispatch(struct wc_node *node, struct wc_async *async)
 	decision.request.function_id = job->function_id;
 	decision.request.cpu = (uint32_t)sched_getcpu();
 	if (WC_READ(config->up))
-		wc_decide(&node->tables, config, &decision);
-	if (decision.seen != WC_NONE) { /* nobody retransmits it */
-		print = wc_fingerprint(&job->id, config->seen_key);
-		wc_seen_forget(&node->tables, &print, decision.seen);
-	}
+		decide(&node->tables, config, &decision);
 	job->how |= (uint16_t)decision.how;
 	if (decision.outcome == WC_OUTCOME_to_core) {
-		async->counted = decision.how & WC_HOW_COUNTED;
+		async->how = (uint16_t)(decision.how & (WC_HOW_COUNTED | WC_HOW_EARLY));
+		async->core = decision.core;
 		wc_agent_hand_over(node, decision.core, job);
 	} else if (decision.outcome == WC_OUTCOME_to_pending) {
 		wc_pending_push(node, job);
@@ -256,6 +298,8 @@ void wc_family_leave(struct wc_node *node, struct wc_family *family)
 		if (job) {
 			wc_pending_force(node, job);
 			wc_scheduler_wake(node);
+		} else if (!async->accepted && atomic_load(&async->state) == QUEUED) {
+			wc_warning("no memory: a call that a function had begun is not run");
 		}
 		wc_async_put(async);
 	}
@@ -271,9 +315,15 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 
 	if (!family->free_count)
 		return -EMFILE;
+	if (atomic_fetch_add(&calls_held, 1) >= WC_FANOUT_CALLS) {
+		atomic_fetch_sub(&calls_held, 1);
+		return -ENOBUFS;
+	}
 	async = make(family, setup, &error);
-	if (!async)
+	if (!async) {
+		atomic_fetch_sub(&calls_held, 1);
 		return error;
+	}
 	slot = family->free[--family->free_count];
 	family->slots[slot] = async;
 	family->generation = ((family->generation + 1) & (UINT32_MAX >> SLOT_BITS)) ?: 1;
@@ -295,9 +345,9 @@ bool wc_async_begin(struct wc_async *async)
 	return atomic_compare_exchange_strong(&async->state, &queued, RUNNING);
 }
 
-bool wc_async_counted(const struct wc_async *async)
+uint16_t wc_async_inherited(const struct wc_async *async)
 {
-	return async->counted;
+	return async->how;
 }
 
 uint32_t wc_async_room(const struct wc_async *async)
@@ -367,6 +417,15 @@ void wc_async_end(struct wc_async *async)
 	pthread_mutex_unlock(&family->lock);
 }
 
+void wc_async_expire(struct wc_job *job)
+{
+	job->began = wc_async_begin(job->async);
+	if (!job->began)
+		return;
+	set_error(job->async, "Node.DeadlineExceeded", "the caller's time was over before a core was free");
+	job->async->answered = true;
+}
+
 static struct wc_function *entry_of(const struct wc_worker *worker, const struct wc_async *async)
 {
 	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
@@ -374,22 +433,35 @@ static struct wc_function *entry_of(const struct wc_worker *worker, const struct
 	return entry && WC_READ(entry->id) == async->function_id ? entry : NULL;
 }
 
+/* Its job is a ghost now. Where it would fill a queue it is taken out; an agent whose core was claimed for it has to meet it. */
+static void drop_ghost(struct wc_worker *worker, struct wc_async *async)
+{
+	struct wc_node *node = worker->node;
+	struct wc_job *ghost = wc_pending_withdraw(node, &async->pended);
+
+	if (async->how & WC_HOW_EARLY) {
+		ghost = wc_agent_withdraw(node, async->core, async);
+		wc_fetch_add(&node->tables.wc_cores[async->core].queued, -1U);
+		wc_fetch_add(&node->tables.wc_shards[0].early_out, 1); /* dispatch() goes by way of that one */
+	}
+	if (ghost)
+		wc_job_free(ghost);
+}
+
 /* Run one in the caller's worker. False: its function runs as often as it may. */
 static bool run_here(struct wc_worker *worker, const struct wc_instance *caller, struct wc_async *async)
 {
 	struct wc_function *entry = entry_of(worker, async);
 	bool counted = false, mine;
-	struct wc_job job, *ghost;
+	struct wc_job job;
 	struct wc_fn *fn;
 
-	if (!async->counted && entry && !wc_run_begin(entry, &counted))
+	if (!(async->how & WC_HOW_COUNTED) && entry && !wc_run_begin(entry, &counted))
 		return false;
 	mine = wc_async_begin(async);
 	if (mine) {
-		counted |= async->counted;
-		ghost = wc_pending_withdraw(worker->node, &async->pended);
-		if (ghost)
-			wc_job_free(ghost);
+		counted |= (async->how & WC_HOW_COUNTED) != 0;
+		drop_ghost(worker, async);
 		fill_job(async, &job);
 		job.inner = job.owned_elsewhere = true;
 		fn = wc_functions_get(worker->node->functions, async->function_id);
@@ -423,7 +495,7 @@ static bool may_run(const struct wc_worker *worker, const struct wc_async *async
 	struct wc_function *entry = entry_of(worker, async);
 
 	return atomic_load(&async->state) == QUEUED &&
-	       (async->counted || !entry || !wc_run_full(entry, WC_READ(entry->running_max)));
+	       (async->how & WC_HOW_COUNTED || !entry || !wc_run_full(entry, WC_READ(entry->running_max)));
 }
 
 /*
@@ -434,13 +506,12 @@ static bool help(struct wc_worker *worker, struct wc_family *family, const struc
 		 struct wc_async *wanted)
 {
 	struct wc_async *async = wanted;
-	bool ran;
+	bool ran, runs = wanted && atomic_load(&wanted->state) != QUEUED;
 
-	if (wanted && atomic_load(&wanted->state) != QUEUED)
-		return false; /* it runs: who waits for it alone waits for no other */
-	if (!wanted || !may_run(worker, wanted))
+	if (!wanted || runs || !may_run(worker, wanted))
 		async = next_queued(family);
-	while (async && !may_run(worker, async))
+	/* What it waits for runs: it runs no other, but for those that hold their function's limit, which that may wait for. */
+	while (async && (!may_run(worker, async) || (runs && !(async->how & WC_HOW_COUNTED))))
 		async = TAILQ_NEXT(async, in_queued);
 	if (!async)
 		return false;

@@ -15,6 +15,8 @@
 #define WC_FANOUT_MAX 1024u		      /* calls of an invocation that are under way or not waited for */
 #define WC_FANOUT_BYTES ((uint64_t)256 << 20) /* payloads and results of all of a node */
 
+#define WC_FANOUT_CALLS 65536u /* calls of all of a node */
+
 struct wc_family; /* of one invocation */
 struct wc_async;  /* a call */
 struct wc_response;
@@ -56,12 +58,14 @@ void wc_async_drop(struct wc_family *family, struct wc_async *async);
 
 /* A job's: run it, unless somebody does. */
 bool wc_async_begin(struct wc_async *async);
-/* It was counted as running when it was dispatched: who runs it, and not its ghost, is to end that (WC_HOW_COUNTED). */
-bool wc_async_counted(const struct wc_async *async);
+/* What it is in since its dispatch (WC_HOW_COUNTED, WC_HOW_EARLY): who runs it, and not its ghost, is to end that. */
+uint16_t wc_async_inherited(const struct wc_async *async);
 uint32_t wc_async_room(const struct wc_async *async);
-/* The answer of a job, once; then, when its core and its function's count are free again, its end, which the caller waits for. */
+/* The answer of a job, once; then, when its function's count is free again, its end, which the caller waits for. */
 void wc_async_answer(struct wc_async *async, const struct wc_response *response);
 void wc_async_end(struct wc_async *async);
+/* Its job has waited until its caller's time was over: it is not run. The job is to be freed. */
+void wc_async_expire(struct wc_job *job);
 /* With its job. */
 void wc_async_put(struct wc_async *async);
 

@@ -339,8 +339,8 @@ void wc_pending_push(struct wc_node *node, struct wc_job *job)
 
 void wc_pending_force(struct wc_node *node, struct wc_job *job)
 {
+	wc_fetch_add(&node->tables.wc_shards[job->shard].pending_in, 1); /* first: wc_pending_mend() */
 	wc_fetch_add(&node->tables.wc_functions[WC_FUNCTION_SLOT(job->function_id)].waiting, 1);
-	wc_fetch_add(&node->tables.wc_shards[job->shard].pending_in, 1);
 	wc_pending_push(node, job);
 }
 
@@ -388,7 +388,8 @@ struct wc_job *wc_pending_expired(struct wc_node *node, uint64_t now)
 		while (*link && !found) {
 			struct wc_job *job = *link;
 
-			if (job->deadline_us && now > job->arrival && now - job->arrival > job->deadline_us * WC_US)
+			if ((job->deadline_us && now > job->arrival && now - job->arrival > job->deadline_us * WC_US) ||
+			    (job->limit_ns && now >= job->limit_ns))
 				found = unlink_job(node, link);
 			else
 				link = &job->next;

@@ -341,13 +341,19 @@ uint32_t wc_pool_stop_restless(struct wc_pool *pool)
 
 void wc_pool_trim(struct wc_pool *pool, uint64_t now)
 {
-	if (!WC_READ(pool->count))
-		return;
-	pthread_mutex_lock(&pool->lock);
-	for (struct wc_instance *instance = pool->idle; instance; instance = instance->next)
-		if (instance->swollen && now > instance->idle_since + WC_SWOLLEN_NS)
+	struct wc_instance *instance;
+
+	do { /* one at a time: invocations wait for the lock meanwhile */
+		if (!WC_READ(pool->count))
+			return;
+		pthread_mutex_lock(&pool->lock);
+		for (instance = pool->idle; instance; instance = instance->next)
+			if (instance->swollen && now > instance->idle_since + WC_SWOLLEN_NS)
+				break;
+		if (instance)
 			wc_instance_trim_all(instance);
-	pthread_mutex_unlock(&pool->lock);
+		pthread_mutex_unlock(&pool->lock);
+	} while (instance);
 }
 
 void wc_pool_tag(struct wc_pool *pool, const struct wc_fn *fn)

@@ -225,8 +225,11 @@ static int on_message(struct session *session, struct wc_remote_message *message
 /* wc_remote_hooks.sent: from here on the result is the network's. */
 static void on_sent(void *context, uint32_t kind, uint64_t id, uint32_t total)
 {
-	if (kind == WC_REMOTE_RESULT)
-		(void)tell_node(context, WC_PAYLOAD_TAKEN, id, total, -1);
+	struct session *session = context;
+
+	/* The node counts it until it hears of it: a session that cannot tell has to end. */
+	if (kind == WC_REMOTE_RESULT && tell_node(session, WC_PAYLOAD_TAKEN, id, total, -1))
+		shutdown(session->fd, SHUT_RDWR);
 }
 
 /* The thread that takes large results from the node. */

@@ -504,8 +504,7 @@ static void run_async(struct wc_worker *worker, struct wc_job *job)
 
 	job->began = wc_async_begin(job->async);
 	if (!job->began) {
-		if (wc_async_counted(job->async)) /* who runs it ends it */
-			job->how &= (uint16_t)~WC_HOW_COUNTED;
+		job->how &= (uint16_t)~wc_async_inherited(job->async);
 		return;
 	}
 	fn = wc_functions_get(worker->node->functions, job->function_id);

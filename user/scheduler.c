@@ -7,6 +7,7 @@
 
 #include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/fanout.h"
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/stack.h"
@@ -337,7 +338,10 @@ static void answer_expired(struct wc_scheduler *scheduler, uint64_t now)
 			.tail = { now - job->arrival, 0 },
 		};
 
-		wc_stack_answer(node, job, &answer, body);
+		if (!job->async)
+			wc_stack_answer(node, job, &answer, body);
+		else
+			wc_async_expire(job);
 		wc_job_free(job);
 		scheduler->counters.expired++;
 	}

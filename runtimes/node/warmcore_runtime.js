@@ -460,13 +460,16 @@ function collect() {
   if (!calls.channel || !calls.waiting.size) return;
   const [flags, number, payload] = calls.channel.call(ANY, 0, '', Buffer.alloc(0));
   const promise = calls.waiting.get(number);
+  if (!promise) { // the node could not say which: asked again it would say no more
+    for (const other of calls.waiting.values()) other.reject(errorOf(payload));
+    calls.waiting.clear();
+    return;
+  }
   calls.waiting.delete(number);
-  if (promise) {
-    try {
-      promise.resolve(valueOf(flags, payload));
-    } catch (error) {
-      promise.reject(error);
-    }
+  try {
+    promise.resolve(valueOf(flags, payload));
+  } catch (error) {
+    promise.reject(error);
   }
   schedule();
 }

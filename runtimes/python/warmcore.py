@@ -16,7 +16,7 @@ from contextlib import suppress
 __all__ = ["Call", "InvokeError", "gather", "invoke", "map", "start"]
 
 WINDOW_MAX = 1024  # WC_FANOUT_MAX
-RUN, START, WAIT = 0, 1, 2  # enum wc_channel_how
+RUN, START, WAIT, ANY = range(4)  # enum wc_channel_how
 FLAG_BINARY, FLAG_FAILED = 1, 8  # WC_CHANNEL_FLAG_BINARY, WC_CHANNEL_FLAG_FAILED
 
 
@@ -33,21 +33,20 @@ class _Host:
 
     channel = encode = decode = None
     invocation = 0  # its number
+    calls = {}  # of this invocation, by number: that were begun and not waited for
     serving = False  # an invocation is under way: only then is anybody there to answer
-    used = False  # it has called something: from then on `serving` changes under the lock
     lock = allocate_lock()
 
 
 def _begin():
     _Host.invocation += 1
+    if _Host.calls:
+        _Host.calls = {}
     _Host.serving = True
 
 
 def _end():
     """The invocation is over. Waits for a thread of the function's that still calls something."""
-    if not _Host.used:
-        _Host.serving = False
-        return
     with _Host.lock:
         _Host.serving = False
 
@@ -70,18 +69,16 @@ def _payload(event):
     return _Host.encode(event)
 
 
-def _call(how, number=0, function="", payload=b"", invocation=None):
+def _check(function):
     if not isinstance(function, str):
         raise TypeError("the name of a function is a str, not %s" % type(function).__name__)
     if "\0" in function:
         raise ValueError("the name of a function has no 0 in it")
-    _Host.used = True
-    with _Host.lock:
-        if not _Host.serving:
-            raise RuntimeError("functions can be called during an invocation only")
-        if invocation is not None and invocation != _Host.invocation:
-            raise RuntimeError("the call belongs to an invocation that is over")
-        return (*_Host.channel.call(how, number, function, payload), _Host.invocation)
+
+
+def _check_serving():
+    if not _Host.serving:
+        raise RuntimeError("functions can be called during an invocation only")
 
 
 def _forked():
@@ -106,7 +103,11 @@ def invoke(function, event=None):
     `event` is sent as JSON; bytes (bytearray, memoryview) go as they are. The result is a JSON value, or bytes when the function answered with
     bytes. It gets what is left of this invocation's time. Raises InvokeError. Calls from several threads run one after the other.
     """
-    flags, _, payload, _ = _call(RUN, 0, function, _payload(event))
+    _check(function)
+    payload = _payload(event)
+    with _Host.lock:
+        _check_serving()
+        flags, _, payload = _Host.channel.call(RUN, 0, function, payload)
     return _value(flags, payload)
 
 
@@ -118,19 +119,37 @@ class Call:
     def __init__(self, number, invocation):
         self._number, self._invocation, self._flags, self._payload = number, invocation, 0, None
 
+    def _settle(self, how):
+        """Wait until it has ended: for it alone (WAIT), or for all as they end (ANY), so that this core runs what no other has begun."""
+        with _Host.lock:
+            while self._payload is None:
+                _check_serving()
+                if self._invocation != _Host.invocation:
+                    raise RuntimeError("the call belongs to an invocation that is over")
+                flags, number, payload = _Host.channel.call(how, self._number, "", b"")
+                call = self if how == WAIT else _Host.calls.get(number)
+                if call is None:
+                    raise _error(payload)
+                _Host.calls.pop(call._number, None)
+                call._flags, call._payload = flags, payload
+
     def result(self):
         """Wait for it. As often as you like; the first time before the invocation ends. Raises InvokeError."""
-        if self._payload is None:
-            self._flags, _, self._payload, _ = _call(WAIT, self._number, invocation=self._invocation)
+        self._settle(WAIT)
         return _value(self._flags, self._payload)
 
 
 def start(function, event=None):
     """Begin a call, on another core if one is free, and go on. Returns a Call. At most 1,024 at a time may not have been waited for."""
-    flags, number, payload, invocation = _call(START, 0, function, _payload(event))
-    if flags & FLAG_FAILED:
-        raise _error(payload)
-    return Call(number, invocation)
+    _check(function)
+    payload = _payload(event)
+    with _Host.lock:
+        _check_serving()
+        flags, number, payload = _Host.channel.call(START, 0, function, payload)
+        if flags & FLAG_FAILED:
+            raise _error(payload)
+        call = _Host.calls[number] = Call(number, _Host.invocation)
+    return call
 
 
 def gather(*calls, return_exceptions=False):
@@ -138,6 +157,7 @@ def gather(*calls, return_exceptions=False):
     among the results."""
     results = []
     for call in calls:
+        call._settle(ANY)
         try:
             results.append(call.result())
         except InvokeError as error:
@@ -156,10 +176,10 @@ def map(function, events, window=256):
     try:
         for event in events:
             if len(waiting) == window:
-                yield waiting.popleft().result()
+                yield from gather(waiting.popleft())
             waiting.append(start(function, event))
         while waiting:
-            yield waiting.popleft().result()
+            yield from gather(waiting.popleft())
     finally:  # who stops in the middle has room for other calls
         with suppress(RuntimeError):
             gather(*waiting, return_exceptions=True)

@@ -318,7 +318,7 @@ class Fanout(harness.NodeTest):
 
     def test_spread(self):
         """They get other cores, too."""
-        harness.wait_until(lambda: len(self.value("spread", 8)) == 2, "both cores are used")
+        harness.wait_until(lambda: len(self.value("spread", 4)) == 2, "both cores are used")
 
     def test_mixed(self):
         out = self.value("mixed", "begun")

@@ -194,8 +194,8 @@ def busy(event, context):
 
 
 def spread(event, context):
-    """On which cores its calls have run."""
-    return sorted(set(warmcore.gather(*[warmcore.start("busy", 20) for _ in range(event)])))
+    """On which cores its calls have run. They take much longer than a start: else another core may rather wait for an instance."""
+    return sorted(set(warmcore.gather(*[warmcore.start("busy", 300) for _ in range(event)])))
 
 
 def fail(event, context):
