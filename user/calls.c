@@ -180,11 +180,8 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		job.payload = memcpy(caller->copy + WC_CHANNEL_CAPACITY, message->payload, message->length);
 	caller->large |= message->length > WC_CHANNEL_CAPACITY;
 	wc_worker_run_call(worker, &job, fn);
-	if (counted) {
-		wc_run_end(entry);
-		if (WC_READ(entry->waiting))
-			wc_pending_changed(worker->node);
-	}
+	if (counted)
+		wc_pending_run_ended(worker->node, entry);
 	if (!caller->answered)
 		put_error(caller, "Node.Internal", "the function was not answered for");
 }

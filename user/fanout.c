@@ -471,11 +471,8 @@ static bool run_here(struct wc_worker *worker, const struct wc_instance *caller,
 	}
 	/* Its entry may be another's by now, but whose count it is in has not changed. */
 	entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
-	if (counted && entry) {
-		wc_run_end(entry);
-		if (WC_READ(entry->waiting))
-			wc_pending_changed(worker->node);
-	}
+	if (counted && entry)
+		wc_pending_run_ended(worker->node, entry);
 	if (mine)
 		wc_async_end(async);
 	return true;

@@ -286,6 +286,13 @@ void wc_pending_changed(struct wc_node *node)
 		atomic_fetch_add(&node->pending->generation, 1);
 }
 
+void wc_pending_run_ended(struct wc_node *node, struct wc_function *entry)
+{
+	wc_run_end(entry);
+	if (WC_READ(entry->waiting))
+		wc_pending_changed(node);
+}
+
 uint64_t wc_pending_await(struct wc_node *node)
 {
 	uint64_t start = wc_now(), lost = 0;

@@ -49,6 +49,9 @@ uint64_t wc_pending_await(struct wc_node *node);
 /* An invocation of a function with a limit has ended, or a limit was raised: others may be eligible now. */
 void wc_pending_changed(struct wc_node *node);
 
+/* One that was counted against its function's limit (wc_run_begin()) has ended. */
+void wc_pending_run_ended(struct wc_node *node, struct wc_function *entry);
+
 /* Does the queue hold this id? Empties the rings first. */
 bool wc_pending_holds(struct wc_node *node, const struct wc_fingerprint *print);
 /* Take one out whose deadline has passed. The caller answers and frees it. NULL: there is none (more). */

@@ -638,11 +638,8 @@ void wc_worker_account(struct wc_worker *worker, const struct wc_job *job)
 	struct wc_tables *tables = &worker->node->tables;
 	struct wc_function *entry = wc_functions_at(tables, WC_FUNCTION_SLOT(job->function_id));
 
-	if (job->how & WC_HOW_COUNTED && entry) {
-		wc_run_end(entry);
-		if (WC_READ(entry->waiting))
-			wc_pending_changed(worker->node);
-	}
+	if (job->how & WC_HOW_COUNTED && entry)
+		wc_pending_run_ended(worker->node, entry);
 	if (job->how & WC_HOW_EARLY) {
 		wc_fetch_add(&worker->agent->entry->queued, -1U);
 		wc_fetch_add(&tables->wc_shards[job->shard].early_out, 1);
