@@ -69,14 +69,12 @@ static atomic_uint calls_held;
 
 /* --- memory --- */
 
-static bool hold(struct wc_async *async, uint64_t bytes)
+static bool hold(uint64_t bytes)
 {
-	if (atomic_fetch_add(&bytes_held, bytes) + bytes > WC_FANOUT_BYTES) {
-		atomic_fetch_sub(&bytes_held, bytes);
-		return false;
-	}
-	async->held += bytes;
-	return true;
+	if (atomic_fetch_add(&bytes_held, bytes) + bytes <= WC_FANOUT_BYTES)
+		return true;
+	atomic_fetch_sub(&bytes_held, bytes);
+	return false;
 }
 
 static void give_back(struct wc_async *async, uint64_t bytes)
@@ -87,10 +85,11 @@ static void give_back(struct wc_async *async, uint64_t bytes)
 
 struct wc_family *wc_family_new(void)
 {
-	struct wc_family *family = NULL;
+	struct wc_family *family;
 
-	if (atomic_fetch_add(&bytes_held, sizeof(*family)) + sizeof(*family) <= WC_FANOUT_BYTES)
-		family = calloc(1, sizeof(*family));
+	if (!hold(sizeof(*family)))
+		return NULL;
+	family = calloc(1, sizeof(*family));
 	if (!family) {
 		atomic_fetch_sub(&bytes_held, sizeof(*family));
 		return NULL;
@@ -156,11 +155,12 @@ static struct wc_async *make(struct wc_family *family, const struct wc_async_set
 	*ret_error = -ENOMEM;
 	if (!async)
 		return NULL;
-	if (!hold(async, bytes)) {
+	if (!hold(bytes)) {
 		*ret_error = -ENOBUFS;
 		free(async);
 		return NULL;
 	}
+	async->held = bytes;
 	async->payload = malloc(setup->length + setup->context_len + 1);
 	if (async->payload)
 		*ret_error = wc_instance_copy(async->payload, setup->payload, setup->length);
@@ -375,11 +375,12 @@ static void keep(struct wc_async *async, const struct wc_response *response)
 		set_error(async, "Node.ReplyNotDelivered", "the result is larger than the caller's runtime can take");
 		return;
 	}
-	if (!hold(async, length)) {
+	if (!hold(length)) {
 		set_error(async, "Node.ReplyNotDelivered",
 			  "results that wait for their callers fill the node's memory for them");
 		return;
 	}
+	async->held += length;
 	async->result = malloc(length + 1);
 	if (!async->result || wc_instance_copy(async->result, response->payload, length)) {
 		free(async->result);
