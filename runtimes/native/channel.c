@@ -434,16 +434,22 @@ int wc_client_become(uint32_t user)
 	return getppid() == daemon ? 0 : -ESRCH;
 }
 
+static volatile pid_t ends_at_once; /* sig_atomic_t is no wider than a pid on Linux */
+
+/* What the process forks is a program as others are, and keeps this handler until it has one of its own, or execs. */
 static void exit_at_once(int signo)
 {
-	(void)signo;
-	_exit(0);
+	if (getpid() == ends_at_once)
+		_exit(0);
+	signal(signo, SIG_DFL);
+	raise(signo);
 }
 
 int wc_client_exit_on_sigterm(void)
 {
 	struct sigaction action = { .sa_handler = exit_at_once };
 
+	ends_at_once = getpid();
 	sigemptyset(&action.sa_mask);
 	return sigaction(SIGTERM, &action, NULL) ? -errno : 0;
 }

@@ -116,7 +116,10 @@ uint8_t *wc_client_call_payload(struct wc_client *client, uint32_t *ret_room);
 int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
 		   uint32_t length, struct wc_client_result *ret_result);
 
-/* From now on SIGTERM ends this process with status 0, at once, whatever it is doing. */
+/*
+ * From now on SIGTERM ends this process with status 0, at once, whatever it is doing; what it forks dies of the signal, as programs
+ * do. To be called again in a fork that becomes an instance.
+ */
 int wc_client_exit_on_sigterm(void);
 
 #ifdef __cplusplus

@@ -267,6 +267,16 @@ static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
 	return list;
 }
 
+static PyObject *channel_exit_on_sigterm(PyObject *self, PyObject *unused)
+{
+	int err = wc_client_exit_on_sigterm();
+
+	(void)self, (void)unused;
+	if (err)
+		return fail(err);
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{ "open", channel_open, METH_O, "open(spec) -> capacity" },
 	{ "ready", channel_ready, METH_O, "ready(flags): say READY" },
@@ -277,6 +287,7 @@ static PyMethodDef methods[] = {
 	{ "answer_max", channel_answer_max, METH_NOARGS, "-> bytes that the answer to the last request may have" },
 	{ "call", (PyCFunction)(void (*)(void))channel_call, METH_FASTCALL,
 	  "call(how, number, name, payload: bytes) -> (flags, number, bytes)" },
+	{ "exit_on_sigterm", channel_exit_on_sigterm, METH_NOARGS, "in C, so that it may come at any time" },
 	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },
 	{ "zygote_serve", zygote_serve, METH_O, "zygote_serve(fd) -> [b\"KEY=value\", ...] in an instance, or None" },
 	{ NULL, NULL, 0, NULL },

@@ -605,6 +605,7 @@ def be_zygote(fd):
     environment = _warmcore_channel.zygote_serve(fd)
     if environment is None:
         return False
+    exit_on_sigterm()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every interpreter: EPIPE is an exception
     set_environment(environment)
     if os.environ.get("TZ") != zone:
@@ -628,12 +629,27 @@ def say_farewell(shutdown):
     flush_logs()
 
 
+def exit_on_sigterm():
+    """
+    By a handler in C where that is possible. One in Python may be called just before a system call that then waits for ever, in a
+    process that the function forks, too: multiprocessing.Pool waited for such a worker.
+    """
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return  # a library that a zygote has imported knows better
+    try:
+        import _warmcore_channel
+
+        _warmcore_channel.exit_on_sigterm()
+    except ImportError:
+        signal.signal(signal.SIGTERM, lambda signo, frame: os._exit(0))
+
+
 def prepare():
     """What an instance needs before it has a function, and a zygote can have done for it."""
     # One core an invocation: thread pools of numerical libraries would only take turns on it.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    signal.signal(signal.SIGTERM, lambda signo, frame: os._exit(0))
+    exit_on_sigterm()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # a crash loses at most a line
 

@@ -190,12 +190,17 @@ def handler(event, context):
         process.start()
         word = queue.get()
         process.join()
-        with context.Pool(2) as pool:
-            squares = pool.map(abs, [-1, -2])
+        ended = context.Process(target=time.sleep, args=(600,))
+        ended.start()
+        ended.terminate()
+        ended.join()
+        for _ in range(10):
+            with context.Pool(2) as pool:
+                squares = pool.map(abs, [-1, -2])
         with tempfile.TemporaryFile() as file:
             file.truncate(4096)
             mmap.mmap(file.fileno(), 4096)[0:1] = b"x"
-        result = [number.value, memory.buf[0], word, squares]
+        result = [number.value, memory.buf[0], word, squares, ended.exitcode]
         memory.close()
         memory.unlink()
         return result
@@ -474,7 +479,7 @@ class Isolation(harness.NodeTest):
             del tried["zero"]
         others = {"memfd": "ENOSYS", "shmget": "ENOSYS", "msgget": "ENOSYS", "semget": "ENOSYS", "anonymous": "EPERM"}
         self.assertEqual(tried, {name: "ok" for name in others} if allowed else others)
-        self.assertEqual(self.ask("multiprocessing"), [41, 42, "done", [1, 2]])
+        self.assertEqual(self.ask("multiprocessing"), [41, 42, "done", [1, 2], -signal.SIGTERM])
 
     @unittest.skipUnless(harness.NODE_JS, "no Node.js")
     def test_shared_memory_of_node(self):
