@@ -14,6 +14,7 @@
 
 #include <pthread.h>
 #include <stdalign.h>
+#include <sys/queue.h>
 
 /* A reply on its way to the stack's socket. */
 struct wc_datagram {
@@ -40,6 +41,7 @@ struct wc_worker {
 	struct wc_latencies *latencies; /* of what it ran */
 	struct wc_trace trace; /* of the job that it runs, while `tracing`: to its answer, when it is run at all */
 	bool tracing;
+	uint32_t nested; /* invocations that it runs while others wait beneath, on its stack */
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
 	struct {
 		uint32_t sequence;
@@ -49,13 +51,22 @@ struct wc_worker {
 };
 
 #define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the worker's stack has some 10 KiB of it */
+#define WC_NESTED_MAX 64     /* beyond it a worker runs no calls of others than those that wait */
+
+struct wc_blob;
+struct wc_named;
+struct wc_workflow;
 
 /* A function that waits for what it called (calls.c). */
 struct wc_caller {
+	struct wc_worker *worker;
 	struct wc_instance *instance;
-	const struct wc_job *job; /* that it runs */
-	uint64_t deadline_ns;	  /* of that job: what it called is stopped then, too */
-	struct wc_family *family; /* what it has begun; NULL: nothing */
+	const struct wc_job *job;     /* that it runs */
+	const struct wc_call *call;   /* of it; */
+	struct wc_result *result;     /* what the instance has said last */
+	struct wc_workflow *workflow; /* of a client's invocation, once it is needed; calls have that of the one above */
+	uint64_t deadline_ns;	      /* of that job: what it called is stopped then, too */
+	struct wc_family *family;     /* what it has begun; NULL: nothing */
 	uint8_t *copy; /* on a socket: WC_CHANNEL_CAPACITY bytes for a result, and for a payload; NULL before the first call */
 	bool large; /* there was a payload or a result of more than a packet's */
 	/* What becomes of the call under way: */
@@ -65,6 +76,15 @@ struct wc_caller {
 	uint32_t flags;	     /* WC_CHANNEL_FLAG_* */
 	uint32_t number;     /* START, ANY: of the call */
 	uint8_t small[1024]; /* an error object of the node's own */
+	/* Of a stream (streams.c): what it wants of it, or has got. */
+	uint32_t how;  /* enum wc_channel_how */
+	uint32_t room; /* bytes that a message may have */
+	struct wc_named *stream;
+	struct wc_blob *blob; /* to be sent, or received */
+	int error;
+	bool stalled; /* nobody is left to do what it waits for */
+	bool ended;   /* while it waited for a stream it has gone on, and *result says how it ended */
+	TAILQ_ENTRY(wc_caller) in_waiting;
 };
 
 struct wc_lanes;
@@ -141,6 +161,8 @@ struct wc_response {
 	uint32_t payload_len;
 };
 void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response);
+/* calls.c: what it waited for of a stream was done: let it go on until it has ended (caller->ended), or waits for a stream again. */
+void wc_caller_go_on(struct wc_worker *worker, struct wc_caller *caller);
 /* calls.c: the same for a job that a function called. */
 void wc_call_answer(struct wc_caller *caller, const struct wc_response *response);
 void wc_worker_flush(struct wc_worker *worker);

@@ -8,6 +8,9 @@
  * functions with limits that call each other would wait for ever.
  *
  * What a caller writes is looked at once, copied, and checked. Payloads go from instance to instance in one copy.
+ *
+ * Objects and streams of the workflow (workflow.h) are asked for in the same way. Who waits for a stream may go on in the midst of another
+ * one's call, on top of it on this worker's stack: wc_caller_go_on(). Then its own loop finds it waiting for something else, or ended.
  */
 #include "user/agent_internal.h"
 
@@ -16,6 +19,7 @@
 #include "user/fanout.h"
 #include "user/pending.h"
 #include "user/published.h"
+#include "user/streams.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,28 +46,42 @@ static void put_error(struct wc_caller *caller, const char *type, const char *te
 	caller->answered = true;
 }
 
-void wc_call_answer(struct wc_caller *caller, const struct wc_response *response)
+/* What goes to the caller: from memory that nobody changes meanwhile, or an instance's. */
+static void give(struct wc_caller *caller, const void *payload, uint32_t length, uint32_t flags)
 {
-	uint32_t room = caller->instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY;
 	uint8_t *to = caller->copy;
 
-	if (response->payload_len > room) {
+	if (length > caller->room) {
 		put_error(caller, "Node.ReplyNotDelivered",
 			  "the result is larger than the caller's runtime can take: it speaks over a socket");
 		return;
 	}
 	if (caller->instance->channel)
 		to = (uint8_t *)caller->instance->channel + WC_CHANNEL_RESULT_AT;
-	if (wc_instance_copy(to, response->payload, response->payload_len)) {
+	if (wc_instance_copy(to, payload, length)) {
 		put_error(caller, "Node.ReplyNotDelivered", "there is no memory to give the caller its result");
 		return;
 	}
-	caller->large |= response->payload_len > WC_CHANNEL_CAPACITY;
+	caller->large |= length > WC_CHANNEL_CAPACITY;
 	caller->payload = to;
-	caller->length = response->payload_len;
-	caller->flags = (response->flags & WC_FLAG_BINARY ? WC_CHANNEL_FLAG_BINARY : 0) |
-			(response->type == WC_TYPE_REPLY ? 0 : WC_CHANNEL_FLAG_FAILED);
+	caller->length = length;
+	caller->flags = flags;
 	caller->answered = true;
+}
+
+/* It was done, and there is nothing to say. */
+static void give_nothing(struct wc_caller *caller)
+{
+	caller->length = caller->flags = 0;
+	caller->payload = caller->small;
+	caller->answered = true;
+}
+
+void wc_call_answer(struct wc_caller *caller, const struct wc_response *response)
+{
+	give(caller, response->payload, response->payload_len,
+	     (response->flags & WC_FLAG_BINARY ? WC_CHANNEL_FLAG_BINARY : 0) |
+		     (response->type == WC_TYPE_REPLY ? 0 : WC_CHANNEL_FLAG_FAILED));
 }
 
 /* --- the function --- */
@@ -149,6 +167,18 @@ static uint32_t pass_trace(const struct wc_job *from, uint8_t block[WC_CONTEXT_M
 	return any ? wc_context_make(texts, block) : 0;
 }
 
+/* That of the client's invocation, or of the call that was begun, above it. NULL: no memory. */
+static struct wc_workflow *workflow_of(struct wc_caller *caller)
+{
+	while (caller->job->caller)
+		caller = caller->job->caller;
+	if (caller->job->async)
+		return wc_async_workflow(caller->job->async);
+	if (!caller->workflow)
+		caller->workflow = wc_workflow_new();
+	return caller->workflow;
+}
+
 /* And wait for it. */
 static void run(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, struct wc_fn *fn)
 {
@@ -199,18 +229,17 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 		.request_id = wc_call_id(),
 		.limit_ns = caller->deadline_ns,
 		.depth = caller->job->depth + 1,
-		.room = caller->instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY,
+		.room = caller->room,
+		.workflow = workflow_of(caller),
 	};
 	int error = -ENOMEM;
 
 	caller->large |= message->length > WC_CHANNEL_CAPACITY;
-	if (!caller->family)
+	if (!caller->family && setup.workflow)
 		caller->family = wc_family_new();
 	if (caller->family)
 		error = wc_async_start(worker, caller->family, &setup, &caller->number);
-	caller->length = caller->flags = 0;
-	caller->payload = caller->small;
-	caller->answered = true;
+	give_nothing(caller);
 	if (!error)
 		return;
 	worker->counters.calls_refused++;
@@ -227,81 +256,224 @@ static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_
 	int error = -ENOENT;
 
 	if (caller->family)
-		error = wc_async_wait(worker, caller->family, caller->instance, number, caller->deadline_ns, &async);
+		error = wc_async_wait(worker, workflow_of(caller), caller->family, caller->instance, number,
+				      caller->deadline_ns, &async);
 	if (error) { /* when its time is over, or it is dead, the caller is not told any more */
 		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
 		return;
 	}
 	wc_async_result(async, &result);
-	wc_call_answer(caller, &(struct wc_response){
-				       .type = result.flags & WC_CHANNEL_FLAG_FAILED ? WC_TYPE_ERROR : WC_TYPE_REPLY,
-				       .flags = result.flags & WC_CHANNEL_FLAG_BINARY ? WC_FLAG_BINARY : 0,
-				       .payload = result.payload,
-				       .payload_len = result.length,
-			       });
+	give(caller, result.payload, result.length, result.flags);
 	caller->number = result.number;
 	wc_async_drop(caller->family, async);
 }
 
-static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_result *message)
+static void cancel(struct wc_worker *worker, struct wc_caller *caller, uint32_t number)
 {
+	give_nothing(caller);
+	if (!caller->family || wc_async_cancel(worker, caller->family, number))
+		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
+}
+
+/* --- the workflow --- */
+
+static void put_workflow_error(struct wc_caller *caller, int error)
+{
+	static const struct {
+		int error;
+		const char *type, *text;
+	} texts[] = {
+		{ -ENOENT, "Node.NoObject", "the workflow has no object of that name" },
+		{ -EMFILE, "Node.WorkflowFull", "a workflow has at most 1024 objects and streams" },
+		{ -ENOBUFS, "Node.WorkflowFull",
+		  "what is in objects and streams fills the workflow (64 MiB), or the node's memory for them" },
+		{ -EPIPE, "Node.StreamClosed", "the stream was closed" },
+		{ -EDEADLK, "Node.StreamStalled",
+		  "no message comes: all that is left of the workflow waits, and nobody has closed the stream" },
+		{ -EMSGSIZE, "Node.ReplyNotDelivered",
+		  "the message is larger than the caller's runtime can take: it speaks over a socket" },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i].error == error) {
+			put_error(caller, texts[i].type, texts[i].text);
+			return;
+		}
+	put_error(caller, "Node.Internal", "the node has no memory for it");
+}
+
+static void answer_stream(struct wc_caller *caller)
+{
+	struct wc_blob *blob = caller->blob;
+
+	caller->blob = NULL;
+	give_nothing(caller);
+	if (caller->error == -ENODATA)
+		caller->number = 1; /* the end */
+	else if (caller->error)
+		put_workflow_error(caller, caller->error);
+	else if (blob)
+		give(caller, blob->data, blob->length, blob->flags);
+	wc_blob_put(blob);
+}
+
+static void get(struct wc_caller *caller, struct wc_workflow *workflow, const char *name)
+{
+	struct wc_blob *blob = wc_workflow_load(workflow, name);
+
+	if (blob)
+		give(caller, blob->data, blob->length, blob->flags);
+	else
+		put_workflow_error(caller, -ENOENT);
+	wc_blob_put(blob);
+}
+
+/* False: it waits for a stream, or has ended meanwhile (streams.h). */
+static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, bool wait)
+{
+	struct wc_workflow *workflow = workflow_of(caller);
+	const char *name = message->call.function;
+	struct wc_blob *blob = NULL;
+	int error = workflow ? 0 : -ENOMEM;
+
+	if (!*name || !memchr(name, 0, sizeof(message->call.function))) {
+		put_error(caller, "Node.BadCall", "an object or a stream has a name, of less than 224 bytes");
+		return true;
+	}
+	if (!error && (caller->how == WC_CHANNEL_HOW_PUT || caller->how == WC_CHANNEL_HOW_SEND)) {
+		caller->large |= message->length > WC_CHANNEL_CAPACITY;
+		error = wc_blob_new(message->payload, message->length, message->call.number & WC_CHANNEL_FLAG_BINARY,
+				    &blob);
+	}
+	if (!error && caller->how == WC_CHANNEL_HOW_GET) {
+		get(caller, workflow, name);
+		return true;
+	}
+	if (!error && caller->how == WC_CHANNEL_HOW_PUT)
+		error = wc_workflow_store(workflow, name, blob);
+	else if (!error && caller->how == WC_CHANNEL_HOW_DELETE)
+		error = wc_workflow_remove(workflow, name);
+	else if (!error) {
+		caller->blob = blob;
+		if (!wc_stream_serve(worker, workflow, caller, name, wait))
+			return false;
+		answer_stream(caller);
+		return true;
+	}
+	give_nothing(caller);
+	if (error)
+		put_workflow_error(caller, error);
+	return true;
+}
+
+/* --- serving --- */
+
+/* What the instance has asked for: false: it waits for a stream, or has ended meanwhile. */
+static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
+{
+	struct wc_result *message = caller->result;
 	struct wc_fault fault = { 0 };
 	struct wc_fn *fn;
 
 	caller->answered = false;
 	caller->number = 0;
+	caller->how = message->flags;
 	if (!caller->instance->channel && !caller->copy)
 		caller->copy = malloc(2ul * WC_CHANNEL_CAPACITY);
 	if (!caller->instance->channel && !caller->copy) {
 		put_error(caller, "Node.Internal", "the node has no memory for a call");
-		return;
+		return true;
 	}
-	if (message->flags >= WC_CHANNEL_HOW_COUNT) {
+	if (caller->how >= WC_CHANNEL_HOW_COUNT) {
 		put_error(caller, "Node.BadCall", "the runtime asks for what this node does not know");
-		return;
+		return true;
 	}
-	if (message->flags == WC_CHANNEL_HOW_WAIT || message->flags == WC_CHANNEL_HOW_ANY) {
-		wait_for(worker, caller,
-			 message->flags == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0);
-		return;
+	if (caller->how >= WC_CHANNEL_HOW_PUT)
+		return use_workflow(worker, caller, message, wait);
+	if (caller->how == WC_CHANNEL_HOW_CANCEL) {
+		cancel(worker, caller, message->call.number);
+		return true;
+	}
+	if (caller->how == WC_CHANNEL_HOW_WAIT || caller->how == WC_CHANNEL_HOW_ANY) {
+		wait_for(worker, caller, caller->how == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0);
+		return true;
 	}
 	if (caller->job->depth >= WC_CALL_DEPTH_MAX) {
 		worker->counters.calls_refused++;
 		put_error(caller, "Node.CallDepth", "calls are nested too deep: " TEXT(WC_CALL_DEPTH_MAX) " at most");
-		return;
+		return true;
 	}
 	fn = find(worker, caller, &message->call, &fault);
 	if (!fn) {
 		worker->counters.calls_refused++;
 		put_error(caller, "Node.UnknownFunction", fault.text);
-		return;
+		return true;
 	}
-	if (message->flags == WC_CHANNEL_HOW_START)
+	if (caller->how == WC_CHANNEL_HOW_START)
 		start(worker, caller, message, fn);
 	else
 		run(worker, caller, message, fn);
 	wc_fn_put(fn);
+	return true;
+}
+
+/* Give it what it has asked for. True: it asks for something else. */
+static bool resume(struct wc_worker *worker, struct wc_caller *caller)
+{
+	struct wc_instance *instance = caller->instance;
+
+	if (instance->channel && caller->payload == caller->small)
+		memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller->small, caller->length);
+	atomic_store(&worker->serving, instance->slot + 1);
+	wc_instance_resume(instance, caller->call, caller->payload, caller->length, caller->flags, caller->number,
+			   worker->buffer, caller->result);
+	return caller->result->failure == WC_FAILURE_NONE && caller->result->kind == WC_CHANNEL_CALL;
+}
+
+void wc_caller_go_on(struct wc_worker *worker, struct wc_caller *caller)
+{
+	unsigned above = atomic_load(&worker->serving);
+	struct wc_result *result = caller->result;
+
+	answer_stream(caller);
+	while (!caller->ended) {
+		if (!resume(worker, caller))
+			caller->ended = true;
+		else if (!serve(worker, caller, false))
+			break;
+	}
+	atomic_store(&worker->serving, above);
+	if (caller->ended && !caller->instance->channel && result->failure == WC_FAILURE_NONE) {
+		/* The buffer is others' until its own loop goes on. */
+		memcpy(caller->copy, result->payload, result->length);
+		result->payload = caller->copy;
+	}
 }
 
 void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
 		     const struct wc_call *call, struct wc_result *result)
 {
 	struct wc_caller caller = {
+		.worker = worker,
 		.instance = instance,
 		.job = job,
+		.call = call,
+		.result = result,
 		.deadline_ns = call->deadline_ns,
+		.room = instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY,
 	};
 
-	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL) {
-		serve(worker, &caller, result);
-		if (instance->channel && caller.payload == caller.small)
-			memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller.small, caller.length);
-		atomic_store(&worker->serving, instance->slot + 1);
-		wc_instance_resume(instance, call, caller.payload, caller.length, caller.flags, caller.number,
-				   worker->buffer, result);
-	}
+	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL)
+		if (serve(worker, &caller, true))
+			resume(worker, &caller);
 	result->untouched = false; /* whatever it slept for: it has run */
+	if (caller.copy && result->payload == caller.copy)
+		result->payload = memcpy(worker->buffer, caller.copy, result->length);
 	wc_family_leave(worker->node, caller.family);
+	if (caller.workflow) {
+		wc_workflow_strand(caller.workflow, -1);
+		wc_workflow_put(caller.workflow);
+	}
 	if (caller.large)
 		instance->swollen = true;
 	free(caller.copy);

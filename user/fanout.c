@@ -7,6 +7,8 @@
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/scheduler.h"
+#include "user/streams.h"
+#include "user/watch.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -46,7 +48,13 @@ struct wc_async {
 	uint8_t *payload, *result; /* with the context behind the payload */
 	uint32_t length, context_len;
 	uint32_t result_len, flags;
-	uint64_t held; /* bytes that count against WC_FANOUT_BYTES */
+	uint64_t held;		      /* bytes that count against WC_CALLS_BYTES */
+	struct wc_workflow *workflow; /* until it has ended */
+	bool offered;		      /* in the workflow's list of those that nobody has begun; under that one's lock */
+	TAILQ_ENTRY(wc_async) in_workflow;
+	/* Under the family's lock: */
+	bool cancelled;
+	const struct wc_watch *runner;
 };
 
 TAILQ_HEAD(list, wc_async);
@@ -56,6 +64,8 @@ struct wc_family {
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	bool left;	  /* nobody waits any more */
+	bool sleeps;	  /* the invocation waits, and counts as a strand that does not run; */
+	bool woken;	  /* until one has ended, which makes it run */
 	struct list done; /* that nobody has waited for, in the order in which they ended */
 	struct list
 		queued; /* in the order in which they were started; those that were begun since are taken out when they are met */
@@ -64,34 +74,25 @@ struct wc_family {
 	uint32_t free_count, generation;
 };
 
-static atomic_ullong bytes_held;
 static atomic_uint calls_held;
 
 /* --- memory --- */
 
-static bool hold(uint64_t bytes)
-{
-	if (atomic_fetch_add(&bytes_held, bytes) + bytes <= WC_FANOUT_BYTES)
-		return true;
-	atomic_fetch_sub(&bytes_held, bytes);
-	return false;
-}
-
 static void give_back(struct wc_async *async, uint64_t bytes)
 {
 	async->held -= bytes;
-	atomic_fetch_sub(&bytes_held, bytes);
+	wc_calls_give_back(bytes);
 }
 
 struct wc_family *wc_family_new(void)
 {
 	struct wc_family *family;
 
-	if (!hold(sizeof(*family)))
+	if (!wc_calls_hold(sizeof(*family)))
 		return NULL;
 	family = calloc(1, sizeof(*family));
 	if (!family) {
-		atomic_fetch_sub(&bytes_held, sizeof(*family));
+		wc_calls_give_back(sizeof(*family));
 		return NULL;
 	}
 	atomic_store(&family->references, 1);
@@ -110,15 +111,32 @@ static void family_put(struct wc_family *family)
 		return;
 	pthread_mutex_destroy(&family->lock);
 	pthread_cond_destroy(&family->ended);
-	atomic_fetch_sub(&bytes_held, sizeof(*family));
+	wc_calls_give_back(sizeof(*family));
 	free(family);
+}
+
+static void withdraw_offer(struct wc_workflow *workflow, struct wc_async *async)
+{
+	if (async->offered)
+		TAILQ_REMOVE(&workflow->queued, async, in_workflow);
+	async->offered = false;
 }
 
 void wc_async_put(struct wc_async *async)
 {
+	struct wc_workflow *workflow;
+
 	if (atomic_fetch_sub(&async->references, 1) != 1)
 		return;
-	atomic_fetch_sub(&bytes_held, async->held);
+	workflow = async->workflow;
+	if (workflow) { /* it was never run */
+		pthread_mutex_lock(&workflow->lock);
+		withdraw_offer(workflow, async);
+		pthread_mutex_unlock(&workflow->lock);
+		wc_workflow_strand(workflow, 0);
+		wc_workflow_put(workflow);
+	}
+	wc_calls_give_back(async->held);
 	atomic_fetch_sub(&calls_held, 1);
 	family_put(async->family);
 	free(async->payload);
@@ -155,7 +173,7 @@ static struct wc_async *make(struct wc_family *family, const struct wc_async_set
 	*ret_error = -ENOMEM;
 	if (!async)
 		return NULL;
-	if (!hold(bytes)) {
+	if (!wc_calls_hold(bytes)) {
 		*ret_error = -ENOBUFS;
 		free(async);
 		return NULL;
@@ -165,7 +183,7 @@ static struct wc_async *make(struct wc_family *family, const struct wc_async_set
 	if (async->payload)
 		*ret_error = wc_instance_copy(async->payload, setup->payload, setup->length);
 	if (*ret_error) {
-		atomic_fetch_sub(&bytes_held, async->held);
+		wc_calls_give_back(async->held);
 		free(async->payload);
 		free(async);
 		return NULL;
@@ -181,6 +199,7 @@ static struct wc_async *make(struct wc_family *family, const struct wc_async_set
 	async->function_id = setup->function_id;
 	async->arrival = wc_now();
 	async->family = family;
+	async->workflow = wc_workflow_get(setup->workflow);
 	atomic_fetch_add(&family->references, 1);
 	atomic_store(&async->references, 1);
 	return async;
@@ -306,6 +325,17 @@ void wc_family_leave(struct wc_node *node, struct wc_family *family)
 	family_put(family);
 }
 
+/* To all of the workflow that wait: not before it was dispatched, which they look at. */
+static void offer(struct wc_async *async, struct wc_workflow *workflow)
+{
+	pthread_mutex_lock(&workflow->lock);
+	if (atomic_load(&async->state) == QUEUED) {
+		TAILQ_INSERT_TAIL(&workflow->queued, async, in_workflow);
+		async->offered = true;
+	}
+	pthread_mutex_unlock(&workflow->lock);
+}
+
 int wc_async_start(struct wc_worker *worker, struct wc_family *family, const struct wc_async_setup *setup,
 		   uint32_t *ret_number)
 {
@@ -333,6 +363,7 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 	async->listed = true;
 	pthread_mutex_unlock(&family->lock);
 	dispatch(worker->node, async);
+	offer(async, setup->workflow);
 	return 0;
 }
 
@@ -342,7 +373,29 @@ bool wc_async_begin(struct wc_async *async)
 {
 	unsigned queued = QUEUED;
 
-	return atomic_compare_exchange_strong(&async->state, &queued, RUNNING);
+	if (!atomic_compare_exchange_strong(&async->state, &queued, RUNNING))
+		return false;
+	pthread_mutex_lock(&async->workflow->lock);
+	withdraw_offer(async->workflow, async);
+	async->workflow->active++;
+	pthread_mutex_unlock(&async->workflow->lock);
+	return true;
+}
+
+bool wc_async_runs(struct wc_async *async, const struct wc_watch *watch)
+{
+	bool cancelled;
+
+	pthread_mutex_lock(&async->family->lock);
+	async->runner = watch;
+	cancelled = async->cancelled;
+	pthread_mutex_unlock(&async->family->lock);
+	return !cancelled;
+}
+
+struct wc_workflow *wc_async_workflow(const struct wc_async *async)
+{
+	return async->workflow;
 }
 
 uint16_t wc_async_inherited(const struct wc_async *async)
@@ -375,7 +428,7 @@ static void keep(struct wc_async *async, const struct wc_response *response)
 		set_error(async, "Node.ReplyNotDelivered", "the result is larger than the caller's runtime can take");
 		return;
 	}
-	if (!hold(length)) {
+	if (!wc_calls_hold(length)) {
 		set_error(async, "Node.ReplyNotDelivered",
 			  "results that wait for their callers fill the node's memory for them");
 		return;
@@ -394,14 +447,18 @@ static void keep(struct wc_async *async, const struct wc_response *response)
 
 void wc_async_answer(struct wc_async *async, const struct wc_response *response)
 {
-	if (!WC_READ(async->family->left))
+	if (WC_READ(async->cancelled))
+		set_error(async, "Node.Cancelled", "the caller has cancelled the call");
+	else if (!WC_READ(async->family->left))
 		keep(async, response);
 	async->answered = true;
 }
 
 void wc_async_end(struct wc_async *async)
 {
+	struct wc_workflow *workflow = async->workflow;
 	struct wc_family *family = async->family;
+	bool wakes = false;
 
 	if (!async->answered)
 		set_error(async, "Node.Internal", "the function was not answered for");
@@ -414,8 +471,14 @@ void wc_async_end(struct wc_async *async)
 		unlist(family, async);
 		TAILQ_INSERT_TAIL(&family->done, async, in_done);
 		pthread_cond_signal(&family->ended);
+		wakes = family->sleeps && !family->woken;
+		family->woken |= wakes;
 	}
+	async->workflow = NULL;
 	pthread_mutex_unlock(&family->lock);
+	if (!wakes) /* else the strand that runs now is the one that waited */
+		wc_workflow_strand(workflow, -1);
+	wc_workflow_put(workflow);
 }
 
 void wc_async_expire(struct wc_job *job)
@@ -461,6 +524,7 @@ static bool run_here(struct wc_worker *worker, const struct wc_instance *caller,
 		return false;
 	mine = wc_async_begin(async);
 	if (mine) {
+		wc_workflow_strand(async->workflow, -1); /* the one that waits: this one runs instead */
 		counted |= (async->how & WC_HOW_COUNTED) != 0;
 		drop_ghost(worker, async);
 		fill_job(async, &job);
@@ -474,9 +538,48 @@ static bool run_here(struct wc_worker *worker, const struct wc_instance *caller,
 	entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
 	if (counted && entry)
 		wc_pending_run_ended(worker->node, entry);
-	if (mine)
-		wc_async_end(async);
+	if (!mine)
+		return true;
+	wc_workflow_strand(async->workflow, 1);
+	wc_async_end(async);
 	return true;
+}
+
+static bool may_run(const struct wc_worker *worker, const struct wc_async *async)
+{
+	struct wc_function *entry = entry_of(worker, async);
+
+	return atomic_load(&async->state) == QUEUED &&
+	       (async->how & WC_HOW_COUNTED || !entry || !wc_run_full(entry, WC_READ(entry->running_max)));
+}
+
+/* A reference, unless the last one goes at this moment. Under the workflow's lock, which that one needs. */
+static bool keep_alive(struct wc_async *async)
+{
+	unsigned references = atomic_load(&async->references);
+
+	while (references && !atomic_compare_exchange_weak(&async->references, &references, references + 1))
+		;
+	return references > 0;
+}
+
+bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_instance *waiter)
+{
+	struct wc_async *async;
+	bool ran;
+
+	if (worker->nested >= WC_NESTED_MAX)
+		return false;
+	TAILQ_FOREACH(async, &workflow->queued, in_workflow)
+	if (may_run(worker, async) && keep_alive(async))
+		break;
+	if (!async)
+		return false;
+	pthread_mutex_unlock(&workflow->lock);
+	ran = run_here(worker, waiter, async);
+	wc_async_put(async);
+	pthread_mutex_lock(&workflow->lock);
+	return ran;
 }
 
 /* --- waiting --- */
@@ -486,14 +589,6 @@ static struct wc_async *find(struct wc_family *family, uint32_t number)
 	struct wc_async *async = family->slots[number & (WC_FANOUT_MAX - 1)];
 
 	return async && async->number == number ? async : NULL;
-}
-
-static bool may_run(const struct wc_worker *worker, const struct wc_async *async)
-{
-	struct wc_function *entry = entry_of(worker, async);
-
-	return atomic_load(&async->state) == QUEUED &&
-	       (async->how & WC_HOW_COUNTED || !entry || !wc_run_full(entry, WC_READ(entry->running_max)));
 }
 
 /*
@@ -519,8 +614,8 @@ static bool help(struct wc_worker *worker, struct wc_family *family, const struc
 	return ran;
 }
 
-int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller, uint32_t number,
-		  uint64_t limit_ns, struct wc_async **ret_async)
+int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_family *family,
+		  const struct wc_instance *caller, uint32_t number, uint64_t limit_ns, struct wc_async **ret_async)
 {
 	struct wc_async *wanted = number ? find(family, number) : NULL, *found = NULL;
 	int error = 0;
@@ -531,6 +626,7 @@ int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const stru
 	for (;;) {
 		uint64_t now, until;
 		struct timespec date;
+		bool went_on;
 
 		found = wanted && atomic_load(&wanted->state) != DONE ? NULL : wanted ?: TAILQ_FIRST(&family->done);
 		if (found)
@@ -540,6 +636,11 @@ int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const stru
 			break;
 		}
 		if (help(worker, family, caller, wanted))
+			continue;
+		pthread_mutex_unlock(&family->lock);
+		went_on = wc_streams_go_on(worker, workflow);
+		pthread_mutex_lock(&family->lock);
+		if (went_on)
 			continue;
 		if (wanted ? atomic_load(&wanted->state) == DONE : !TAILQ_EMPTY(&family->done))
 			continue;
@@ -554,11 +655,40 @@ int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const stru
 				       LOOK_NS);
 		until = until < limit_ns ? until : limit_ns;
 		date = wc_timespec(until);
+		family->sleeps = true;
+		wc_workflow_strand(workflow, -1);
 		pthread_cond_timedwait(&family->ended, &family->lock, &date);
+		if (!family->woken)
+			wc_workflow_strand(workflow, 1);
+		family->sleeps = family->woken = false;
 	}
 	pthread_mutex_unlock(&family->lock);
 	*ret_async = found;
 	return error;
+}
+
+int wc_async_cancel(struct wc_worker *worker, struct wc_family *family, uint32_t number)
+{
+	struct wc_async *async = find(family, number);
+
+	if (!async)
+		return -ENOENT;
+	pthread_mutex_lock(&family->lock);
+	async->cancelled = atomic_load(&async->state) != DONE;
+	if (async->runner)
+		wc_watch_kill(async->runner);
+	pthread_mutex_unlock(&family->lock);
+	if (wc_async_begin(async)) {
+		uint16_t how = async->how;
+
+		drop_ghost(worker, async);
+		wc_async_answer(async, NULL);
+		if (how & WC_HOW_COUNTED)
+			wc_pending_run_ended(worker->node, wc_functions_at(&worker->node->tables,
+									   WC_FUNCTION_SLOT(async->function_id)));
+		wc_async_end(async);
+	}
+	return 0;
 }
 
 void wc_async_result(const struct wc_async *async, struct wc_async_result *ret_result)

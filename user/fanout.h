@@ -12,15 +12,15 @@
 
 #include "user/agent.h"
 
-#define WC_FANOUT_MAX 1024u		      /* calls of an invocation that are under way or not waited for */
-#define WC_FANOUT_BYTES ((uint64_t)256 << 20) /* payloads and results of all of a node */
-
+#define WC_FANOUT_MAX 1024u    /* calls of an invocation that are under way or not waited for */
 #define WC_FANOUT_CALLS 65536u /* calls of all of a node */
 
 struct wc_family; /* of one invocation */
 struct wc_async;  /* a call */
 struct wc_response;
+struct wc_watch;
 struct wc_worker;
+struct wc_workflow;
 
 /* NULL: no memory. */
 struct wc_family *wc_family_new(void);
@@ -35,9 +35,10 @@ struct wc_async_setup {
 	uint32_t context_len;
 	uint64_t request_id, limit_ns;
 	uint32_t depth, room; /* of the call; bytes that its result may have */
+	struct wc_workflow *workflow;
 };
 
-/* Begin one. 0 and its number; -EMFILE: WC_FANOUT_MAX; -ENOBUFS: WC_FANOUT_BYTES; -ENOMEM, -EFAULT. */
+/* Begin one. 0 and its number; -EMFILE: WC_FANOUT_MAX; -ENOBUFS: WC_CALLS_BYTES; -ENOMEM, -EFAULT. */
 int wc_async_start(struct wc_worker *worker, struct wc_family *family, const struct wc_async_setup *setup,
 		   uint32_t *ret_number);
 
@@ -45,8 +46,14 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
  * Wait for one, by its number, or for whichever ends first (0); meanwhile the worker runs what nobody has begun. Until `limit_ns`, or until the
  * caller is dead. 0, then *ret_async is for wc_async_result() and wc_async_drop(); -ENOENT: there is no such call; -ETIMEDOUT, -EOWNERDEAD.
  */
-int wc_async_wait(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller, uint32_t number,
-		  uint64_t limit_ns, struct wc_async **ret_async);
+int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_family *family,
+		  const struct wc_instance *caller, uint32_t number, uint64_t limit_ns, struct wc_async **ret_async);
+
+/*
+ * Its caller does not want it any more: it is not begun, or the process that runs it is killed. It is to be waited for as before, and then fails
+ * with Node.Cancelled, unless it had ended. -ENOENT: there is no such call.
+ */
+int wc_async_cancel(struct wc_worker *worker, struct wc_family *family, uint32_t number);
 
 /* What has become of it. The memory is the call's, until wc_async_drop(). */
 struct wc_async_result {
@@ -61,6 +68,14 @@ bool wc_async_begin(struct wc_async *async);
 /* What it is in since its dispatch (WC_HOW_COUNTED, WC_HOW_EARLY): who runs it, and not its ghost, is to end that. */
 uint16_t wc_async_inherited(const struct wc_async *async);
 uint32_t wc_async_room(const struct wc_async *async);
+struct wc_workflow *wc_async_workflow(const struct wc_async *async);
+/* This process runs it now; NULL: none does any more. False: it was cancelled, and is not to be run. */
+bool wc_async_runs(struct wc_async *async, const struct wc_watch *watch);
+/*
+ * Under the workflow's lock, which it lets go meanwhile: run a call of it that nobody has begun in this worker, whose instance `waiter` waits.
+ * False: there is none that may run here.
+ */
+bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_instance *waiter);
 /* The answer of a job, once; then, when its function's count is free again, its end, which the caller waits for. */
 void wc_async_answer(struct wc_async *async, const struct wc_response *response);
 void wc_async_end(struct wc_async *async);

@@ -404,6 +404,15 @@ static void note_times(struct wc_run *run, const struct wc_instance *instance, u
 	WC_WRITE(run->wait_ns, wait_now - wait_ns);
 }
 
+/* Its caller has cancelled it before it had an instance. */
+static void end_cancelled(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn, uint64_t now)
+{
+	account_failed(worker, fn, job, now);
+	respond_error(worker, job, WC_CODE_DEADLINE, "Node.Cancelled", "the caller has cancelled the call",
+		      now > job->arrival ? now - job->arrival : 0, 0);
+	count_end(worker, job->function_id, fn, WC_END_deadline);
+}
+
 /* Returns when it ended; 0: it did not begin. */
 static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
@@ -435,6 +444,14 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 			wc_pool_put(pool, instance);
 			return 0;
 		}
+		if (job->async && !wc_async_runs(job->async, instance->watch)) {
+			end_cancelled(worker, job, fn, start);
+			wc_async_runs(job->async, NULL);
+			wc_warmth_end(warmth, fn, 0);
+			wc_watch_end(instance->watch);
+			wc_pool_put(pool, instance);
+			return 0;
+		}
 		if (report)
 			wc_report_start(instance, call.request_id);
 		call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
@@ -445,6 +462,8 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		wc_instance_invoke(instance, &call, worker->buffer, &result);
 		if (result.kind == WC_CHANNEL_CALL)
 			wc_worker_calls(worker, job, instance, &call, &result);
+		if (job->async)
+			wc_async_runs(job->async, NULL);
 		atomic_store(&worker->serving, 0);
 		if (!warm || !result.untouched)
 			break;
@@ -485,6 +504,7 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 	bool tracing = worker->tracing;
 
 	worker->tracing = false; /* the trace is that of the first caller */
+	worker->nested += job->inner;
 	if (!refuse(worker, job, fn, false, wc_now())) {
 		worker->counters.calls++;
 		atomic_fetch_add(&fn->invocations, 1);
@@ -493,6 +513,7 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 		else
 			run_in_process(worker, job, fn);
 	}
+	worker->nested -= job->inner;
 	worker->tracing = tracing;
 }
 

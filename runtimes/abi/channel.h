@@ -114,10 +114,18 @@ _Static_assert(sizeof(struct wc_message) == 64, "ABI");
 
 /* Flags of a CALL. */
 enum wc_channel_how {
-	WC_CHANNEL_HOW_RUN,   /* run it, the RESULT is its result */
-	WC_CHANNEL_HOW_START, /* begin it; the RESULT says its number, and has no payload */
-	WC_CHANNEL_HOW_WAIT,  /* the RESULT is that of the call `number` */
-	WC_CHANNEL_HOW_ANY,   /* the RESULT is that of the call that ends first, and says its number */
+	WC_CHANNEL_HOW_RUN,    /* run it, the RESULT is its result */
+	WC_CHANNEL_HOW_START,  /* begin it; the RESULT says its number, and has no payload */
+	WC_CHANNEL_HOW_WAIT,   /* the RESULT is that of the call `number` */
+	WC_CHANNEL_HOW_ANY,    /* the RESULT is that of the call that ends first, and says its number */
+	WC_CHANNEL_HOW_CANCEL, /* the call `number` is not wanted any more; it is waited for as before, and fails */
+	/* Of the workflow, by name. Payloads up to that of a call; where one comes or goes, `number` has WC_CHANNEL_FLAG_BINARY or 0. */
+	WC_CHANNEL_HOW_PUT,    /* keep the payload as the object `function` */
+	WC_CHANNEL_HOW_GET,    /* the RESULT is that object */
+	WC_CHANNEL_HOW_DELETE, /* forget it */
+	WC_CHANNEL_HOW_SEND, /* the payload is the next message of the stream `function`; waits while that has no room */
+	WC_CHANNEL_HOW_RECEIVE, /* the RESULT is the next message; it waits for one. At the end of the stream: no payload, `number` 1 */
+	WC_CHANNEL_HOW_CLOSE, /* no more messages come */
 	WC_CHANNEL_HOW_COUNT,
 };
 
