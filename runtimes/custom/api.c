@@ -5,6 +5,8 @@
  * One invocation at a time: NONE -> HELD (the agent has sent it) -> RUNNING (the bootstrap has it) -> NONE (answered). `next` while
  * RUNNING gives the same one again, as on AWS: its first answer may have been lost on the way. The oldest `next` that waits is
  * the one that is served, so a connection that was given up meanwhile is looked for before an invocation is spent on it.
+ *
+ * An answer that comes while a call of the bootstrap's (lambda.h) is on its way waits for the RESULT: the channel takes one message at a time.
  */
 #include "api.h"
 
@@ -30,6 +32,7 @@
 
 #include "../abi/context.h"
 #include "answer.h"
+#include "lambda.h"
 #include "route.h"
 
 #define HEADERS_MAX 65536
@@ -52,9 +55,17 @@ struct wc_api {
 	struct evhttp *http;
 	struct event *arrival;
 	int arrived;		       /* eventfd */
-	atomic_int arrived_result;     /* of wc_client_next */
+	atomic_int arrived_result;     /* of wc_client_next_of_both */
+	struct wc_client_result call;  /* of a call, when that is 2 */
+	struct wc_lambda *lambda;      /* NULL: calls are not asked for */
 	struct evhttp_request *waiter; /* a `next` that has no answer yet */
 	enum invocation invocation;
+	uint32_t length;      /* of its payload, */
+	uint64_t deadline_ns; /* and until when: a RESULT comes over what says so in the channel */
+	struct {
+		bool waits;
+		uint32_t kind, flags, length;
+	} answer;    /* its payload is in the channel already */
 	char id[37]; /* of the invocation, and of the last one when there is none */
 	bool ready;
 	char *init_error;
@@ -164,23 +175,24 @@ static void add_context(struct evhttp_request *request, const uint8_t *context, 
 
 static void send_invocation(struct wc_api *api, struct evhttp_request *request)
 {
-	const struct wc_message *message = api->client->request;
 	struct evbuffer *body = evhttp_request_get_output_buffer(request);
-	unsigned long long id = message->request_id;
+	unsigned long long id = api->client->request->request_id;
 	char text[96];
 
-	if (message->length)
-		evbuffer_add(body, api->client->request_payload, message->length);
+	if (api->length)
+		evbuffer_add(body, api->client->request_payload, api->length);
 	else if (!api->settings.binary)
 		evbuffer_add(body, "{}", 2); /* as in every runtime: no payload is an empty object */
 	add_header(request, "Content-Type", api->settings.binary ? "application/octet-stream" : "application/json");
 	add_header(request, "Lambda-Runtime-Aws-Request-Id", api->id);
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)deadline_ms(message->deadline_ns));
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)deadline_ms(api->deadline_ns));
 	add_header(request, "Lambda-Runtime-Deadline-Ms", text);
 	add_header(request, "Lambda-Runtime-Invoked-Function-Arn", api->settings.arn);
 	snprintf(text, sizeof(text), "Root=1-%08llx-00000000%016llx;Sampled=0", (unsigned long long)time(NULL), id);
 	add_context(request, api->client->context, text);
 	api->invocation = RUNNING;
+	if (api->lambda)
+		wc_lambda_begin(api->lambda);
 	evhttp_send_reply(request, 200, "OK", NULL);
 }
 
@@ -197,8 +209,8 @@ static void serve_waiter(struct wc_api *api)
 }
 
 /*
- * Its own thread. It is back in wc_client_next() while an invocation runs, and touches nothing: the agent sends the next message after
- * the answer to the one before.
+ * Its own thread. It is back in the channel while an invocation runs, and touches nothing: the agent sends the next message after
+ * the answer to the one before, or to a CALL.
  */
 static void *await_requests(void *pointer)
 {
@@ -207,7 +219,7 @@ static void *await_requests(void *pointer)
 
 	do {
 		do
-			result = wc_client_next(api->client);
+			result = wc_client_next_of_both(api->client, &api->call);
 		while (result == -EINTR);
 		atomic_store(&api->arrived_result, result);
 		if (eventfd_write(api->arrived, 1))
@@ -285,7 +297,23 @@ static bool may_answer(const struct wc_api *api, struct evhttp_request *request,
 static void answer(struct wc_api *api, uint32_t kind, uint32_t flags, const void *payload, uint32_t length)
 {
 	api->invocation = NONE;
-	wc_client_answer(api->client, kind, flags, payload, length);
+	if (!api->lambda || wc_lambda_end(api->lambda)) {
+		wc_client_answer(api->client, kind, flags, payload, length);
+		return;
+	}
+	api->answer.waits = true;
+	api->answer.kind = kind;
+	api->answer.flags = flags;
+	api->answer.length = length;
+}
+
+static void answer_late(struct wc_api *api)
+{
+	if (!api->answer.waits)
+		return;
+	api->answer.waits = false;
+	wc_client_answer(api->client, api->answer.kind, api->answer.flags, api->client->answer_payload,
+			 api->answer.length);
 }
 
 static void respond(struct wc_api *api, struct evhttp_request *request, const char *id)
@@ -386,13 +414,15 @@ static void serve(struct evhttp_request *request, void *pointer)
 		init_failed(api, request);
 		break;
 	case WC_ROUTE_NONE:
+		if (api->lambda && wc_lambda_serve(api->lambda, request))
+			break;
 		reply(request, 404, "Not Found",
 		      "{\"errorMessage\":\"Not an operation of the Runtime API 2018-06-01\",\"errorType\":\"NotFound\"}\n");
 		break;
 	}
 }
 
-/* A request, or the end, has come out of the channel. */
+/* A request, the RESULT of a call, or the end, has come out of the channel. */
 static void take_arrival(evutil_socket_t fd, short events, void *pointer)
 {
 	struct wc_api *api = pointer;
@@ -408,6 +438,14 @@ static void take_arrival(evutil_socket_t fd, short events, void *pointer)
 		api->settings.channel_ended(result);
 		return;
 	}
+	if (result == 2) {
+		if (api->lambda)
+			wc_lambda_result(api->lambda, &api->call);
+		answer_late(api);
+		return;
+	}
+	api->length = api->client->request->length;
+	api->deadline_ns = api->client->request->deadline_ns;
 	id = api->client->request->request_id;
 	snprintf(api->id, sizeof(api->id), "00000000-0000-0000-%04llx-%012llx", id >> 48, id & 0xffffffffffffull);
 	api->invocation = HELD;
@@ -462,12 +500,15 @@ int wc_api_open(struct wc_api **ret_api, struct event_base *base, struct wc_clie
 	evhttp_set_timeout_tv(api->http, &never);
 	evhttp_set_default_content_type(api->http, NULL);
 	evhttp_set_gencb(api->http, serve, api);
-	error = listen_on_loopback(api->http, ret_port);
+	error = settings->calls ? wc_lambda_open(&api->lambda, base, client, settings->channel_ended) : 0;
+	if (!error)
+		error = listen_on_loopback(api->http, ret_port);
 	if (error)
 		goto fail;
 	*ret_api = api;
 	return 0;
 fail:
+	wc_lambda_free(api->lambda);
 	if (api->arrival)
 		event_free(api->arrival);
 	if (api->http)
@@ -476,6 +517,11 @@ fail:
 		close(api->arrived);
 	free(api);
 	return error;
+}
+
+const char *wc_api_token(const struct wc_api *api)
+{
+	return api->lambda ? wc_lambda_token(api->lambda) : NULL;
 }
 
 bool wc_api_ready(const struct wc_api *api)

@@ -19,6 +19,7 @@
 struct wc_api_settings {
 	char arn[WC_API_ARN_MAX]; /* Lambda-Runtime-Invoked-Function-Arn */
 	bool binary;		  /* events are bytes */
+	bool calls;		  /* the bootstrap may call other functions (lambda.h) */
 	/* The bootstrap said that it cannot start; wc_api_init_error() has what it said. */
 	void (*init_error)(void);
 	/* The agent wants no more: 0; or a negative errno: the channel failed. */
@@ -30,6 +31,9 @@ struct wc_api;
 /* Listen. *ret_port is what the kernel chose. 0 or a negative errno. */
 int wc_api_open(struct wc_api **ret_api, struct event_base *base, struct wc_client *client,
 		const struct wc_api_settings *settings, uint16_t *ret_port);
+
+/* The first part of the path of calls, NULL: there are none. */
+const char *wc_api_token(const struct wc_api *api);
 
 /* The bootstrap has asked for an invocation: it is initialised, and READY has been said. */
 bool wc_api_ready(const struct wc_api *api);

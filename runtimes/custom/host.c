@@ -28,6 +28,8 @@
 
 #define INIT_ERROR_LINGER_MS 200 /* what a bootstrap may take to log and exit after it has said that it cannot start */
 
+#define LAMBDA_ENDPOINT "AWS_ENDPOINT_URL_LAMBDA" /* of SDKs; "warmcore": this node's functions */
+
 static struct {
 	struct event_base *base;
 	struct wc_client *client;
@@ -160,6 +162,25 @@ static void on_channel_ended(int error)
 
 /* --- the bootstrap --- */
 
+/* What a SDK needs to sign at all, unless it finds something of the function's own. */
+static void fill_credentials(void)
+{
+	static const char *const names[] = { "AWS_ACCESS_KEY_ID",
+					     "AWS_SECRET_ACCESS_KEY",
+					     "AWS_PROFILE",
+					     "AWS_SHARED_CREDENTIALS_FILE",
+					     "AWS_CONFIG_FILE",
+					     "AWS_WEB_IDENTITY_TOKEN_FILE",
+					     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+					     "AWS_CONTAINER_CREDENTIALS_FULL_URI" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (getenv(names[i]))
+			return;
+	setenv(names[0], "warmcore", 1);
+	setenv(names[1], "warmcore", 1);
+}
+
 static void fill_environment(uint16_t port)
 {
 	const char *name = env_or("WARMCORE_FUNCTION", ""), *code = env_or("WARMCORE_CODE", "."), *region;
@@ -175,6 +196,11 @@ static void fill_environment(uint16_t port)
 	/* And what they may not. */
 	snprintf(text, sizeof(text), "127.0.0.1:%u", port);
 	setenv("AWS_LAMBDA_RUNTIME_API", text, 1);
+	if (wc_api_token(host.api)) {
+		snprintf(text, sizeof(text), "http://127.0.0.1:%u/%s", port, wc_api_token(host.api));
+		setenv(LAMBDA_ENDPOINT, text, 1);
+		fill_credentials();
+	}
 	setenv("_HANDLER", env_or("WARMCORE_HANDLER", "bootstrap"), 1);
 	setenv("LAMBDA_TASK_ROOT", code, 1);
 	setenv("LAMBDA_RUNTIME_DIR", code,
@@ -272,6 +298,7 @@ int main(void)
 	snprintf(settings.arn, sizeof(settings.arn), "arn:aws:lambda:local:000000000000:function:%s",
 		 env_or("WARMCORE_FUNCTION", ""));
 	settings.binary = !strcmp(env_or("WARMCORE_EVENT", "json"), "binary");
+	settings.calls = !strcmp(env_or(LAMBDA_ENDPOINT, ""), "warmcore");
 	error = wc_api_open(&host.api, host.base, host.client, &settings, &port);
 	if (error)
 		fail_init_with("Runtime.StartError", "cannot serve the Runtime API on 127.0.0.1: %s%s",

@@ -280,12 +280,9 @@ static bool lay_out(struct wc_client *client)
 		(client->mapped == WC_CHANNEL_SIZE && request->context <= WC_CHANNEL_CONTEXT_ROOM));
 }
 
-int wc_client_next(struct wc_client *client)
+/* A message that is none of a call has come. As wc_client_next(). */
+static int take_request(struct wc_client *client)
 {
-	int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
-
-	if (err <= 0)
-		return err;
 	client->sequence = client->request->sequence;
 	switch (client->request->kind) {
 	case WC_CHANNEL_INVOKE:
@@ -296,6 +293,13 @@ int wc_client_next(struct wc_client *client)
 	default:
 		return -EPROTO;
 	}
+}
+
+int wc_client_next(struct wc_client *client)
+{
+	int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
+
+	return err <= 0 ? err : take_request(client);
 }
 
 /* --- calls --- */
@@ -362,30 +366,23 @@ static int post_call(struct wc_client *client, const struct wc_client_callee *ca
 	return 0;
 }
 
-int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
-		   uint32_t length, struct wc_client_result *ret_result)
+static int check_call(struct wc_client *client, const struct wc_client_callee *callee, uint32_t length)
 {
 	uint32_t room;
-	int err;
 
 	if (!wc_client_call_payload(client, &room))
 		return -ENOSYS;
 	if (length > room)
 		return -EMSGSIZE;
-	if (callee->function && strlen(callee->function) >= WC_CHANNEL_CALL_NAME)
-		return -ENAMETOOLONG;
-	err = post_call(client, callee, payload, length);
-	if (err)
-		return err;
-	if (client->transport == WC_CLIENT_SOCKET) {
-		err = receive_result(client);
-	} else {
-		do
-			err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
-		while (err == -EINTR);
-	}
-	if (err)
-		return err;
+	return callee->function && strlen(callee->function) >= WC_CHANNEL_CALL_NAME ? -ENAMETOOLONG : 0;
+}
+
+/* What is in client->request is the RESULT. */
+static int take_result(struct wc_client *client, struct wc_client_result *ret_result)
+{
+	uint32_t room;
+
+	wc_client_call_payload(client, &room);
 	client->sequence = client->request->sequence;
 	if (client->request->kind == WC_CHANNEL_SHUTDOWN)
 		return -EPIPE;
@@ -398,6 +395,57 @@ int wc_client_call(struct wc_client *client, const struct wc_client_callee *call
 		.number = client->request->context,
 	};
 	return 0;
+}
+
+int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		   uint32_t length, struct wc_client_result *ret_result)
+{
+	int err = check_call(client, callee, length);
+
+	if (!err)
+		err = post_call(client, callee, payload, length);
+	if (err)
+		return err;
+	if (client->transport == WC_CLIENT_SOCKET) {
+		err = receive_result(client);
+	} else {
+		do
+			err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
+		while (err == -EINTR);
+	}
+	return err ?: take_result(client, ret_result);
+}
+
+int wc_client_call_begin(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+			 uint32_t length)
+{
+	int err = check_call(client, callee, length);
+
+	return err ?: post_call(client, callee, payload, length);
+}
+
+int wc_client_next_of_both(struct wc_client *client, struct wc_client_result *ret_result)
+{
+	struct wc_message head = { 0 };
+	int err;
+
+	if (client->transport == WC_CLIENT_FUTEX) {
+		err = receive_futex(client);
+		head.kind = client->request->kind;
+	} else { /* a look at what it is first: a RESULT must not come over the request */
+		err = recv(client->fd, &head, sizeof(head), MSG_PEEK) < 0 ? -errno : 1;
+		if (err == 1 && head.kind == WC_CHANNEL_RESULT)
+			err = receive_result(client) ?: 1;
+		else if (err == 1)
+			err = receive_socket(client);
+		else if (err == -ECONNRESET)
+			err = 0;
+	}
+	if (err <= 0)
+		return err;
+	if (head.kind == WC_CHANNEL_RESULT)
+		return take_result(client, ret_result) ?: 2;
+	return take_request(client);
 }
 
 int wc_client_load(struct wc_client *client, uint32_t *ret_user)

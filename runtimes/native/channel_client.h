@@ -117,6 +117,15 @@ int wc_client_call(struct wc_client *client, const struct wc_client_callee *call
 		   uint32_t length, struct wc_client_result *ret_result);
 
 /*
+ * The same for a client whose one thread waits while others work: begin only says it, and what comes is the RESULT, for next_of_both, which is
+ * wc_client_next() that returns 2 for it. A RESULT leaves the request's payload and what there is of an answer alone; of client->request
+ * only request_id is the request's after it. One call at a time, and no answer before its RESULT.
+ */
+int wc_client_call_begin(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+			 uint32_t length);
+int wc_client_next_of_both(struct wc_client *client, struct wc_client_result *ret_result);
+
+/*
  * From now on SIGTERM ends this process with status 0, at once, whatever it is doing; what it forks dies of the signal, as programs
  * do. To be called again in a fork that becomes an instance.
  */

@@ -419,13 +419,15 @@ class InvokeError extends Error {
 }
 
 const RUN = 0, START = 1, ANY = 3; // enum wc_channel_how
+const EVENTS_MAX = 256; // calls that nobody waits for, at a time: after that, the next one waits until one of them has ended
 
 /*
  * What a function may use of the node it runs on: the global `warmcore`, as in docs/CALLS.md. `channel` is there while an invocation is under way.
  * invoke() begins a call at once. When the handler has nothing else to do, the process blocks until one of them has ended: what is called has the
- * core meanwhile.
+ * core meanwhile. `waiting` has what to do with the result of each call, by its number: (flags, payload, lost), or () when the invocation is
+ * over.
  */
-const calls = { channel: null, waiting: new Map(), scheduled: false };
+const calls = { channel: null, waiting: new Map(), events: new Set(), scheduled: false, turns: 0 };
 
 function call(how, name, event) {
   if (typeof name !== 'string') throw new TypeError(`the name of a function is a string, not ${typeof name}`);
@@ -455,22 +457,31 @@ function valueOf(flags, payload) {
   return payload.length ? JSON.parse(payload.toString()) : undefined;
 }
 
-function collect() {
-  calls.scheduled = false;
-  if (!calls.channel || !calls.waiting.size) return;
+/* Block until a call has ended. */
+function takeOne() {
   const [flags, number, payload] = calls.channel.call(ANY, 0, '', Buffer.alloc(0));
-  const promise = calls.waiting.get(number);
-  if (!promise) { // the node could not say which: asked again it would say no more
-    for (const other of calls.waiting.values()) other.reject(errorOf(payload));
+  if (calls.events.delete(number)) return;
+  const done = calls.waiting.get(number);
+  if (!done) { // the node could not say which: asked again it would say no more
+    const all = [...calls.waiting.values()];
     calls.waiting.clear();
+    calls.events.clear();
+    for (const other of all) other(FLAG_FAILED, payload, true);
     return;
   }
   calls.waiting.delete(number);
-  try {
-    promise.resolve(valueOf(flags, payload));
-  } catch (error) {
-    promise.reject(error);
+  done(flags, payload);
+}
+
+function collect() {
+  if (calls.turns > 0) {
+    calls.turns--;
+    setImmediate(collect);
+    return;
   }
+  calls.scheduled = false;
+  if (!calls.channel || !calls.waiting.size) return;
+  takeOne();
   schedule();
 }
 
@@ -480,12 +491,39 @@ function schedule() {
   setImmediate(collect);
 }
 
+/*
+ * Begin a call. Returns the error object of the node that it refuses it with. `turns` of the event loop pass before the process blocks for the result:
+ * what else comes in over sockets is begun meanwhile.
+ */
+function begin(name, event, done, turns) {
+  const [flags, number, payload] = call(START, name, event);
+  if (flags & FLAG_FAILED) return payload;
+  calls.waiting.set(number, done);
+  calls.turns = turns;
+  schedule();
+  return undefined;
+}
+
+/* The same for a call that nobody waits for. */
+function beginEvent(name, event) {
+  while (calls.channel && calls.events.size >= EVENTS_MAX) takeOne();
+  const [flags, number, payload] = call(START, name, event);
+  if (flags & FLAG_FAILED) return payload;
+  calls.events.add(number);
+  return undefined;
+}
+
 function invoke(name, event) {
   return new Promise((resolve, reject) => {
-    const [flags, number, payload] = call(START, name, event);
-    if (flags & FLAG_FAILED) throw errorOf(payload);
-    calls.waiting.set(number, { resolve, reject });
-    schedule();
+    const refused = begin(name, event, (flags, payload) => {
+      if (payload === undefined) return; // over: not answered any more
+      try {
+        resolve(valueOf(flags, payload));
+      } catch (error) {
+        reject(error);
+      }
+    }, 0);
+    if (refused) throw errorOf(refused);
   });
 }
 
@@ -496,8 +534,11 @@ function invokeSync(name, event) {
 
 /* The invocation is over: what it has not waited for is not answered any more. */
 function endCalls() {
+  const left = calls.waiting.size ? [...calls.waiting.values()] : [];
   calls.channel = null;
   calls.waiting.clear();
+  calls.events.clear();
+  for (const done of left) done();
 }
 
 Object.defineProperty(globalThis, 'warmcore', {
@@ -544,6 +585,16 @@ function marshal(channel, result, binary) {
 function isThenable(value) {
   return value !== null && (typeof value === 'object' || typeof value === 'function') &&
     typeof value.then === 'function';
+}
+
+/* Functions call others with AWS's SDK. Before the function is loaded: most make their client then. */
+async function serveLambda() {
+  if (process.env.AWS_ENDPOINT_URL_LAMBDA !== 'warmcore') return;
+  try {
+    await require('./warmcore_lambda.js').serve({ begin, beginEvent, isServing: () => calls.channel !== null }, process.env);
+  } catch (error) {
+    throw new RuntimeError('Runtime.StartError', `AWS_ENDPOINT_URL_LAMBDA=warmcore: cannot serve Invoke on 127.0.0.1: ${error.message}`);
+  }
 }
 
 function main() {
@@ -691,7 +742,7 @@ function main() {
     }
   });
 
-  loadHandler(process.env.WARMCORE_CODE || '.', process.env.WARMCORE_HANDLER || '').then((found) => {
+  serveLambda().then(() => loadHandler(process.env.WARMCORE_CODE || '.', process.env.WARMCORE_HANDLER || '')).then((found) => {
     handler = found;
     loading = false;
     channel.answer(READY, wantsFarewell() ? FLAG_FAREWELL : 0, 0);

@@ -119,19 +119,23 @@ class Call:
     def __init__(self, number, invocation):
         self._number, self._invocation, self._flags, self._payload = number, invocation, 0, None
 
+    def _step(self, how):
+        """Wait until a call has ended: this one (WAIT), or the next of all (ANY). With the lock."""
+        _check_serving()
+        if self._invocation != _Host.invocation:
+            raise RuntimeError("the call belongs to an invocation that is over")
+        flags, number, payload = _Host.channel.call(how, self._number, "", b"")
+        call = self if how == WAIT else _Host.calls.get(number)
+        if call is None:
+            raise _error(payload)
+        _Host.calls.pop(call._number, None)
+        call._flags, call._payload = flags, payload
+
     def _settle(self, how):
         """Wait until it has ended: for it alone (WAIT), or for all as they end (ANY), so that this core runs what no other has begun."""
         with _Host.lock:
             while self._payload is None:
-                _check_serving()
-                if self._invocation != _Host.invocation:
-                    raise RuntimeError("the call belongs to an invocation that is over")
-                flags, number, payload = _Host.channel.call(how, self._number, "", b"")
-                call = self if how == WAIT else _Host.calls.get(number)
-                if call is None:
-                    raise _error(payload)
-                _Host.calls.pop(call._number, None)
-                call._flags, call._payload = flags, payload
+                self._step(how)
 
     def result(self):
         """Wait for it. As often as you like; the first time before the invocation ends. Raises InvokeError."""

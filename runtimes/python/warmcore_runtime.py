@@ -654,6 +654,16 @@ def prepare():
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # a crash loses at most a line
 
 
+def serve_lambda():
+    """Functions call others with AWS's SDK. Before the function is loaded: most make their client then."""
+    try:
+        import warmcore_lambda
+
+        warmcore_lambda.serve()
+    except (OSError, RuntimeError) as error:
+        raise RuntimeFailure("Runtime.StartError", "AWS_ENDPOINT_URL_LAMBDA=warmcore: cannot serve Invoke on 127.0.0.1: %s" % error) from None
+
+
 def main():
     prepare()
     if os.environ.get("WARMCORE_ZYGOTE"):
@@ -672,6 +682,8 @@ def main():
     Context.configure(environment)
     exit_handlers = count_exit_handlers()
     try:
+        if environment.get("AWS_ENDPOINT_URL_LAMBDA") == "warmcore":
+            serve_lambda()
         handler = load_handler(environment.get("WARMCORE_CODE", "."), environment.get("WARMCORE_HANDLER", ""))
     except RuntimeFailure as error:
         log_error(error.error_type, text_of(error), error.stack)

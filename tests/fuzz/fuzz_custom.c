@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * fuzz_custom.c - what a bootstrap may send to warmcore-custom, up to the first line break as a path of the Runtime API, and the rest as the
- * body of an error post: an operation with an id that was in the path, and an error object that is valid JSON, has its two texts, and fits.
+ * body of an error post (and the query of Invoke): an operation with an id that was in the path, and an error object that is valid JSON, has its two texts, and fits.
  */
 #include <jansson.h>
 #include <stdint.h>
@@ -10,6 +10,8 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "runtimes/custom/answer.c" /* not in libwarmcore: it belongs to instances */
+#include "runtimes/abi/channel.h"
+#include "runtimes/custom/callee.h"
 #include "runtimes/custom/route.h"
 
 static void check_path(const char *path)
@@ -39,6 +41,25 @@ static void check_path(const char *path)
 	}
 }
 
+/* A name that the channel takes, of letters that names have. */
+static void check_callee(const char *path, const char *query)
+{
+	struct wc_callee_name callee;
+	const char *function;
+	size_t length;
+
+	if (!wc_callee_find(path, &function, &length)) { /* what could be a name in a path that is right */
+		function = path;
+		length = strcspn(path, "/");
+	}
+	if (wc_callee_parse(&callee, function, length, query))
+		return;
+	REQUIRE(*callee.text && strlen(callee.text) < WC_CHANNEL_CALL_NAME);
+	REQUIRE(strspn(callee.text, WC_CALLEE_LETTERS ":$") == strlen(callee.text));
+	REQUIRE(!strchr(callee.text, ':') || strchr(callee.text, ':') == strrchr(callee.text, ':'));
+	REQUIRE(!*callee.version || !strcmp(callee.version, "$LATEST") || strstr(callee.text, callee.version));
+}
+
 static void check_error(const char *body, size_t length, size_t room, const char *type)
 {
 	char *out = malloc(room);
@@ -63,7 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(path, data, length);
 	path[length] = 0;
 	check_path(path);
+	check_callee(path, NULL);
 	if (end) {
+		char *query = strndup((const char *)end + 1, size - length - 1);
+
+		check_callee(path, query);
+		free(query);
 		body = (const char *)end + 1;
 		size -= length + 1;
 		check_error(body, size, 61440, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* test_custom.c - what a bootstrap sends to warmcore-custom: paths of the Runtime API, error objects, JSON or bytes. */
+/* test_custom.c - what a bootstrap sends to warmcore-custom: paths of the Runtime API and of Invoke, error objects, JSON or bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "runtimes/custom/answer.c" /* not in libwarmcore: it belongs to instances */
+#include "runtimes/custom/callee.h"
 #include "runtimes/custom/route.h"
 
 #define LONG_ID "0123456789012345678901234567890123456789012345678901234567890123" /* 64: one more than fits */
@@ -61,6 +62,69 @@ static void test_routes(void **state)
 			       "012345678901234567890123456789012345678901234567890123456789012"
 			       "/error");
 	assert_int_equal(strlen(route.id), WC_ROUTE_ID_MAX - 1);
+}
+
+/* test_lambda_calls.py has the rules, for each runtime; here is what no HTTP client sends, and the edges of the buffers. */
+static void test_callees(void **state)
+{
+	static const struct {
+		const char *path, *query, *text, *version; /* text NULL: refused; "": it is not Invoke */
+	} cases[] = {
+		{ "/2015-03-31/functions/f/invocations", NULL, "f", "$LATEST" },
+		{ "/2015-03-31/functions/f%3Aprod/invocations", "", "f:prod", "" },
+		{ "/2015-03-31/functions/a:b:function:c:function:f:12/invocations", "Qualifier=12", "f:12", "12" },
+		{ "/2015-03-31/functions/f/invocations", "qualifier=1&Qualifier=&xQualifier=2&Qualifier=3", "f:3",
+		  "3" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%24LATEST", "f:$LATEST", "$LATEST" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=1&", "f:1", "1" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=2", NULL, NULL },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%", NULL, NULL },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%4", NULL, NULL },
+		{ "/2015-03-31/functions/f%/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions/f%0/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions/f%00/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions/f\xff/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions/:function:/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions/f:$LATEST:1/invocations", NULL, NULL, NULL },
+		{ "/2015-03-31/functions//invocations", NULL, "", NULL },
+		{ "/2015-03-31/functions/f/invocation", NULL, "", NULL },
+		{ "/2015-03-31/functions/f/invocations/", NULL, "", NULL },
+		{ "/2015-03-31/functions/f", NULL, "", NULL },
+		{ "2015-03-31/functions/f/invocations", NULL, "", NULL },
+		{ "", NULL, "", NULL },
+	};
+	struct wc_callee_name callee;
+	const char *function, *wrong;
+	char name[400], query[400];
+	size_t length;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool found = wc_callee_find(cases[i].path, &function, &length);
+
+		assert_int_equal(found, !cases[i].text || *cases[i].text);
+		if (!found)
+			continue;
+		wrong = wc_callee_parse(&callee, function, length, cases[i].query);
+		assert_int_equal(wrong != NULL, !cases[i].text);
+		if (wrong)
+			continue;
+		assert_string_equal(callee.text, cases[i].text);
+		assert_string_equal(callee.version, cases[i].version);
+	}
+	/* The longest of both, and one more of each. */
+	for (int more = 0; more < 3; more++) {
+		snprintf(name, sizeof(name), "%0*d", 63 + (more == 1), 0);
+		snprintf(query, sizeof(query), "Qualifier=a%0*d", 127 + (more == 2), 0);
+		wrong = wc_callee_parse(&callee, name, strlen(name), query);
+		assert_int_equal(wrong != NULL, more > 0);
+		if (!more)
+			assert_int_equal(strlen(callee.text), sizeof(callee.text) - 1);
+	}
+	/* So long a text that it does not fit once it is decoded. */
+	memset(name, 'x', sizeof(name));
+	assert_non_null(wc_callee_parse(&callee, name, WC_CALLEE_TEXT_MAX, NULL));
+	assert_non_null(wc_callee_parse(&callee, name, sizeof(name), NULL));
 }
 
 static const char *error_of(const char *body, const char *type)
@@ -160,10 +224,8 @@ static void test_is_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_routes),
-		cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_error_bounds),
-		cmocka_unit_test(test_is_json),
+		cmocka_unit_test(test_routes),	     cmocka_unit_test(test_callees), cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_is_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
