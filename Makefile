@@ -141,6 +141,17 @@ EXAMPLES += $(patsubst examples/%,$(BUILD)/examples/%,$(wildcard examples/studie
 $(BUILD)/examples/studies/%.yaml: examples/studies/%.yaml
 	$(call say,COPY)install -D -m 644 $< $@
 
+# Workflows: folders of functions, and what drives them. WORKFLOW/FUNCTION/FUNCTION.c is a native one.
+WORKFLOW_FUNCTIONS := $(foreach f,$(wildcard examples/workflows/*/*/*.c),$(if $(filter %/$(basename $(notdir $(f)))/,$(dir $(f))),$(f:.c=)))
+WORKFLOW_FILES := $(shell find examples/workflows -type f ! -path '*/__pycache__/*' ! -name '*.[ch]' ! -name '.*' 2>/dev/null)
+EXAMPLES += $(WORKFLOW_FUNCTIONS:%=$(BUILD)/%.so) $(WORKFLOW_FILES:%=$(BUILD)/%)
+$(BUILD)/pic/examples/%.o: BASE_FLAGS += -iquote runtimes/native
+$(WORKFLOW_FUNCTIONS:%=$(BUILD)/%.so): $(BUILD)/%.so: $(BUILD)/pic/%.o
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(LINK_so) -o $@ $<
+$(WORKFLOW_FILES:%=$(BUILD)/%): $(BUILD)/%: %
+	$(call say,COPY)mkdir -p $(@D) && cp -p $< $@ && touch $@
+
 # LDLIBS_NAME of an example that needs a library
 -include $(wildcard runtimes/native/examples/*/flags.mk)
 

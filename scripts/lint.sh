@@ -7,7 +7,7 @@
 set -uo pipefail
 
 cd "$(dirname "$0")/.." || exit 1
-FOLDERS=(bpf user runtimes tools tests)
+FOLDERS=(bpf user runtimes tools tests examples)
 BUILD=${BUILD:-build}
 failed=0
 
@@ -70,11 +70,12 @@ if grep -rnE '^#include "user/[a-z_]+\.h"' user/gateway | grep -vE '"user/(away|
 	fail "user/gateway/ may include of user/ only away, client, clock, control_client, database, error, fd_pass, knobs, latency, log, metrics, notify, payload_client, process, remote_wire and version"
 fi
 depends runtimes 'runtimes|abi'
+depends examples none # functions know warmcore.h only
 
 # Not uninitialised variables and missing returns: the compilers know those better.
 echo "cppcheck"
 if command -v cppcheck >/dev/null; then
-	mapfile -t SOURCES < <(find user tools runtimes -name '*.c' -type f 2>/dev/null | sort)
+	mapfile -t SOURCES < <(find user tools runtimes examples -name '*.c' -type f 2>/dev/null | sort)
 	[ ${#SOURCES[@]} = 0 ] || cppcheck --quiet --enable=warning,portability --inline-suppr --std=c11 --error-exitcode=1 \
 		-j2 -I. -D__linux__ -D__x86_64__ --library=scripts/cppcheck.cfg --suppress=missingIncludeSystem \
 		--suppress=missingInclude --suppress=uninitvar --suppress=legacyUninitvar \
