@@ -29,7 +29,17 @@ struct batch_head {
 };
 
 /* Why a packet went no further. Its bytes are then gone from the batch, its place is not. */
-enum verdict { PASS, MALFORMED, DENIED, EXPIRED, FRAGMENT, PROTOCOL, NO_PORT, NO_MAPPING, VERDICTS };
+enum verdict {
+	PASS,
+	MALFORMED,
+	DENIED,
+	EXPIRED,
+	FRAGMENT,
+	PROTOCOL,
+	NO_PORT,
+	NO_MAPPING,
+	VERDICTS
+};
 
 struct batch_packet {
 	uint32_t number; /* in what the chain was asked to do */

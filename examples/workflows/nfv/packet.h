@@ -12,7 +12,11 @@
 
 #define ETHERNET_LENGTH 14u
 
-enum protocol { ICMP = 1, TCP = 6, UDP = 17 };
+enum protocol {
+	ICMP = 1,
+	TCP = 6,
+	UDP = 17
+};
 
 /* Of one frame. Ports are in host byte order; of an ICMP echo the identifier is both. */
 struct packet {
@@ -21,7 +25,7 @@ struct packet {
 	uint16_t source_port, target_port;
 	uint8_t protocol, ttl;
 	bool fragment;
-	bool ports; /* there are some */
+	bool ports;   /* there are some */
 	bool request; /* ICMP: echo request, not reply */
 };
 

@@ -67,10 +67,10 @@ static bool parse_rule(struct rule *rule, const char *line)
 	rule->allow = !strcmp(action, "allow");
 	if (!rule->allow && strcmp(action, "deny"))
 		return false;
-	rule->protocol = !strcmp(protocol, "tcp")    ? TCP
-			 : !strcmp(protocol, "udp")  ? UDP
-			 : !strcmp(protocol, "icmp") ? ICMP
-						     : -1;
+	rule->protocol = !strcmp(protocol, "tcp")  ? TCP :
+			 !strcmp(protocol, "udp")  ? UDP :
+			 !strcmp(protocol, "icmp") ? ICMP :
+						     -1;
 	if (rule->protocol < 0 && strcmp(protocol, "any")) {
 		rule->protocol = parse_number(protocol, 255, &rest);
 		if (rule->protocol < 0 || *rest)
