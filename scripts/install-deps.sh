@@ -148,6 +148,7 @@ need_test() {
 	need gnuplot-nox # plots of `warmcore study`, which does without
 	need python3-pyte ncurses-base # a terminal that `warmcore top` draws on
 	need python3-prometheus-client # its parser of OpenMetrics; promtool is fetched by scripts/promtool-kit.sh
+	need vpx-tools # the workflow media: 0.3 MB, and libvpx
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
 }
 
