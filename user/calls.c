@@ -140,10 +140,10 @@ static struct wc_fn *find(struct wc_worker *worker, struct wc_caller *caller, st
 uint64_t wc_call_id(void)
 {
 	static atomic_ullong last;
-	uint64_t id = atomic_load(&last);
+	unsigned long long id = atomic_load(&last);
 
 	while (!id) {
-		uint64_t none = 0, begin = 0;
+		unsigned long long none = 0, begin = 0;
 
 		if (getrandom(&begin, sizeof(begin), 0) == sizeof(begin) && begin)
 			atomic_compare_exchange_strong(&last, &none, begin);
