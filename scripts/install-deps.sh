@@ -149,6 +149,7 @@ need_test() {
 	need python3-pyte ncurses-base # a terminal that `warmcore top` draws on
 	need python3-prometheus-client # its parser of OpenMetrics; promtool is fetched by scripts/promtool-kit.sh
 	need vpx-tools # the workflow media: 0.3 MB, and libvpx
+	need python3-boto3 # the SDK of AWS inside of functions; that for JavaScript comes by scripts/npm-kit.sh
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
 }
 
