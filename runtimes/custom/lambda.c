@@ -206,9 +206,9 @@ static bool anybody_waits(const struct wc_lambda *lambda)
 {
 	const struct call *call;
 
-	TAILQ_FOREACH(call, &lambda->begun, link)
-	if (!call->event)
-		return true;
+	TAILQ_FOREACH (call, &lambda->begun, link)
+		if (!call->event)
+			return true;
 	return false;
 }
 
@@ -283,9 +283,9 @@ static void collected(struct wc_lambda *lambda, const struct wc_client_result *r
 {
 	struct call *call;
 
-	TAILQ_FOREACH(call, &lambda->begun, link)
-	if (call->number == result->number)
-		break;
+	TAILQ_FOREACH (call, &lambda->begun, link)
+		if (call->number == result->number)
+			break;
 	if (!call) { /* the node could not say which: asked again it would say no more */
 		refuse_all(lambda, &failure, "the node has lost the call");
 		return;
@@ -323,9 +323,9 @@ static bool is_ambiguous(struct evhttp_request *request)
 	const struct evkeyval *field;
 	unsigned count = 0;
 
-	TAILQ_FOREACH(field, headers, next)
-	count += !evutil_ascii_strcasecmp(field->key, "Content-Length") ||
-		 !evutil_ascii_strcasecmp(field->key, "Transfer-Encoding");
+	TAILQ_FOREACH (field, headers, next)
+		count += !evutil_ascii_strcasecmp(field->key, "Content-Length") ||
+			 !evutil_ascii_strcasecmp(field->key, "Transfer-Encoding");
 	return count > 1;
 }
 

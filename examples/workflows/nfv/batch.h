@@ -150,4 +150,40 @@ static inline int batch_pass(const struct warmcore_request *request, struct warm
 	return 0;
 }
 
+/* A function of the chain. */
+struct batch_function {
+	batch_work work; /* with NULL as the context */
+	/* Of one that has a table of its own in the batch: */
+	bool (*load)(const struct batch *batch); /* false: what is in the batch is none */
+	void (*save)(struct batch *batch);	 /* point state or flows, and their length, to the table as it is now */
+	size_t grows;				 /* bytes at most, for each packet */
+};
+
+/* All that warmcore_handle() has to do. */
+static inline int batch_serve(const struct warmcore_request *request, struct warmcore_response *response,
+			      const struct batch_function *function)
+{
+	struct batch batch;
+	unsigned char *out, *to;
+	size_t room;
+
+	if (!batch_parse(&batch, request->payload, request->length) || (function->load && !function->load(&batch)))
+		return warmcore_error(response, "BadBatch", "%u bytes that are no batch of packets", request->length);
+	room = request->length + batch.head.count * function->grows;
+	out = batch_room(request, response, room);
+	if (!out)
+		return warmcore_error(response, "TooLarge", "there is no room for %zu bytes", room);
+	to = out + sizeof(batch.head);
+	batch.head.packets_length = batch_each(&batch, to, function->work, NULL);
+	to += batch.head.packets_length;
+	if (function->save)
+		function->save(&batch);
+	memcpy(to, batch.state, batch.head.state_length);
+	to += batch.head.state_length;
+	memcpy(to, batch.flows, batch.head.flow_length);
+	to += batch.head.flow_length;
+	memcpy(out, &batch.head, sizeof(batch.head));
+	return batch_pass(request, response, out, (size_t)(to - out));
+}
+
 #endif

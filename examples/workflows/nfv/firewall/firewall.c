@@ -138,18 +138,7 @@ static enum verdict filter(void *context, unsigned char *frame, uint32_t length)
 
 WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response)
 {
-	struct batch batch;
-	unsigned char *out;
-	size_t rest;
+	static const struct batch_function function = { .work = filter };
 
-	if (!batch_parse(&batch, request->payload, request->length))
-		return warmcore_error(response, "BadBatch", "%u bytes that are no batch of packets", request->length);
-	out = batch_room(request, response, request->length);
-	if (!out)
-		return warmcore_error(response, "TooLarge", "there is no room for %u bytes", request->length);
-	batch.head.packets_length = batch_each(&batch, out + sizeof(batch.head), filter, NULL);
-	memcpy(out, &batch.head, sizeof(batch.head));
-	rest = batch.head.state_length + batch.head.flow_length;
-	memcpy(out + sizeof(batch.head) + batch.head.packets_length, batch.state, rest);
-	return batch_pass(request, response, out, sizeof(batch.head) + batch.head.packets_length + rest);
+	return batch_serve(request, response, &function);
 }

@@ -135,26 +135,17 @@ static bool load(const struct batch *batch)
 	return true;
 }
 
+static void save(struct batch *batch)
+{
+	batch->state = (const unsigned char *)mappings;
+	batch->head.state_length = count * (uint32_t)sizeof(struct mapping);
+}
+
 WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, struct warmcore_response *response)
 {
-	struct batch batch;
-	unsigned char *out, *to;
-	size_t room;
+	static const struct batch_function function = {
+		.work = translate, .load = load, .save = save, .grows = sizeof(struct mapping)
+	};
 
-	if (!batch_parse(&batch, request->payload, request->length) || !load(&batch))
-		return warmcore_error(response, "BadBatch", "%u bytes that are no batch of packets", request->length);
-	room = request->length + batch.head.count * sizeof(struct mapping);
-	out = batch_room(request, response, room);
-	if (!out)
-		return warmcore_error(response, "TooLarge", "there is no room for %zu bytes", room);
-	to = out + sizeof(batch.head);
-	batch.head.packets_length = batch_each(&batch, to, translate, NULL);
-	to += batch.head.packets_length;
-	batch.head.state_length = count * (uint32_t)sizeof(struct mapping);
-	memcpy(to, mappings, batch.head.state_length);
-	to += batch.head.state_length;
-	memcpy(to, batch.flows, batch.head.flow_length);
-	to += batch.head.flow_length;
-	memcpy(out, &batch.head, sizeof(batch.head));
-	return batch_pass(request, response, out, (size_t)(to - out));
+	return batch_serve(request, response, &function);
 }
