@@ -76,6 +76,7 @@ struct wc_caller {
 	uint32_t flags;	     /* WC_CHANNEL_FLAG_* */
 	uint32_t number;     /* START, ANY: of the call */
 	uint8_t small[1024]; /* an error object of the node's own */
+	uint32_t wanted;     /* WAIT: which call; ANY: 0 */
 	/* Of a stream (streams.c): what it wants of it, or has got. */
 	uint32_t how;  /* enum wc_channel_how */
 	uint32_t room; /* bytes that a message may have */

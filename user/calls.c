@@ -249,14 +249,14 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 				      "the node has no memory for a call");
 }
 
-static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_t number)
+static void wait_for(struct wc_worker *worker, struct wc_caller *caller)
 {
 	struct wc_async_result result;
 	struct wc_async *async = NULL;
 	int error = -ENOENT;
 
 	if (caller->family)
-		error = wc_async_wait(worker, workflow_of(caller), caller->family, caller->instance, number,
+		error = wc_async_wait(worker, workflow_of(caller), caller->family, caller->instance, caller->wanted,
 				      caller->deadline_ns, &async);
 	if (error) { /* when its time is over, or it is dead, the caller is not told any more */
 		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
@@ -328,7 +328,7 @@ static void get(struct wc_caller *caller, struct wc_workflow *workflow, const ch
 	wc_blob_put(blob);
 }
 
-/* False: it waits for a stream, or has ended meanwhile (streams.h). */
+/* As serve(). */
 static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, bool wait)
 {
 	struct wc_workflow *workflow = workflow_of(caller);
@@ -345,15 +345,21 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 		error = wc_blob_new(message->payload, message->length, message->call.number & WC_CHANNEL_FLAG_BINARY,
 				    &blob);
 	}
-	if (!error && caller->how == WC_CHANNEL_HOW_GET) {
-		get(caller, workflow, name);
+	if (error) {
+		put_workflow_error(caller, error);
 		return true;
 	}
-	if (!error && caller->how == WC_CHANNEL_HOW_PUT)
+	switch (caller->how) {
+	case WC_CHANNEL_HOW_GET:
+		get(caller, workflow, name);
+		return true;
+	case WC_CHANNEL_HOW_PUT:
 		error = wc_workflow_store(workflow, name, blob);
-	else if (!error && caller->how == WC_CHANNEL_HOW_DELETE)
+		break;
+	case WC_CHANNEL_HOW_DELETE:
 		error = wc_workflow_remove(workflow, name);
-	else if (!error) {
+		break;
+	default:
 		caller->blob = blob;
 		if (!wc_stream_serve(worker, workflow, caller, name, wait))
 			return false;
@@ -368,7 +374,7 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 
 /* --- serving --- */
 
-/* What the instance has asked for: false: it waits for a stream, or has ended meanwhile. */
+/* What the instance has asked for. False: it waits, or has gone on meanwhile (streams.h). */
 static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 {
 	struct wc_result *message = caller->result;
@@ -395,7 +401,10 @@ static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 		return true;
 	}
 	if (caller->how == WC_CHANNEL_HOW_WAIT || caller->how == WC_CHANNEL_HOW_ANY) {
-		wait_for(worker, caller, caller->how == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0);
+		caller->wanted = caller->how == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0;
+		if (!wait && wc_stream_leave_waiting(workflow_of(caller), caller))
+			return false;
+		wait_for(worker, caller);
 		return true;
 	}
 	if (caller->job->depth >= WC_CALL_DEPTH_MAX) {
@@ -435,7 +444,10 @@ void wc_caller_go_on(struct wc_worker *worker, struct wc_caller *caller)
 	unsigned above = atomic_load(&worker->serving);
 	struct wc_result *result = caller->result;
 
-	answer_stream(caller);
+	if (caller->how >= WC_CHANNEL_HOW_PUT)
+		answer_stream(caller);
+	else
+		wait_for(worker, caller);
 	while (!caller->ended) {
 		if (!resume(worker, caller))
 			caller->ended = true;

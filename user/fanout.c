@@ -476,8 +476,8 @@ void wc_async_end(struct wc_async *async)
 	}
 	async->workflow = NULL;
 	pthread_mutex_unlock(&family->lock);
-	if (!wakes) /* else the strand that runs now is the one that waited */
-		wc_workflow_strand(workflow, -1);
+	/* Else the strand that runs now is the one that waited. */
+	wc_workflow_strand(workflow, wakes ? 0 : -1);
 	wc_workflow_put(workflow);
 }
 
@@ -512,6 +512,15 @@ static void drop_ghost(struct wc_worker *worker, struct wc_async *async)
 		wc_job_free(ghost);
 }
 
+static void end_count(struct wc_worker *worker, const struct wc_async *async)
+{
+	/* The entry may be another's by now, but whose count it is in has not changed. */
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
+
+	if (entry)
+		wc_pending_run_ended(worker->node, entry);
+}
+
 /* Run one in the caller's worker. False: its function runs as often as it may. */
 static bool run_here(struct wc_worker *worker, const struct wc_instance *caller, struct wc_async *async)
 {
@@ -534,10 +543,8 @@ static bool run_here(struct wc_worker *worker, const struct wc_instance *caller,
 		wc_fn_put(fn);
 		atomic_store(&worker->serving, caller->slot + 1);
 	}
-	/* Its entry may be another's by now, but whose count it is in has not changed. */
-	entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(async->function_id));
-	if (counted && entry)
-		wc_pending_run_ended(worker->node, entry);
+	if (counted)
+		end_count(worker, async);
 	if (!mine)
 		return true;
 	wc_workflow_strand(async->workflow, 1);
@@ -570,9 +577,9 @@ bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const
 
 	if (worker->nested >= WC_NESTED_MAX)
 		return false;
-	TAILQ_FOREACH(async, &workflow->queued, in_workflow)
-	if (may_run(worker, async) && keep_alive(async))
-		break;
+	TAILQ_FOREACH (async, &workflow->queued, in_workflow)
+		if (may_run(worker, async) && keep_alive(async))
+			break;
 	if (!async)
 		return false;
 	pthread_mutex_unlock(&workflow->lock);
@@ -584,7 +591,7 @@ bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const
 
 /* --- waiting --- */
 
-static struct wc_async *find(struct wc_family *family, uint32_t number)
+static struct wc_async *find(const struct wc_family *family, uint32_t number)
 {
 	struct wc_async *async = family->slots[number & (WC_FANOUT_MAX - 1)];
 
@@ -667,6 +674,15 @@ int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct
 	return error;
 }
 
+bool wc_async_ended(const struct wc_family *family, uint32_t number)
+{
+	const struct wc_async *async = family && number ? find(family, number) : NULL;
+
+	if (async)
+		return atomic_load(&async->state) == DONE;
+	return !family || number || family->free_count == WC_FANOUT_MAX || WC_READ(family->done.tqh_first);
+}
+
 int wc_async_cancel(struct wc_worker *worker, struct wc_family *family, uint32_t number)
 {
 	struct wc_async *async = find(family, number);
@@ -679,13 +695,10 @@ int wc_async_cancel(struct wc_worker *worker, struct wc_family *family, uint32_t
 		wc_watch_kill(async->runner);
 	pthread_mutex_unlock(&family->lock);
 	if (wc_async_begin(async)) {
-		uint16_t how = async->how;
-
 		drop_ghost(worker, async);
 		wc_async_answer(async, NULL);
-		if (how & WC_HOW_COUNTED)
-			wc_pending_run_ended(worker->node, wc_functions_at(&worker->node->tables,
-									   WC_FUNCTION_SLOT(async->function_id)));
+		if (async->how & WC_HOW_COUNTED)
+			end_count(worker, async);
 		wc_async_end(async);
 	}
 	return 0;

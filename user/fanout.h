@@ -49,6 +49,9 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_family *family,
 		  const struct wc_instance *caller, uint32_t number, uint64_t limit_ns, struct wc_async **ret_async);
 
+/* Would that not have to wait? Asked while the caller does nothing. NULL is allowed. */
+bool wc_async_ended(const struct wc_family *family, uint32_t number);
+
 /*
  * Its caller does not want it any more: it is not begun, or the process that runs it is killed. It is to be waited for as before, and then fails
  * with Node.Cancelled, unless it had ended. -ENOENT: there is no such call.
@@ -76,7 +79,7 @@ bool wc_async_runs(struct wc_async *async, const struct wc_watch *watch);
  * False: there is none that may run here.
  */
 bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_instance *waiter);
-/* The answer of a job, once; then, when its function's count is free again, its end, which the caller waits for. */
+/* The answer of a job, once (of one that was cancelled it is not looked at); then, when its function's count is free again, its end, which the caller waits for. */
 void wc_async_answer(struct wc_async *async, const struct wc_response *response);
 void wc_async_end(struct wc_async *async);
 /* Its job has waited until its caller's time was over: it is not run. The job is to be freed. */

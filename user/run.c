@@ -404,13 +404,18 @@ static void note_times(struct wc_run *run, const struct wc_instance *instance, u
 	WC_WRITE(run->wait_ns, wait_now - wait_ns);
 }
 
-/* Its caller has cancelled it before it had an instance. */
-static void end_cancelled(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn, uint64_t now)
+/* This instance runs it now, unless the caller has cancelled it meanwhile. False: it was answered. */
+static bool enter(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn,
+		  const struct wc_instance *instance, uint64_t now)
 {
+	if (!job->async || wc_async_runs(job->async, instance->watch))
+		return true;
+	wc_async_runs(job->async, NULL);
 	account_failed(worker, fn, job, now);
-	respond_error(worker, job, WC_CODE_DEADLINE, "Node.Cancelled", "the caller has cancelled the call",
-		      now > job->arrival ? now - job->arrival : 0, 0);
+	worker->counters.errors++;
+	wc_async_answer(job->async, NULL);
 	count_end(worker, job->function_id, fn, WC_END_deadline);
+	return false;
 }
 
 /* Returns when it ended; 0: it did not begin. */
@@ -436,17 +441,10 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		if (!job->inner)
 			worker->run->pid = (uint32_t)instance->pid;
 		start = wc_now();
-		/* The start, or the wait, took too long; the instance is good for others. */
-		if ((!warm || hope.waited || (job->limit_ns && start >= job->limit_ns)) &&
-		    refuse(worker, job, fn, true, start)) {
-			wc_warmth_end(warmth, fn, 0);
-			wc_watch_end(instance->watch);
-			wc_pool_put(pool, instance);
-			return 0;
-		}
-		if (job->async && !wc_async_runs(job->async, instance->watch)) {
-			end_cancelled(worker, job, fn, start);
-			wc_async_runs(job->async, NULL);
+		/* The start, or the wait, took too long, or nobody wants it any more; the instance is good for others. */
+		if (((!warm || hope.waited || (job->limit_ns && start >= job->limit_ns)) &&
+		     refuse(worker, job, fn, true, start)) ||
+		    !enter(worker, job, fn, instance, start)) {
 			wc_warmth_end(warmth, fn, 0);
 			wc_watch_end(instance->watch);
 			wc_pool_put(pool, instance);

@@ -23,11 +23,19 @@ static bool has_room(const struct wc_workflow *workflow, const struct wc_named *
 		(stream->count < WC_STREAM_MESSAGES && stream->bytes + cost(blob) <= WC_STREAM_BYTES));
 }
 
+/* Else it waits for a call. */
+static bool of_stream(const struct wc_caller *caller)
+{
+	return caller->how >= WC_CHANNEL_HOW_PUT;
+}
+
 /* Can what it waits for be done, or not any more? */
 static bool ready(const struct wc_workflow *workflow, const struct wc_caller *caller)
 {
 	const struct wc_named *stream = caller->stream;
 
+	if (!of_stream(caller))
+		return wc_async_ended(caller->family, caller->wanted);
 	if (stream->closed || caller->stalled || caller->how == WC_CHANNEL_HOW_CLOSE)
 		return true;
 	if (caller->how == WC_CHANNEL_HOW_RECEIVE)
@@ -80,6 +88,8 @@ static void take_in(struct wc_workflow *workflow, struct wc_caller *caller)
 
 static void act(struct wc_workflow *workflow, struct wc_caller *caller)
 {
+	if (!of_stream(caller))
+		return; /* its result is calls.c's to fetch */
 	caller->error = 0;
 	if (caller->how == WC_CHANNEL_HOW_RECEIVE)
 		take_out(workflow, caller);
@@ -99,14 +109,13 @@ static void look_for_stall(struct wc_workflow *workflow)
 
 	if (workflow->active || !TAILQ_EMPTY(&workflow->queued))
 		return;
-	TAILQ_FOREACH(caller, &workflow->waiting, in_waiting)
-	{
+	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting) {
 		if (ready(workflow, caller))
 			return;
 		sends |= caller->how == WC_CHANNEL_HOW_SEND;
 	}
-	TAILQ_FOREACH(caller, &workflow->waiting, in_waiting)
-	caller->stalled = !sends || caller->how == WC_CHANNEL_HOW_SEND;
+	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
+		caller->stalled = !sends || caller->how == WC_CHANNEL_HOW_SEND;
 	moved(workflow);
 }
 
@@ -114,9 +123,9 @@ static bool go_on_beneath(struct wc_worker *worker, struct wc_workflow *workflow
 {
 	struct wc_caller *caller;
 
-	TAILQ_FOREACH(caller, &workflow->waiting, in_waiting)
-	if (caller->worker == worker && ready(workflow, caller))
-		break;
+	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
+		if (caller->worker == worker && ready(workflow, caller))
+			break;
 	if (!caller)
 		return false;
 	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
@@ -140,10 +149,10 @@ static void sleep_until(struct wc_workflow *workflow, const struct wc_caller *ca
 	workflow->active++;
 }
 
-/* False: it has gone on and ended meanwhile. Else it is in the list no more, and what it waited for is done, or was given up. */
+/* It is in the list no more. True: what it waited for is done, or was given up. False: it has gone on meanwhile (wc_stream_serve()). */
 static bool wait_here(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller)
 {
-	while (!caller->ended && !ready(workflow, caller)) {
+	while (!caller->ended && of_stream(caller) && !ready(workflow, caller)) {
 		uint64_t now = wc_now();
 
 		if (wc_instance_dead(caller->instance) || now >= caller->deadline_ns) {
@@ -163,7 +172,7 @@ static bool wait_here(struct wc_worker *worker, struct wc_workflow *workflow, st
 		return false;
 	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
 	act(workflow, caller);
-	return true;
+	return of_stream(caller);
 }
 
 bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller, const char *name,
@@ -186,12 +195,26 @@ bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, str
 	return done;
 }
 
+bool wc_stream_leave_waiting(struct wc_workflow *workflow, struct wc_caller *caller)
+{
+	bool waits;
+
+	pthread_mutex_lock(&workflow->lock);
+	waits = !ready(workflow, caller);
+	if (waits)
+		TAILQ_INSERT_TAIL(&workflow->waiting, caller, in_waiting);
+	pthread_mutex_unlock(&workflow->lock);
+	return waits;
+}
+
 void wc_workflow_strand(struct wc_workflow *workflow, int change)
 {
 	pthread_mutex_lock(&workflow->lock);
 	workflow->active += (uint32_t)change;
-	if (change <= 0)
+	if (change <= 0) {
 		look_for_stall(workflow);
+		moved(workflow); /* what has ended may be waited for */
+	}
 	pthread_mutex_unlock(&workflow->lock);
 }
 

@@ -17,10 +17,16 @@
  * What the caller's SEND (caller->blob, which it takes over), RECEIVE or CLOSE asks of the stream. `wait`: until it can be done; else the caller is
  * left waiting. True: it was done: caller->blob is the message received, or caller->error says why not: -EPIPE, closed; -ENODATA: closed,
  * and nothing is in it; -EDEADLK: nobody is left to send; -EMSGSIZE: larger than `room`, and stays; -ENOBUFS, -EMFILE, -ENOMEM; -ETIMEDOUT,
- * -EOWNERDEAD. False: it waits, or -- caller->ended -- has gone on and ended meanwhile.
+ * -EOWNERDEAD. False: it waits; or it has gone on meanwhile, and has ended (caller->ended) or says something else by now (*caller->result).
  */
 bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller, const char *name,
 		     bool wait);
+
+/*
+ * The caller, which goes on above its own loop, says WAIT or ANY, and what it waits for has not ended: leave it waiting. It must not wait up there:
+ * what it waits for may be beneath, and end only when that loop is left. False: it has ended.
+ */
+bool wc_stream_leave_waiting(struct wc_workflow *workflow, struct wc_caller *caller);
 
 /* A strand more runs (1), or one less (-1), or a call less is still to begin (0). */
 void wc_workflow_strand(struct wc_workflow *workflow, int change);
