@@ -43,7 +43,7 @@ void wc_blob_put(struct wc_blob *blob);
 struct wc_named {
 	char *name;
 	struct wc_blob *object; /* else it is a stream: */
-	STAILQ_HEAD(, wc_blob) messages;
+	STAILQ_HEAD(wc_blob_list, wc_blob) messages;
 	uint32_t count;
 	uint64_t bytes;
 	bool closed;
@@ -56,9 +56,9 @@ struct wc_workflow {
 	void *names[2];	      /* tsearch(3) of struct wc_named: objects, streams */
 	uint32_t name_count;
 	uint64_t bytes;
-	uint32_t active;		 /* strands that run */
-	TAILQ_HEAD(, wc_async) queued;	 /* calls that nobody has begun */
-	TAILQ_HEAD(, wc_caller) waiting; /* for a stream */
+	uint32_t active;			       /* strands that run */
+	TAILQ_HEAD(wc_async_list, wc_async) queued;    /* calls that nobody has begun */
+	TAILQ_HEAD(wc_caller_list, wc_caller) waiting; /* for a stream */
 };
 
 /* With one strand, which runs. NULL: no memory. */

@@ -36,7 +36,7 @@ struct call {
 struct wc_lambda {
 	struct wc_client *client;
 	void (*failed)(int error);
-	TAILQ_HEAD(, call) queued, begun;
+	TAILQ_HEAD(call_list, call) queued, begun;
 	struct call *starting; /* START is on its way, */
 	bool collecting;       /* or ANY */
 	bool running;	       /* an invocation is */
