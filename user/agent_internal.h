@@ -83,6 +83,7 @@ struct wc_caller {
 	struct wc_named *stream;
 	struct wc_blob *blob; /* to be sent, or received */
 	int error;
+	bool tries;   /* it does not want to wait */
 	bool stalled; /* nobody is left to do what it waits for */
 	bool ended;   /* while it waited for a stream it has gone on, and *result says how it ended */
 	TAILQ_ENTRY(wc_caller) in_waiting;

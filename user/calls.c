@@ -288,6 +288,7 @@ static void put_workflow_error(struct wc_caller *caller, int error)
 		{ -ENOBUFS, "Node.WorkflowFull",
 		  "what is in objects and streams fills the workflow (64 MiB), or the node's memory for them" },
 		{ -EPIPE, "Node.StreamClosed", "the stream was closed" },
+		{ -EAGAIN, "Node.WouldWait", "the stream has no message now, or no room for one" },
 		{ -EDEADLK, "Node.StreamStalled",
 		  "no message comes: all that is left of the workflow waits, and nobody has closed the stream" },
 		{ -EMSGSIZE, "Node.ReplyNotDelivered",
@@ -361,6 +362,7 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 		break;
 	default:
 		caller->blob = blob;
+		caller->tries = message->call.number & WC_CHANNEL_FLAG_TRY;
 		if (!wc_stream_serve(worker, workflow, caller, name, wait))
 			return false;
 		answer_stream(caller);

@@ -182,11 +182,13 @@ bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, str
 
 	pthread_mutex_lock(&workflow->lock);
 	caller->stream = wc_workflow_stream(workflow, name, &caller->error);
-	if (!caller->stream) {
+	if (caller->stream && ready(workflow, caller)) {
+		act(workflow, caller);
+	} else if (!caller->stream || caller->tries) {
+		if (caller->stream)
+			caller->error = -EAGAIN;
 		wc_blob_put(caller->blob);
 		caller->blob = NULL;
-	} else if (ready(workflow, caller)) {
-		act(workflow, caller);
 	} else {
 		TAILQ_INSERT_TAIL(&workflow->waiting, caller, in_waiting);
 		done = wait && wait_here(worker, workflow, caller);

@@ -17,7 +17,7 @@
  * What the caller's SEND (caller->blob, which it takes over), RECEIVE or CLOSE asks of the stream. `wait`: until it can be done; else the caller is
  * left waiting. True: it was done: caller->blob is the message received, or caller->error says why not: -EPIPE, closed; -ENODATA: closed,
  * and nothing is in it; -EDEADLK: nobody is left to send; -EMSGSIZE: larger than `room`, and stays; -ENOBUFS, -EMFILE, -ENOMEM; -ETIMEDOUT,
- * -EOWNERDEAD. False: it waits; or it has gone on meanwhile, and has ended (caller->ended) or says something else by now (*caller->result).
+ * -EOWNERDEAD; -EAGAIN: it would wait, and caller->tries. False: it waits; or it has gone on meanwhile, and has ended (caller->ended) or says something else by now (*caller->result).
  */
 bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller, const char *name,
 		     bool wait);

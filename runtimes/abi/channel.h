@@ -90,6 +90,7 @@ enum wc_channel_kind {
 
 #define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY, RESULT: the payload is bytes, not a JSON value */
 #define WC_CHANNEL_FLAG_FAILED 8u   /* RESULT: the function failed, or was not run; the payload is an error object */
+#define WC_CHANNEL_FLAG_TRY 16u	    /* `number` of SEND, RECEIVE: do not wait, but fail with Node.WouldWait */
 #define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
 #define WC_CHANNEL_FLAG_CONTEXT 4u  /* READY, on a socket: a context may follow the payload */
 

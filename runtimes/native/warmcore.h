@@ -235,8 +235,68 @@ static inline int warmcore_wait_any(const struct warmcore_request *request, uint
 	return warmcore_call(request, 3, NULL, NULL, 0, number, reply);
 }
 
+/* What was begun is not wanted any more; it is waited for as before, and fails (Node.Cancelled), unless it had ended. 1: there is no such call. */
+static inline int warmcore_cancel(const struct warmcore_request *request, uint32_t number, struct warmcore_reply *reply)
+{
+	return warmcore_call(request, 4, NULL, NULL, 0, &number, reply);
+}
+
 /*
- * Where a payload for warmcore_invoke() may be written to spare a copy: *room bytes, until the next call. It does not overlap with the request, the
+ * Objects of the workflow: of the client's invocation and all calls within it. Its functions see them, nobody else, and they go with it. At most 1,024
+ * objects and streams, 64 MiB, 223 bytes of a name. `flags`: WARMCORE_FLAG_BINARY, or 0 for a JSON value.
+ * 0, 1 or a negative errno as warmcore_invoke(). warmcore_get() copies the object into *reply.
+ */
+static inline int warmcore_put(const struct warmcore_request *request, const char *name, const void *payload,
+			       size_t length, uint32_t flags, struct warmcore_reply *reply)
+{
+	return warmcore_call(request, 5, name, payload, length, &flags, reply);
+}
+
+static inline int warmcore_get(const struct warmcore_request *request, const char *name, struct warmcore_reply *reply)
+{
+	uint32_t number = 0;
+
+	return warmcore_call(request, 6, name, NULL, 0, &number, reply);
+}
+
+static inline int warmcore_delete(const struct warmcore_request *request, const char *name,
+				  struct warmcore_reply *reply)
+{
+	uint32_t number = 0;
+
+	return warmcore_call(request, 7, name, NULL, 0, &number, reply);
+}
+
+#define WARMCORE_FLAG_TRY 16u /* do not wait for a stream; when it would, that is 1, and *reply says Node.WouldWait */
+
+/*
+ * Streams of the workflow: messages that come out in the order that they were sent, each once. warmcore_send() waits while there are 256 or 8 MiB of
+ * them, warmcore_receive() until there is one. Who closes it says that no more come. Results as above; and 2 of warmcore_receive(): the stream
+ * was closed, and nothing is left in it.
+ */
+static inline int warmcore_send(const struct warmcore_request *request, const char *name, const void *payload,
+				size_t length, uint32_t flags, struct warmcore_reply *reply)
+{
+	return warmcore_call(request, 8, name, payload, length, &flags, reply);
+}
+
+static inline int warmcore_receive(const struct warmcore_request *request, const char *name, uint32_t flags,
+				   struct warmcore_reply *reply)
+{
+	int result = warmcore_call(request, 9, name, NULL, 0, &flags, reply);
+
+	return result == 0 && flags == 1 ? 2 : result;
+}
+
+static inline int warmcore_close(const struct warmcore_request *request, const char *name, struct warmcore_reply *reply)
+{
+	uint32_t number = 0;
+
+	return warmcore_call(request, 10, name, NULL, 0, &number, reply);
+}
+
+/*
+ * Where a payload for warmcore_invoke() and the others may be written to spare a copy: *room bytes, until the next call. It does not overlap with the request, the
  * response, or what was answered. NULL: no call is possible.
  */
 static inline void *warmcore_invoke_buffer(const struct warmcore_request *request, uint32_t *room)

@@ -15,8 +15,10 @@
 const fs = require('fs');
 const path = require('path');
 
+const { calls, begin, beginEvent, endCalls } = require('./warmcore_calls.js');
+
 const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6, CALL = 8, RESULT = 9;
-const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4, FLAG_FAILED = 8;
+const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4;
 const CAPACITY = 61440;
 const LARGE_AT = 6356992; // WC_CHANNEL_LARGE_AT
 const CONTEXT_AT = 12648448, CONTEXT_ROOM = 8192; // WC_CHANNEL_CONTEXT_AT, WC_CHANNEL_CONTEXT_ROOM
@@ -305,7 +307,7 @@ class RuntimeError extends Error {
 function stackOf(error) {
   if (typeof error.stack !== 'string') return [];
   return error.stack.split('\n').filter((line) => !/^\s+at /.test(line) ||
-    !(line.includes(__filename) || line.includes('node:internal/')));
+    !(line.includes(path.join(__dirname, 'warmcore_')) || line.includes('node:internal/')));
 }
 
 /* Whatever was thrown -> {errorType, errorMessage, stackTrace}. */
@@ -408,142 +410,6 @@ async function loadHandler(code, handler) {
   }
   return found;
 }
-
-// --- calls of other functions -----------------------------------------------------------------------------------
-
-class InvokeError extends Error {
-  constructor({ errorType = 'Unknown', errorMessage = '', stackTrace = [] }) {
-    super(`${errorType}: ${errorMessage}`);
-    Object.assign(this, { name: 'InvokeError', errorType, errorMessage, stackTrace });
-  }
-}
-
-const RUN = 0, START = 1, ANY = 3; // enum wc_channel_how
-const EVENTS_MAX = 256; // calls that nobody waits for, at a time: after that, the next one waits until one of them has ended
-
-/*
- * What a function may use of the node it runs on: the global `warmcore`, as in docs/CALLS.md. `channel` is there while an invocation is under way.
- * invoke() begins a call at once. When the handler has nothing else to do, the process blocks until one of them has ended: what is called has the
- * core meanwhile. `waiting` has what to do with the result of each call, by its number: (flags, payload, lost), or () when the invocation is
- * over.
- */
-const calls = { channel: null, waiting: new Map(), events: new Set(), scheduled: false, turns: 0 };
-
-function call(how, name, event) {
-  if (typeof name !== 'string') throw new TypeError(`the name of a function is a string, not ${typeof name}`);
-  if (name.includes('\0')) throw new RangeError('the name of a function has no 0 in it');
-  if (Buffer.byteLength(name) >= CALL_SIZE - CALL_NAME_AT) throw new RangeError('the name of the function is too long');
-  if (!calls.channel) throw new Error('functions can be called during an invocation only');
-  let payload;
-  if (event instanceof ArrayBuffer) payload = new Uint8Array(event);
-  else if (ArrayBuffer.isView(event)) payload = new Uint8Array(event.buffer, event.byteOffset, event.byteLength);
-  else payload = Buffer.from(JSON.stringify(event === undefined ? null : event));
-  return calls.channel.call(how, 0, name, payload);
-}
-
-function errorOf(payload) {
-  let error;
-  try {
-    error = JSON.parse(payload.toString());
-  } catch {
-    // the node had no memory for one
-  }
-  return new InvokeError(error !== null && typeof error === 'object' ? error : {});
-}
-
-function valueOf(flags, payload) {
-  if (flags & FLAG_FAILED) throw errorOf(payload);
-  if (flags & FLAG_BINARY) return payload;
-  return payload.length ? JSON.parse(payload.toString()) : undefined;
-}
-
-/* Block until a call has ended. */
-function takeOne() {
-  const [flags, number, payload] = calls.channel.call(ANY, 0, '', Buffer.alloc(0));
-  if (calls.events.delete(number)) return;
-  const done = calls.waiting.get(number);
-  if (!done) { // the node could not say which: asked again it would say no more
-    const all = [...calls.waiting.values()];
-    calls.waiting.clear();
-    calls.events.clear();
-    for (const other of all) other(FLAG_FAILED, payload, true);
-    return;
-  }
-  calls.waiting.delete(number);
-  done(flags, payload);
-}
-
-function collect() {
-  if (calls.turns > 0) {
-    calls.turns--;
-    setImmediate(collect);
-    return;
-  }
-  calls.scheduled = false;
-  if (!calls.channel || !calls.waiting.size) return;
-  takeOne();
-  schedule();
-}
-
-function schedule() {
-  if (calls.scheduled || !calls.waiting.size) return;
-  calls.scheduled = true;
-  setImmediate(collect);
-}
-
-/*
- * Begin a call. Returns the error object of the node that it refuses it with. `turns` of the event loop pass before the process blocks for the result:
- * what else comes in over sockets is begun meanwhile.
- */
-function begin(name, event, done, turns) {
-  const [flags, number, payload] = call(START, name, event);
-  if (flags & FLAG_FAILED) return payload;
-  calls.waiting.set(number, done);
-  calls.turns = turns;
-  schedule();
-  return undefined;
-}
-
-/* The same for a call that nobody waits for. */
-function beginEvent(name, event) {
-  while (calls.channel && calls.events.size >= EVENTS_MAX) takeOne();
-  const [flags, number, payload] = call(START, name, event);
-  if (flags & FLAG_FAILED) return payload;
-  calls.events.add(number);
-  return undefined;
-}
-
-function invoke(name, event) {
-  return new Promise((resolve, reject) => {
-    const refused = begin(name, event, (flags, payload) => {
-      if (payload === undefined) return; // over: not answered any more
-      try {
-        resolve(valueOf(flags, payload));
-      } catch (error) {
-        reject(error);
-      }
-    }, 0);
-    if (refused) throw errorOf(refused);
-  });
-}
-
-function invokeSync(name, event) {
-  const [flags, , payload] = call(RUN, name, event);
-  return valueOf(flags, payload);
-}
-
-/* The invocation is over: what it has not waited for is not answered any more. */
-function endCalls() {
-  const left = calls.waiting.size ? [...calls.waiting.values()] : [];
-  calls.channel = null;
-  calls.waiting.clear();
-  calls.events.clear();
-  for (const done of left) done();
-}
-
-Object.defineProperty(globalThis, 'warmcore', {
-  value: Object.freeze({ invoke, invokeSync, InvokeError }), configurable: true, writable: true,
-});
 
 // --- serving ----------------------------------------------------------------------------------------------------
 

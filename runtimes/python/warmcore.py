@@ -5,6 +5,18 @@
 
     def handler(event, context):
         return warmcore.invoke("resize", {"width": 64, "image": event["image"]})
+
+A workflow is an invocation of a client and all calls within it. Its functions share objects and streams:
+
+    warmcore.put("model", weights)                       # in one function
+    weights = warmcore.get("model")                      # in another one
+
+    with warmcore.Stream("frames") as frames:            # a producer
+        for frame in decode(event):
+            frames.send(frame)
+
+    for frame in warmcore.Stream("frames"):              # its consumer
+        ...
 """
 
 import json
@@ -12,16 +24,19 @@ import os
 from _thread import allocate_lock
 from collections import deque
 from contextlib import suppress
+from errno import EAGAIN
 
-__all__ = ["Call", "InvokeError", "gather", "invoke", "map", "start"]
+__all__ = ["Call", "InvokeError", "Stream", "delete", "gather", "get", "invoke", "map", "put", "start"]
 
 WINDOW_MAX = 1024  # WC_FANOUT_MAX
-RUN, START, WAIT, ANY = range(4)  # enum wc_channel_how
-FLAG_BINARY, FLAG_FAILED = 1, 8  # WC_CHANNEL_FLAG_BINARY, WC_CHANNEL_FLAG_FAILED
+RUN, START, WAIT, ANY, CANCEL, PUT, GET, DELETE, SEND, RECEIVE, CLOSE = range(11)  # enum wc_channel_how
+FLAG_BINARY, FLAG_FAILED, FLAG_TRY = 1, 8, 16  # WC_CHANNEL_FLAG_*
+END = 1  # number of the RESULT of RECEIVE: the end of the stream
 
 
 class InvokeError(Exception):
-    """The function that was called failed, or was not run. `error_type` is the name of its exception, or Node.* and Runtime.*."""
+    """The function that was called failed, or was not run; or an object or a stream cannot be had. `error_type` is the name of the function's
+    exception, or Node.* and Runtime.*."""
 
     def __init__(self, error_type, error_message, stack_trace=()):
         super().__init__("%s: %s" % (error_type, error_message))
@@ -69,16 +84,16 @@ def _payload(event):
     return _Host.encode(event)
 
 
-def _check(function):
-    if not isinstance(function, str):
-        raise TypeError("the name of a function is a str, not %s" % type(function).__name__)
-    if "\0" in function:
-        raise ValueError("the name of a function has no 0 in it")
+def _check(name, of="a function"):
+    if not isinstance(name, str):
+        raise TypeError("the name of %s is a str, not %s" % (of, type(name).__name__))
+    if "\0" in name:
+        raise ValueError("the name of %s has no 0 in it" % of)
 
 
 def _check_serving():
     if not _Host.serving:
-        raise RuntimeError("functions can be called during an invocation only")
+        raise RuntimeError("functions can be called, and objects and streams be used, during an invocation only")
 
 
 def _forked():
@@ -137,6 +152,18 @@ class Call:
             while self._payload is None:
                 self._step(how)
 
+    def cancel(self):
+        """It is not wanted any more: if it has not begun, it does not; if it runs, its process is ended. result() then raises InvokeError
+        (Node.Cancelled), or returns what it has returned before that."""
+        with _Host.lock:
+            if self._payload is not None:
+                return
+            _check_serving()
+            if self._invocation != _Host.invocation:
+                raise RuntimeError("the call belongs to an invocation that is over")
+            flags, _, payload = _Host.channel.call(CANCEL, self._number, "", b"")
+        _value(flags, payload)
+
     def result(self):
         """Wait for it. As often as you like; the first time before the invocation ends. Raises InvokeError."""
         self._settle(WAIT)
@@ -187,3 +214,101 @@ def map(function, events, window=256):
     finally:  # who stops in the middle has room for other calls
         with suppress(RuntimeError):
             gather(*waiting, return_exceptions=True)
+
+
+def _use(how, name, of, flags=0, payload=b""):
+    """Ask for something of the workflow. Returns (flags, number, payload)."""
+    _check(name, of)
+    with _Host.lock:
+        _check_serving()
+        return _Host.channel.call(how, flags, name, payload)
+
+
+def _with(value):
+    """The flags of a value, and its bytes."""
+    return FLAG_BINARY if isinstance(value, (bytes, bytearray, memoryview)) else 0, _payload(value)
+
+
+_RAISE = object()
+
+
+def put(name, value):
+    """Keep a value as an object of this workflow: all of its functions see it, and nobody else; it is gone when the workflow is over.
+
+    bytes (bytearray, memoryview) stay as they are; all else is kept as JSON. Replaces the object that has this name. Raises InvokeError
+    (Node.WorkflowFull: 1,024 objects and streams, 64 MiB).
+    """
+    flags, _, payload = _use(PUT, name, "an object", *_with(value))
+    _value(flags, payload)
+
+
+def get(name, default=_RAISE):
+    """The object of this name. When there is none: `default`, or without one InvokeError (Node.NoObject)."""
+    flags, _, payload = _use(GET, name, "an object")
+    try:
+        return _value(flags, payload)
+    except InvokeError as error:
+        if default is _RAISE or error.error_type != "Node.NoObject":
+            raise
+        return default
+
+
+def delete(name):
+    """Forget an object. Raises InvokeError (Node.NoObject)."""
+    flags, _, payload = _use(DELETE, name, "an object")
+    _value(flags, payload)
+
+
+class Stream:
+    """A stream of this workflow: messages that some of its functions send and others receive, each of them once, in the order they were sent.
+
+    It needs no opening, and may be used by any number of functions, before or after each other. `for message in stream` goes on until it was closed.
+    `with` closes it, unless an exception ended the block: then who receives is not to take what there is for all.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name):
+        _check(name, "a stream")
+        self.name = name
+
+    def __repr__(self):
+        return "warmcore.Stream(%r)" % self.name
+
+    def _move(self, how, wait, flags=0, payload=b""):
+        flags, number, payload = _use(how, self.name, "a stream", flags if wait else flags | FLAG_TRY, payload)
+        if how == RECEIVE and number == END and not flags & FLAG_FAILED:
+            raise EOFError("the stream %r has ended" % self.name)
+        try:
+            return _value(flags, payload)
+        except InvokeError as error:
+            if error.error_type == "Node.WouldWait":
+                raise BlockingIOError(EAGAIN, "%s: %r" % (error.error_message, self.name)) from None
+            raise
+
+    def send(self, value, wait=True):
+        """Send a value, or bytes. Waits while the stream is full (256 messages, 8 MiB), or with wait=False raises BlockingIOError. Raises InvokeError
+        (Node.StreamClosed)."""
+        self._move(SEND, wait, *_with(value))
+
+    def receive(self, wait=True):
+        """The next message; waits for one, or with wait=False raises BlockingIOError. EOFError: it was closed, and nothing is left in it. Raises
+        InvokeError (Node.StreamStalled) when all functions that the workflow still has wait: no message can come."""
+        return self._move(RECEIVE, wait)
+
+    def close(self):
+        """No more messages come. As often as you like, and by any function."""
+        flags, _, payload = _use(CLOSE, self.name, "a stream")
+        _value(flags, payload)
+
+    def __iter__(self):
+        with suppress(EOFError):
+            while True:
+                yield self.receive()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.close()

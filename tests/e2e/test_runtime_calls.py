@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_runtimes as agent  # noqa: E402
 
 CALL, RESULT, FAILED, BINARY = 8, 9, 8, 1
-RUN, START, WAIT, ANY = range(4)
+RUN, START, WAIT, ANY, CANCEL, PUT, GET, DELETE, SEND, RECEIVE, CLOSE = range(11)
+TRY = 16
 LARGE = 6291456
 LARGE_AT = (agent.REQUEST_PAYLOAD + agent.CAPACITY + LARGE + 65535) & ~65535
 CALL_AT = LARGE_AT + LARGE + 8192
@@ -47,6 +48,31 @@ WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, stru
 	warmcore_printf(response, "%.*s,%.*s]", (int)reply.length, (const char *)reply.payload, (int)request->length, (const char *)request->payload);
 	return 0;
 }
+WARMCORE_EXPORT int state(const struct warmcore_request *request, struct warmcore_response *response)
+{
+	struct warmcore_reply reply;
+	uint32_t number;
+	int result = warmcore_put(request, "o", "{\"a\":1}", 7, 0, &reply) || warmcore_put(request, "b", "\0x", 2, WARMCORE_FLAG_BINARY, &reply) ||
+		     warmcore_get(request, "o", &reply);
+
+	if (result)
+		return warmcore_error(response, "Test", "objects");
+	warmcore_printf(response, "[%.*s,", (int)reply.length, (const char *)reply.payload);
+	result = warmcore_delete(request, "o", &reply);
+	warmcore_printf(response, "%d,", result);
+	if (warmcore_send(request, "s", "5", 1, 0, &reply) || warmcore_receive(request, "s", 0, &reply))
+		return warmcore_error(response, "Test", "streams");
+	warmcore_printf(response, "%.*s,", (int)reply.length, (const char *)reply.payload);
+	result = warmcore_receive(request, "s", WARMCORE_FLAG_TRY, &reply);
+	warmcore_printf(response, "%d,", result);
+	if (warmcore_close(request, "s", &reply))
+		return warmcore_error(response, "Test", "close");
+	result = warmcore_receive(request, "s", 0, &reply);
+	warmcore_printf(response, "%d,", result);
+	if (warmcore_start(request, "f", NULL, 0, &number, &reply) || warmcore_cancel(request, number, &reply))
+		return warmcore_error(response, "Test", "cancel");
+	return warmcore_printf(response, "%d]", warmcore_wait(request, number, &reply));
+}
 """
 PYTHON = """
 import warmcore
@@ -59,6 +85,32 @@ def handler(event, context):
     a, b = warmcore.start("third", b"3"), warmcore.start("third", b"4")
     out += [int(b.result()), int(a.result()), event]
     return out
+def state(event, context):
+    warmcore.put("o", {"a": 1})
+    warmcore.put("b", b"\\0x")
+    out = [warmcore.get("o")]
+    try:
+        warmcore.delete("o")
+    except warmcore.InvokeError:
+        out.append(1)
+    stream = warmcore.Stream("s")
+    stream.send(5)
+    out.append(stream.receive())
+    try:
+        stream.receive(wait=False)
+    except BlockingIOError:
+        out.append(1)
+    stream.close()
+    try:
+        stream.receive()
+    except EOFError:
+        out.append(2)
+    call = warmcore.start("f", b"")
+    call.cancel()
+    try:
+        call.result()
+    except warmcore.InvokeError:
+        return out + [1]
 def refused(event, context):
     try:
         warmcore.invoke("f" * 300)
@@ -80,6 +132,21 @@ exports.handler = async (event) => {
   const a = warmcore.invoke('third', Buffer.from('3')), b = warmcore.invoke('third', Buffer.from('4'));
   const first = Number((await b).toString());
   return [...out, first, Number((await a).toString()), event];
+};
+exports.state = async () => {
+  warmcore.put('o', { a: 1 });
+  warmcore.put('b', Buffer.from('\\0x'));
+  const out = [warmcore.get('o')], stream = warmcore.stream('s'), abort = new AbortController();
+  try { warmcore.delete('o'); } catch { out.push(1); }
+  await stream.send(5);
+  out.push(await stream.receive());
+  const waits = stream.receive();
+  await null;
+  stream.close();
+  out.push(1, await waits === undefined && 2);
+  const call = warmcore.invoke('f', new Uint8Array(0), { signal: abort.signal });
+  abort.abort();
+  return [...out, await call.catch(() => 1)];
 };
 exports.refused = async () => {
   let first, second;
@@ -207,6 +274,38 @@ class Calls(unittest.TestCase):
             self.assertEqual((answer.kind, answer.sequence), (agent.REPLY, instance.sequence), answer.payload)
             self.assertEqual(answer.json, [{"b": [2]}, [1, {"errorType": "T", "errorMessage": "m"}], 40, 30, "event"])
 
+    def use_state(self, instance, tries=0):
+        """The same for objects, streams and cancelling; JavaScript tries before it waits, and does not wait for what it has cancelled."""
+        for _ in range(2):
+            answer = self.begin(instance)
+            self.expect(instance, answer, PUT, b"o", b'{"a":1}')
+            answer = instance.result(b"")
+            self.expect(instance, answer, PUT, b"b", b"\0x", BINARY)
+            answer = instance.result(b"")
+            self.expect(instance, answer, GET, b"o", b"")
+            answer = instance.result(b'{"a":1}')
+            self.expect(instance, answer, DELETE, b"o", b"")
+            answer = instance.result(b'{"errorType":"Node.NoObject"}', FAILED)
+            self.expect(instance, answer, SEND, b"s", b"5", tries)
+            answer = instance.result(b"")
+            self.expect(instance, answer, RECEIVE, b"s", b"", tries)
+            answer = instance.result(b"5")
+            self.expect(instance, answer, RECEIVE, b"s", b"", TRY)
+            answer = instance.result(b'{"errorType":"Node.WouldWait"}', FAILED)
+            self.expect(instance, answer, CLOSE, b"s", b"")
+            answer = instance.result(b"")
+            self.expect(instance, answer, RECEIVE, b"s", b"", tries)
+            answer = instance.result(b"", 0, 1)
+            self.expect(instance, answer, START, b"f", b"")
+            answer = instance.result(b"", 0, 0x405)
+            self.expect(instance, answer, CANCEL, b"", b"", 0x405)
+            answer = instance.result(b"")
+            if not tries:
+                self.expect(instance, answer, WAIT, b"", b"", 0x405)
+                answer = instance.result(b'{"errorType":"Node.Cancelled"}', FAILED, 0x405)
+            self.assertEqual((answer.kind, answer.sequence), (agent.REPLY, instance.sequence), answer.payload)
+            self.assertEqual(answer.json, [{"a": 1}, 1, 5, 1, 2, 1])
+
     def refuse(self, instance, expected):
         """What cannot be sent is not."""
         answer = self.begin(instance)
@@ -218,6 +317,7 @@ class Calls(unittest.TestCase):
         for transport, variables in (("futex", {}), ("futex-always-wake", {}), ("futex", {"WARMCORE_PYTHON_CHANNEL": "ctypes"}), ("socket", {})):
             with self.subTest(transport=transport, **variables):
                 self.converse(self.open(command, transport, "f.handler", **variables))
+                self.use_state(self.open(command, transport, "f.state", **variables))
                 self.refuse(self.open(command, transport, "f.refused", **variables), [36, 90])
 
     @unittest.skipUnless(agent.NODE_BINARY, "there is no Node.js")
@@ -225,6 +325,7 @@ class Calls(unittest.TestCase):
         for transport in ("futex", "socket"):
             with self.subTest(transport=transport):
                 self.converse(self.open([agent.NODE_BINARY, agent.NODE], transport, "f.handler"))
+                self.use_state(self.open([agent.NODE_BINARY, agent.NODE], transport, "f.state"), tries=TRY)
                 self.refuse(self.open([agent.NODE_BINARY, agent.NODE], transport, "f.refused"), ["RangeError", "RangeError"])
 
     @unittest.skipUnless(agent.CC, "there is no C compiler")
@@ -235,6 +336,7 @@ class Calls(unittest.TestCase):
         for transport in ("futex", "socket"):
             with self.subTest(transport=transport):
                 self.converse(self.open([agent.NATIVE], transport, "native.so"))
+                self.use_state(self.open([agent.NATIVE], transport, "native.so:state"))
 
     def test_agent_without_calls(self):
         """An older one: the function is told."""

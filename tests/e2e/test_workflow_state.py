@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Objects and streams of a workflow, and calls that are cancelled, as the channel has them: no runtime offers them yet."""
+"""Objects and streams of a workflow, and calls that are cancelled, as the channel has them, and what the node does of it; test_state.py has the runtimes' API."""
 
 import json
 import unittest
