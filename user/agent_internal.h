@@ -41,6 +41,7 @@ struct wc_worker {
 	struct wc_latencies *latencies; /* of what it ran */
 	struct wc_trace trace; /* of the job that it runs, while `tracing`: to its answer, when it is run at all */
 	bool tracing;
+	char why[160];	 /* the sentence of wc_worker_deliver() */
 	uint32_t nested; /* invocations that it runs while others wait beneath, on its stack */
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
 	struct {

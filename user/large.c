@@ -3,6 +3,7 @@
 #include "user/agent_internal.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 int wc_worker_refer(struct wc_worker *worker, struct wc_job *job, const char **ret_why)
@@ -47,5 +48,7 @@ const char *wc_worker_deliver(struct wc_worker *worker, const struct wc_result *
 		return "the function has run, but its client has closed the session that its large reply was for";
 	if (error == -ENOSPC)
 		return "the function has run, but its client does not take the large replies that it has already";
-	return "the function has run, but there is no memory for its large reply";
+	snprintf(worker->why, sizeof(worker->why),
+		 "the function has run, but its large reply cannot be handed over: %s", strerror(-error));
+	return worker->why;
 }
