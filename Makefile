@@ -160,7 +160,7 @@ PARTS := $(BUILD)/obj/libparts.a
 PROGRAMS := $(if $(GATEWAY_MAIN),$(BUILD)/bin/warmcore-gateway) $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
 # Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
-FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so late_ready.so pass.so probe.so relay.so state.so)
+FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so late_ready.so line.so pass.so probe.so relay.so state.so)
 BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS)) $(BUILD)/tests/bench/exit
 TESTS := $(UNIT_TESTS:%.c=$(BUILD)/%) $(UNIT_TESTS:%.c=$(BUILD)/san/%) \
 	 $(patsubst %.c,$(BUILD)/tsan/%,$(filter %_mt.c,$(UNIT_TESTS))) \
@@ -257,9 +257,9 @@ $(BUILD)/bin/%:
 
 # --- runtimes and examples --------------------------------------------------------------------------------------------
 
-CHANNEL := $(call objects,pic,runtimes/native/channel.c)
+CHANNEL := $(call objects,pic,runtimes/native/channel.c runtimes/native/line.c)
 
-$(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/host.c runtimes/native/channel.c runtimes/native/zygote.c)
+$(RUNTIME_FOLDER)/native/warmcore-native: $(call objects,obj,runtimes/native/host.c runtimes/native/channel.c runtimes/native/line.c runtimes/native/zygote.c)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -rdynamic -o $@ $^ -ldl
 
@@ -268,7 +268,7 @@ $(RUNTIME_FOLDER)/sandbox/warmcore-sandbox: $(call objects,obj,runtimes/sandbox/
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -static -no-pie -o $@ $^
 
-$(RUNTIME_FOLDER)/custom/warmcore-custom: $(call objects,obj,$(wildcard runtimes/custom/*.c) runtimes/native/channel.c)
+$(RUNTIME_FOLDER)/custom/warmcore-custom: $(call objects,obj,$(wildcard runtimes/custom/*.c) runtimes/native/channel.c runtimes/native/line.c)
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -o $@ $^ $(CUSTOM_LIBS) -lpthread
 

@@ -33,6 +33,7 @@ static const struct {
 	{ "--order", offsetof(struct knobs, order), false },
 	{ "--prefer", offsetof(struct knobs, prefer), false },
 	{ "--move", offsetof(struct knobs, move), false },
+	{ "--direct-calls", offsetof(struct knobs, direct_calls), false },
 	{ "--lend", offsetof(struct knobs, lend), false },
 	{ "--keep-alive", offsetof(struct knobs, keep_alive), false },
 	{ "--prewarm", offsetof(struct knobs, prewarm), false },

@@ -12,7 +12,7 @@
 
 /* Not given: NULL, or -1. */
 struct knobs {
-	const char *policy, *order, *prefer, *move, *lend, *keep_alive, *prewarm, *starts, *trace;
+	const char *policy, *order, *prefer, *move, *direct_calls, *lend, *keep_alive, *prewarm, *starts, *trace;
 	long long fair_at, core_queue, pack_slots, cores_min, idle_ms, quantum_us;
 	long long keep_alive_ms, keep_alive_bin_ms, instances_memory_mb;
 };
@@ -56,6 +56,13 @@ extern const char knob_policies[];
 		  .choices = "on|off",                                                                                                \
 		  .help = "Whether an idle instance moves to another core rather than that core starting a new one; "                 \
 			  "on unless given." },                                                                                       \
+		{ .name = "direct-calls",                                                                                             \
+		  .type = OPTION_CHOICE,                                                                                              \
+		  .offset = offsetof(owner, member.direct_calls),                                                                     \
+		  .metavar = "on|off",                                                                                                \
+		  .choices = "on|off",                                                                                                \
+		  .help = "Whether a function that calls another one again and again hands over to it without the "                   \
+			  "agent between them; on unless given." },                                                                   \
 		{ .name = "lend",                                                                                                     \
 		  .type = OPTION_CHOICE,                                                                                              \
 		  .offset = offsetof(owner, member.lend),                                                                             \

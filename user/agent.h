@@ -40,8 +40,10 @@ struct wc_job {
 	bool began;		  /* of an async call: this job runs it, and is no ghost */
 	struct wc_job **
 		place; /* names this job while it is in the pending queue; under the queue's lock. NULL: nothing does */
-	bool inner;    /* it runs in the worker of an invocation that waits, whose core it has */
-	uint32_t depth;		/* callers above it */
+	struct wc_instance *
+		*keep;	/* of a call: the instance goes here, if it is good, and not back to the pool; NULL: it does */
+	bool inner;	/* it runs in the worker of an invocation that waits, whose core it has */
+	uint32_t depth; /* callers above it */
 	uint64_t limit_ns;	/* CLOCK_MONOTONIC: it is stopped then, whatever its own limit is; 0: no */
 	enum wc_origin prewarm; /* no invocation: an instance is to be started, and nobody answered. Without payload */
 	struct wc_job *next;

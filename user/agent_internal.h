@@ -69,7 +69,12 @@ struct wc_caller {
 	uint64_t deadline_ns;	      /* of that job: what it called is stopped then, too */
 	struct wc_family *family;     /* what it has begun; NULL: nothing */
 	uint8_t *copy; /* on a socket: WC_CHANNEL_CAPACITY bytes for a result, and for a payload; NULL before the first call */
-	bool large; /* there was a payload or a result of more than a packet's */
+	/* Calls without the agent (line.h): */
+	struct wc_instance *line; /* of what it may call so; NULL: nothing */
+	uint64_t line_since;
+	uint32_t called; /* function that it has called last, and waited for: */
+	uint32_t calls;	 /* so often in a row, at most as often as it matters */
+	bool large;	 /* there was a payload or a result of more than a packet's */
 	/* What becomes of the call under way: */
 	bool answered;
 	const uint8_t *payload;

@@ -17,6 +17,7 @@
 #include "runtimes/abi/context.h"
 #include "user/clock.h"
 #include "user/fanout.h"
+#include "user/line.h"
 #include "user/pending.h"
 #include "user/published.h"
 #include "user/streams.h"
@@ -199,6 +200,7 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		.depth = caller->job->depth + 1,
 		.limit_ns = caller->deadline_ns,
 	};
+	struct wc_instance *kept = NULL;
 	bool counted = false;
 
 	if (entry && WC_READ(entry->id) == fn->id && !wc_run_begin(entry, &counted)) {
@@ -209,11 +211,18 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 	if (caller->copy) /* no channel: it is in the buffer that others need */
 		job.payload = memcpy(caller->copy + WC_CHANNEL_CAPACITY, message->payload, message->length);
 	caller->large |= message->length > WC_CHANNEL_CAPACITY;
+	if (wc_line_wanted(worker, caller, &job, fn, counted))
+		job.keep = &kept;
 	wc_worker_run_call(worker, &job, fn);
 	if (counted)
 		wc_pending_run_ended(worker->node, entry);
 	if (!caller->answered)
 		put_error(caller, "Node.Internal", "the function was not answered for");
+	if (!kept)
+		return;
+	caller->flags |= wc_line_arm(worker, caller, kept);
+	if (!caller->line)
+		wc_pool_put(&worker->agent->pool, kept);
 }
 
 /* Without waiting. */
@@ -376,6 +385,19 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 
 /* --- serving --- */
 
+static void take_over(struct wc_worker *worker, struct wc_caller *caller)
+{
+	enum wc_line_outcome outcome;
+
+	caller->answered = false;
+	caller->number = 0;
+	outcome = wc_line_take_over(worker, caller);
+	if (outcome == WC_LINE_ANSWERED)
+		return;
+	give_nothing(caller);
+	caller->flags = outcome == WC_LINE_ON_IT ? WC_CHANNEL_FLAG_LINE : WC_CHANNEL_FLAG_LINE_NEW;
+}
+
 /* What the instance has asked for. False: it waits, or has gone on meanwhile (streams.h). */
 static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 {
@@ -383,6 +405,12 @@ static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 	struct wc_fault fault = { 0 };
 	struct wc_fn *fn;
 
+	if (caller->line && message->flags == WC_CHANNEL_HOW_LINE) {
+		take_over(worker, caller);
+		return true;
+	}
+	if (caller->line && (message->flags < WC_CHANNEL_HOW_CANCEL || message->flags >= WC_CHANNEL_HOW_SEND))
+		wc_line_end(worker, caller);
 	caller->answered = false;
 	caller->number = 0;
 	caller->how = message->flags;
@@ -392,7 +420,7 @@ static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 		put_error(caller, "Node.Internal", "the node has no memory for a call");
 		return true;
 	}
-	if (caller->how >= WC_CHANNEL_HOW_COUNT) {
+	if (caller->how >= WC_CHANNEL_HOW_LINE) {
 		put_error(caller, "Node.BadCall", "the runtime asks for what this node does not know");
 		return true;
 	}
@@ -477,9 +505,12 @@ void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct 
 		.room = instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY,
 	};
 
+	instance->calls = true;
 	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL)
 		if (serve(worker, &caller, true))
 			resume(worker, &caller);
+	if (caller.line)
+		wc_line_end(worker, &caller);
 	result->untouched = false; /* whatever it slept for: it has run */
 	if (caller.copy && result->payload == caller.copy)
 		result->payload = memcpy(worker->buffer, caller.copy, result->length);

@@ -39,7 +39,7 @@ static int fork_compiler(const struct wc_launcher *launcher, struct compiler *co
 	char name[WC_NAME_MAX + 16];
 
 	fds[WC_ZYGOTE_FD_CODE] = compiler->code;
-	fds[WC_ZYGOTE_FD_NET] = fds[WC_ZYGOTE_FD_SECRETS] = -1;
+	fds[WC_ZYGOTE_FD_NET] = fds[WC_ZYGOTE_FD_SECRETS] = fds[WC_ZYGOTE_FD_MAIL] = -1;
 	wc_order_confine(order, fds, launcher, compiler->sandbox);
 	snprintf(name, sizeof(name), "compiler of %s", function);
 	return wc_launch_helper(launcher, order, fds, compiler->sandbox, -1, name, &compiler->watch, fault);

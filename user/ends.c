@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 void wc_ends_close(struct wc_ends *ends)
@@ -14,9 +15,12 @@ void wc_ends_close(struct wc_ends *ends)
 		munmap(ends->channel, WC_CHANNEL_SIZE);
 	if (ends->child >= 0)
 		close(ends->child);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		if (ends->output[i] >= 0)
 			close(ends->output[i]);
+		if (ends->mail[i] >= 0)
+			close(ends->mail[i]);
+	}
 	*ends = WC_ENDS_NONE;
 }
 
@@ -35,6 +39,8 @@ static int make_channel(struct wc_ends *ends)
 	channel->magic = WC_CHANNEL_MAGIC;
 	channel->capacity = WC_CHANNEL_CAPACITY;
 	channel->features = WC_CHANNEL_FEATURE_WAITING | WC_CHANNEL_FEATURE_LARGE | WC_CHANNEL_FEATURE_CALLS;
+	if (!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends->mail))
+		channel->features |= WC_CHANNEL_FEATURE_LINES;
 	channel->answer.sequence = WC_CHANNEL_NOT_READY;
 	ends->channel = channel;
 	return 0;

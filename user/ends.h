@@ -12,10 +12,11 @@
 struct wc_ends {
 	struct wc_channel *channel; /* the agent's mapping, or NULL: there are none */
 	int child;		    /* the memfd of the channel, for the instance; -1: none */
-	int output[2];		    /* pipe: the daemon's end, which never blocks, and the instance's; -1: none */
+	int mail[2];   /* socket for lines (runtimes/abi/line.h): the daemon's end, and the instance's; -1: none */
+	int output[2]; /* pipe: the daemon's end, which never blocks, and the instance's; -1: none */
 };
 
-#define WC_ENDS_NONE ((struct wc_ends){ .child = -1, .output = { -1, -1 } })
+#define WC_ENDS_NONE ((struct wc_ends){ .child = -1, .mail = { -1, -1 }, .output = { -1, -1 } })
 
 /* A channel in its first state, and a pipe. 0, or a negative errno; then *ret_ends is WC_ENDS_NONE. */
 int wc_ends_make(struct wc_ends *ret_ends);

@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-#define WC_HELPER_FDS_MAX 8
+#define WC_HELPER_FDS_MAX 9
 
 /*
  * Start it as `plan` says, whose socket and output are filled in here: *ret_socket is our end of the one (SOCK_SEQPACKET); what comes

@@ -235,6 +235,8 @@ static struct wc_instance *start_once(const struct wc_launcher *launcher, struct
 	if (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_READY) {
 		instance->farewell = result->flags & WC_CHANNEL_FLAG_FAREWELL;
 		instance->takes_context = result->flags & WC_CHANNEL_FLAG_CONTEXT;
+		instance->lines = result->flags & WC_CHANNEL_FLAG_LINE && instance->channel &&
+				  instance->watch->mail >= 0;
 		return instance;
 	}
 	if (result->failure == WC_FAILURE_NONE && result->kind != WC_CHANNEL_INIT_ERROR)
@@ -299,9 +301,9 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 	return sequence;
 }
 
-void wc_instance_shutdown(struct wc_instance *instance)
+void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind)
 {
-	post(instance, &(struct wc_message){ .kind = WC_CHANNEL_SHUTDOWN }, NULL, NULL);
+	post(instance, &(struct wc_message){ .kind = kind }, NULL, NULL);
 }
 
 /* By the kernel, which reports what would be SIGBUS here. 0 or a negative errno. */
@@ -455,6 +457,16 @@ void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call
 	if ((call->refers || call->foreign) && instance->channel) /* as it was: its answer is still to come */
 		message.answer_max = call->answer_max;
 	sequence = post(instance, &message, instance->channel ? NULL : payload, NULL);
+	await_turn(instance, sequence, call, buffer, result);
+}
+
+void wc_instance_adopt(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+		       struct wc_result *result)
+{
+	uint32_t sequence = next_sequence(instance->sequence);
+
+	instance->sequence = sequence;
+	wc_channel_post(instance->channel, &instance->channel->request, sequence); /* the rest of it is its own */
 	await_turn(instance, sequence, call, buffer, result);
 }
 

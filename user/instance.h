@@ -73,6 +73,10 @@ struct wc_instance {
 	struct wc_sandbox *sandbox; /* NULL: none */
 	bool farewell;		    /* it cleans up before it ends */
 	bool takes_context;	    /* on its socket */
+	bool lines;		    /* it knows lines (line.h), and has its mail */
+	bool calls;		    /* its function calls others, or uses its workflow */
+	uint64_t line_out, line_in; /* numbers of the last line as a caller, and as one that is called; 0: none */
+	uint32_t line_to;	    /* function at the other end of line_out */
 	uint64_t killed_at;	    /* while it does: until when */
 	struct wc_instance *next;   /* of the same agent, most recently used first */
 	enum wc_origin origin;	    /* until its first invocation: why it was started */
@@ -152,6 +156,12 @@ void wc_instance_invoke(struct wc_instance *instance, const struct wc_call *call
  */
 void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call, const uint8_t *payload,
 			uint32_t length, uint32_t flags, uint32_t number, uint8_t *buffer, struct wc_result *result);
+/*
+ * It runs a call of a line (line.h) that is to be answered to the agent: from now on it is under a sequence of the agent's. Then as after
+ * wc_instance_invoke().
+ */
+void wc_instance_adopt(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
+		       struct wc_result *result);
 /* Copy between memory of instances, or from one. The kernel does what is more than a packet's: there may be no memory for a page. */
 int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length);
 /* After a call with a reference, when its result was used: the memory of a large payload and a large result goes. */
@@ -164,8 +174,8 @@ void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 void wc_instance_stop(struct wc_instance *instance);
 /* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
 void wc_instance_kill(struct wc_instance *instance);
-/* Send SHUTDOWN. There is no answer. */
-void wc_instance_shutdown(struct wc_instance *instance);
+/* Send a message that has no answer: SHUTDOWN, LINE. */
+void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind);
 /* CPU time of all its processes, where its sandbox has a control group, else of its first; ns, 0 when it is gone. */
 uint64_t wc_instance_cpu_ns(const struct wc_instance *instance);
 /* True when the process is gone although nobody asked it to go. */

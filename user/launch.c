@@ -269,6 +269,7 @@ static int start_process(const struct wc_launcher *launcher, struct wc_instance 
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
 	files.fd[WC_ZYGOTE_FD_CODE] = mounts.code;
 	files.fd[WC_ZYGOTE_FD_SECRETS] = mounts.secrets;
+	files.fd[WC_ZYGOTE_FD_MAIL] = manifest->runtime == WC_RUNTIME_CUSTOM ? -1 : ends.mail[1];
 	files.fd[WC_ZYGOTE_FD_NET] = manifest->host_network ? launcher->host_net : -1;
 	wc_order_confine(order, files.fd, launcher, instance->sandbox);
 	zygote = wc_zygotes_take(launcher->zygotes, manifest->runtime, wc_order_libraries(manifest),
@@ -284,7 +285,8 @@ out:
 	if (!error) {
 		instance->channel = ends.channel;
 		ends.channel = NULL;
-		ends.output[0] = -1; /* the watch has it */
+		instance->watch->mail = ends.mail[0];
+		ends.output[0] = ends.mail[0] = -1; /* the watch has them */
 	} else if (instance->socket >= 0) {
 		close(instance->socket);
 		instance->socket = -1;
@@ -382,6 +384,7 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	files.fd[WC_ZYGOTE_FD_CHANNEL] = ends.child;
 	files.fd[WC_ZYGOTE_FD_OUTPUT] = ends.output[1];
 	files.fd[WC_ZYGOTE_FD_CODE] = files.fd[WC_ZYGOTE_FD_SECRETS] = files.fd[WC_ZYGOTE_FD_NET] = -1;
+	files.fd[WC_ZYGOTE_FD_MAIL] = ends.mail[1];
 	wc_order_confine(order, files.fd, launcher, spare->sandbox);
 	error = wc_launch_helper(launcher, order, files.fd, spare->sandbox, ends.output[0], "spare Node.js",
 				 &spare->watch, fault);
@@ -390,8 +393,9 @@ int wc_launch_spare(const struct wc_launcher *launcher, struct wc_spare *spare, 
 	spare->pid = spare->watch->pid;
 	spare->pidfd = spare->watch->pidfd;
 	spare->channel = spare->watch->channel = ends.channel; /* lives as long as the watch */
+	spare->watch->mail = ends.mail[0];
 	ends.channel = NULL;
-	ends.output[0] = -1;
+	ends.output[0] = ends.mail[0] = -1;
 out:
 	if (error)
 		wc_sandbox_end(spare->sandbox);

@@ -43,6 +43,7 @@ struct wc_agent_counters {
 	uint64_t polled;	 /* times polling found work before blocking */
 	uint64_t calls;		 /* functions that were run for other functions */
 	uint64_t calls_refused;	 /* and that were not */
+	uint64_t calls_direct;	 /* of `calls`: without the agent (line.h) */
 };
 
 struct wc_agent;

@@ -395,6 +395,13 @@ static const struct wc_knob table[] = {
 	  .choices = switches,
 	  .argument = "on|off",
 	  .help = "an idle instance moves to another core rather than that core starting a new one (default on)" },
+	{ .name = "direct-calls",
+	  .kind = WC_KNOB_CHOICE,
+	  .when = WC_KNOB_LIVE,
+	  FIELD(direct_calls),
+	  .choices = switches,
+	  .argument = "on|off",
+	  .help = "a function that calls another one again and again hands over to it without the agent between them (default on)" },
 	{ .name = "sandbox",
 	  .kind = WC_KNOB_CHOICE,
 	  .when = WC_KNOB_AT_START,
@@ -598,7 +605,7 @@ static void set_defaults(struct wc_options *options)
 	options->keep_alive_save_s = 120;
 	options->instances_memory_mb = half_of_memory();
 	options->prewarm = true;
-	options->move_instances = true;
+	options->move_instances = options->direct_calls = true;
 	options->tmp_mb = 64;
 	options->keep_versions = WC_VERSIONS_DEFAULT;
 	options->log_file_kib = 4096;

@@ -75,6 +75,7 @@ struct wc_options {
 	bool isolate;		      /* keep everybody else off the worker CPUs */
 	bool lend;		      /* a core serves others while its invocation sleeps */
 	bool move_instances;	      /* an idle instance may move to another core */
+	bool direct_calls;	      /* a function may call others by a line (line.h) */
 	uint32_t keep_versions;	      /* of each function, the current one included */
 	bool allow_trusted;
 	bool allow_network;			       /* functions may ask for the host's */

@@ -6,6 +6,7 @@
 #include "user/clock.h"
 #include "user/cold_starts.h"
 #include "user/fanout.h"
+#include "user/line.h"
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/report.h"
@@ -418,6 +419,25 @@ static bool enter(struct wc_worker *worker, const struct wc_job *job, struct wc_
 	return false;
 }
 
+/* An instance has run it, or has failed to: count it, answer, and leave the instance as it can run others. */
+static void ended(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
+		  const struct wc_call *call, const struct wc_result *result, uint64_t start, uint64_t end, bool warm)
+{
+	bool failed = result->failure || result->kind == WC_CHANNEL_ERROR;
+	struct wc_fn *fn = instance->fn;
+
+	if (failed)
+		atomic_fetch_add(&fn->errors, 1);
+	account(worker, job, fn, failed, end - start, end);
+	respond_result(worker, job, result, false, warm, start - job->arrival, end - start);
+	if (call->refers)
+		wc_instance_trim(instance, call, result);
+	else if (call->length > WC_CHANNEL_CAPACITY || result->length > WC_CHANNEL_CAPACITY)
+		instance->swollen = true;
+	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(result), start - job->arrival, end - start);
+	wc_pending_learn(worker->node, fn->id, end - start);
+}
+
 /* Returns when it ended; 0: it did not begin. */
 static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
@@ -428,7 +448,7 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 	struct wc_warmth *warmth = worker->node->warmth;
 	struct wc_warmth_call hope = { 0 };
 	uint64_t begun, start, end, cpu_ns, wait_ns;
-	bool report = worker->node->options.log_report, warm, failed;
+	bool report = worker->node->options.log_report, warm;
 
 	fill_call(worker, job, &call);
 	call.timed = worker->tracing;
@@ -476,25 +496,34 @@ static uint64_t run_in_process(struct wc_worker *worker, const struct wc_job *jo
 		wc_report_end(instance, call.request_id, &result, end - start, warm ? 0 : start - begun);
 	if (!job->inner)
 		note_times(worker->run, instance, cpu_ns, wait_ns);
-	failed = result.failure || result.kind == WC_CHANNEL_ERROR;
-	if (failed)
-		atomic_fetch_add(&fn->errors, 1);
-	account(worker, job, fn, failed, end - start, end);
-	respond_result(worker, job, &result, false, warm, start - job->arrival, end - start);
-	if (call.refers)
-		wc_instance_trim(instance, &call, &result);
-	else if (call.length > WC_CHANNEL_CAPACITY || result.length > WC_CHANNEL_CAPACITY)
-		instance->swollen = true;
-	wc_latency_add(worker->latencies, fn->id, fn->manifest.name, end_of(&result), start - job->arrival,
-		       end - start);
-	wc_pending_learn(worker->node, fn->id, end - start);
+	ended(worker, job, instance, &call, &result, start, end, warm);
 	wc_warmth_end(warmth, fn, end - start);
 	/* What could not be given its payload has not run, and is as good as before. */
 	if (result.failure != WC_FAILURE_NONE && result.failure != WC_FAILURE_PAYLOAD)
 		wc_pool_discard(pool, instance, wc_warmth_failure(result.failure));
+	else if (job->keep)
+		*job->keep = instance;
 	else
 		wc_pool_put(pool, instance);
 	return end;
+}
+
+enum wc_failure wc_worker_run_adopted(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance)
+{
+	struct wc_result result;
+	struct wc_call call;
+
+	fill_call(worker, job, &call);
+	call.deadline_ns = job->limit_ns;
+	worker->nested++;
+	wc_instance_adopt(instance, &call, worker->buffer, &result);
+	if (result.kind == WC_CHANNEL_CALL)
+		wc_worker_calls(worker, job, instance, &call, &result);
+	worker->nested--;
+	worker->counters.calls++;
+	atomic_fetch_add(&instance->fn->invocations, 1);
+	ended(worker, job, instance, &call, &result, job->arrival, wc_now(), true);
+	return result.failure;
 }
 
 void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)

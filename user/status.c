@@ -159,11 +159,11 @@ static void add_counters(struct wc_node *node, json_t *object)
 #define EACH(name) #name, (json_int_t)agents.name
 	json_object_set_new(
 		object, "agents",
-		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+		json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 			  EACH(invocations), EACH(errors), EACH(cold_starts), EACH(evictions), EACH(moves),
 			  EACH(retransmits), EACH(deadline_missed), EACH(bad_checksum), EACH(claims_lost),
 			  EACH(pending_lost), EACH(replies_slow), EACH(replies_failed), EACH(wakeups), EACH(polled),
-			  EACH(calls), EACH(calls_refused)));
+			  EACH(calls), EACH(calls_refused), EACH(calls_direct)));
 #undef EACH
 }
 

@@ -96,7 +96,7 @@ static struct wc_watch *add(pid_t pid, int output, const struct wc_watch_purpose
 	watch->pid = pid;
 	watch->pidfd = pidfd;
 	watch->output = output;
-	watch->socket = -1;
+	watch->socket = watch->mail = -1;
 	pthread_mutex_init(&watch->output_lock, NULL);
 	watch->helper = !purpose;
 	if (purpose)
@@ -142,6 +142,8 @@ void wc_watch_put(struct wc_watch *watch)
 		munmap(watch->channel, WC_CHANNEL_SIZE);
 	if (watch->socket >= 0)
 		close(watch->socket);
+	if (watch->mail >= 0)
+		close(watch->mail);
 	close(watch->pidfd);
 	pthread_mutex_destroy(&watch->output_lock);
 	wc_log_lines_free(&watch->lines);

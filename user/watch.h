@@ -23,8 +23,9 @@ struct wc_watch {
 	pid_t pid;
 	int pidfd;
 	struct wc_channel *channel; /* to wake the agent; the mapping lives as long as the watch */
-	int socket;		    /* likewise: shut down to wake the agent; -1 if there is none */
-	char name[128];		    /* of a helper */
+	int mail;	/* socket for lines (runtimes/abi/line.h), its agent's to write to; -1 if there is none */
+	int socket;	/* likewise: shut down to wake the agent; -1 if there is none */
+	char name[128]; /* of a helper */
 	bool helper;
 	bool contained; /* in a sandbox, whose end is the end of all it started */
 	/* Its output. The lock is held from reading the pipe until what came is recorded: that keeps the order. */

@@ -76,6 +76,7 @@ enum wc_channel_kind {
 	WC_CHANNEL_LOAD = 7,	   /* agent -> spare, once; payload = environment, request_id = user and group */
 	WC_CHANNEL_CALL = 8,   /* instance -> agent, before its answer: run another function and wait for its result */
 	WC_CHANNEL_RESULT = 9, /* agent -> instance: that result */
+	WC_CHANNEL_LINE = 10,  /* agent -> instance that says it knows lines: one is in the mail (line.h). No answer */
 };
 
 /*
@@ -87,10 +88,14 @@ enum wc_channel_kind {
 #define WC_CHANNEL_FEATURE_WAITING 1u
 #define WC_CHANNEL_FEATURE_LARGE 2u /* the memfd has WC_CHANNEL_SIZE bytes */
 #define WC_CHANNEL_FEATURE_CALLS 4u /* the agent understands CALL */
+#define WC_CHANNEL_FEATURE_LINES 8u /* WC_MAIL_FD is a socket, for lines (line.h) */
+#define WC_MAIL_FD 4
 
-#define WC_CHANNEL_FLAG_BINARY 1u   /* REPLY, RESULT: the payload is bytes, not a JSON value */
-#define WC_CHANNEL_FLAG_FAILED 8u   /* RESULT: the function failed, or was not run; the payload is an error object */
-#define WC_CHANNEL_FLAG_TRY 16u	    /* `number` of SEND, RECEIVE: do not wait, but fail with Node.WouldWait */
+#define WC_CHANNEL_FLAG_BINARY 1u /* REPLY, RESULT: the payload is bytes, not a JSON value */
+#define WC_CHANNEL_FLAG_FAILED 8u /* RESULT: the function failed, or was not run; the payload is an error object */
+#define WC_CHANNEL_FLAG_TRY 16u	  /* `number` of SEND, RECEIVE: do not wait, but fail with Node.WouldWait */
+#define WC_CHANNEL_FLAG_LINE 32u  /* RESULT: line.h; READY: it knows lines */
+#define WC_CHANNEL_FLAG_LINE_NEW 64u
 #define WC_CHANNEL_FLAG_FAREWELL 2u /* READY: it has something to clean up, and wants SHUTDOWN before it is killed */
 #define WC_CHANNEL_FLAG_CONTEXT 4u  /* READY, on a socket: a context may follow the payload */
 
@@ -127,6 +132,7 @@ enum wc_channel_how {
 	WC_CHANNEL_HOW_SEND, /* the payload is the next message of the stream `function`; waits while that has no room */
 	WC_CHANNEL_HOW_RECEIVE, /* the RESULT is the next message; it waits for one. At the end of the stream: no payload, `number` 1 */
 	WC_CHANNEL_HOW_CLOSE, /* no more messages come */
+	WC_CHANNEL_HOW_LINE,  /* the RESULT is that of what it has called by a line (line.h) */
 	WC_CHANNEL_HOW_COUNT,
 };
 
@@ -148,7 +154,8 @@ struct wc_channel {
 	uint32_t magic;	   /* WC_CHANNEL_MAGIC; written by the agent before the instance starts */
 	uint32_t capacity; /* WC_CHANNEL_CAPACITY */
 	uint32_t features; /* WC_CHANNEL_FEATURE_*; written by the agent before the instance starts */
-	uint8_t reserved[52];
+	uint32_t line;	   /* enum wc_line_state (line.h) */
+	uint8_t reserved[48];
 	struct wc_message request; /* agent writes, instance reads */
 	struct wc_message answer;  /* instance writes, agent reads */
 	uint8_t request_payload[WC_CHANNEL_CAPACITY];

@@ -48,6 +48,7 @@ enum wc_zygote_flags {
 	WC_ZYGOTE_HAS_NET = 1 << (8 + 5),
 	WC_ZYGOTE_HAS_SECRETS = 1 << (8 + 6),
 	WC_ZYGOTE_HAS_RULES = 1 << (8 + 7),
+	WC_ZYGOTE_HAS_MAIL = 1 << (8 + 8),
 };
 
 /* Then argc + envc strings, each with its 0: argv, environment ("KEY=value"), and the working folder. */
@@ -72,6 +73,7 @@ enum wc_zygote_fds {
 	WC_ZYGOTE_FD_NET,     /* network namespace, instead of that of the sandbox or the zygote */
 	WC_ZYGOTE_FD_SECRETS, /* mount that the instance puts on WC_SANDBOX_SECRETS */
 	WC_ZYGOTE_FD_RULES,   /* Landlock ruleset (landlock.h) that the instance puts on */
+	WC_ZYGOTE_FD_MAIL,    /* becomes WC_MAIL_FD (line.h) */
 	WC_ZYGOTE_FDS,
 };
 

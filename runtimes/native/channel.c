@@ -26,6 +26,7 @@
 
 #include "../abi/channel_futex.h"
 #include "channel_client.h"
+#include "line_client.h"
 
 /* "futex:12" -> WC_CLIENT_FUTEX and 12. */
 static int parse_spec(const char *spec, enum wc_client_transport *ret_transport, int *ret_fd)
@@ -155,6 +156,7 @@ void wc_client_close(struct wc_client *client)
 {
 	if (!client)
 		return;
+	wc_lines_close(client->lines);
 	munmap(client->channel, client->mapped);
 	if (client->fd >= 0)
 		close(client->fd);
@@ -194,6 +196,12 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 
 	if (length > client->capacity)
 		return -EMSGSIZE;
+	if (client->lines && client->lines->running && !wc_line_answer(client, kind, flags, payload, length))
+		return 0;
+	if (client->lines) {
+		client->lines->until = 0; /* the invocation is over */
+		sequence = client->sequence;
+	}
 	message->kind = kind;
 	message->length = length;
 	message->flags = flags;
@@ -215,6 +223,8 @@ int wc_client_ready(struct wc_client *client, uint32_t flags)
 {
 	if (client->transport == WC_CLIENT_SOCKET)
 		flags |= WC_CHANNEL_FLAG_CONTEXT;
+	if (client->lines)
+		flags |= WC_CHANNEL_FLAG_LINE;
 	return answer(client, client->sequence, WC_CHANNEL_READY, flags, NULL, 0);
 }
 
@@ -260,8 +270,11 @@ static int receive_socket(struct wc_client *client)
 
 static int receive_futex(struct wc_client *client)
 {
-	int err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
+	int err;
 
+	if (client->lines && client->lines->in)
+		return wc_line_wait(client);
+	err = wc_channel_wait(&client->channel->request, client->sequence, NULL);
 	return err ? err : 1;
 }
 
@@ -287,6 +300,8 @@ static int take_request(struct wc_client *client)
 	switch (client->request->kind) {
 	case WC_CHANNEL_INVOKE:
 		client->began_ns = client->request->timed ? now_ns() : 0;
+		if (client->lines)
+			client->lines->core = client->request->flags;
 		return lay_out(client) ? 1 : -EPROTO;
 	case WC_CHANNEL_SHUTDOWN:
 		return 0;
@@ -297,9 +312,20 @@ static int take_request(struct wc_client *client)
 
 int wc_client_next(struct wc_client *client)
 {
-	int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
+	for (;;) {
+		int err = client->transport == WC_CLIENT_SOCKET ? receive_socket(client) : receive_futex(client);
 
-	return err <= 0 ? err : take_request(client);
+		if (err == 2) { /* on the line */
+			client->began_ns = 0;
+			return lay_out(client) ? 1 : -EPROTO;
+		}
+		if (err <= 0)
+			return err;
+		if (!client->lines || client->request->kind != WC_CHANNEL_LINE)
+			return take_request(client);
+		client->sequence = client->request->sequence;
+		wc_line_take_in(client);
+	}
 }
 
 /* --- calls --- */
@@ -397,13 +423,12 @@ static int take_result(struct wc_client *client, struct wc_client_result *ret_re
 	return 0;
 }
 
-int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
-		   uint32_t length, struct wc_client_result *ret_result)
+/* By the agent. */
+static int call_agent(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		      uint32_t length, struct wc_client_result *ret_result)
 {
-	int err = check_call(client, callee, length);
+	int err = post_call(client, callee, payload, length);
 
-	if (!err)
-		err = post_call(client, callee, payload, length);
 	if (err)
 		return err;
 	if (client->transport == WC_CLIENT_SOCKET) {
@@ -416,11 +441,60 @@ int wc_client_call(struct wc_client *client, const struct wc_client_callee *call
 	return err ?: take_result(client, ret_result);
 }
 
+/* By the line, and where that does not do it, the agent goes on. 1: it was not taken from the line, and is to be called by the agent. */
+static int call_by_line(struct wc_client *client, const void *payload, uint32_t length,
+			struct wc_client_result *ret_result)
+{
+	const struct wc_client_callee same = { .how = WC_CHANNEL_HOW_LINE };
+	int err = wc_line_call(client, payload, length, ret_result);
+
+	while (err == 1) {
+		err = call_agent(client, &same, NULL, 0, ret_result);
+		if (err)
+			break;
+		if (!(ret_result->flags & WC_CHANNEL_FLAG_LINE)) {
+			client->lines->until = 0;
+			return ret_result->flags & WC_CHANNEL_FLAG_LINE_NEW ? 1 : 0;
+		}
+		err = wc_line_await(client, ret_result);
+	}
+	return err;
+}
+
+int wc_client_call(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
+		   uint32_t length, struct wc_client_result *ret_result)
+{
+	int err = check_call(client, callee, length);
+
+	if (err)
+		return err;
+	if (!client->lines)
+		return call_agent(client, callee, payload, length, ret_result);
+	if (client->lines->running)
+		wc_line_hand_over(client);
+	if (callee->how == WC_CHANNEL_HOW_RUN && wc_line_usable(client, callee->function, length)) {
+		err = call_by_line(client, payload, length, ret_result);
+		if (err != 1)
+			return err;
+	}
+	err = call_agent(client, callee, payload, length, ret_result);
+	if (!err && callee->how == WC_CHANNEL_HOW_RUN) {
+		wc_line_offered(client, callee->function);
+		ret_result->flags &= ~(WC_CHANNEL_FLAG_LINE | WC_CHANNEL_FLAG_LINE_NEW);
+		ret_result->number = 0;
+	} else if (callee->how < WC_CHANNEL_HOW_CANCEL || callee->how >= WC_CHANNEL_HOW_SEND) {
+		client->lines->until = 0; /* the agent has ended it */
+	}
+	return err;
+}
+
 int wc_client_call_begin(struct wc_client *client, const struct wc_client_callee *callee, const void *payload,
 			 uint32_t length)
 {
 	int err = check_call(client, callee, length);
 
+	if (!err && client->lines && client->lines->running)
+		wc_line_hand_over(client);
 	return err ?: post_call(client, callee, payload, length);
 }
 

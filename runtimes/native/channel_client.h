@@ -44,8 +44,9 @@ struct wc_client {
 	uint32_t large;	   /* payload bytes that either way can have: WC_CHANNEL_LARGE or WC_CHANNEL_CAPACITY */
 	size_t mapped;	   /* bytes at channel */
 	enum wc_client_transport transport;
-	uint64_t began_ns;	/* when the last request was here, if it is timed, else 0 */
-	const uint8_t *context; /* what came along with the last request (../abi/context.h); NULL: nothing */
+	uint64_t began_ns;	       /* when the last request was here, if it is timed, else 0 */
+	struct wc_client_lines *lines; /* line.h; NULL: none */
+	const uint8_t *context;	       /* what came along with the last request (../abi/context.h); NULL: nothing */
 };
 
 /*
@@ -60,6 +61,9 @@ int wc_client_open_spec(const char *spec, struct wc_client **ret_client);
 
 /* Detach and free. Accepts NULL. Tells the agent nothing; on the socket transport it sees end-of-file. */
 void wc_client_close(struct wc_client *client);
+
+/* Calls by lines (../abi/line.h) from now on, if the agent has them. Before wc_client_ready, or between LOAD and it. No error: it goes without. */
+void wc_client_allow_lines(struct wc_client *client);
 
 /*
  * A spare waits for its function: the bytes of its environment in client->request_payload, and in *ret_user whom to become; 0: it is

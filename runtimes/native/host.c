@@ -238,6 +238,7 @@ int main(void)
 		wc_client_close(client);
 		return 1;
 	}
+	wc_client_allow_lines(client);
 	err = wc_client_ready(client, function.shutdown ? WC_CHANNEL_FLAG_FAREWELL : 0);
 	while (!err) {
 		err = wc_client_next(client);

@@ -297,6 +297,7 @@ static void become_instance(struct order *o, pid_t daemon)
 	/* Above the numbers that they are put on, so that none is overwritten before its turn. */
 	int channel = fcntl(o->fds[WC_ZYGOTE_FD_CHANNEL], F_DUPFD_CLOEXEC, 16);
 	int output = fcntl(o->fds[WC_ZYGOTE_FD_OUTPUT], F_DUPFD_CLOEXEC, 16);
+	int mail = o->fds[WC_ZYGOTE_FD_MAIL] < 0 ? -1 : fcntl(o->fds[WC_ZYGOTE_FD_MAIL], F_DUPFD_CLOEXEC, 16);
 	const char *failed;
 	sigset_t empty;
 
@@ -305,7 +306,8 @@ static void become_instance(struct order *o, pid_t daemon)
 	failed = enter_sandbox(o);
 	if (failed)
 		child_failed(channel, failed);
-	if (dup2(channel, WC_CHANNEL_FD) < 0 || syscall(SYS_close_range, WC_CHANNEL_FD + 1, ~0U, 0))
+	if (dup2(channel, WC_CHANNEL_FD) < 0 || (mail >= 0 && dup2(mail, WC_MAIL_FD) < 0) ||
+	    syscall(SYS_close_range, WC_CHANNEL_FD + 1 + (mail >= 0), ~0U, 0))
 		child_failed(channel, "dup2");
 	if (setsid() < 0)
 		child_failed(WC_CHANNEL_FD, "setsid");

@@ -100,6 +100,8 @@ static napi_value channel_answer(napi_env env, napi_callback_info info)
 	    napi_get_value_uint32(env, args[2], &length))
 		return fail(env, -EINVAL);
 	if (kind == WC_CHANNEL_READY)
+		wc_client_allow_lines(client);
+	if (kind == WC_CHANNEL_READY)
 		err = wc_client_ready(client, flags);
 	else if (kind == WC_CHANNEL_INIT_ERROR)
 		err = wc_client_init_error(client, client->answer_payload, length);

@@ -63,6 +63,7 @@ static PyObject *channel_ready(PyObject *self, PyObject *flags)
 	(void)self;
 	if (check_open() || PyErr_Occurred())
 		return NULL;
+	wc_client_allow_lines(client);
 	err = wc_client_ready(client, (uint32_t)value);
 	if (err)
 		return fail(err);

@@ -133,6 +133,7 @@ class CtypesChannel:
         self.answer_at = self.request_at + CAPACITY
         self.answer_address = address + self.answer_at
         u32, pointer = ctypes.c_uint32, ctypes.c_void_p
+        library.wc_client_allow_lines.argtypes = (pointer,)
         library.wc_client_ready.argtypes = (pointer, u32)
         library.wc_client_next.argtypes = (pointer,)
         library.wc_client_init_error.argtypes = (pointer, pointer, u32)
@@ -151,6 +152,7 @@ class CtypesChannel:
             raise OSError(-result, os.strerror(-result))
 
     def ready(self, flags):
+        self.library.wc_client_allow_lines(self.client)
         self._check(self.library.wc_client_ready(self.client, flags))
 
     def init_error(self, payload):

@@ -40,7 +40,7 @@ class Compile(harness.NodeTest):
 
     def test_project(self):
         """The native runtime of this project: each object file and the program have the bytes that the local compiler makes."""
-        sources = [os.path.join("runtimes", "native", name) for name in ("host.c", "channel.c", "zygote.c")]
+        sources = [os.path.join("runtimes", "native", name) for name in ("host.c", "channel.c", "line.c", "zygote.c")]
         said = self.compile(FLAGS, "--libs=-rdynamic -ldl", "--check", *sources)
         self.assertIn("3 files, 3 compiled, linked, 1 invocations", said)
         self.assertIn("the same bytes as built here", said)

@@ -15,7 +15,7 @@
 
 #include <sched.h>
 
-#define WORDS_MAX 12
+#define WORDS_MAX 16
 
 static struct wc_options options;
 static struct wc_fault fault;
@@ -104,13 +104,16 @@ static void test_everything(void **state)
 	expect_accepted("--poll-us auto --port 5 --port 6"); /* the last one counts */
 	assert_int_equal(options.poll_us, WC_POLL_AUTO);
 	assert_int_equal(options.port, 6);
-	expect_accepted("--core-queue 1 --pack-slots=1 --fair-at 0 --cores-min 0 --idle-ms 1 --move off");
+	expect_accepted(
+		"--core-queue 1 --pack-slots=1 --fair-at 0 --cores-min 0 --idle-ms 1 --move off --direct-calls off");
 	assert_int_equal(options.core_queue, 1);
 	assert_int_equal(options.pack_slots, 1);
 	assert_int_equal(options.fair_at, 0);
 	assert_int_equal(options.idle_ms, 1);
 	assert_false(options.move_instances);
-	expect_accepted("--pack-slots 15 --fair-at=1000000 --cores-min 1 --idle-ms=3600000 --move on");
+	assert_false(options.direct_calls);
+	expect_accepted(
+		"--pack-slots 15 --fair-at=1000000 --cores-min 1 --idle-ms=3600000 --move on --direct-calls on");
 	assert_int_equal(options.pack_slots, WC_LANES_MAX - 1);
 	assert_int_equal(options.fair_at, 1000000);
 	assert_int_equal(options.cores_min, 1);

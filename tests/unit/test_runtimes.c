@@ -22,6 +22,7 @@
 
 #include "runtimes/abi/channel_futex.h"
 #include "runtimes/native/channel.c" /* not in libwarmcore: it belongs to instances */
+#include "runtimes/native/line.c"
 #include "runtimes/native/error_json.h"
 #include "runtimes/native/warmcore.h"
 

@@ -45,6 +45,7 @@ static int hostile(struct wc_client *client, char kind, struct warmcore_response
 
 	memset(call, kind == 'n' ? 'x' : 0, sizeof(*call)); /* n: a name without an end */
 	message->kind = kind == 'k' ? 77 : WC_CHANNEL_CALL;
+	message->flags = WC_CHANNEL_HOW_RUN;
 	message->length = kind == 'l' ? WC_CHANNEL_LARGE + 1 : kind == 'h' ? WC_CHANNEL_LARGE : 0;
 	if (kind == 'h') /* all of it a hole: pages that were never there */
 		snprintf(call->function, sizeof(call->function), "echo");

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* line.c - see line.h. */
+#include "user/line.h"
+
+#include "runtimes/abi/line.h"
+#include "user/clock.h"
+#include "user/fanout.h"
+#include "user/pending.h"
+#include "user/watch.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CALLS_FIRST                                                                                                    \
+	3 /* of one function, one after the other, before there is a line to it: making it takes some 50 us */
+
+bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const struct wc_job *job,
+		    const struct wc_fn *fn, bool counted)
+{
+	const struct wc_options *options = &worker->node->options;
+
+	if (caller->called != fn->id)
+		caller->calls = 0;
+	caller->called = fn->id;
+	caller->calls += caller->calls < CALLS_FIRST;
+	/* Limits are counted call by call, reports are written call by call, and threads are ordered call by call. */
+	return options->direct_calls && !options->log_report && !counted && worker->slot == WC_NONE &&
+	       caller->instance->lines && !job->context_len && job->depth < WC_CALL_DEPTH_MAX &&
+	       !fn->manifest.trusted && (caller->calls >= CALLS_FIRST || caller->instance->line_to == fn->id) &&
+	       /* who waits alone keeps no time: the agent does, after that */
+	       fn->manifest.timeout_ms * WC_MS >= 2 * WC_LINE_PATIENCE_NS;
+}
+
+/* --- the memory --- */
+
+static int send_line(int mail, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fd)) } };
+	char byte = 0;
+	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
+
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	return sendmsg(mail, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+/* Between these two, instead of what there is. */
+static bool make(struct wc_instance *caller, struct wc_instance *called)
+{
+	static atomic_ullong last;
+	int fd = memfd_create("warmcore-line", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	bool made = fd >= 0 && !ftruncate(fd, sizeof(struct wc_line)) &&
+		    !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) &&
+		    !send_line(called->watch->mail, fd) && !send_line(caller->watch->mail, fd);
+
+	if (fd >= 0)
+		close(fd);
+	if (!made) /* one that was sent to one of them alone is never used: the next one comes after it */
+		return false;
+	caller->line_to = called->fn->id;
+	caller->line_out = called->line_in = atomic_fetch_add(&last, 1) + 1;
+	__atomic_store_n(&called->channel->line, WC_LINE_OFF, __ATOMIC_SEQ_CST);
+	wc_instance_tell(called, WC_CHANNEL_LINE);
+	return true;
+}
+
+uint32_t wc_line_arm(struct wc_worker *worker, struct wc_caller *caller, struct wc_instance *instance)
+{
+	struct wc_instance *from = caller->instance;
+	uint32_t flags = WC_CHANNEL_FLAG_LINE;
+	uint64_t now = wc_now();
+
+	(void)worker;
+	if (!instance->lines || instance->calls || !instance->channel || instance == from)
+		return 0;
+	if (!from->line_out || from->line_out != instance->line_in || WC_READ(instance->channel->line) != WC_LINE_OFF) {
+		if (caller->calls < CALLS_FIRST || !make(from, instance))
+			return 0;
+		flags |= WC_CHANNEL_FLAG_LINE_NEW;
+	}
+	caller->number = instance->fn->manifest.timeout_ms;
+	caller->line = instance;
+	caller->line_since = now;
+	/* Pages of it may have gone meanwhile, so this is no news that it could miss. */
+	memset(wc_line_log_of(instance->channel), 0, offsetof(struct wc_line_log, ns));
+	from->channel->request.began_ns = now + WC_LINE_OPEN_NS < caller->deadline_ns ? now + WC_LINE_OPEN_NS :
+											caller->deadline_ns;
+	from->channel->request.returned_ns = wc_call_id();
+	wc_watch_begin(instance->watch, from->channel->request.returned_ns);
+	wc_line_change(instance->channel, WC_LINE_OFF, WC_LINE_ARMED);
+	return flags;
+}
+
+/* --- its end --- */
+
+/* What it says of its calls, as far as it can be true. */
+static void count(struct wc_worker *worker, const struct wc_caller *caller, struct wc_instance *instance, uint64_t now)
+{
+	struct wc_function *entry = wc_functions_at(&worker->node->tables, WC_FUNCTION_SLOT(instance->fn->id));
+	const struct wc_line_log *log = wc_line_log_of(instance->channel);
+	uint64_t left = now - caller->line_since, sum = 0;
+	uint32_t calls = WC_READ(log->count), errors = 0;
+	struct wc_fn *fn = instance->fn;
+
+	if (calls > WC_LINE_CALLS)
+		calls = WC_LINE_CALLS;
+	for (uint32_t i = 0; i < calls; i++) {
+		uint32_t said = WC_READ(log->ns[i]);
+		uint64_t ns = said >> 1 < left ? said >> 1 : left;
+
+		left -= ns;
+		sum += ns;
+		errors += said & 1;
+		wc_latency_add(worker->latencies, fn->id, fn->manifest.name, said & 1 ? WC_END_function : WC_END_ok, 0,
+			       ns);
+	}
+	if (!calls)
+		return;
+	worker->counters.calls += calls;
+	worker->counters.calls_direct += calls;
+	worker->counters.errors += errors;
+	atomic_fetch_add(&fn->invocations, calls);
+	atomic_fetch_add(&fn->errors, errors);
+	wc_pending_learn(worker->node, fn->id, sum / calls);
+	if (!entry || WC_READ(entry->id) != fn->id)
+		return;
+	wc_fetch_add(&entry->invocations, calls);
+	wc_fetch_add(&entry->service_ns, sum);
+	if (errors)
+		wc_fetch_add(&entry->errors, errors);
+}
+
+/* The agent goes on with what runs there, and lets its instance go. */
+static void adopt(struct wc_worker *worker, struct wc_caller *caller, struct wc_instance *instance)
+{
+	struct wc_pool *pool = &worker->agent->pool;
+	enum wc_failure failure;
+	uint64_t began = WC_READ(wc_line_log_of(instance->channel)->began_ns);
+	struct wc_job job = {
+		.id.request_id = WC_READ(instance->channel->request.request_id),
+		.function_id = instance->fn->id,
+		.arrival = began,
+		.seen = WC_NONE,
+		.owned_elsewhere = true,
+		.caller = caller,
+		.inner = true,
+		.depth = caller->job->depth + 1,
+	};
+	uint64_t now = wc_now();
+
+	if (began < caller->line_since || began > now) /* it says so itself */
+		job.arrival = now;
+	job.limit_ns = job.arrival + instance->fn->manifest.timeout_ms * WC_MS;
+	if (caller->deadline_ns < job.limit_ns)
+		job.limit_ns = caller->deadline_ns;
+	failure = wc_worker_run_adopted(worker, &job, instance);
+	count(worker, caller, instance,
+	      wc_now()); /* not before: it may have noted one more that it is about to take back */
+	__atomic_store_n(&instance->channel->line, WC_LINE_OFF, __ATOMIC_SEQ_CST);
+	if (failure)
+		wc_pool_discard(pool, instance, wc_warmth_failure(failure));
+	else
+		wc_pool_put(pool, instance);
+}
+
+enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_caller *caller)
+{
+	struct wc_instance *instance = caller->line;
+	struct wc_channel *channel = instance->channel;
+	bool dead = wc_instance_dead(instance);
+
+	if (wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED) ||
+	    (dead && wc_line_change(channel, WC_LINE_ARMED, WC_LINE_ADOPTED))) {
+		caller->line = NULL;
+		adopt(worker, caller, instance);
+		return WC_LINE_ANSWERED;
+	}
+	if (WC_READ(channel->line) == WC_LINE_ARMED)
+		return WC_LINE_ON_IT;
+	wc_line_end(worker, caller);
+	return WC_LINE_NOT_TAKEN;
+}
+
+void wc_line_end(struct wc_worker *worker, struct wc_caller *caller)
+{
+	struct wc_instance *instance = caller->line;
+	struct wc_channel *channel = instance->channel;
+
+	caller->line = NULL;
+	/* What comes between the first two makes the third possible; DROPPED stays. */
+	if (!wc_line_change(channel, WC_LINE_ARMED, WC_LINE_OFF) &&
+	    (wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED) ||
+	     (!wc_line_change(channel, WC_LINE_ARMED, WC_LINE_OFF) &&
+	      wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED)))) {
+		adopt(worker, caller, instance);
+		return;
+	}
+	count(worker, caller, instance, wc_now());
+	wc_watch_end(instance->watch);
+	wc_pool_put(&worker->agent->pool, instance);
+}
