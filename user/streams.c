@@ -115,7 +115,7 @@ static void look_for_stall(struct wc_workflow *workflow)
 		sends |= caller->how == WC_CHANNEL_HOW_SEND;
 	}
 	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
-		caller->stalled = !sends || caller->how == WC_CHANNEL_HOW_SEND;
+		caller->stalled = of_stream(caller) && (!sends || caller->how == WC_CHANNEL_HOW_SEND);
 	moved(workflow);
 }
 
