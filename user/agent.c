@@ -285,6 +285,7 @@ static void serve(struct wc_agent *agent, struct wc_job *job)
 		wc_worker_run(worker, job);
 	wc_worker_account(worker, job);
 	wc_job_free(job);
+	wc_worker_finish(worker);
 }
 
 static void *agent_main(void *argument)
@@ -388,6 +389,7 @@ void wc_worker_enter(struct wc_worker *worker, const char *kind)
 
 void wc_worker_close(struct wc_worker *worker)
 {
+	wc_strands_free(&worker->strands);
 	free(worker->buffer);
 	free(worker->staged);
 	wc_latencies_free(worker->latencies);

@@ -10,6 +10,7 @@
 #include "user/latency.h"
 #include "user/payloads.h"
 #include "user/pool.h"
+#include "user/strands.h"
 #include "user/traces.h"
 
 #include <pthread.h>
@@ -41,8 +42,9 @@ struct wc_worker {
 	struct wc_latencies *latencies; /* of what it ran */
 	struct wc_trace trace; /* of the job that it runs, while `tracing`: to its answer, when it is run at all */
 	bool tracing;
-	char why[160];	 /* the sentence of wc_worker_deliver() */
-	uint32_t nested; /* invocations that it runs while others wait beneath, on its stack */
+	char why[160];		      /* the sentence of wc_worker_deliver() */
+	struct wc_strands strands;    /* that it runs in turns */
+	struct wc_workflow *workflow; /* theirs, while there are others than the first */
 	/* Time with an invocation: written by the worker under `sequence` (odd meanwhile), read by wc_worker_busy(). */
 	struct {
 		uint32_t sequence;
@@ -51,8 +53,7 @@ struct wc_worker {
 	} busy;
 };
 
-#define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the worker's stack has some 10 KiB of it */
-#define WC_NESTED_MAX 64     /* beyond it a worker runs no calls of others than those that wait */
+#define WC_CALL_DEPTH_MAX 32 /* an instance waits at each level, and the strand's stack (strands.c) has 9 KiB of it */
 
 struct wc_blob;
 struct wc_named;
@@ -63,8 +64,6 @@ struct wc_caller {
 	struct wc_worker *worker;
 	struct wc_instance *instance;
 	const struct wc_job *job;     /* that it runs */
-	const struct wc_call *call;   /* of it; */
-	struct wc_result *result;     /* what the instance has said last */
 	struct wc_workflow *workflow; /* of a client's invocation, once it is needed; calls have that of the one above */
 	uint64_t deadline_ns;	      /* of that job: what it called is stopped then, too */
 	struct wc_family *family;     /* what it has begun; NULL: nothing */
@@ -82,16 +81,16 @@ struct wc_caller {
 	uint32_t flags;	     /* WC_CHANNEL_FLAG_* */
 	uint32_t number;     /* START, ANY: of the call */
 	uint8_t small[1024]; /* an error object of the node's own */
-	uint32_t wanted;     /* WAIT: which call; ANY: 0 */
-	/* Of a stream (streams.c): what it wants of it, or has got. */
-	uint32_t how;  /* enum wc_channel_how */
-	uint32_t room; /* bytes that a message may have */
-	struct wc_named *stream;
-	struct wc_blob *blob; /* to be sent, or received */
+	uint32_t how;	     /* enum wc_channel_how */
+	uint32_t room;	     /* bytes that a result or a message may have */
+	/* While it waits (streams.c): */
+	uint32_t wanted;	 /* WAIT: which call; ANY: 0 */
+	struct wc_named *stream; /* SEND, RECEIVE, CLOSE */
+	struct wc_blob *blob;	 /* to be sent, or received */
 	int error;
 	bool tries;   /* it does not want to wait */
 	bool stalled; /* nobody is left to do what it waits for */
-	bool ended;   /* while it waited for a stream it has gone on, and *result says how it ended */
+	struct wc_strand *strand;
 	TAILQ_ENTRY(wc_caller) in_waiting;
 };
 
@@ -139,6 +138,10 @@ uint64_t wc_call_id(void);
  */
 void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
 		     const struct wc_call *call, struct wc_result *result);
+/*
+ * run.c: its job has ended, and was accounted for. What else of the workflow it has begun may go on still: run that to its end. Answers leave first.
+ */
+void wc_worker_finish(struct wc_worker *worker);
 /* run.c: start an instance that nobody waits for, on this core, and leave it idle. */
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job);
 /* run.c: the job is no longer under way: take it out of all counts. Before the answer leaves. */
@@ -169,8 +172,6 @@ struct wc_response {
 	uint32_t payload_len;
 };
 void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const struct wc_response *response);
-/* calls.c: what it waited for of a stream was done: let it go on until it has ended (caller->ended), or waits for a stream again. */
-void wc_caller_go_on(struct wc_worker *worker, struct wc_caller *caller);
 /* calls.c: the same for a job that a function called. */
 void wc_call_answer(struct wc_caller *caller, const struct wc_response *response);
 void wc_worker_flush(struct wc_worker *worker);

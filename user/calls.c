@@ -9,8 +9,8 @@
  *
  * What a caller writes is looked at once, copied, and checked. Payloads go from instance to instance in one copy.
  *
- * Objects and streams of the workflow (workflow.h) are asked for in the same way. Who waits for a stream may go on in the midst of another
- * one's call, on top of it on this worker's stack: wc_caller_go_on(). Then its own loop finds it waiting for something else, or ended.
+ * Objects and streams of the workflow (workflow.h) are asked for in the same way. While one waits for a stream, or for what it has begun, its
+ * worker lets others run (streams.c).
  */
 #include "user/agent_internal.h"
 
@@ -258,16 +258,17 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 				      "the node has no memory for a call");
 }
 
-static void wait_for(struct wc_worker *worker, struct wc_caller *caller)
+static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_t number)
 {
 	struct wc_async_result result;
 	struct wc_async *async = NULL;
-	int error = -ENOENT;
 
-	if (caller->family)
-		error = wc_async_wait(worker, workflow_of(caller), caller->family, caller->instance, caller->wanted,
-				      caller->deadline_ns, &async);
-	if (error) { /* when its time is over, or it is dead, the caller is not told any more */
+	caller->wanted = caller->how == WC_CHANNEL_HOW_WAIT ? number ?: UINT32_MAX : 0;
+	if (caller->family) {
+		wc_call_await(worker, workflow_of(caller), caller);
+		async = wc_async_take(caller->family, caller->wanted);
+	}
+	if (!async) { /* when its time is over, or it is dead, the caller is not told any more */
 		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");
 		return;
 	}
@@ -338,8 +339,7 @@ static void get(struct wc_caller *caller, struct wc_workflow *workflow, const ch
 	wc_blob_put(blob);
 }
 
-/* As serve(). */
-static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, bool wait)
+static void use_workflow(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message)
 {
 	struct wc_workflow *workflow = workflow_of(caller);
 	const char *name = message->call.function;
@@ -348,7 +348,7 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 
 	if (!*name || !memchr(name, 0, sizeof(message->call.function))) {
 		put_error(caller, "Node.BadCall", "an object or a stream has a name, of less than 224 bytes");
-		return true;
+		return;
 	}
 	if (!error && (caller->how == WC_CHANNEL_HOW_PUT || caller->how == WC_CHANNEL_HOW_SEND)) {
 		caller->large |= message->length > WC_CHANNEL_CAPACITY;
@@ -357,12 +357,12 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 	}
 	if (error) {
 		put_workflow_error(caller, error);
-		return true;
+		return;
 	}
 	switch (caller->how) {
 	case WC_CHANNEL_HOW_GET:
 		get(caller, workflow, name);
-		return true;
+		return;
 	case WC_CHANNEL_HOW_PUT:
 		error = wc_workflow_store(workflow, name, blob);
 		break;
@@ -372,15 +372,13 @@ static bool use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 	default:
 		caller->blob = blob;
 		caller->tries = message->call.number & WC_CHANNEL_FLAG_TRY;
-		if (!wc_stream_serve(worker, workflow, caller, name, wait))
-			return false;
+		wc_stream_serve(worker, workflow, caller, name);
 		answer_stream(caller);
-		return true;
+		return;
 	}
 	give_nothing(caller);
 	if (error)
 		put_workflow_error(caller, error);
-	return true;
 }
 
 /* --- serving --- */
@@ -398,16 +396,15 @@ static void take_over(struct wc_worker *worker, struct wc_caller *caller)
 	caller->flags = outcome == WC_LINE_ON_IT ? WC_CHANNEL_FLAG_LINE : WC_CHANNEL_FLAG_LINE_NEW;
 }
 
-/* What the instance has asked for. False: it waits, or has gone on meanwhile (streams.h). */
-static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
+/* What the instance has asked for. */
+static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_result *message)
 {
-	struct wc_result *message = caller->result;
 	struct wc_fault fault = { 0 };
 	struct wc_fn *fn;
 
 	if (caller->line && message->flags == WC_CHANNEL_HOW_LINE) {
 		take_over(worker, caller);
-		return true;
+		return;
 	}
 	if (caller->line && (message->flags < WC_CHANNEL_HOW_CANCEL || message->flags >= WC_CHANNEL_HOW_SEND))
 		wc_line_end(worker, caller);
@@ -418,78 +415,40 @@ static bool serve(struct wc_worker *worker, struct wc_caller *caller, bool wait)
 		caller->copy = malloc(2ul * WC_CHANNEL_CAPACITY);
 	if (!caller->instance->channel && !caller->copy) {
 		put_error(caller, "Node.Internal", "the node has no memory for a call");
-		return true;
+		return;
 	}
 	if (caller->how >= WC_CHANNEL_HOW_LINE) {
 		put_error(caller, "Node.BadCall", "the runtime asks for what this node does not know");
-		return true;
+		return;
 	}
-	if (caller->how >= WC_CHANNEL_HOW_PUT)
-		return use_workflow(worker, caller, message, wait);
+	if (caller->how >= WC_CHANNEL_HOW_PUT) {
+		use_workflow(worker, caller, message);
+		return;
+	}
 	if (caller->how == WC_CHANNEL_HOW_CANCEL) {
 		cancel(worker, caller, message->call.number);
-		return true;
+		return;
 	}
 	if (caller->how == WC_CHANNEL_HOW_WAIT || caller->how == WC_CHANNEL_HOW_ANY) {
-		caller->wanted = caller->how == WC_CHANNEL_HOW_WAIT ? message->call.number ?: UINT32_MAX : 0;
-		if (!wait && wc_stream_leave_waiting(workflow_of(caller), caller))
-			return false;
-		wait_for(worker, caller);
-		return true;
+		wait_for(worker, caller, message->call.number);
+		return;
 	}
 	if (caller->job->depth >= WC_CALL_DEPTH_MAX) {
 		worker->counters.calls_refused++;
 		put_error(caller, "Node.CallDepth", "calls are nested too deep: " TEXT(WC_CALL_DEPTH_MAX) " at most");
-		return true;
+		return;
 	}
 	fn = find(worker, caller, &message->call, &fault);
 	if (!fn) {
 		worker->counters.calls_refused++;
 		put_error(caller, "Node.UnknownFunction", fault.text);
-		return true;
+		return;
 	}
 	if (caller->how == WC_CHANNEL_HOW_START)
 		start(worker, caller, message, fn);
 	else
 		run(worker, caller, message, fn);
 	wc_fn_put(fn);
-	return true;
-}
-
-/* Give it what it has asked for. True: it asks for something else. */
-static bool resume(struct wc_worker *worker, struct wc_caller *caller)
-{
-	struct wc_instance *instance = caller->instance;
-
-	if (instance->channel && caller->payload == caller->small)
-		memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller->small, caller->length);
-	atomic_store(&worker->serving, instance->slot + 1);
-	wc_instance_resume(instance, caller->call, caller->payload, caller->length, caller->flags, caller->number,
-			   worker->buffer, caller->result);
-	return caller->result->failure == WC_FAILURE_NONE && caller->result->kind == WC_CHANNEL_CALL;
-}
-
-void wc_caller_go_on(struct wc_worker *worker, struct wc_caller *caller)
-{
-	unsigned above = atomic_load(&worker->serving);
-	struct wc_result *result = caller->result;
-
-	if (caller->how >= WC_CHANNEL_HOW_PUT)
-		answer_stream(caller);
-	else
-		wait_for(worker, caller);
-	while (!caller->ended) {
-		if (!resume(worker, caller))
-			caller->ended = true;
-		else if (!serve(worker, caller, false))
-			break;
-	}
-	atomic_store(&worker->serving, above);
-	if (caller->ended && !caller->instance->channel && result->failure == WC_FAILURE_NONE) {
-		/* The buffer is others' until its own loop goes on. */
-		memcpy(caller->copy, result->payload, result->length);
-		result->payload = caller->copy;
-	}
 }
 
 void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct wc_instance *instance,
@@ -499,21 +458,22 @@ void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct 
 		.worker = worker,
 		.instance = instance,
 		.job = job,
-		.call = call,
-		.result = result,
 		.deadline_ns = call->deadline_ns,
 		.room = instance->channel ? WC_CHANNEL_LARGE : WC_CHANNEL_CAPACITY,
 	};
 
 	instance->calls = true;
-	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL)
-		if (serve(worker, &caller, true))
-			resume(worker, &caller);
+	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL) {
+		serve(worker, &caller, result);
+		if (instance->channel && caller.payload == caller.small)
+			memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller.small, caller.length);
+		atomic_store(&worker->serving, instance->slot + 1);
+		wc_instance_resume(instance, call, caller.payload, caller.length, caller.flags, caller.number,
+				   worker->buffer, result);
+	}
 	if (caller.line)
 		wc_line_end(worker, &caller);
 	result->untouched = false; /* whatever it slept for: it has run */
-	if (caller.copy && result->payload == caller.copy)
-		result->payload = memcpy(worker->buffer, caller.copy, result->length);
 	wc_family_leave(worker->node, caller.family);
 	if (caller.workflow) {
 		wc_workflow_strand(caller.workflow, -1);

@@ -17,8 +17,6 @@
 #include <sys/queue.h>
 
 #define SLOT_BITS 10
-#define HELD_NS (1 * WC_MS) /* its function's limit is reached: nobody says when that is over */
-#define LOOK_NS (50 * WC_MS)
 _Static_assert(WC_FANOUT_MAX == 1u << SLOT_BITS, "a number is generation and slot");
 
 enum state {
@@ -62,10 +60,7 @@ TAILQ_HEAD(list, wc_async);
 struct wc_family {
 	atomic_uint references; /* of the invocation and of each call */
 	pthread_mutex_t lock;
-	pthread_cond_t ended;
 	bool left;	  /* nobody waits any more */
-	bool sleeps;	  /* the invocation waits, and counts as a strand that does not run; */
-	bool woken;	  /* until one has ended, which makes it run */
 	struct list done; /* that nobody has waited for, in the order in which they ended */
 	struct list
 		queued; /* in the order in which they were started; those that were begun since are taken out when they are met */
@@ -97,7 +92,6 @@ struct wc_family *wc_family_new(void)
 	}
 	atomic_store(&family->references, 1);
 	pthread_mutex_init(&family->lock, NULL);
-	wc_cond_init(&family->ended);
 	TAILQ_INIT(&family->done);
 	TAILQ_INIT(&family->queued);
 	for (uint32_t i = 0; i < WC_FANOUT_MAX; i++)
@@ -110,7 +104,6 @@ static void family_put(struct wc_family *family)
 	if (atomic_fetch_sub(&family->references, 1) != 1)
 		return;
 	pthread_mutex_destroy(&family->lock);
-	pthread_cond_destroy(&family->ended);
 	wc_calls_give_back(sizeof(*family));
 	free(family);
 }
@@ -458,7 +451,6 @@ void wc_async_end(struct wc_async *async)
 {
 	struct wc_workflow *workflow = async->workflow;
 	struct wc_family *family = async->family;
-	bool wakes = false;
 
 	if (!async->answered)
 		set_error(async, "Node.Internal", "the function was not answered for");
@@ -470,14 +462,10 @@ void wc_async_end(struct wc_async *async)
 	if (!family->left) {
 		unlist(family, async);
 		TAILQ_INSERT_TAIL(&family->done, async, in_done);
-		pthread_cond_signal(&family->ended);
-		wakes = family->sleeps && !family->woken;
-		family->woken |= wakes;
 	}
 	async->workflow = NULL;
 	pthread_mutex_unlock(&family->lock);
-	/* Else the strand that runs now is the one that waited. */
-	wc_workflow_strand(workflow, wakes ? 0 : -1);
+	wc_workflow_strand(workflow, -1);
 	wc_workflow_put(workflow);
 }
 
@@ -521,34 +509,56 @@ static void end_count(struct wc_worker *worker, const struct wc_async *async)
 		wc_pending_run_ended(worker->node, entry);
 }
 
-/* Run one in the caller's worker. False: its function runs as often as it may. */
-static bool run_here(struct wc_worker *worker, const struct wc_instance *caller, struct wc_async *async)
+/* A strand that a worker has begun (strands.h). */
+struct helped {
+	struct wc_async *async; /* and a reference to it */
+	bool counted;
+};
+
+static void run_strand(struct wc_worker *worker, void *argument)
 {
-	struct wc_function *entry = entry_of(worker, async);
-	bool counted = false, mine;
+	const struct helped helped = *(const struct helped *)argument;
+	struct wc_async *async = helped.async;
 	struct wc_job job;
 	struct wc_fn *fn;
 
-	if (!(async->how & WC_HOW_COUNTED) && entry && !wc_run_begin(entry, &counted))
-		return false;
-	mine = wc_async_begin(async);
-	if (mine) {
-		wc_workflow_strand(async->workflow, -1); /* the one that waits: this one runs instead */
-		counted |= (async->how & WC_HOW_COUNTED) != 0;
-		drop_ghost(worker, async);
-		fill_job(async, &job);
-		job.inner = job.owned_elsewhere = true;
-		fn = wc_functions_get(worker->node->functions, async->function_id);
-		wc_worker_run_call(worker, &job, fn);
-		wc_fn_put(fn);
-		atomic_store(&worker->serving, caller->slot + 1);
-	}
-	if (counted)
+	fill_job(async, &job);
+	job.inner = job.owned_elsewhere = true;
+	fn = wc_functions_get(worker->node->functions, async->function_id);
+	wc_worker_run_call(worker, &job, fn);
+	wc_fn_put(fn);
+	if (helped.counted)
 		end_count(worker, async);
-	if (!mine)
-		return true;
-	wc_workflow_strand(async->workflow, 1);
+	wc_workflow_strand(async->workflow, 1); /* of the others in this worker one goes on */
 	wc_async_end(async);
+	wc_async_put(async);
+}
+
+/* Run one in the worker of who waits: until it has ended, or waits itself. Takes the reference over. False: it may not run here. */
+static bool run_here(struct wc_worker *worker, struct wc_async *async)
+{
+	struct wc_function *entry = entry_of(worker, async);
+	struct helped helped = { .async = async };
+	struct wc_strand *strand = NULL;
+	bool mine;
+
+	if (async->how & WC_HOW_COUNTED || !entry || wc_run_begin(entry, &helped.counted))
+		strand = wc_strand_take(&worker->strands);
+	mine = strand && wc_async_begin(async);
+	if (!mine) {
+		if (helped.counted)
+			end_count(worker, async);
+		if (strand)
+			wc_strand_drop(&worker->strands, strand);
+		wc_async_put(async);
+		return strand != NULL; /* somebody has begun it: there may be another one */
+	}
+	wc_workflow_strand(async->workflow, -1); /* the one that waits: this one runs instead */
+	if (!worker->workflow)
+		worker->workflow = wc_workflow_get(async->workflow);
+	helped.counted |= (async->how & WC_HOW_COUNTED) != 0;
+	drop_ghost(worker, async);
+	wc_strand_begin(worker, strand, run_strand, &helped);
 	return true;
 }
 
@@ -570,23 +580,16 @@ static bool keep_alive(struct wc_async *async)
 	return references > 0;
 }
 
-bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_instance *waiter)
+bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow)
 {
 	struct wc_async *async;
-	bool ran;
 
-	if (worker->nested >= WC_NESTED_MAX)
-		return false;
+	pthread_mutex_lock(&workflow->lock);
 	TAILQ_FOREACH (async, &workflow->queued, in_workflow)
 		if (may_run(worker, async) && keep_alive(async))
 			break;
-	if (!async)
-		return false;
 	pthread_mutex_unlock(&workflow->lock);
-	ran = run_here(worker, waiter, async);
-	wc_async_put(async);
-	pthread_mutex_lock(&workflow->lock);
-	return ran;
+	return async && run_here(worker, async);
 }
 
 /* --- waiting --- */
@@ -598,80 +601,33 @@ static struct wc_async *find(const struct wc_family *family, uint32_t number)
 	return async && async->number == number ? async : NULL;
 }
 
-/*
- * Run one that nobody has begun and that may run now: the one that is waited for, else any: one that was bound to this very core may have its
- * function's limit. Under the lock, which it lets go meanwhile.
- */
-static bool help(struct wc_worker *worker, struct wc_family *family, const struct wc_instance *caller,
-		 struct wc_async *wanted)
+bool wc_async_help_family(struct wc_worker *worker, struct wc_family *family, uint32_t number)
 {
-	struct wc_async *async = wanted;
-	bool ran, runs = wanted && atomic_load(&wanted->state) != QUEUED;
+	struct wc_async *wanted = number ? find(family, number) : NULL, *async = wanted;
+	bool runs = wanted && atomic_load(&wanted->state) != QUEUED;
 
+	pthread_mutex_lock(&family->lock);
 	if (!wanted || runs || !may_run(worker, wanted))
 		async = next_queued(family);
 	/* What it waits for runs: it runs no other, but for those that hold their function's limit, which that may wait for. */
 	while (async && (!may_run(worker, async) || (runs && !(async->how & WC_HOW_COUNTED))))
 		async = TAILQ_NEXT(async, in_queued);
-	if (!async)
-		return false;
+	if (async)
+		atomic_fetch_add(&async->references, 1);
 	pthread_mutex_unlock(&family->lock);
-	ran = run_here(worker, caller, async);
-	pthread_mutex_lock(&family->lock);
-	return ran;
+	return async && run_here(worker, async);
 }
 
-int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_family *family,
-		  const struct wc_instance *caller, uint32_t number, uint64_t limit_ns, struct wc_async **ret_async)
+struct wc_async *wc_async_take(struct wc_family *family, uint32_t number)
 {
-	struct wc_async *wanted = number ? find(family, number) : NULL, *found = NULL;
-	int error = 0;
+	struct wc_async *async = number ? find(family, number) : NULL;
 
-	if ((number && !wanted) || family->free_count == WC_FANOUT_MAX)
-		return -ENOENT;
+	if (number)
+		return async && atomic_load(&async->state) == DONE ? async : NULL;
 	pthread_mutex_lock(&family->lock);
-	for (;;) {
-		uint64_t now, until;
-		struct timespec date;
-		bool went_on;
-
-		found = wanted && atomic_load(&wanted->state) != DONE ? NULL : wanted ?: TAILQ_FIRST(&family->done);
-		if (found)
-			break;
-		if (wc_instance_dead(caller)) {
-			error = -EOWNERDEAD;
-			break;
-		}
-		if (help(worker, family, caller, wanted))
-			continue;
-		pthread_mutex_unlock(&family->lock);
-		went_on = wc_streams_go_on(worker, workflow);
-		pthread_mutex_lock(&family->lock);
-		if (went_on)
-			continue;
-		if (wanted ? atomic_load(&wanted->state) == DONE : !TAILQ_EMPTY(&family->done))
-			continue;
-		now = wc_now();
-		if (now >= limit_ns) {
-			error = -ETIMEDOUT;
-			break;
-		}
-		/* For its function's limit only does one wait that could be run here; and nobody says that the caller has died. */
-		until = now + ((wanted ? atomic_load(&wanted->state) == QUEUED : next_queued(family) != NULL) ?
-				       HELD_NS :
-				       LOOK_NS);
-		until = until < limit_ns ? until : limit_ns;
-		date = wc_timespec(until);
-		family->sleeps = true;
-		wc_workflow_strand(workflow, -1);
-		pthread_cond_timedwait(&family->ended, &family->lock, &date);
-		if (!family->woken)
-			wc_workflow_strand(workflow, 1);
-		family->sleeps = family->woken = false;
-	}
+	async = TAILQ_FIRST(&family->done);
 	pthread_mutex_unlock(&family->lock);
-	*ret_async = found;
-	return error;
+	return async;
 }
 
 bool wc_async_ended(const struct wc_family *family, uint32_t number)

@@ -43,13 +43,12 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
 		   uint32_t *ret_number);
 
 /*
- * Wait for one, by its number, or for whichever ends first (0); meanwhile the worker runs what nobody has begun. Until `limit_ns`, or until the
- * caller is dead. 0, then *ret_async is for wc_async_result() and wc_async_drop(); -ENOENT: there is no such call; -ETIMEDOUT, -EOWNERDEAD.
+ * One that has ended, by its number, or whichever ended first (0), for wc_async_result() and wc_async_drop(). NULL: there is no such call, or it has
+ * not ended.
  */
-int wc_async_wait(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_family *family,
-		  const struct wc_instance *caller, uint32_t number, uint64_t limit_ns, struct wc_async **ret_async);
+struct wc_async *wc_async_take(struct wc_family *family, uint32_t number);
 
-/* Would that not have to wait? Asked while the caller does nothing. NULL is allowed. */
+/* Has it ended, or is there none? Asked while the caller does nothing. NULL is allowed. */
 bool wc_async_ended(const struct wc_family *family, uint32_t number);
 
 /*
@@ -75,10 +74,11 @@ struct wc_workflow *wc_async_workflow(const struct wc_async *async);
 /* This process runs it now; NULL: none does any more. False: it was cancelled, and is not to be run. */
 bool wc_async_runs(struct wc_async *async, const struct wc_watch *watch);
 /*
- * Under the workflow's lock, which it lets go meanwhile: run a call of it that nobody has begun in this worker, whose instance `waiter` waits.
- * False: there is none that may run here.
+ * Of a workflow's, or a family's calls, run one that nobody has begun, in this worker, as a strand more, until that has ended or waits. Of a family
+ * the one that is waited for first, else any: one that was bound to this very core may have its function's limit. False: none may run here.
  */
-bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_instance *waiter);
+bool wc_async_help(struct wc_worker *worker, struct wc_workflow *workflow);
+bool wc_async_help_family(struct wc_worker *worker, struct wc_family *family, uint32_t number);
 /* The answer of a job, once (of one that was cancelled it is not looked at); then, when its function's count is free again, its end, which the caller waits for. */
 void wc_async_answer(struct wc_async *async, const struct wc_response *response);
 void wc_async_end(struct wc_async *async);

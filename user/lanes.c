@@ -62,6 +62,7 @@ static void *lane_main(void *argument)
 		wc_worker_run(&lane->worker, job);
 		wc_worker_account(&lane->worker, job);
 		wc_job_free(job);
+		wc_worker_finish(&lane->worker);
 		/* The last one lets the agent release the core before its answer leaves. */
 		if (atomic_fetch_sub(&lanes->busy, 1) == 1)
 			wc_agent_wake(lane->worker.node, agent->core);

@@ -10,6 +10,7 @@
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/report.h"
+#include "user/streams.h"
 #include "user/watch.h"
 
 #include <stdlib.h>
@@ -515,11 +516,9 @@ enum wc_failure wc_worker_run_adopted(struct wc_worker *worker, const struct wc_
 
 	fill_call(worker, job, &call);
 	call.deadline_ns = job->limit_ns;
-	worker->nested++;
 	wc_instance_adopt(instance, &call, worker->buffer, &result);
 	if (result.kind == WC_CHANNEL_CALL)
 		wc_worker_calls(worker, job, instance, &call, &result);
-	worker->nested--;
 	worker->counters.calls++;
 	atomic_fetch_add(&instance->fn->invocations, 1);
 	ended(worker, job, instance, &call, &result, job->arrival, wc_now(), true);
@@ -531,7 +530,6 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 	bool tracing = worker->tracing;
 
 	worker->tracing = false; /* the trace is that of the first caller */
-	worker->nested += job->inner;
 	if (!refuse(worker, job, fn, false, wc_now())) {
 		worker->counters.calls++;
 		atomic_fetch_add(&fn->invocations, 1);
@@ -540,7 +538,6 @@ void wc_worker_run_call(struct wc_worker *worker, const struct wc_job *job, stru
 		else
 			run_in_process(worker, job, fn);
 	}
-	worker->nested -= job->inner;
 	worker->tracing = tracing;
 }
 
@@ -562,6 +559,21 @@ static void run_async(struct wc_worker *worker, struct wc_job *job)
 	wc_fn_put(fn);
 	set_busy(worker, worker->busy.ns + wc_now() - now, 0);
 	WC_WRITE(worker->run->function_id, 0);
+}
+
+void wc_worker_finish(struct wc_worker *worker)
+{
+	uint64_t now;
+
+	if (worker->strands.count) {
+		wc_worker_flush(worker);
+		now = wc_now();
+		set_busy(worker, worker->busy.ns, now);
+		wc_streams_finish(worker, worker->workflow);
+		set_busy(worker, worker->busy.ns + wc_now() - now, 0);
+	}
+	wc_workflow_put(worker->workflow);
+	worker->workflow = NULL;
 }
 
 void wc_worker_prewarm(struct wc_worker *worker, const struct wc_job *job)

@@ -7,7 +7,8 @@
 
 #include <errno.h>
 
-#define LOOK_NS (50 * WC_MS) /* nobody says that a caller has died */
+#define LOOK_NS (50 * WC_MS) /* nobody says that a caller has died, */
+#define HELD_NS (1 * WC_MS)  /* nor that a function's limit, which a call waits for, is not reached any more */
 
 static uint64_t cost(const struct wc_blob *blob)
 {
@@ -88,17 +89,33 @@ static void take_in(struct wc_workflow *workflow, struct wc_caller *caller)
 
 static void act(struct wc_workflow *workflow, struct wc_caller *caller)
 {
-	if (!of_stream(caller))
-		return; /* its result is calls.c's to fetch */
-	caller->error = 0;
 	if (caller->how == WC_CHANNEL_HOW_RECEIVE)
 		take_out(workflow, caller);
 	else if (caller->how == WC_CHANNEL_HOW_SEND)
 		take_in(workflow, caller);
 	else
 		caller->stream->closed = true;
-	caller->stalled = false;
 	moved(workflow);
+}
+
+/* Whose instance is dead, or whose time is over, waits no more. */
+static int gave_up(const struct wc_caller *caller, uint64_t now)
+{
+	if (now >= caller->deadline_ns)
+		return -ETIMEDOUT;
+	return wc_instance_dead(caller->instance) ? -EOWNERDEAD : 0;
+}
+
+/* One of the worker's that can go on, or NULL. */
+static struct wc_caller *find_ready(const struct wc_worker *worker, const struct wc_workflow *workflow)
+{
+	uint64_t now = wc_now();
+	struct wc_caller *caller;
+
+	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
+		if (caller->worker == worker && (ready(workflow, caller) || gave_up(caller, now)))
+			break;
+	return caller;
 }
 
 /* Does all that is left of the workflow wait for itself? Then senders get more room; when none waits, receivers need not wait any more. */
@@ -106,11 +123,13 @@ static void look_for_stall(struct wc_workflow *workflow)
 {
 	struct wc_caller *caller;
 	bool sends = false;
+	uint64_t now;
 
 	if (workflow->active || !TAILQ_EMPTY(&workflow->queued))
 		return;
+	now = wc_now();
 	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting) {
-		if (ready(workflow, caller))
+		if (ready(workflow, caller) || gave_up(caller, now))
 			return;
 		sends |= caller->how == WC_CHANNEL_HOW_SEND;
 	}
@@ -119,94 +138,112 @@ static void look_for_stall(struct wc_workflow *workflow)
 	moved(workflow);
 }
 
-static bool go_on_beneath(struct wc_worker *worker, struct wc_workflow *workflow)
-{
-	struct wc_caller *caller;
-
-	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
-		if (caller->worker == worker && ready(workflow, caller))
-			break;
-	if (!caller)
-		return false;
-	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
-	act(workflow, caller);
-	pthread_mutex_unlock(&workflow->lock);
-	wc_caller_go_on(worker, caller);
-	pthread_mutex_lock(&workflow->lock);
-	return true;
-}
-
 /* --- waiting --- */
 
-static void sleep_until(struct wc_workflow *workflow, const struct wc_caller *caller, uint64_t until)
+/* Until somebody says so, or `until`. */
+static void sleep_until(struct wc_worker *worker, struct wc_workflow *workflow, uint64_t until)
 {
 	struct timespec date = wc_timespec(until);
 
 	workflow->active--;
 	look_for_stall(workflow);
-	if (!ready(workflow, caller))
+	if (!find_ready(worker, workflow))
 		pthread_cond_timedwait(&workflow->moved, &workflow->lock, &date);
 	workflow->active++;
 }
 
-/* It is in the list no more. True: what it waited for is done, or was given up. False: it has gone on meanwhile (wc_stream_serve()). */
-static bool wait_here(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller)
+/* Another strand of this worker, which can go on, has its turn. False: there is none. */
+static bool let_go_on(struct wc_worker *worker, struct wc_workflow *workflow)
 {
-	while (!caller->ended && of_stream(caller) && !ready(workflow, caller)) {
-		uint64_t now = wc_now();
+	struct wc_caller *other = find_ready(worker, workflow);
 
-		if (wc_instance_dead(caller->instance) || now >= caller->deadline_ns) {
-			TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
-			caller->error = now >= caller->deadline_ns ? -ETIMEDOUT : -EOWNERDEAD;
-			if (caller->how == WC_CHANNEL_HOW_SEND)
-				wc_blob_put(caller->blob);
-			caller->blob = NULL;
-			return true;
-		}
-		if (go_on_beneath(worker, workflow) || wc_async_help(worker, workflow, caller->instance))
-			continue;
-		sleep_until(workflow, caller,
-			    now + LOOK_NS < caller->deadline_ns ? now + LOOK_NS : caller->deadline_ns);
-	}
-	if (caller->ended)
+	if (!other)
 		return false;
-	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
-	act(workflow, caller);
-	return of_stream(caller);
+	pthread_mutex_unlock(&workflow->lock);
+	wc_strand_go(worker, other->strand);
+	pthread_mutex_lock(&workflow->lock);
+	return true;
 }
 
-bool wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller, const char *name,
-		     bool wait)
+/* Run a call that this one may be waiting for: who waits for a stream may wait for any of the workflow. False: none may run here. */
+static bool help_one(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_caller *caller)
 {
-	bool done = true;
+	bool ran;
 
+	pthread_mutex_unlock(&workflow->lock);
+	if (of_stream(caller))
+		ran = wc_async_help(worker, workflow);
+	else
+		ran = wc_async_help_family(worker, caller->family, caller->wanted);
+	pthread_mutex_lock(&workflow->lock);
+	return ran;
+}
+
+/* For whichever strand of the worker, as they have only this one. `first`: for this one rather; NULL: for none rather. */
+static bool help(struct wc_worker *worker, struct wc_workflow *workflow, const struct wc_caller *first)
+{
+	const struct wc_caller *caller;
+
+	if (first && help_one(worker, workflow, first))
+		return true;
+	/* The lock may be let go meanwhile: the worker's own stay in the list while none of its strands runs. */
+	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
+		if (caller->worker == worker && caller != first && help_one(worker, workflow, caller))
+			return true;
+	return false;
+}
+
+/* When somebody is to look, although nobody says that something has changed. */
+static uint64_t next_look(const struct wc_workflow *workflow)
+{
+	return wc_now() + (TAILQ_EMPTY(&workflow->queued) ? LOOK_NS : HELD_NS);
+}
+
+/* 0, or why it waits no more. */
+static int wait_here(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller)
+{
+	int error = 0;
+
+	caller->strand = wc_strand_now(&worker->strands);
+	TAILQ_INSERT_TAIL(&workflow->waiting, caller, in_waiting);
+	while (!ready(workflow, caller)) {
+		uint64_t now = wc_now(), until;
+
+		error = gave_up(caller, now);
+		if (error)
+			break;
+		if (let_go_on(worker, workflow) || help(worker, workflow, caller))
+			continue;
+		atomic_store(&worker->serving, caller->instance->slot + 1); /* the core may be lent meanwhile */
+		until = next_look(workflow);
+		sleep_until(worker, workflow, until < caller->deadline_ns ? until : caller->deadline_ns);
+	}
+	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
+	return error;
+}
+
+void wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller, const char *name)
+{
+	caller->stalled = false;
 	pthread_mutex_lock(&workflow->lock);
 	caller->stream = wc_workflow_stream(workflow, name, &caller->error);
-	if (caller->stream && ready(workflow, caller)) {
+	if (caller->stream && !ready(workflow, caller))
+		caller->error = caller->tries ? -EAGAIN : wait_here(worker, workflow, caller);
+	if (!caller->error)
 		act(workflow, caller);
-	} else if (!caller->stream || caller->tries) {
-		if (caller->stream)
-			caller->error = -EAGAIN;
+	pthread_mutex_unlock(&workflow->lock);
+	if (caller->error) {
 		wc_blob_put(caller->blob);
 		caller->blob = NULL;
-	} else {
-		TAILQ_INSERT_TAIL(&workflow->waiting, caller, in_waiting);
-		done = wait && wait_here(worker, workflow, caller);
 	}
-	pthread_mutex_unlock(&workflow->lock);
-	return done;
 }
 
-bool wc_stream_leave_waiting(struct wc_workflow *workflow, struct wc_caller *caller)
+void wc_call_await(struct wc_worker *worker, struct wc_workflow *workflow, struct wc_caller *caller)
 {
-	bool waits;
-
 	pthread_mutex_lock(&workflow->lock);
-	waits = !ready(workflow, caller);
-	if (waits)
-		TAILQ_INSERT_TAIL(&workflow->waiting, caller, in_waiting);
+	if (!ready(workflow, caller))
+		wait_here(worker, workflow, caller);
 	pthread_mutex_unlock(&workflow->lock);
-	return waits;
 }
 
 void wc_workflow_strand(struct wc_workflow *workflow, int change)
@@ -220,12 +257,13 @@ void wc_workflow_strand(struct wc_workflow *workflow, int change)
 	pthread_mutex_unlock(&workflow->lock);
 }
 
-bool wc_streams_go_on(struct wc_worker *worker, struct wc_workflow *workflow)
+void wc_streams_finish(struct wc_worker *worker, struct wc_workflow *workflow)
 {
-	bool any;
-
 	pthread_mutex_lock(&workflow->lock);
-	any = go_on_beneath(worker, workflow);
+	workflow->active++;
+	while (worker->strands.count)
+		if (!let_go_on(worker, workflow) && !help(worker, workflow, NULL))
+			sleep_until(worker, workflow, next_look(workflow));
 	pthread_mutex_unlock(&workflow->lock);
-	return any;
+	wc_workflow_strand(workflow, -1);
 }

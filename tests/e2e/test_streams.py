@@ -3,12 +3,62 @@
 """Programs whose parts wait for each other over streams, in whatever order a worker has begun them."""
 
 import json
-import unittest
 
 import harness
 import test_workflow_state
 
 PROGRAMS = test_workflow_state.STATE + b"""
+
+# What was called waits for the one that was begun, and that for the caller.
+def errand(event):
+    worker = warmcore.start("state", {"do": "trade", "give": "b", "take": "y"})
+    fetched = warmcore.invoke("state", {"do": "take", "take": "b"})
+    use(SEND, "y", b"go on")
+    return [fetched, worker.result()]
+
+# As above, but that one was begun, too, and first.
+def order(event):
+    first = warmcore.start("state", {"do": "take", "take": "a"})
+    second = warmcore.start("state", {"do": "trade", "give": "a", "take": "z"})
+    result = [first.result()]
+    use(SEND, "z", b"go on")
+    return result + [second.result()]
+
+# Each of them calls a third one for each message.
+def errands(event):
+    other = warmcore.start("state", {"do": "answers", "count": event["count"]})
+    for number in range(event["count"]):
+        assert warmcore.invoke("state", {"do": "trade", "give": "there", "take": "back"}) == "ok"
+    return other.result()
+
+def answers(event):
+    for number in range(event["count"]):
+        assert warmcore.invoke("state", {"do": "trade", "give": "back", "take": "there"}) == "ok"
+    return event["count"]
+
+def trade(event):
+    use(SEND, event["give"], b"message")
+    return kind(RECEIVE, event["take"])
+
+def take(event):
+    return kind(RECEIVE, event["take"])
+
+# Who waits for what waits for a call that nobody has begun.
+def behind(event):
+    worker = warmcore.start("state", {"do": "ahead"})
+    use(RECEIVE, "x")
+    return worker.result()
+
+def ahead(event):
+    call = warmcore.start("state", {"do": "kept", "name": "none"})
+    use(SEND, "x", b"message")
+    return call.result()
+
+# It ends while what it has begun waits for what nobody has begun yet.
+def leave(event):
+    warmcore.start("state", {"do": "trade", "give": "begun", "take": "a"})
+    use(RECEIVE, "begun")
+    warmcore.start("state", {"do": "late", "give": "a"})
 
 # One that was waited for when all waited, and was told so, is not told again.
 def again(event):
@@ -30,6 +80,7 @@ def late(event):
 """
 
 
+
 class Programs(harness.NodeTest):
     TAG = "streams"
 
@@ -46,6 +97,30 @@ class Programs(harness.NodeTest):
     def tearDown(self):
         self.node.wait_idle()
         self.assertEqual(self.node.problems(), [])
+
+    def test_errand(self):
+        """What waits beneath another one has a caller that can go on when it has ended."""
+        self.assertEqual(self.ask("errand"), ["ok", "ok"])
+
+    def test_order(self):
+        """Who waits for a call goes on when that has ended, whatever was begun meanwhile."""
+        self.assertEqual(self.ask("order"), ["ok", "ok"])
+
+    def test_errands(self):
+        self.assertEqual(self.ask("errands", count=200), 200)
+
+    def test_behind(self):
+        for _ in range(5):
+            self.assertEqual(self.ask("behind"), "Node.NoObject")
+
+    def test_leave(self):
+        """What goes on when the client's invocation has ended still runs what it waits for, on the only core; and the answer does not wait."""
+        before = self.node.status()["agents"]
+        for _ in range(10):
+            self.assertIsNone(self.ask("leave"))
+        self.node.wait_idle()
+        after = self.node.status()["agents"]
+        self.assertEqual([after["errors"] - before["errors"], after["calls"] - before["calls"]], [0, 20])
 
     def test_again(self):
         self.assertEqual(self.ask("again"), ["Node.StreamStalled", "ok", "ok"])
