@@ -71,6 +71,11 @@ struct wc_family {
 
 static atomic_uint calls_held;
 
+uint32_t wc_async_count(void)
+{
+	return atomic_load(&calls_held);
+}
+
 /* --- memory --- */
 
 static void give_back(struct wc_async *async, uint64_t bytes)

@@ -86,5 +86,7 @@ void wc_async_end(struct wc_async *async);
 void wc_async_expire(struct wc_job *job);
 /* With its job. */
 void wc_async_put(struct wc_async *async);
+/* How many there are. */
+uint32_t wc_async_count(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include "user/agent.h"
 #include "user/check.h"
 #include "user/clock.h"
+#include "user/fanout.h"
 #include "user/payloads.h"
 #include "user/pending.h"
 #include "user/placement.h"
@@ -14,6 +15,7 @@
 #include "user/version.h"
 #include "user/warmth.h"
 #include "user/watch.h"
+#include "user/workflow.h"
 #include "user/remote.h"
 #include "user/sandboxes.h"
 #include "user/zygotes.h"
@@ -233,6 +235,9 @@ json_t *wc_status(struct wc_node *node)
 				      (json_int_t)left, "left_in_turn", (json_int_t)fair));
 	json_object_set_new(object, "policy", policy_json(node));
 	json_object_set_new(object, "scheduler", scheduler_json(node));
+	json_object_set_new(object, "calls",
+			    json_pack("{s:I, s:I}", "begun", (json_int_t)wc_async_count(), "bytes",
+				      (json_int_t)wc_calls_bytes()));
 	json_object_set_new(object, "placement", wc_placement_json(node));
 	json_object_set_new(object, "tracing", json_boolean(wc_traces_on(node) != NULL));
 	json_object_set_new(object, "tags", tags_json(node));

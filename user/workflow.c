@@ -32,6 +32,11 @@ void wc_calls_give_back(uint64_t bytes)
 	atomic_fetch_sub(&bytes_held, bytes);
 }
 
+uint64_t wc_calls_bytes(void)
+{
+	return atomic_load(&bytes_held);
+}
+
 /* --- blobs --- */
 
 int wc_blob_new(const uint8_t *from, uint32_t length, uint32_t flags, struct wc_blob **ret_blob)

@@ -27,6 +27,8 @@ struct wc_caller;
 /* Bytes that count against WC_CALLS_BYTES. False: there is no room. */
 bool wc_calls_hold(uint64_t bytes);
 void wc_calls_give_back(uint64_t bytes);
+/* Of now. */
+uint64_t wc_calls_bytes(void);
 
 /* An object, or a message of a stream. */
 struct wc_blob {

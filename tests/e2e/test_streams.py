@@ -2,10 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Programs whose parts wait for each other over streams, in whatever order a worker has begun them."""
 
+import contextlib
 import json
+import os
+import random
+import signal
+import threading
 
 import harness
 import test_workflow_state
+import wcproto
+
+SEED = int(os.environ.get("CALLS_SEED", "1"))
+ROUNDS = int(os.environ.get("CALLS_ROUNDS", "20"))  # workflows, without and with processes that are killed
 
 PROGRAMS = test_workflow_state.STATE + b"""
 
@@ -80,6 +89,52 @@ def late(event):
 """
 
 
+RANDOM = PROGRAMS + b"""
+
+import contextlib, os, random, signal
+
+WAIT, ANY = 2, 3
+
+# A strand: each of its steps is chosen by chance. Whatever it is told, it goes on; all that counts is that it ends.
+def chance(event):
+    random.seed(event["seed"])
+    calls = []
+    for step in range(random.randrange(event["steps"])):
+        choice, size = random.random(), random.choice((0, 1, 100, 5000, 61440, 61441, 300000))
+        stream, name = random.choice("pqrs"), random.choice("pqrstu")
+        child = {"do": "chance", "seed": random.getrandbits(32), "depth": event["depth"] - 1, "steps": event["steps"]}
+        if choice < 0.1:
+            kind(PUT, name, bytes(size))
+        elif choice < 0.15:
+            kind(random.choice((GET, GET, DELETE)), name)
+        elif choice < 0.4:
+            kind(SEND, stream, bytes(size))
+        elif choice < 0.65:
+            kind(RECEIVE, stream)
+        elif choice < 0.67:
+            kind(CLOSE, stream)
+        elif choice < 0.8 and event["depth"]:
+            with contextlib.suppress(warmcore.InvokeError):
+                # What holds its function's limit waits for nothing: it would wait for those that wait for the limit.
+                limited = ("limited", {"do": "put", "name": name})
+                calls.append(warmcore.start(*random.choice((("state", child), ("state", child), limited)))._number)
+        elif choice < 0.85 and event["depth"]:
+            with contextlib.suppress(warmcore.InvokeError):
+                warmcore.invoke("state", child)
+        elif choice < 0.93 and calls:
+            kind(WAIT, number=calls.pop(random.randrange(len(calls))))
+        elif choice < 0.95 and calls:
+            flags, number, payload = warmcore._Host.channel.call(ANY, 0, "", b"")
+            calls.remove(number)
+        elif choice < 0.97 and calls:
+            kind(CANCEL, number=random.choice(calls))
+        elif choice < 0.98:
+            kind(random.choice((WAIT, ANY, CANCEL, 99)), name, number=random.getrandbits(32))
+        elif choice < 0.984:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return len(calls)
+"""
+
 
 class Programs(harness.NodeTest):
     TAG = "streams"
@@ -128,6 +183,65 @@ class Programs(harness.NodeTest):
 
 class OneCore(Programs):
     TAG = "streams1"
+    OPTIONS = ("--cores", "0")
+
+
+class Chance(harness.NodeTest):
+    """
+    Strands that do anything, in any order, and die, or are killed. CALLS_SEED and CALLS_ROUNDS choose which and how many; a failure prints the
+    seed.
+    """
+
+    TAG = "chance"
+    OPTIONS = ("--cores", "0-1")
+
+    @classmethod
+    def prepare(cls):
+        cls.functions = [cls.node.deploy(name, "python", "state.handler", {"state.py": RANDOM}, timeout_ms=60000, **more)
+                         for name, more in (("state", {}), ("limited", {"concurrency": 2}))]  # fmt: skip
+
+    def kill_some(self, stop, moments):
+        while not stop.wait(moments.random() / 20):
+            pids = self.node.instance_pids()
+            if pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(moments.choice(pids), signal.SIGKILL)
+
+    def drive(self, seed, kills):
+        choices, answers, stop = random.Random(seed), [], threading.Event()
+        seeds = [choices.getrandbits(32) for _ in range(ROUNDS)]
+
+        def run():
+            with contextlib.closing(self.node.client()) as client:
+                while seeds:
+                    event = {"do": "chance", "seed": seeds.pop(), "depth": 2, "steps": 30}
+                    answers.append(client.invoke(self.functions[0], json.dumps(event).encode(), seconds=70))
+
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        threads += [threading.Thread(target=self.kill_some, args=(stop, choices))] if kills else []
+        for thread in threads:
+            thread.start()
+        for thread in threads[:3]:
+            thread.join()
+        stop.set()
+        for thread in threads[3:]:
+            thread.join()
+        return answers
+
+    def test_chance(self):
+        """All end, long before their time is over, and nothing is left of them."""
+        for kills in (False, True):
+            with self.subTest("seed %d" % SEED, kills=kills):
+                for answer in self.drive(SEED, kills):
+                    self.assertIsNotNone(answer)
+                    if answer.kind != wcproto.REPLY:
+                        self.assertEqual(answer.code, wcproto.CRASH, answer)
+                self.node.wait_idle()
+                self.assertEqual(self.node.status()["calls"], {"begun": 0, "bytes": 0})
+
+
+class ChanceOneCore(Chance):
+    TAG = "chance1"
     OPTIONS = ("--cores", "0")
 
 
