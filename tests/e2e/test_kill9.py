@@ -146,7 +146,7 @@ class Kill9(unittest.TestCase):
 
     def test_up_at_once(self):
         """`kill -9; warmcore up` in a script: the dying daemon's last threads are no running node."""
-        for _ in range(5):
+        for _ in range(min(ROUNDS, 5)):
             self.warm_up()
             os.kill(self.node.pid, signal.SIGKILL)
             self.node.up()
@@ -154,7 +154,7 @@ class Kill9(unittest.TestCase):
 
     def test_up_after_sigterm(self):
         """The same with SIGTERM: the daemon that stops removes its lock while the new one waits for it."""
-        for number in range(12):
+        for number in range(2 * ROUNDS):
             self.warm_up()
             old, node = os.pidfd_open(self.node.pid), self.node.pid
             self.addCleanup(os.close, old)
@@ -213,7 +213,7 @@ class Kill9(unittest.TestCase):
         """Half a start is repaired by the next one, too."""
         self.node.down()
         chance = random.Random(SEED)
-        for _ in range(5):
+        for _ in range(min(ROUNDS, 5)):
             starter = threading.Thread(target=self.node.cli, args=("up", "--state-dir", self.node.state),
                                        kwargs={"check": False})  # fmt: skip
             starter.start()

@@ -53,4 +53,4 @@ done
 # SysRq-S is what test_sched.py throws the scheduler out with.
 # The system's programs first: a python3 that comes from elsewhere (pyenv) may be a shell script, which takes seconds to start here.
 exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 2900 --allow sysrq -- \
-	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=5000 CHURN_COUNT=40 E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 1200 "${TESTS[@]}"
+	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=3000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 1200 "${TESTS[@]}"
