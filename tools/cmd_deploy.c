@@ -25,6 +25,9 @@ static struct deploy_options {
 	long long memory_mb;
 	struct option_list environment;
 	struct option_list libraries;
+	const char *owner;
+	struct option_list callers;
+	bool no_callers;
 	bool trusted;
 	const char *network;
 } options = { .timeout_ms = -1, .memory_mb = -1 };
@@ -83,6 +86,22 @@ static const struct option_spec specs[] = {
 	  AT(libraries),
 	  .metavar = "NAME",
 	  .help = "A library that the function uses, such as numpy: cores that are warm for the same set come first." },
+	{ .name = "owner",
+	  .type = OPTION_STRING,
+	  AT(owner),
+	  .metavar = "OWNER",
+	  .help = "Whose function it is: functions call those of their owner, unless these say otherwise with --caller. Without it the node's." },
+	{ .name = "caller",
+	  .letter = 'c',
+	  .type = OPTION_LIST,
+	  AT(callers),
+	  .metavar = "NAME|@OWNER|*",
+	  .help = "A function that may call it; @OWNER: those of an owner, @: those of the node's, *: all of the node. Then no others may. "
+		  "Clients are not asked." },
+	{ .name = "no-callers",
+	  .type = OPTION_FLAG,
+	  AT(no_callers),
+	  .help = "No function may call it, but clients may invoke it." },
 	{ .name = "network",
 	  .type = OPTION_CHOICE,
 	  AT(network),
@@ -98,6 +117,15 @@ static const struct option_spec specs[] = {
 		  "--allow-trusted." },
 	{ 0 },
 };
+
+static json_t *texts_of(const struct option_list *options_list)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < options_list->count; i++)
+		json_array_append_new(list, json_string(options_list->items[i]));
+	return list;
+}
 
 static int apply_options(const struct cli *cli, json_t *manifest)
 {
@@ -125,13 +153,14 @@ static int apply_options(const struct cli *cli, json_t *manifest)
 		json_object_set_new(manifest, "network", json_string(options.network));
 	if (options.trusted)
 		json_object_set_new(manifest, "trusted", json_true());
-	if (options.libraries.count) {
-		json_t *list = json_array();
-
-		for (size_t i = 0; i < options.libraries.count; i++)
-			json_array_append_new(list, json_string(options.libraries.items[i]));
-		json_object_set_new(manifest, "libraries", list);
-	}
+	if (options.libraries.count)
+		json_object_set_new(manifest, "libraries", texts_of(&options.libraries));
+	if (options.callers.count && options.no_callers)
+		return cli_usage(cli, "--caller and --no-callers exclude each other");
+	if (options.owner && json_object_set_new(manifest, "owner", json_string(options.owner)))
+		return cli_usage(cli, "--owner: '%s' is not UTF-8", options.owner);
+	if (options.callers.count || options.no_callers)
+		json_object_set_new(manifest, "callers", texts_of(&options.callers));
 	for (size_t i = 0; i < options.environment.count; i++)
 		if (manifest_add_environment(manifest, options.environment.items[i], error))
 			return cli_usage(cli, "%s", error);
@@ -266,7 +295,7 @@ const struct command cmd_deploy = {
 		.synopsis = "FOLDER|ARCHIVE|FILE [OPTIONS]",
 		.description = "A folder, or a zip archive of its content, is described by the function.json in it, a JSON object with the keys runtime, "
 			       "handler, name, event, "
-			       "timeout_ms, memory_mb, environment, trusted, libraries, concurrency, reserved, queue and "
+			       "timeout_ms, memory_mb, environment, trusted, libraries, owner, callers, concurrency, reserved, queue and "
 			       "priority; runtime and handler must be there, "
 			       "and options go "
 			       "before what it says. A custom function needs no handler, but the executable bootstrap in its "
@@ -281,7 +310,8 @@ const struct command cmd_deploy = {
 		.examples = "  warmcore deploy ./thumbnail\n"
 			    "  warmcore deploy thumbnail-1.2.zip --name thumbnail\n"
 			    "  warmcore deploy hello.py --timeout-ms 500 --env GREETING=hello\n"
-			    "  warmcore deploy libwordcount.so --name wordcount --event binary",
+			    "  warmcore deploy libwordcount.so --name wordcount --event binary\n"
+			    "  warmcore deploy ./billing --owner shop --caller checkout --caller @audit",
 		.options = specs,
 	},
 };

@@ -6,10 +6,11 @@
 #include "tools/qualifier.h"
 #include "tools/table.h"
 
+#define CALLERS_TEXT 4352	  /* 64 of at most 65 characters */
 #define REMOVE_TIMEOUT_MS 120000u /* several versions of 10,000 files each, on a slow disk */
 
 static struct list_options {
-	bool all;
+	bool all, callers;
 } list_options;
 
 static const struct option_spec list_specs[] = {
@@ -18,6 +19,11 @@ static const struct option_spec list_specs[] = {
 	  .type = OPTION_FLAG,
 	  .offset = offsetof(struct list_options, all),
 	  .help = "Published versions, too." },
+	{ .name = "callers",
+	  .letter = 'c',
+	  .type = OPTION_FLAG,
+	  .offset = offsetof(struct list_options, callers),
+	  .help = "Show whose each function is and which functions may call it, instead." },
 	{ 0 },
 };
 
@@ -33,10 +39,55 @@ static void name_cell(struct table *table, const json_t *function)
 		table_cell(table, "%s:%s", name, qualifier);
 }
 
+static void function_row(struct table *table, const json_t *function)
+{
+	name_cell(table, function);
+	table_cell(table, "%s%s", cli_json_text(function, "runtime", "?"),
+		   json_is_true(json_object_get(function, "trusted")) ? " (trusted)" : "");
+	table_cell(table, "%s", cli_json_text(function, "handler", "?"));
+	table_cell(table, "%s", cli_json_text(function, "event", "?"));
+	table_cell(table, "%lld ms", cli_json_integer(function, "timeout_ms"));
+	table_cell(table, "%lld", cli_json_integer(function, "instances"));
+	table_cell(table, "%lld", cli_json_integer(function, "invocations"));
+	table_cell(table, "%lld", cli_json_integer(function, "cold_starts"));
+	table_cell(table, "%lld", cli_json_integer(function, "errors"));
+	table_cell(table, "%s", cli_json_text(function, "deployed_at", ""));
+}
+
+static void callers_row(struct table *table, const json_t *function)
+{
+	const json_t *callers = json_object_get(function, "callers"), *caller;
+	const char *owner = cli_json_text(function, "owner", "");
+	char text[CALLERS_TEXT] = "none";
+	size_t at = 0, i;
+
+	/* An older daemon says nothing, and lets every function call. */
+	if (!json_is_array(callers))
+		snprintf(text, sizeof(text), callers ? "@%s (default)" : "*", owner);
+	json_array_foreach ((json_t *)callers, i, caller)
+		if (at < sizeof(text))
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "",
+					       json_string_value(caller) ?: "?");
+	name_cell(table, function);
+	table_cell(table, "%s", *owner ? owner : "-");
+	table_cell(table, "%s", text);
+}
+
+/* The two ways to show them. */
+static const struct kind {
+	const char *columns, *titles[10];
+	void (*row)(struct table *table, const json_t *function);
+} kinds[] = {
+	{ "llllrrrrrl",
+	  { "name", "runtime", "handler", "event", "time-out", "instances", "invocations", "cold starts", "errors",
+	    "deployed" },
+	  function_row },
+	{ "lll", { "name", "owner", "callers" }, callers_row },
+};
+
 static int run_list(struct cli *cli, int argc, char **argv)
 {
-	static const char *const titles[] = { "name",	   "runtime",	  "handler",	 "event",  "time-out",
-					      "instances", "invocations", "cold starts", "errors", "deployed" };
+	const struct kind *kind = &kinds[list_options.callers];
 	const json_t *functions, *function;
 	struct table *table;
 	json_t *answer;
@@ -57,22 +108,11 @@ static int run_list(struct cli *cli, int argc, char **argv)
 	} else if (!json_array_size(functions)) {
 		printf("no functions are deployed on node '%s'; deploy one with: warmcore deploy FOLDER\n", cli->node);
 	} else {
-		table = table_new("llllrrrrrl");
-		for (size_t i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
-			table_cell(table, "%s", titles[i]);
-		json_array_foreach ((json_t *)functions, index, function) {
-			name_cell(table, function);
-			table_cell(table, "%s%s", cli_json_text(function, "runtime", "?"),
-				   json_is_true(json_object_get(function, "trusted")) ? " (trusted)" : "");
-			table_cell(table, "%s", cli_json_text(function, "handler", "?"));
-			table_cell(table, "%s", cli_json_text(function, "event", "?"));
-			table_cell(table, "%lld ms", cli_json_integer(function, "timeout_ms"));
-			table_cell(table, "%lld", cli_json_integer(function, "instances"));
-			table_cell(table, "%lld", cli_json_integer(function, "invocations"));
-			table_cell(table, "%lld", cli_json_integer(function, "cold_starts"));
-			table_cell(table, "%lld", cli_json_integer(function, "errors"));
-			table_cell(table, "%s", cli_json_text(function, "deployed_at", ""));
-		}
+		table = table_new(kind->columns);
+		for (size_t i = 0; i < sizeof(kind->titles) / sizeof(kind->titles[0]) && kind->titles[i]; i++)
+			table_cell(table, "%s", kind->titles[i]);
+		json_array_foreach ((json_t *)functions, index, function)
+			kind->row(table, function);
 		table_print(table, stdout, 0);
 	}
 	json_decref(answer);
@@ -85,9 +125,9 @@ const struct command cmd_list = {
 	.run = run_list,
 	.help = {
 		.summary = "list the deployed functions",
-		.synopsis = "[--all]",
+		.synopsis = "[--all] [--callers]",
 		.description = "Shows each function with its runtime, its limits and what it has done since the node "
-			       "was started.",
+			       "was started; with --callers whose it is, and which functions may call it.",
 		.examples = "  warmcore list\n"
 			    "  warmcore --json list | jq -r '.functions[].name'",
 		.options = list_specs,

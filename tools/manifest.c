@@ -22,6 +22,8 @@ enum key_type {
 	KEY_BOOLEAN,
 	KEY_ENVIRONMENT,
 	KEY_LIBRARIES,
+	KEY_OWNER,
+	KEY_CALLERS,
 	KEY_IGNORED
 };
 
@@ -48,6 +50,8 @@ static const struct key {
 	{ "provisioned", KEY_INTEGER, 0, 1024, { 0 } },
 	{ "libraries", KEY_LIBRARIES, 0, 0, { 0 } },
 	{ "description", KEY_STRING, 0, 0, { 0 } },
+	{ "owner", KEY_OWNER, 0, 0, { 0 } },
+	{ "callers", KEY_CALLERS, 0, 0, { 0 } },
 	{ "example", KEY_IGNORED, 0, 0, { 0 } }, /* how the project's own tests invoke it; means nothing to a node */
 };
 #define KEYS_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -98,6 +102,21 @@ static int check_libraries(const json_t *list, const char *where, char *error)
 	return 0;
 }
 
+/* An empty list is one: no function may call it. */
+static int check_callers(const json_t *list, const char *where, char *error)
+{
+	const json_t *name;
+	size_t i;
+
+	if (!json_is_array(list))
+		return wrong(error, "%s: callers must be an array of names of functions, \"@OWNER\" and \"*\"", where);
+	json_array_foreach ((json_t *)list, i, name)
+		if (!json_is_string(name) || !*json_string_value(name))
+			return wrong(error, "%s: callers: each must be the name of a function, \"@OWNER\" or \"*\"",
+				     where);
+	return 0;
+}
+
 static int check_value(const struct key *key, const json_t *value, const char *where, char *error)
 {
 	const char *text = json_string_value(value);
@@ -131,6 +150,10 @@ static int check_value(const struct key *key, const json_t *value, const char *w
 		return check_environment(value, where, error);
 	case KEY_LIBRARIES:
 		return check_libraries(value, where, error);
+	case KEY_OWNER:
+		return text ? 0 : wrong(error, "%s: owner must be a string", where);
+	case KEY_CALLERS:
+		return check_callers(value, where, error);
 	case KEY_IGNORED:
 		return 0;
 	}

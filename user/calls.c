@@ -100,37 +100,68 @@ static struct wc_fn *choose(struct wc_target targets[WC_TARGETS_MAX], uint32_t c
 	return fn;
 }
 
+/* Why a function is not called. */
+struct refusal {
+	const char *type;
+	struct wc_fault fault;
+};
+
+static bool may_call(const struct wc_fn *caller, const struct wc_fn *callee, struct refusal *refusal)
+{
+	const char *owner = caller->manifest.owner;
+
+	if (wc_manifest_may_call(&caller->manifest, &callee->manifest))
+		return true;
+	refusal->type = "Node.AccessDenied";
+	wc_fail(&refusal->fault, EACCES,
+		"function %s, whose owner is %s, may not call %s: deploy %s with --caller %s, or with --caller @%s for all "
+		"functions of that owner",
+		caller->manifest.name, *owner ? owner : "the node's", callee->shown, callee->manifest.name,
+		caller->manifest.name, owner);
+	return false;
+}
+
 /*
- * A reference to what is called, or NULL, and *fault says why. Names without a qualifier are looked up once: an id that is there still is
- * the function's $LATEST.
+ * A reference to what is called, or NULL, and *refusal says why. Names without a qualifier are looked up once: an id that is there still is the
+ * function's $LATEST. Whether it may be called is asked once, too, of each of its deployments, whose number stands for its settings; another
+ * deployment of the caller has other instances.
  */
 static struct wc_fn *find(struct wc_worker *worker, struct wc_caller *caller, struct wc_channel_call *call,
-			  struct wc_fault *fault)
+			  struct refusal *refusal)
 {
 	struct wc_callee *known = &caller->instance->callee;
 	struct wc_functions *functions = worker->node->functions;
 	struct wc_target targets[WC_TARGETS_MAX];
 	struct wc_fn *fn = NULL;
+	char *colon = NULL;
 	uint32_t count = 0;
-	char *colon;
 
+	refusal->type = "Node.UnknownFunction";
 	if (!memchr(call->function, 0, sizeof(call->function))) {
-		wc_fail(fault, EINVAL, "the name of the function does not end");
+		wc_fail(&refusal->fault, EINVAL, "the name of the function does not end");
 		return NULL;
 	}
 	if (known->id && !strcmp(known->name, call->function))
 		fn = wc_functions_get(functions, known->id);
-	if (fn)
+	if (fn && fn->version == known->version)
 		return fn;
 	known->id = 0;
-	colon = strchr(call->function, ':');
-	if (colon)
-		*colon = 0;
-	if (wc_functions_resolve(functions, call->function, colon ? colon + 1 : NULL, targets, &count, fault))
+	if (!fn) {
+		colon = strchr(call->function, ':');
+		if (colon)
+			*colon = 0;
+		if (wc_functions_resolve(functions, call->function, colon ? colon + 1 : NULL, targets, &count,
+					 &refusal->fault))
+			return NULL;
+		fn = choose(targets, count);
+	}
+	if (!may_call(caller->instance->fn, fn, refusal)) {
+		wc_fn_put(fn);
 		return NULL;
-	fn = choose(targets, count);
+	}
 	if (!colon) {
 		snprintf(known->name, sizeof(known->name), "%s", fn->manifest.name);
+		known->version = fn->version;
 		known->id = fn->id;
 	}
 	return fn;
@@ -399,7 +430,7 @@ static void take_over(struct wc_worker *worker, struct wc_caller *caller)
 /* What the instance has asked for. */
 static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_result *message)
 {
-	struct wc_fault fault = { 0 };
+	struct refusal refusal = { 0 };
 	struct wc_fn *fn;
 
 	if (caller->line && message->flags == WC_CHANNEL_HOW_LINE) {
@@ -438,10 +469,10 @@ static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 		put_error(caller, "Node.CallDepth", "calls are nested too deep: " TEXT(WC_CALL_DEPTH_MAX) " at most");
 		return;
 	}
-	fn = find(worker, caller, &message->call, &fault);
+	fn = find(worker, caller, &message->call, &refusal);
 	if (!fn) {
 		worker->counters.calls_refused++;
-		put_error(caller, "Node.UnknownFunction", fault.text);
+		put_error(caller, refusal.type, refusal.fault.text);
 		return;
 	}
 	if (caller->how == WC_CHANNEL_HOW_START)

@@ -451,6 +451,8 @@ json_t *wc_fn_json(const struct wc_fn *fn)
 			 fn->manifest.description, "qualifier", qualifier, "revision", fn->revision, "published_at",
 			 fn->published ? wc_time_json(fn->published_at) : NULL);
 	json_object_del(object, "environment"); /* it may hold secrets */
+	json_object_set_new(object, "owner", json_string(fn->manifest.owner));
+	json_object_set_new(object, "callers", fn->manifest.callers ? json_incref(fn->manifest.callers) : json_null());
 	json_object_update(object, more);
 	json_decref(more);
 	return object;

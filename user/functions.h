@@ -37,6 +37,8 @@
 #define WC_PUBLISHED_MAX 100 /* published versions of a function at a time */
 #define WC_ALIASES_MAX 100   /* of a function */
 #define WC_ALIAS_NAME_MAX 128
+#define WC_OWNER_MAX 64	    /* characters */
+#define WC_CALLERS_MAX 64   /* entries of a list */
 #define WC_REVISION_TEXT 37 /* a UUID and NUL: another one after each change */
 #define WC_SHOWN_MAX (WC_NAME_MAX + 11)
 _Static_assert(WC_SHOWN_MAX <= WC_LABEL_MAX, "no two versions have the same label");
@@ -72,7 +74,9 @@ struct wc_manifest {
 	struct wc_limits limits;
 	char libraries[WC_TAG_NAME_MAX]; /* "numpy,scipy": sorted, each once; empty = it declares none */
 	char description[WC_DESCRIPTION_BYTES];
-	json_t *environment; /* object of strings, or NULL */
+	char owner[WC_OWNER_MAX + 1]; /* "": the node's */
+	json_t *callers;	      /* array of NAME, @OWNER and "*"; NULL: functions of the same owner */
+	json_t *environment;	      /* object of strings, or NULL */
 };
 
 /* A name for a published version, or for two of them. */
@@ -132,9 +136,13 @@ void wc_fn_put(struct wc_fn *fn);
 /* Check and fill a manifest from a JSON object. Unknown keys other than `op`, `source` and `example` are refused. */
 int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault);
 void wc_manifest_release(struct wc_manifest *manifest);
+/* After a copy by assignment: both are to be released then. */
+void wc_manifest_hold(const struct wc_manifest *manifest);
 /* A new object that wc_manifest_parse() takes. */
 json_t *wc_manifest_json(const struct wc_manifest *manifest);
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b);
+/* The rule of docs/CALLS.md: may a function with these settings call one with those? */
+bool wc_manifest_may_call(const struct wc_manifest *caller, const struct wc_manifest *callee);
 
 /* Take "description" of an object, if it is there. */
 int wc_description_parse(json_t *object, char description[WC_DESCRIPTION_BYTES], struct wc_fault *fault);

@@ -127,7 +127,7 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	char dir[400];
 	int error;
 
-	manifest->environment = NULL;
+	manifest->environment = manifest->callers = NULL;
 	snprintf(dir, sizeof(dir), "%s/%s", functions->dir, version.manifest.name);
 	pthread_mutex_lock(&functions->change);
 	old = wc_functions_lookup(functions, version.manifest.name, 0);
@@ -198,7 +198,7 @@ int wc_functions_rollback(struct wc_functions *functions, const char *name, uint
 		error = wc_fail(fault, EINVAL, "version %u of %s cannot come back: %s", wanted->number, name, why.text);
 	} else {
 		copy = *wanted;
-		json_incref(copy.manifest.environment);
+		wc_manifest_hold(&copy.manifest);
 		wc_stored_get(copy.code);
 		error = install(functions, &copy, old, ret_fn, fault);
 	}

@@ -55,7 +55,8 @@ struct wc_watch; /* the main loop's side of an instance, see watch.h */
 
 /* A function that an instance has called by name alone. */
 struct wc_callee {
-	uint32_t id; /* 0: none yet */
+	uint32_t id;	  /* 0: none yet */
+	uint32_t version; /* its deployment, which this instance may call */
 	char name[WC_NAME_MAX];
 };
 

@@ -16,7 +16,7 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 static const char *const known_keys[] = {
 	"name",	    "runtime",	 "handler",	"event",   "timeout_ms",  "memory_mb", "environment",
 	"trusted",  "op",	 "source",	"example", "concurrency", "reserved",  "queue",
-	"priority", "libraries", "provisioned", "network", "description",
+	"priority", "libraries", "provisioned", "network", "description", "owner",     "callers",
 };
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
@@ -70,6 +70,61 @@ int wc_description_parse(json_t *object, char description[WC_DESCRIPTION_BYTES],
 		return wc_fail(fault, EINVAL, "\"description\" must be a text of at most %d characters",
 			       WC_DESCRIPTION_MAX);
 	memcpy(description, text, strlen(text) + 1);
+	return 0;
+}
+
+static bool owner_ok(const char *owner)
+{
+	const char *c = owner;
+
+	while (isalnum((unsigned char)*c) || (*c && strchr("-_.", *c)))
+		c++;
+	return !*c && c - owner <= WC_OWNER_MAX;
+}
+
+static int get_owner(json_t *object, char owner[WC_OWNER_MAX + 1], struct wc_fault *fault)
+{
+	json_t *value = json_object_get(object, "owner");
+	const char *text = json_string_value(value);
+
+	if (!value)
+		return 0;
+	if (!text || strlen(text) != json_string_length(value) || !owner_ok(text))
+		return wc_fail(
+			fault, EINVAL,
+			"\"owner\" must be a text of at most %d letters, digits, -, _ and .; \"\" is the node's owner",
+			WC_OWNER_MAX);
+	memcpy(owner, text, strlen(text) + 1);
+	return 0;
+}
+
+static bool caller_ok(const json_t *value)
+{
+	const char *text = json_string_value(value);
+	struct wc_fault fault;
+
+	if (!text || strlen(text) != json_string_length(value))
+		return false;
+	if (*text == '@')
+		return owner_ok(text + 1);
+	return !strcmp(text, "*") || (*text && strlen(text) < WC_NAME_MAX && !check_name(text, &fault));
+}
+
+/* null is as if it were not there: so configure takes the list away. */
+static int check_callers(json_t *callers, struct wc_fault *fault)
+{
+	json_t *value;
+	size_t i;
+
+	if (!callers || json_is_null(callers))
+		return 0;
+	if (!json_is_array(callers) || json_array_size(callers) > WC_CALLERS_MAX)
+		return wc_fail(fault, EINVAL, "\"callers\" must be an array of at most %d texts", WC_CALLERS_MAX);
+	json_array_foreach (callers, i, value)
+		if (!caller_ok(value))
+			return wc_fail(fault, EINVAL,
+				       "\"callers\": each is the name of a function, without a version, @OWNER for all "
+				       "functions of an owner, or * for all of the node; [] lets no function call it");
 	return 0;
 }
 
@@ -200,6 +255,10 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 	if (!error)
 		error = wc_description_parse(object, manifest->description, fault);
 	if (!error)
+		error = get_owner(object, manifest->owner, fault);
+	if (!error)
+		error = check_callers(json_object_get(object, "callers"), fault);
+	if (!error)
 		error = wc_limits_parse(&manifest->limits, object, fault);
 	if (!error) /* the tag's name has the runtime in front */
 		error = get_libraries(object, manifest->libraries, sizeof(manifest->libraries) - 16, fault);
@@ -258,6 +317,8 @@ int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fa
 	if (error)
 		return error;
 	parsed.environment = json_incref(json_object_get(object, "environment"));
+	if (json_is_array(json_object_get(object, "callers")))
+		parsed.callers = json_incref(json_object_get(object, "callers"));
 	*manifest = parsed;
 	return 0;
 }
@@ -278,15 +339,17 @@ static json_t *libraries_json(const struct wc_manifest *manifest)
 
 json_t *wc_manifest_json(const struct wc_manifest *manifest)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*, s:s*}", "name",
-			 manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
-			 "event", manifest->binary ? "binary" : "json", "network",
-			 manifest->host_network ? "host" : "none", "trusted", manifest->trusted, "timeout_ms",
-			 (int)manifest->timeout_ms, "memory_mb", (int)manifest->memory_mb, "concurrency",
-			 (int)manifest->limits.concurrency, "reserved", (int)manifest->limits.reserved, "queue",
-			 (int)manifest->limits.queue, "priority", (int)manifest->limits.priority, "provisioned",
-			 (int)manifest->limits.provisioned, "libraries", libraries_json(manifest), "environment",
-			 manifest->environment, "description", manifest->description[0] ? manifest->description : NULL);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*, s:s*, s:s*, s:O*}",
+		"name", manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
+		"event", manifest->binary ? "binary" : "json", "network", manifest->host_network ? "host" : "none",
+		"trusted", manifest->trusted, "timeout_ms", (int)manifest->timeout_ms, "memory_mb",
+		(int)manifest->memory_mb, "concurrency", (int)manifest->limits.concurrency, "reserved",
+		(int)manifest->limits.reserved, "queue", (int)manifest->limits.queue, "priority",
+		(int)manifest->limits.priority, "provisioned", (int)manifest->limits.provisioned, "libraries",
+		libraries_json(manifest), "environment", manifest->environment, "description",
+		manifest->description[0] ? manifest->description : NULL, "owner",
+		manifest->owner[0] ? manifest->owner : NULL, "callers", manifest->callers);
 }
 
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)
@@ -302,5 +365,28 @@ bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)
 void wc_manifest_release(struct wc_manifest *manifest)
 {
 	json_decref(manifest->environment);
-	manifest->environment = NULL;
+	json_decref(manifest->callers);
+	manifest->environment = manifest->callers = NULL;
+}
+
+void wc_manifest_hold(const struct wc_manifest *manifest)
+{
+	json_incref(manifest->environment);
+	json_incref(manifest->callers);
+}
+
+bool wc_manifest_may_call(const struct wc_manifest *caller, const struct wc_manifest *callee)
+{
+	const json_t *value;
+	size_t i;
+
+	if (!callee->callers)
+		return !strcmp(caller->owner, callee->owner);
+	json_array_foreach (callee->callers, i, value) {
+		const char *text = json_string_value(value);
+
+		if (*text == '@' ? !strcmp(text + 1, caller->owner) : *text == '*' || !strcmp(text, caller->name))
+			return true;
+	}
+	return false;
 }

@@ -168,7 +168,7 @@ static struct wc_fn *freeze(const struct wc_fn *latest, uint32_t number, const c
 				      .code = wc_stored_get(latest->stored) };
 	struct wc_fn *fn;
 
-	json_incref(version.manifest.environment);
+	wc_manifest_hold(&version.manifest);
 	version.manifest.limits.reserved = version.manifest.limits.provisioned = 0;
 	if (description)
 		snprintf(version.manifest.description, sizeof(version.manifest.description), "%s", description);

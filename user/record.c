@@ -29,7 +29,7 @@ static void add(struct wc_former *former, uint32_t max, const struct wc_version 
 		return;
 	former->count++;
 	*copy = *version;
-	json_incref(copy->manifest.environment);
+	wc_manifest_hold(&copy->manifest);
 	wc_stored_get(copy->code);
 }
 

@@ -62,6 +62,7 @@ static const struct refusal wrong_parameter = { 400, "Bad Request", "InvalidPara
 static const struct refusal wrong_content = { 400, "Bad Request", "InvalidRequestContentException", NULL };
 static const struct refusal over = { 409, "Conflict", "ResourceConflictException", NULL };
 static const struct refusal failure = { 500, "Internal Server Error", "ServiceException", NULL };
+static const struct refusal denied = { 403, "Forbidden", "AccessDeniedException", NULL };
 static const struct refusal too_large = { 413, "Request Entity Too Large", "RequestTooLargeException", NULL };
 static const struct refusal unknown = { 404, "Not Found", "ResourceNotFoundException", NULL };
 static const struct refusal too_many = { 429, "Too Many Requests", "TooManyRequestsException",
@@ -145,9 +146,8 @@ static void refuse_as(struct wc_lambda *lambda, struct call *call, const struct 
 		const char *type;
 		const struct refusal *refusal;
 	} known[] = {
-		{ "Node.UnknownFunction", &unknown },
-		{ "Node.CallDepth", &too_deep },
-		{ "Node.TooManyCalls", &too_many },
+		{ "Node.UnknownFunction", &unknown }, { "Node.AccessDenied", &denied },
+		{ "Node.CallDepth", &too_deep },      { "Node.TooManyCalls", &too_many },
 		{ "Node.TooManyRequests", &busy },
 	};
 	json_t *error = json_loadb((const char *)result->payload, result->length, 0, NULL);
@@ -440,7 +440,6 @@ static bool is_token(const struct wc_lambda *lambda, const char *text)
 
 bool wc_lambda_serve(struct wc_lambda *lambda, struct evhttp_request *request)
 {
-	static const struct refusal denied = { 403, "Forbidden", "AccessDeniedException", NULL };
 	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
 
 	if (path && *path == '/' && is_token(lambda, path + 1)) {

@@ -25,6 +25,7 @@ const OTHER_CREDENTIALS = ['AWS_PROFILE', 'AWS_SHARED_CREDENTIALS_FILE', 'AWS_CO
 /* What the node says of a call that it does not begin. */
 const REFUSED = {
   'Node.UnknownFunction': [404, 'ResourceNotFoundException'],
+  'Node.AccessDenied': [403, 'AccessDeniedException'],
   'Node.CallDepth': [400, 'RecursiveInvocationException'],
   'Node.TooManyCalls': [429, 'TooManyRequestsException', 'ConcurrentInvocationLimitExceeded'],
   'Node.TooManyRequests': [429, 'TooManyRequestsException', 'ReservedFunctionConcurrentInvocationLimitExceeded'],

@@ -32,6 +32,7 @@ OTHER_CREDENTIALS = ("AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_F
 # What the node says of a call that it does not begin.
 REFUSED = {
     "Node.UnknownFunction": (404, "ResourceNotFoundException", None),
+    "Node.AccessDenied": (403, "AccessDeniedException", None),
     "Node.CallDepth": (400, "RecursiveInvocationException", None),
     "Node.TooManyCalls": (429, "TooManyRequestsException", "ConcurrentInvocationLimitExceeded"),
     "Node.TooManyRequests": (429, "TooManyRequestsException", "ReservedFunctionConcurrentInvocationLimitExceeded"),

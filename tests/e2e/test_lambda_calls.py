@@ -77,7 +77,8 @@ class Node:
         self.log.append(("START", name, payload))
         if self.gate:
             self.gate.wait(agent.PATIENCE_S)
-        raw = {"none": error_of("Node.UnknownFunction"), "deep": error_of("Node.CallDepth"), "many": error_of("Node.TooManyCalls"),
+        raw = {"none": error_of("Node.UnknownFunction"), "denied": error_of("Node.AccessDenied"),
+               "deep": error_of("Node.CallDepth"), "many": error_of("Node.TooManyCalls"),
                "internal": error_of("Node.Internal"), "garbled": b"\xff"}.get(name)  # fmt: skip
         if raw is not None:
             self._result(raw, FAILED)
@@ -286,7 +287,8 @@ class LambdaCalls:
 
     def test_refused(self):
         self.begin()
-        for name, status, error in (("none", 404, "ResourceNotFoundException"), ("deep", 400, "RecursiveInvocationException"),
+        for name, status, error in (("none", 404, "ResourceNotFoundException"), ("denied", 403, "AccessDeniedException"),
+                                    ("deep", 400, "RecursiveInvocationException"),
                                     ("many", 429, "TooManyRequestsException"), ("internal", 500, "ServiceException"),
                                     ("lost", 500, "ServiceException")):  # fmt: skip
             with self.subTest(name=name):

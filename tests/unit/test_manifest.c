@@ -298,6 +298,127 @@ static void test_libraries(void **state)
 	}
 }
 
+/* At the limits of both, and beyond. */
+static void test_owner_and_callers(void **state)
+{
+	static const char longest[] = "1234567890123456789012345678901234567890123456789012345678901234";
+	static const char *const good[] = {
+		",\"owner\":\"\"",   ",\"owner\":\"A-b_9.\"", ",\"owner\":\"..\"",
+		",\"callers\":null", ",\"callers\":[]",	      ",\"callers\":[\"*\",\"@\",\"@a.b\",\"n\",\"n\"]",
+	};
+	static const char *const owners[] = { "7",	 "null",	  "[]",
+					      "\"a b\"", "\"a/b\"",	  "\"@a\"",
+					      "\"*\"",	 "\"a\\u0000b\"", "\"caf\xc3\xa9\"" };
+	static const char *const callers[] = { "\"\"",	 "\"**\"",	 "\"a*\"",	   "\"a:1\"", "\"a.b\"",
+					       "\"@@\"", "\"@*\"",	 "\"@a b\"",	   "7",	      "null",
+					       "[]",	 "\"n\\u0000\"", "\"caf\xc3\xa9\"" };
+	char text[2048];
+	size_t at;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		accept_with(good[i]);
+	for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
+		snprintf(text, sizeof(text), ",\"owner\":%s", owners[i]);
+		expect_refused(text, parse_with(text),
+			       "\"owner\" must be a text of at most 64 letters, digits, -, _ and .");
+	}
+	for (size_t i = 0; i < sizeof(callers) / sizeof(callers[0]); i++) {
+		snprintf(text, sizeof(text), ",\"callers\":[\"a\",%s]", callers[i]);
+		expect_refused(text, parse_with(text), "\"callers\": each is the name of a function");
+	}
+	expect_refused("text", parse_with(",\"callers\":\"a\""), "\"callers\" must be an array of at most 64 texts");
+	expect_refused("object", parse_with(",\"callers\":{}"), "must be an array of at most 64 texts");
+	snprintf(text, sizeof(text), ",\"owner\":\"%s\",\"callers\":[\"@%s\",\"%.63s\"]", longest, longest, longest);
+	accept_with(text);
+	snprintf(text, sizeof(text), ",\"owner\":\"%s5\"", longest);
+	expect_refused(text, parse_with(text), "at most 64 letters");
+	snprintf(text, sizeof(text), ",\"callers\":[\"@%s5\"]", longest);
+	expect_refused(text, parse_with(text), "each is the name");
+	snprintf(text, sizeof(text), ",\"callers\":[\"%s\"]", longest);
+	expect_refused(text, parse_with(text), "each is the name");
+	for (int count = 64; count <= 65; count++) {
+		at = (size_t)snprintf(text, sizeof(text), ",\"callers\":[\"a\"");
+		for (int i = 1; i < count; i++)
+			at += (size_t)snprintf(text + at, sizeof(text) - at, ",\"a\"");
+		snprintf(text + at, sizeof(text) - at, "]");
+		if (count == 64)
+			accept_with(text);
+		else
+			expect_refused("65", parse_with(text), "at most 64 texts");
+	}
+}
+
+/* What is written out is read as the same; a list that is not there is not an empty one. */
+static void test_callers_kept(void **state)
+{
+	static const char *const rows[] = { "", ",\"callers\":[]", ",\"owner\":\"o\",\"callers\":[\"b\",\"a\"]",
+					    ",\"owner\":\"o\"" };
+	struct wc_manifest first, again;
+	json_t *object;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(parse_with(rows[i]), 0);
+		first = manifest;
+		object = wc_manifest_json(&first);
+		assert_int_equal(wc_manifest_parse(&again, object, &fault), 0);
+		json_decref(object);
+		assert_string_equal(again.owner, first.owner);
+		assert_true(wc_manifest_equal(&first, &again));
+		assert_int_equal(!again.callers, !first.callers);
+		wc_manifest_release(&again);
+		for (size_t j = 0; j < sizeof(rows) / sizeof(rows[0]); j++) {
+			assert_int_equal(parse_with(rows[j]), 0);
+			assert_int_equal(wc_manifest_equal(&first, &manifest), i == j);
+			wc_manifest_release(&manifest);
+		}
+		wc_manifest_release(&first);
+	}
+}
+
+static void test_may_call(void **state)
+{
+	static const struct {
+		const char *name, *owner; /* of the caller */
+		const char *owner_of_called, *callers;
+		bool may;
+	} rows[] = {
+		{ "a", "", "", NULL, true },
+		{ "a", "x", "x", NULL, true },
+		{ "a", "x", "", NULL, false },
+		{ "a", "", "x", NULL, false },
+		{ "a", "x", "X", NULL, false },
+		{ "a", "x", "xy", NULL, false },
+		{ "x", "", "x", NULL, false }, /* a name is no owner */
+		{ "a", "x", "x", "[]", false },
+		{ "a", "x", "x", "[\"b\"]", false },
+		{ "a", "x", "y", "[\"b\",\"a\"]", true },
+		{ "a", "x", "y", "[\"ab\",\"A\",\"@a\",\"x\"]", false },
+		{ "a", "x", "y", "[\"@y\",\"@\"]", false },
+		{ "a", "x", "y", "[\"@x\"]", true },
+		{ "a", "", "y", "[\"@\"]", true },
+		{ "a", "x", "y", "[\"*\"]", true },
+		{ "a", "", "y", "[\"b\",\"*\"]", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wc_manifest caller = { .handler = "h" }, callee = { .name = "a" };
+
+		snprintf(caller.name, sizeof(caller.name), "%s", rows[i].name);
+		snprintf(caller.owner, sizeof(caller.owner), "%s", rows[i].owner);
+		snprintf(callee.owner, sizeof(callee.owner), "%s", rows[i].owner_of_called);
+		callee.callers = rows[i].callers ? json_loads(rows[i].callers, 0, NULL) : NULL;
+		/* Whom the caller itself lets call is another question. */
+		caller.callers = rows[i].may ? json_array() : json_pack("[s]", "*");
+		if (wc_manifest_may_call(&caller, &callee) != rows[i].may)
+			fail_msg("row %zu", i);
+		wc_manifest_release(&callee);
+		wc_manifest_release(&caller);
+	}
+}
+
 /* Limits of a deployed function change one at a time, and all or none. */
 static void test_limits(void **state)
 {
@@ -337,9 +458,12 @@ static void test_limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),  cmocka_unit_test(test_custom),   cmocka_unit_test(test_everything),
-		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_accepted), cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_libraries), cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_defaults),	  cmocka_unit_test(test_custom),
+		cmocka_unit_test(test_everything),	  cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_accepted),	  cmocka_unit_test(test_lengths),
+		cmocka_unit_test(test_libraries),	  cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_owner_and_callers), cmocka_unit_test(test_callers_kept),
+		cmocka_unit_test(test_may_call),
 	};
 
 	return cmocka_run_group_tests_name("manifest", tests, NULL, NULL);

@@ -390,6 +390,52 @@ static void test_configure(void **state)
 	assert_int_equal(publish(), 2);
 }
 
+/* "OWNER [CALLER,...]" or "OWNER -" */
+static void expect_callers(uint32_t number, const char *expected)
+{
+	const struct wc_manifest *manifest = &version(number)->manifest;
+	char *list = manifest->callers ? json_dumps(manifest->callers, JSON_COMPACT) : NULL, text[200];
+	json_t *shown = wc_fn_json(version(number));
+
+	snprintf(text, sizeof(text), "%s %s", manifest->owner, list ?: "-");
+	assert_string_equal(text, expected);
+	assert_string_equal(json_string_value(json_object_get(shown, "owner")), manifest->owner);
+	assert_int_equal(json_is_null(json_object_get(shown, "callers")), !list);
+	json_decref(shown);
+	free(list);
+}
+
+/* Whose it is and who may call it are settings of each version: frozen, gone back to, and kept over a restart. */
+static void test_owner(void **state)
+{
+	uint32_t number;
+	struct wc_fn *fn;
+
+	(void)state;
+	deploy("one", 1);
+	expect_callers(0, " -");
+	assert_int_equal(configure("{\"owner\":\"x\",\"callers\":[\"a\",\"@y\"]}", NULL), WC_REPLACED);
+	assert_int_equal(configure("{\"owner\":\"x\"}", NULL), WC_UNCHANGED);
+	assert_int_equal(publish(), 1);
+	number = version(0)->version;
+	assert_int_equal(configure("{\"callers\":[]}", NULL), WC_REPLACED);
+	assert_int_not_equal(version(0)->version, number);
+	FAILS(configure("{\"callers\":[\"\"]}", NULL), EINVAL, "\"callers\": each is");
+	reopen();
+	expect_callers(0, "x []");
+	expect_callers(1, "x [\"a\",\"@y\"]");
+	assert_int_equal(configure("{\"owner\":\"\",\"callers\":null}", NULL), WC_REPLACED);
+	expect_callers(0, " -");
+	assert_int_equal(wc_functions_rollback(functions, "hello", number, &fn, &(uint32_t){ 0 }, &fault), 0);
+	wc_fn_put(fn);
+	expect_callers(0, "x [\"a\",\"@y\"]");
+	deploy("one", 1); /* which says nothing of it */
+	expect_callers(0, " -");
+	reopen();
+	expect_callers(0, " -");
+	expect_callers(1, "x [\"a\",\"@y\"]");
+}
+
 static int limit(uint32_t number, const char *change)
 {
 	json_t *object = json_loads(change, 0, NULL);
@@ -550,11 +596,17 @@ static void test_long_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_publish),	TEST(test_conditions),
-		TEST(test_unpublish),	TEST(test_alias),
-		TEST(test_qualifiers),	TEST(test_limits),
-		TEST(test_configure),	TEST(test_reserved),
-		TEST(test_provisioned), TEST(test_provisioned_too_many),
+		TEST(test_publish),
+		TEST(test_conditions),
+		TEST(test_unpublish),
+		TEST(test_alias),
+		TEST(test_qualifiers),
+		TEST(test_limits),
+		TEST(test_configure),
+		TEST(test_owner),
+		TEST(test_reserved),
+		TEST(test_provisioned),
+		TEST(test_provisioned_too_many),
 		TEST(test_long_name),
 	};
 
