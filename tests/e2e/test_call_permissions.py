@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Which functions may call which (docs/CALLS.md, "Who may call whom"): owners and lists of callers, in each language and by each way of calling, while
-deployments change them under instances that are warm; versions, aliases, restarts."""
+deployments change them under instances that are warm; versions, aliases, restarts; and what the
+keys of a gateway may say of it."""
 
+import base64
 import contextlib
+import io
 import json
 import os
 import socket
 import threading
+import zipfile
 
+import gateway
 import harness
 import wcproto
 
@@ -51,8 +56,7 @@ exports.call = async (event) => {
 DENIED = "Node.AccessDenied"
 
 
-class Permissions(harness.NodeTest):
-    TAG = "perm"
+class Base(harness.NodeTest):
     OPTIONS = ("--cores", "0-1")
 
     @classmethod
@@ -120,6 +124,11 @@ class Permissions(harness.NodeTest):
         functions = self.node.json("list", "--all")["functions"]
         (found,) = (f for f in functions if (f["name"], f["qualifier"]) == (name, qualifier))
         return found["owner"], found["callers"]
+
+
+
+class Permissions(Base):
+    TAG = "perm"
 
     # --- the rule ---
 
@@ -345,6 +354,109 @@ class Permissions(harness.NodeTest):
             self.assertNotEqual(done.returncode, 0, options)
             self.assertIn(word, done.stderr)
         self.assertEqual(self.function("told"), ("", None))
+
+
+def create(name, **tags):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("f.py", PYTHON)
+    return {"FunctionName": name, "Runtime": "python3.11", "Handler": "f.call", "Role": "arn:aws:iam::000000000000:role/any", "Timeout": 60,
+            "Code": {"ZipFile": base64.b64encode(out.getvalue()).decode()}, "Tags": {"warmcore." + key: value for key, value in tags.items()}}  # fmt: skip
+
+
+class Keys(Base):
+    """Through the gateway: tags say it, and a key that is limited to some names deploys functions of its own only."""
+
+    TAG = "permkey"
+
+    @classmethod
+    def prepare(cls):
+        super().prepare()
+        path = os.path.join(cls.node.root, "keys", "keys.json")
+        os.mkdir(os.path.dirname(path), 0o755)
+        cls.tokens = {}
+        for name, pattern in (("all", "*"), ("web", "web-*"), ("web.two", "web-*")):
+            options = ("--kind", "bearer", "--role", "admin", "--functions", pattern, "--key-file", path)
+            cls.tokens[name] = cls.node.json("keys", "create", name, *options)["token"]
+        cls.gateway = gateway.Gateway(cls.node, "--code-dir", os.path.join(cls.node.root, "code"), "--key-file", path)
+        cls.addClassCleanup(cls.gateway.close)
+        cls.open = gateway.Gateway(cls.node, "--code-dir", os.path.join(cls.node.root, "code"), "--no-auth")
+        cls.addClassCleanup(cls.open.close)
+
+    def ask(self, key, method, path, body=None):
+        gate = self.gateway if key else self.open
+        headers = [("Authorization", "Bearer " + self.tokens[key])] if key else []
+        answer = gate.request(method, path, json.dumps(body).encode() if body is not None else b"", headers)
+        functions = {f["name"]: f["id"] for f in self.node.json("list")["functions"]}
+        self.ids.update(functions)
+        return answer
+
+    def create(self, key, name, **tags):
+        return self.ask(key, "POST", "/2015-03-31/functions", create(name, **tags))
+
+    def assert_denied(self, answer, *words):
+        self.assertEqual((answer.status, answer.header("x-amzn-errortype")), (403, "AccessDeniedException"), answer)
+        for word in words:
+            self.assertIn(word, answer.body.decode())
+
+    def test_limited_key(self):
+        """What it deploys is its own, whatever it says, and calls nothing of others that do not let it."""
+        self.deploy("of-node")
+        self.deploy("web-for", owner="bank", callers=["@web"])
+        self.assertEqual(self.create("web", "web-a").status, 201)
+        self.assertEqual(self.create("web", "web-b", owner="web", callers="web-a @audit").status, 201)
+        self.assertEqual(self.create("web", "web-c", owner="").status, 201)
+        self.assertEqual([self.function(name) for name in ("web-a", "web-b", "web-c")], [("web", None), ("web", ["web-a", "@audit"]), ("web", None)])
+        for owner in ("other", "web.two", "WEB", "all"):
+            self.assert_denied(self.create("web", "web-d", owner=owner), "of the owner web only, and not of " + owner)
+        self.assertNotIn("web-d", [f["name"] for f in self.node.json("list")["functions"]])
+        self.assert_may_not("web-a", "of-node")
+        self.assert_may_not("web-a", "of-node", "start")
+        self.assert_may("web-a", "web-for")
+        self.assertEqual(self.call("web-a", "web-b", event={"name": "none"})["result"]["error"], "Node.UnknownFunction")
+        self.assert_may_not("web-c", "web-b")
+        tags = self.ask("web", "GET", "/2015-03-31/functions/web-b").json()["Tags"]
+        self.assertEqual(tags, {"warmcore.owner": "web", "warmcore.callers": "web-a @audit"})
+        shown = self.ask("web", "GET", "/system/function/web-b").json()["annotations"]
+        self.assertEqual(shown, tags)
+
+    def test_updates(self):
+        """Code and settings from a limited key: of its own functions; of the node's, which become its own; of nobody else's."""
+        code = {"ZipFile": create("x")["Code"]["ZipFile"]}
+        self.deploy("of-node")
+        for name in ("web-n", "web-m"):
+            self.deploy(name, "call")
+            self.assert_may(name, "of-node")
+        for path, body, name in (("configuration", {"Timeout": 50}, "web-n"), ("code", code, "web-m")):
+            answer = self.ask("web", "PUT", "/2015-03-31/functions/%s/%s" % (name, path), body)
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(self.function(name), ("web", None))
+            self.assert_may_not(name, "of-node")
+            for other in ("web.two",):
+                self.assert_denied(self.ask(other, "PUT", "/2015-03-31/functions/%s/%s" % (name, path), body), "of the owner web.two only")
+            # A key for all changes what it says, and nothing else.
+            self.assertEqual(self.ask("all", "PUT", "/2015-03-31/functions/%s/%s" % (name, path), body).status, 200)
+            self.assertEqual(self.function(name), ("web", None))
+        self.deploy("web-o", "call", owner="bank", callers=["web-n"])
+        for path, body in (("configuration", {"Timeout": 50}), ("code", code), ("code", {**code, "DryRun": True})):
+            self.assert_denied(self.ask("web", "PUT", "/2015-03-31/functions/web-o/" + path, body), "not of bank")
+        answer = self.ask("all", "PUT", "/2015-03-31/functions/web-o/configuration", {"Timeout": 55})
+        self.assertEqual((answer.status, self.function("web-o")), (200, ("bank", ["web-n"])))
+        self.assertEqual(self.ask("all", "PUT", "/2015-03-31/functions/web-o/code", code).status, 200)
+        self.assertEqual(self.function("web-o"), ("bank", ["web-n"]))
+
+    def test_without_limits(self):
+        """A key for all functions, and a gateway without keys, say what they like."""
+        for key in ("all", None):
+            for name, tags, expected in (("any-a", {}, ("", None)), ("any-b", {"owner": "bank", "callers": ""}, ("bank", [])),
+                                         ("any-c", {"owner": "web", "callers": "*"}, ("web", ["*"]))):  # fmt: skip
+                self.assertEqual(self.create(key, name, **tags).status, 201, name)
+                self.assertEqual(self.function(name), expected)
+                self.assertEqual(self.ask(key, "DELETE", "/2015-03-31/functions/" + name).status, 204)
+        for tags, word in (({"owner": "a b"}, "owner"), ({"callers": "a:1"}, "callers")):
+            answer = self.create("all", "any-d", **tags)
+            self.assertEqual((answer.status, answer.header("x-amzn-errortype")), (400, "InvalidParameterValueException"), answer)
+            self.assertIn('\\"%s\\"' % word, answer.body.decode())
 
 
 if __name__ == "__main__":

@@ -234,6 +234,52 @@ static void test_shapes(void **state)
 	json_decref(described);
 }
 
+/* Two tags are settings, and come back as the tags that they were; all others are words. */
+static void test_tags(void **state)
+{
+	static const struct {
+		const char *tags, *owner, *callers, *words, *shown;
+	} rows[] = {
+		{ "{}", NULL, NULL, "{}", "{}" },
+		{ "{\"team\":\"x\"}", NULL, NULL, "{\"team\":\"x\"}", "{}" },
+		{ "{\"warmcore.owner\":\"me\",\"a\":\"\"}", "me", NULL, "{\"a\":\"\"}", "{\"warmcore.owner\":\"me\"}" },
+		{ "{\"warmcore.owner\":\"\"}", "", NULL, "{}", "{}" },
+		{ "{\"warmcore.callers\":\"\"}", NULL, "[]", "{}", "{\"warmcore.callers\":\"\"}" },
+		{ "{\"warmcore.callers\":\"  a @b   * \"}", NULL, "[\"a\",\"@b\",\"*\"]", "{}",
+		  "{\"warmcore.callers\":\"a @b *\"}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		json_t *tags = json_loads(rows[i].tags, 0, NULL), *manifest = json_object(), *words = json_object();
+		json_t *body = json_pack("{s:s, s:s, s:O}", "Runtime", "python3.11", "Handler", "a.b", "Tags", tags);
+		json_t *callers = rows[i].callers ? json_loads(rows[i].callers, 0, NULL) : NULL,
+		       *kept = json_loads(rows[i].words, 0, NULL), *shown = json_loads(rows[i].shown, 0, NULL);
+		const char *owner;
+		struct wc_fault fault;
+
+		assert_int_equal(wc_manage_read_settings(body, true, manifest, words, &fault), 0);
+		owner = json_string_value(json_object_get(manifest, "owner"));
+		assert_int_equal(!owner, !rows[i].owner);
+		assert_string_equal(owner ?: "", rows[i].owner ?: "");
+		assert_int_equal(!json_object_get(manifest, "callers"), !callers);
+		assert_true(!callers || json_equal(json_object_get(manifest, "callers"), callers));
+		assert_true(json_equal(json_object_get(words, "tags"), kept));
+		json_decref(kept);
+		kept = json_pack("{s:s, s:s}", "warmcore.owner", "lie", "warmcore.callers", "lie");
+		wc_manage_tag_callers(manifest, kept);
+		if (!json_equal(kept, shown))
+			fail_msg("%s: %s", rows[i].tags, json_dumps(kept, 0));
+		json_decref(callers);
+		json_decref(shown);
+		json_decref(kept);
+		json_decref(body);
+		json_decref(words);
+		json_decref(manifest);
+		json_decref(tags);
+	}
+}
+
 static int make_archive(const char *text)
 {
 	int fd = memfd_create("test", 0);
@@ -337,7 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),	  cmocka_unit_test(test_cut),	  cmocka_unit_test(test_decode),
 		cmocka_unit_test(test_settings),  cmocka_unit_test(test_shapes),  cmocka_unit_test(test_shelf),
-		cmocka_unit_test(test_questions), cmocka_unit_test(test_removal),
+		cmocka_unit_test(test_questions), cmocka_unit_test(test_removal), cmocka_unit_test(test_tags),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -330,7 +330,7 @@ static bool matches(const struct wc_auth_identity *who, const char *function)
 	return false;
 }
 
-static bool has_all(const struct wc_auth_identity *who)
+bool wc_auth_has_all(const struct wc_auth_identity *who)
 {
 	for (size_t i = 0; i < who->pattern_count; i++)
 		if (!strcmp(who->patterns[i], "*"))
@@ -355,7 +355,7 @@ bool wc_auth_allows(const struct wc_auth_identity *who, const struct wc_auth_ask
 {
 	struct wc_slice function = { ask->function ?: "*", strlen(ask->function ?: "*") };
 
-	if (role_may(who->role, ask) && (ask->function ? matches(who, ask->function) : has_all(who)))
+	if (role_may(who->role, ask) && (ask->function ? matches(who, ask->function) : wc_auth_has_all(who)))
 		return true;
 	wc_auth_deny(
 		denial, 403, "AccessDeniedException",

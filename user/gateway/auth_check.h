@@ -78,6 +78,9 @@ struct wc_auth_ask {
 	const char *function;  /* its bare name; NULL: the node as a whole, which takes the pattern "*" */
 };
 
+/* May it do what it may with all functions: has it the pattern "*"? */
+bool wc_auth_has_all(const struct wc_auth_identity *who);
+
 /* False: *denial says so, 403 AccessDeniedException. */
 bool wc_auth_allows(const struct wc_auth_identity *who, const struct wc_auth_ask *ask, struct wc_auth_denial *denial);
 

@@ -145,9 +145,9 @@ static json_t *check_expected(const json_t *described, const char *expect)
 /* What a gateway may say of a function that is deployed; never `trusted` or `network`. */
 static json_t *deployment(const char *op, const json_t *manifest, const char *name, const char *source)
 {
-	static const char *const keys[] = { "runtime",	   "handler",	  "event",	"timeout_ms", "memory_mb",
-					    "environment", "concurrency", "reserved",	"queue",      "priority",
-					    "provisioned", "libraries",	  "description" };
+	static const char *const keys[] = { "runtime",	   "handler",	  "event",	 "timeout_ms", "memory_mb",
+					    "environment", "concurrency", "reserved",	 "queue",      "priority",
+					    "provisioned", "libraries",	  "description", "owner",      "callers" };
 	json_t *request = json_pack("{s:s, s:s, s:s*}", "op", op, "name", name, "source", source);
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)

@@ -50,6 +50,28 @@ static bool take_archive(struct wc_manage_task *task, int *ret_archive)
 	return false;
 }
 
+/*
+ * A key that is limited to some functions has others that are not its: what it deploys is its own, by its name, so that it calls no other owner's
+ * unless that one lets it. What was the node's becomes the key's with the code or the settings that the key brings. False: the task has its error.
+ */
+static bool own(struct wc_manage_task *task, json_t *manifest)
+{
+	const char *owner = json_string_value(json_object_get(manifest, "owner")) ?: "";
+
+	if (!*task->who.id || wc_auth_has_all(&task->who))
+		return true;
+	if (*owner && strcmp(owner, task->who.name) != 0) {
+		wc_manage_fail(
+			task, 403, "AccessDeniedException",
+			"Key %s (%s) deploys functions of the owner %s only, and not of %.64s: that takes a key of that "
+			"name, one for all functions (*), or `warmcore deploy` on the node",
+			task->who.name, task->who.id, task->who.name, owner);
+		return false;
+	}
+	json_object_set_new(manifest, "owner", json_string(task->who.name));
+	return true;
+}
+
 static json_t *put(struct wc_manage_task *task, const struct change *change, const char *expect, json_t *manifest)
 {
 	return wc_manage_question(task,
@@ -117,7 +139,7 @@ void wc_manage_create(struct wc_manage_task *task)
 	struct change change = { json_object(), json_object(), NULL, -1, false, false };
 	json_t *body = take_archive(task, &change.archive) ? wc_manage_body(task) : NULL, *described;
 
-	if (body && read_create(task, body, &change)) {
+	if (body && read_create(task, body, &change) && own(task, change.manifest)) {
 		described = put(task, &change, "absent", change.manifest);
 		if (described)
 			answer(task, &change, 201, described);
@@ -143,7 +165,10 @@ static json_t *merge(struct wc_manage_task *task, const struct change *change, c
 	}
 	manifest = json_copy(function);
 	json_object_update(manifest, change->manifest);
-	return manifest;
+	if (own(task, manifest))
+		return manifest;
+	json_decref(manifest);
+	return NULL;
 }
 
 static void update(struct wc_manage_task *task, const struct change *change)

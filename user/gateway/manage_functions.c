@@ -83,7 +83,8 @@ static json_t *location(const struct wc_manage_task *task, const json_t *describ
 static void show(struct wc_manage_task *task)
 {
 	json_t *described, *version, *configuration, *concurrency, *answer;
-	const json_t *function, *tags, *reserved;
+	const json_t *function, *reserved;
+	json_t *tags;
 
 	if (!find(task, &described, &version))
 		return;
@@ -97,7 +98,8 @@ static void show(struct wc_manage_task *task)
 	}
 	function = json_object_get(described, "function");
 	reserved = json_object_get(json_object_get(concurrency, "concurrency"), "reserved");
-	tags = json_object_get(json_object_get(described, "meta"), "tags");
+	tags = json_copy(json_object_get(json_object_get(described, "meta"), "tags")) ?: json_object();
+	wc_manage_tag_callers(version ? version : function, tags);
 	configuration = wc_manage_configuration(described, version);
 	answer = json_pack("{s:o, s:o}", "Configuration", configuration, "Code",
 			   location(task, described, text_of(version ? version : function, "code_sha256")));
@@ -105,7 +107,8 @@ static void show(struct wc_manage_task *task)
 		json_object_set_new(answer, "Concurrency",
 				    json_pack("{s:O}", "ReservedConcurrentExecutions", reserved));
 	if (json_object_size(tags))
-		json_object_set(answer, "Tags", (json_t *)tags);
+		json_object_set(answer, "Tags", tags);
+	json_decref(tags);
 	wc_manage_answer(task, 200, answer);
 	json_decref(concurrency);
 	json_decref(version);

@@ -59,17 +59,48 @@ static int read_description(struct reading *reading, const char *key, const json
 	return 0;
 }
 
+/* "checkout @audit" to an array; "" to an empty one. */
+static json_t *split(const char *text)
+{
+	json_t *list = json_array();
+
+	for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+		size_t length = strcspn(text, " ");
+
+		json_array_append_new(list, json_stringn(text, length));
+		text += length;
+	}
+	return list;
+}
+
+/* Two tags mean something; they are in the registry, and not among the words. The node judges what they say. */
+static void take_tags(struct reading *reading, json_t *tags)
+{
+	const char *owner = json_string_value(json_object_get(tags, WC_MANAGE_TAG_OWNER));
+	const char *callers = json_string_value(json_object_get(tags, WC_MANAGE_TAG_CALLERS));
+
+	if (owner)
+		json_object_set_new(reading->manifest, "owner", json_string(owner));
+	if (callers)
+		json_object_set_new(reading->manifest, "callers", split(callers));
+	json_object_del(tags, WC_MANAGE_TAG_OWNER);
+	json_object_del(tags, WC_MANAGE_TAG_CALLERS);
+}
+
 static int read_tags(struct reading *reading, const char *key, const json_t *value)
 {
 	const json_t *tag;
 	const char *name;
+	json_t *tags;
 
 	if (!json_is_object(value) || json_object_size(value) > TAGS_MAX)
 		return wrong(reading, key, "is an object of at most 50 texts");
 	json_object_foreach ((json_t *)value, name, tag)
 		if (!json_is_string(tag) || strlen(name) > 128 || json_string_length(tag) > 256)
 			return wrong(reading, key, "is an object of texts: 128 bytes of a key, 256 of a value");
-	json_object_set(reading->words, "tags", (json_t *)value);
+	tags = json_copy((json_t *)value);
+	take_tags(reading, tags);
+	json_object_set_new(reading->words, "tags", tags);
 	return 0;
 }
 

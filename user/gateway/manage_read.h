@@ -12,6 +12,10 @@
 #include "bpf/tables.h"
 #include "user/error.h"
 
+/* Tags of CreateFunction and GetFunction that mean something: owner, and callers between spaces (docs/CALLS.md). */
+#define WC_MANAGE_TAG_OWNER "warmcore.owner"
+#define WC_MANAGE_TAG_CALLERS "warmcore.callers"
+
 /*
  * CreateFunction (`create`) or UpdateFunctionConfiguration: sets what is given in *manifest (as docs/CONTROL.md has it) and *words (role,
  * description, tags, runtime), which are objects. 0; -EINVAL; -ENOSYS: it is Lambda's, and not here.

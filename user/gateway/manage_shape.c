@@ -12,6 +12,7 @@
 #include "user/gateway/manage_read.h"
 
 #define DIGEST_SIZE 32
+#define CALLERS_TEXT 4352 /* 64 of at most 65 characters */
 
 void wc_manage_arn(const char *function, const char *qualifier, char out[WC_MANAGE_ARN_MAX])
 {
@@ -127,6 +128,26 @@ json_t *wc_manage_configuration(const json_t *described, const json_t *version)
 		json_object_set_new(shown, "Environment", json_pack("{s:O}", "Variables", environment));
 	json_decref(function);
 	return shown;
+}
+
+void wc_manage_tag_callers(const json_t *function, json_t *words)
+{
+	const json_t *callers = json_object_get(function, "callers"), *caller;
+	const char *owner = text_of(function, "owner");
+	char text[CALLERS_TEXT] = "";
+	size_t at = 0, i;
+
+	json_object_del(words, WC_MANAGE_TAG_OWNER);
+	json_object_del(words, WC_MANAGE_TAG_CALLERS);
+	if (*owner)
+		json_object_set_new(words, WC_MANAGE_TAG_OWNER, json_string(owner));
+	if (!json_is_array(callers))
+		return;
+	json_array_foreach ((json_t *)callers, i, caller)
+		if (at < sizeof(text))
+			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "",
+					       json_string_value(caller) ?: "");
+	json_object_set_new(words, WC_MANAGE_TAG_CALLERS, json_string(text));
 }
 
 json_t *wc_manage_alias(const char *function, const json_t *alias)

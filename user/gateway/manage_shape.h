@@ -19,6 +19,11 @@ json_t *wc_manage_configuration(const json_t *described, const json_t *version);
 /* The base64 of the SHA-256 of its archive; of code that came without one, of that code: "" when there is none. */
 const char *wc_manage_code_sha256(const json_t *described, const char *code, char out[64]);
 
+/*
+ * Sets WC_MANAGE_TAG_OWNER and WC_MANAGE_TAG_CALLERS in *words as a function (or a version of it) has them; neither where there is nothing to say.
+ */
+void wc_manage_tag_callers(const json_t *function, json_t *words);
+
 /* An AliasConfiguration, of an alias object of the node. */
 json_t *wc_manage_alias(const char *function, const json_t *alias);
 

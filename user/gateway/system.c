@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include "user/gateway/gateway.h"
+#include "user/gateway/manage_shape.h"
 #include "user/gateway/reply.h"
 #include "user/version.h"
 
@@ -28,14 +29,17 @@ void wc_system_json(struct wc_exchange *exchange, void *value)
 /* One function as OpenFaaS describes them; what it has no word for is a label. */
 void *wc_system_describe(void *function)
 {
-	return json_pack("{s:O, s:s, s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:{s:O?, s:O?, s:O?}, s:{}}", "name",
+	json_t *annotations = json_object();
+
+	wc_manage_tag_callers(function, annotations);
+	return json_pack("{s:O, s:s, s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:{s:O?, s:O?, s:O?}, s:o}", "name",
 			 json_object_get(function, "name"), "image", "", "namespace", "", "envProcess", "",
 			 "invocationCount", json_object_get(function, "invocations"), "replicas",
 			 json_object_get(function, "instances"), "availableReplicas",
 			 json_object_get(function, "instances"), "createdAt", json_object_get(function, "deployed_at"),
 			 "labels", "warmcore.runtime", json_object_get(function, "runtime"), "warmcore.handler",
 			 json_object_get(function, "handler"), "warmcore.event", json_object_get(function, "event"),
-			 "annotations");
+			 "annotations", annotations);
 }
 
 struct list_job {
