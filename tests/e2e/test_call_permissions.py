@@ -445,6 +445,46 @@ class Keys(Base):
         self.assertEqual(self.ask("all", "PUT", "/2015-03-31/functions/web-o/code", code).status, 200)
         self.assertEqual(self.function("web-o"), ("bank", ["web-n"]))
 
+    def tag(self, key, method, name, query="", body=None):
+        return self.ask(key, method, "/2017-03-31/tags/arn%3Aaws%3Alambda%3Alocal%3A000000000000%3Afunction%3A" + name + query, body)
+
+    def test_tags(self):
+        """Changed while its caller is warm; other tags are beside them, and are no settings."""
+        self.deploy("tagger", "call", owner="bank")
+        self.deploy("web-t")
+        self.assert_may_not("tagger", "web-t")
+        revision = self.node.json("list")["functions"]
+        self.assertEqual(self.tag("all", "POST", "web-t", body={"Tags": {"team": "x", "k y": ""}}).status, 204)
+        self.assertEqual([f["revision"] for f in self.node.json("list")["functions"]], [f["revision"] for f in revision])
+        self.assertEqual(self.tag("all", "POST", "web-t", body={"Tags": {"warmcore.callers": "@bank", "team": "y"}}).status, 204)
+        self.assert_may("tagger", "web-t")
+        self.assertEqual(self.tag("web", "GET", "web-t").json(), {"Tags": {"team": "y", "k y": "", "warmcore.callers": "@bank"}})
+        self.assertEqual(self.tag("all", "DELETE", "web-t", "?tagKeys=warmcore.callers&tagKeys=k%20y&tagKeys=none").status, 204)
+        self.assert_may_not("tagger", "web-t")
+        self.assertEqual(self.tag("all", "POST", "web-t", body={"Tags": {"warmcore.owner": "bank"}}).status, 204)
+        self.assert_may("tagger", "web-t")
+        self.assertEqual(self.tag("all", "GET", "web-t").json(), {"Tags": {"team": "y", "warmcore.owner": "bank"}})
+        # A limited key: nobody else's, and its own stays its own.
+        for body in ({"Tags": {"a": "b"}}, {"Tags": {"warmcore.owner": "web"}}):
+            self.assert_denied(self.tag("web.two", "POST", "web-t", body=body), "of the owner web.two only")
+        self.assert_denied(self.tag("web", "DELETE", "web-t", "?tagKeys=warmcore.owner"), "of bank")
+        self.assert_denied(self.tag("web", "POST", "web-t", body={"Tags": {"warmcore.owner": "web"}}), "of bank")
+        self.assertEqual(self.function("web-t"), ("bank", None))
+        self.assert_denied(self.tag("web", "POST", "tagger", body={"Tags": {"a": "b"}}))
+        self.deploy("web-u", owner="web")
+        self.assertEqual(self.tag("web", "DELETE", "web-u", "?tagKeys=warmcore.owner").status, 204)
+        self.assertEqual(self.function("web-u"), ("web", None))
+        self.assert_denied(self.tag("web", "POST", "web-u", body={"Tags": {"warmcore.owner": "bank"}}), "not of bank")
+        self.assertEqual(self.tag("web", "POST", "web-u", body={"Tags": {"warmcore.callers": ""}}).status, 204)
+        self.assertEqual(self.function("web-u"), ("web", []))
+        for method, query, body in (("POST", "", {}), ("POST", "", {"Tags": {"a": 1}}), ("POST", "", {"Tags": {}, "More": 1}), ("DELETE", "", None),
+                                    ("DELETE", "?tagKeys=" + "x" * 400, None), ("DELETE", "?" + "&".join(["tagKeys=a"] * 51), None),
+                                    ("POST", "", {"Tags": {"warmcore.callers": "a:1"}}), ("POST", "%3A1", {"Tags": {"a": "b"}}),
+                                    ("POST", "", {"Tags": {str(i): "" for i in range(50)}})):  # fmt: skip
+            answer = self.tag("all", method, "web-t", query, body)
+            self.assertEqual((answer.status, answer.header("x-amzn-errortype")), (400, "InvalidParameterValueException"), (method, query, body, answer))
+        self.assertEqual(self.tag("all", "GET", "none").status, 404)
+
     def test_without_limits(self):
         """A key for all functions, and a gateway without keys, say what they like."""
         for key in ("all", None):

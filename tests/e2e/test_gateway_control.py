@@ -148,6 +148,18 @@ class GatewayControl(Sdk):
             self.assert_error(answer, 404, "ResourceNotFoundException", "life")
         self.assertFalse(os.path.exists(os.path.join(self.code_dir, "life")))
 
+    def test_tags(self):
+        arn = "arn:aws:lambda:local:000000000000:function:tagged"
+        tags = {"team": "x", "a key": "", "warmcore.callers": "one @two"}
+        made, tagged, listed, untagged, got, version = self.sdk(
+            create("tagged", code(1), Tags={"old": "o", "warmcore.owner": "me"}), ["TagResource", {"Resource": arn, "Tags": tags}],
+            ["ListTags", {"Resource": arn}], ["UntagResource", {"Resource": arn, "TagKeys": ["a key", "old"]}],
+            ["GetFunction", {"FunctionName": "tagged"}], ["ListTags", {"Resource": arn + ":1"}])  # fmt: skip
+        self.assertEqual((made["status"], tagged["status"], untagged["status"]), (201, 204, 204), (made, tagged, untagged))
+        self.assertEqual(listed["Tags"], {**tags, "old": "o", "warmcore.owner": "me"})
+        self.assertEqual(got["Tags"], {"team": "x", "warmcore.callers": "one @two", "warmcore.owner": "me"})
+        self.assert_error(version, 400, "InvalidParameterValueException", "versions")
+
     def test_runtimes(self):
         javascript = zipped({"index.js": "exports.handler = async (event) => ({ js: event.x });\n"})
         bootstrap = zipped({"bootstrap": "#!/bin/sh\nset -eu\nwhile :; do\n"

@@ -41,6 +41,8 @@ static void test_paths(void **state)
 		{ "/2015-03-31/functions/f/aliases/a/b", WC_MANAGE_NOTHING, NULL, NULL },
 		{ "/2017-10-31/functions/f/concurrency", WC_MANAGE_RESERVE, "f", NULL },
 		{ "/2019-09-30/functions/f/concurrency", WC_MANAGE_RESERVED, "f", NULL },
+		{ "/2017-03-31/tags/arn%3Aaws%3Alambda", WC_MANAGE_TAGS, "arn%3Aaws%3Alambda", NULL },
+		{ "/2017-03-31/tags/", WC_MANAGE_NOTHING, NULL, NULL },
 		{ "/system/code/f/x.zip", WC_MANAGE_ARCHIVE, "f", "x.zip" },
 		{ "/system/functions", WC_MANAGE_NOTHING, NULL, NULL },
 		{ "", WC_MANAGE_NOTHING, NULL, NULL },

@@ -19,6 +19,7 @@
 
 #include "user/gateway/auth.h"
 #include "user/gateway/broker_manage.h"
+#include "user/gateway/manage_read.h"
 #include "user/gateway/reply.h"
 
 struct wc_manage {
@@ -64,6 +65,7 @@ static const struct {
 	{ WC_MANAGE_RESERVED,      NULL,     wc_manage_reserve },
 	{ WC_MANAGE_PROVISIONED,   NULL,     wc_manage_provision },
 	{ WC_MANAGE_ACCOUNT,       NULL,     wc_manage_account },
+	{ WC_MANAGE_TAGS,          NULL,     wc_manage_tags },
 	{ WC_MANAGE_ONE,           NULL,     wc_manage_one },
 	{ WC_MANAGE_REMOVAL,       NULL,     wc_manage_remove_named },
 	{ WC_MANAGE_ARCHIVE,       NULL,     wc_manage_archive },
@@ -241,6 +243,7 @@ static void task_free(struct wc_manage_task *task)
 	if (task->file >= 0)
 		close(task->file);
 	json_decref(task->json);
+	json_decref(task->tag_keys);
 	drop_body(task);
 	wc_http_job_free(&task->job);
 }
@@ -284,6 +287,28 @@ static void set_base(struct wc_manage_task *task, const struct wc_request *reque
 		 host.at);
 }
 
+/* Any number of them; all that route.h knows are given once. */
+static const char *set_tag_keys(struct wc_manage_task *task, const struct wc_route *route)
+{
+	static const char name[] = "tagKeys=";
+	const char *at = route->query, *end = at + route->query_len, *stop;
+	char key[3 * WC_MANAGE_TAG_KEY_MAX + 1];
+	long length;
+
+	for (; at < end; at = stop + (stop < end)) {
+		stop = memchr(at, '&', (size_t)(end - at)) ?: end;
+		if ((size_t)(stop - at) < strlen(name) || memcmp(at, name, strlen(name)) != 0)
+			continue;
+		at += strlen(name);
+		length = (size_t)(stop - at) < sizeof(key) ? wc_route_decode(at, (size_t)(stop - at), true, key) : -1;
+		task->tag_keys = task->tag_keys ?: json_array();
+		if (length < 0 || json_array_size(task->tag_keys) == WC_MANAGE_TAGS_MAX ||
+		    json_array_append_new(task->tag_keys, json_stringn(key, (size_t)length)))
+			return "tagKeys are at most 50 texts of at most 128 bytes";
+	}
+	return NULL;
+}
+
 /* What is in the query: the request is gone when a worker is at it. NULL, or what is wrong. */
 static const char *set_parameters(struct wc_manage_task *task, const struct wc_route *route)
 {
@@ -311,7 +336,7 @@ static const char *set_parameters(struct wc_manage_task *task, const struct wc_r
 	if (length < 0 || (length && strcmp(text, "ALL") != 0))
 		return "List is ALL, or not given";
 	task->all |= length > 0;
-	return NULL;
+	return route->resource == WC_MANAGE_TAGS ? set_tag_keys(task, route) : NULL;
 }
 
 /*

@@ -60,6 +60,7 @@ struct wc_manage_task {
 	char marker[256], expires[24], signature[72];
 	unsigned max_items; /* 0: not said */
 	bool all;	    /* FunctionVersion=ALL, or List=ALL */
+	json_t *tag_keys;   /* tagKeys, each once or more, or NULL */
 	struct wc_auth_identity who;
 	/* The answer. */
 	unsigned status;
@@ -116,6 +117,7 @@ void wc_manage_reserve(struct wc_manage_task *task);
 void wc_manage_provision(struct wc_manage_task *task);
 void wc_manage_account(struct wc_manage_task *task);
 void wc_manage_one(struct wc_manage_task *task);
+void wc_manage_tags(struct wc_manage_task *task);
 void wc_manage_remove_named(struct wc_manage_task *task);
 void wc_manage_archive(struct wc_manage_task *task);
 

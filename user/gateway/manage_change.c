@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * manage_change.c - functions are created, and get new code or settings. What is not said stays: it is read, merged and written, and written only if
+ * manage_change.c - functions are created, and get new code, settings or tags. What is not said stays: it is read, merged and written, and written only if
  * nobody else has written meanwhile; then it is done again.
  */
 #include <errno.h>
@@ -52,20 +52,24 @@ static bool take_archive(struct wc_manage_task *task, int *ret_archive)
 
 /*
  * A key that is limited to some functions has others that are not its: what it deploys is its own, by its name, so that it calls no other owner's
- * unless that one lets it. What was the node's becomes the key's with the code or the settings that the key brings. False: the task has its error.
+ * unless that one lets it. What was the node's becomes the key's with what the key brings to it; what is another owner's stays as it is, also where
+ * it would become the key's. False: the task has its error.
  */
-static bool own(struct wc_manage_task *task, json_t *manifest)
+static bool own(struct wc_manage_task *task, const json_t *before, json_t *manifest)
 {
-	const char *owner = json_string_value(json_object_get(manifest, "owner")) ?: "";
+	const char *owners[] = { json_string_value(json_object_get(before, "owner")),
+				 json_string_value(json_object_get(manifest, "owner")) };
 
 	if (!*task->who.id || wc_auth_has_all(&task->who))
 		return true;
-	if (*owner && strcmp(owner, task->who.name) != 0) {
+	for (size_t i = 0; i < 2; i++) {
+		if (!owners[i] || !*owners[i] || !strcmp(owners[i], task->who.name))
+			continue;
 		wc_manage_fail(
 			task, 403, "AccessDeniedException",
-			"Key %s (%s) deploys functions of the owner %s only, and not of %.64s: that takes a key of that "
-			"name, one for all functions (*), or `warmcore deploy` on the node",
-			task->who.name, task->who.id, task->who.name, owner);
+			"Key %s (%s) deploys functions of the owner %s only, and not of %.64s: that takes a key of "
+			"that name, one for all functions (*), or `warmcore deploy` on the node",
+			task->who.name, task->who.id, task->who.name, owners[i]);
 		return false;
 	}
 	json_object_set_new(manifest, "owner", json_string(task->who.name));
@@ -139,7 +143,7 @@ void wc_manage_create(struct wc_manage_task *task)
 	struct change change = { json_object(), json_object(), NULL, -1, false, false };
 	json_t *body = take_archive(task, &change.archive) ? wc_manage_body(task) : NULL, *described;
 
-	if (body && read_create(task, body, &change) && own(task, change.manifest)) {
+	if (body && read_create(task, body, &change) && own(task, NULL, change.manifest)) {
 		described = put(task, &change, "absent", change.manifest);
 		if (described)
 			answer(task, &change, 201, described);
@@ -165,7 +169,7 @@ static json_t *merge(struct wc_manage_task *task, const struct change *change, c
 	}
 	manifest = json_copy(function);
 	json_object_update(manifest, change->manifest);
-	if (own(task, manifest))
+	if (own(task, function, manifest))
 		return manifest;
 	json_decref(manifest);
 	return NULL;
@@ -249,4 +253,96 @@ void wc_manage_update_code(struct wc_manage_task *task)
 	}
 	json_decref(body);
 	change_free(&change);
+}
+
+/* --- tags --- */
+
+/* Those that are words and those that are settings, of what was asked for. False: the task has its error. */
+static bool retag(struct wc_manage_task *task, const struct change *asked, const json_t *described,
+		  struct change *change)
+{
+	json_t *tags = json_copy(json_object_get(json_object_get(described, "meta"), "tags")) ?: json_object(), *key;
+	size_t i;
+
+	change->manifest = json_copy(json_object_get(described, "function"));
+	change->words = json_pack("{s:o}", "tags", tags);
+	json_object_update(change->manifest, asked->manifest);
+	json_object_update(tags, json_object_get(asked->words, "tags"));
+	json_array_foreach (task->tag_keys, i, key) {
+		const char *name = json_string_value(key);
+
+		if (!strcmp(name, WC_MANAGE_TAG_OWNER))
+			json_object_set_new(change->manifest, "owner", json_string(""));
+		else if (!strcmp(name, WC_MANAGE_TAG_CALLERS))
+			json_object_set_new(change->manifest, "callers", json_null());
+		json_object_del(tags, name);
+	}
+	if (json_object_size(tags) <= WC_MANAGE_TAGS_MAX)
+		return own(task, json_object_get(described, "function"), change->manifest);
+	wc_manage_fail(task, 400, "InvalidParameterValueException", "a function has at most %d tags",
+		       WC_MANAGE_TAGS_MAX);
+	return false;
+}
+
+static void change_tags(struct wc_manage_task *task, const struct change *asked)
+{
+	char revision[WC_MANAGE_REVISION_MAX];
+	json_t *described = NULL;
+	bool good = true;
+
+	for (int i = 0; good && !described && i < ATTEMPTS; i++) {
+		struct change change = { NULL, NULL, NULL, -1, false, false };
+
+		task->type = NULL;
+		described = wc_manage_describe(task);
+		if (!described)
+			return;
+		wc_manage_revision(described, revision);
+		good = retag(task, asked, described, &change);
+		json_decref(described);
+		described = good ? put(task, &change, revision, change.manifest) : NULL;
+		good = good && (described || task->status == 412);
+		change_free(&change);
+	}
+	if (described)
+		wc_manage_answer(task, 204, NULL);
+	json_decref(described);
+}
+
+static void list_tags(struct wc_manage_task *task)
+{
+	json_t *described = wc_manage_describe(task), *tags;
+
+	if (!described)
+		return;
+	tags = json_copy(json_object_get(json_object_get(described, "meta"), "tags")) ?: json_object();
+	wc_manage_tag_callers(json_object_get(described, "function"), tags);
+	wc_manage_answer(task, 200, json_pack("{s:o}", "Tags", tags));
+	json_decref(described);
+}
+
+void wc_manage_tags(struct wc_manage_task *task)
+{
+	struct change asked = { json_object(), json_object(), NULL, -1, false, false };
+	bool post = !strcmp(task->method, "POST");
+	json_t *body = post ? wc_manage_body(task) : NULL;
+	struct wc_fault fault;
+	int ret = 0;
+
+	if (*task->job.route.qualifier) {
+		wc_manage_fail(task, 400, "InvalidParameterValueException",
+			       "Tags are of a function, not of its versions and aliases");
+	} else if (!strcmp(task->method, "GET")) {
+		list_tags(task);
+	} else if (!post || body) {
+		ret = post ? wc_manage_read_tags(body, asked.manifest, asked.words, &fault) : 0;
+		if (!post && !task->tag_keys)
+			ret = wc_fail(&fault, EINVAL, "tagKeys is missing");
+		if (ret)
+			wc_manage_fail_fault(task, ret, &fault);
+		else
+			change_tags(task, &asked);
+	}
+	json_decref(body);
+	change_free(&asked);
 }

@@ -8,7 +8,6 @@
 #include "user/gateway/route.h"
 
 #define TEXT_MAX 2048 /* bytes of a text that means nothing here */
-#define TAGS_MAX 50
 #define TIMEOUT_S_MAX 900
 
 struct reading {
@@ -93,10 +92,10 @@ static int read_tags(struct reading *reading, const char *key, const json_t *val
 	const char *name;
 	json_t *tags;
 
-	if (!json_is_object(value) || json_object_size(value) > TAGS_MAX)
+	if (!json_is_object(value) || json_object_size(value) > WC_MANAGE_TAGS_MAX)
 		return wrong(reading, key, "is an object of at most 50 texts");
 	json_object_foreach ((json_t *)value, name, tag)
-		if (!json_is_string(tag) || strlen(name) > 128 || json_string_length(tag) > 256)
+		if (!json_is_string(tag) || strlen(name) > WC_MANAGE_TAG_KEY_MAX || json_string_length(tag) > 256)
 			return wrong(reading, key, "is an object of texts: 128 bytes of a key, 256 of a value");
 	tags = json_copy((json_t *)value);
 	take_tags(reading, tags);
@@ -343,6 +342,14 @@ int wc_manage_read_only(const json_t *body, const char *const *allowed, struct w
 			return unknown(fault, key);
 	}
 	return 0;
+}
+
+int wc_manage_read_tags(const json_t *body, json_t *manifest, json_t *words, struct wc_fault *fault)
+{
+	static const char *const allowed[] = { "Tags", NULL };
+	struct reading reading = { manifest, words, fault };
+
+	return wc_manage_read_only(body, allowed, fault) ?: read_tags(&reading, "Tags", json_object_get(body, "Tags"));
 }
 
 static int read_flag(const json_t *body, const char *key, bool *ret_flag, struct wc_fault *fault)

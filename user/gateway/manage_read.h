@@ -15,6 +15,11 @@
 /* Tags of CreateFunction and GetFunction that mean something: owner, and callers between spaces (docs/CALLS.md). */
 #define WC_MANAGE_TAG_OWNER "warmcore.owner"
 #define WC_MANAGE_TAG_CALLERS "warmcore.callers"
+#define WC_MANAGE_TAGS_MAX 50
+#define WC_MANAGE_TAG_KEY_MAX 128 /* bytes */
+
+/* TagResource: as the Tags of wc_manage_read_settings(). */
+int wc_manage_read_tags(const json_t *body, json_t *manifest, json_t *words, struct wc_fault *fault);
 
 /*
  * CreateFunction (`create`) or UpdateFunctionConfiguration: sets what is given in *manifest (as docs/CONTROL.md has it) and *words (role,

@@ -39,6 +39,8 @@ static const struct {
 	  { "lambda:GetAccountSettings" } },
 	{ "/2016-08-19/account-settings/",                    WC_MANAGE_ACCOUNT,       "GET, OPTIONS",
 	  { "lambda:GetAccountSettings" } },
+	{ "/2017-03-31/tags/*",                               WC_MANAGE_TAGS,          "GET, POST, DELETE, OPTIONS",
+	  { "lambda:ListTags", "lambda:TagResource", "lambda:UntagResource" } },
 	{ "/system/function/*",                               WC_MANAGE_ONE,           "GET, OPTIONS",
 	  { "lambda:GetFunction" } },
 	{ "/system/code/*/*",                                 WC_MANAGE_ARCHIVE,       "GET, OPTIONS",

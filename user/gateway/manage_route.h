@@ -19,6 +19,7 @@ enum wc_manage_resource {
 	WC_MANAGE_RESERVED,	 /* /2019-09-30/functions/NAME/concurrency */
 	WC_MANAGE_PROVISIONED,	 /* /2019-09-30/functions/NAME/provisioned-concurrency */
 	WC_MANAGE_ACCOUNT,	 /* /2016-08-19/account-settings */
+	WC_MANAGE_TAGS,		 /* /2017-03-31/tags/ARN */
 	WC_MANAGE_ONE,		 /* /system/function/NAME */
 	WC_MANAGE_REMOVAL,	 /* DELETE of /system/functions, whose body names it: no path of wc_manage_route() */
 	WC_MANAGE_ARCHIVE,	 /* /system/code/NAME/CODE.zip: what GetFunction names; its signature is in the query */
