@@ -202,10 +202,10 @@ class Chance(harness.NodeTest):
 
     def kill_some(self, stop, moments):
         while not stop.wait(moments.random() / 20):
-            pids = self.node.instance_pids()
-            if pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(moments.choice(pids), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError, IndexError):
+                # Not those that instances are forked from: they are root's, and the next one is started after a while only.
+                pids = [pid for pid in self.node.instance_pids() if os.stat("/proc/%d" % pid).st_uid]
+                os.kill(moments.choice(pids), signal.SIGKILL)
 
     def drive(self, seed, kills):
         choices, answers, stop = random.Random(seed), [], threading.Event()
@@ -235,7 +235,7 @@ class Chance(harness.NodeTest):
                 for answer in self.drive(SEED, kills):
                     self.assertIsNotNone(answer)
                     if answer.kind != wcproto.REPLY:
-                        self.assertEqual(answer.code, wcproto.CRASH, answer)
+                        self.assertIn(answer.code, (wcproto.CRASH, wcproto.INIT), answer)  # INIT: it was killed while it loaded
                 self.node.wait_idle()
                 self.assertEqual(self.node.status()["calls"], {"begun": 0, "bytes": 0})
 
