@@ -297,7 +297,7 @@ static void wait_for(struct wc_worker *worker, struct wc_caller *caller, uint32_
 	caller->wanted = caller->how == WC_CHANNEL_HOW_WAIT ? number ?: UINT32_MAX : 0;
 	if (caller->family) {
 		wc_call_await(worker, workflow_of(caller), caller);
-		async = wc_async_take(caller->family, caller->wanted);
+		async = wc_family_take(caller->family, caller->wanted);
 	}
 	if (!async) { /* when its time is over, or it is dead, the caller is not told any more */
 		put_error(caller, "Node.NoCall", "there is no such call, or it was waited for already");

@@ -447,7 +447,7 @@ void wc_async_answer(struct wc_async *async, const struct wc_response *response)
 {
 	if (WC_READ(async->cancelled))
 		set_error(async, "Node.Cancelled", "the caller has cancelled the call");
-	else if (!WC_READ(async->family->left))
+	else if (response && !WC_READ(async->family->left))
 		keep(async, response);
 	async->answered = true;
 }
@@ -623,7 +623,7 @@ bool wc_async_help_family(struct wc_worker *worker, struct wc_family *family, ui
 	return async && run_here(worker, async);
 }
 
-struct wc_async *wc_async_take(struct wc_family *family, uint32_t number)
+struct wc_async *wc_family_take(struct wc_family *family, uint32_t number)
 {
 	struct wc_async *async = number ? find(family, number) : NULL;
 

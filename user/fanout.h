@@ -46,7 +46,7 @@ int wc_async_start(struct wc_worker *worker, struct wc_family *family, const str
  * One that has ended, by its number, or whichever ended first (0), for wc_async_result() and wc_async_drop(). NULL: there is no such call, or it has
  * not ended.
  */
-struct wc_async *wc_async_take(struct wc_family *family, uint32_t number);
+struct wc_async *wc_family_take(struct wc_family *family, uint32_t number);
 
 /* Has it ended, or is there none? Asked while the caller does nothing. NULL is allowed. */
 bool wc_async_ended(const struct wc_family *family, uint32_t number);

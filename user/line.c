@@ -26,10 +26,11 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 		caller->calls = 0;
 	caller->called = fn->id;
 	caller->calls += caller->calls < CALLS_FIRST;
-	/* Limits are counted call by call, reports are written call by call, and threads are ordered call by call. */
-	return options->direct_calls && !options->log_report && !counted && worker->slot == WC_NONE &&
-	       caller->instance->lines && !job->context_len && job->depth < WC_CALL_DEPTH_MAX &&
-	       !fn->manifest.trusted && (caller->calls >= CALLS_FIRST || caller->instance->line_to == fn->id) &&
+	/* What an alias stands for is decided call by call, limits are counted, reports are written call by call, and threads are ordered call by call. */
+	return caller->instance->callee.id == fn->id && options->direct_calls && !options->log_report && !counted &&
+	       worker->slot == WC_NONE && caller->instance->lines && !job->context_len &&
+	       job->depth < WC_CALL_DEPTH_MAX && !fn->manifest.trusted &&
+	       (caller->calls >= CALLS_FIRST || caller->instance->line_to == fn->id) &&
 	       /* who waits alone keeps no time: the agent does, after that */
 	       fn->manifest.timeout_ms * WC_MS >= 2 * WC_LINE_PATIENCE_NS;
 }

@@ -229,7 +229,7 @@ void wc_stream_serve(struct wc_worker *worker, struct wc_workflow *workflow, str
 	caller->stream = wc_workflow_stream(workflow, name, &caller->error);
 	if (caller->stream && !ready(workflow, caller))
 		caller->error = caller->tries ? -EAGAIN : wait_here(worker, workflow, caller);
-	if (!caller->error)
+	if (caller->stream && !caller->error)
 		act(workflow, caller);
 	pthread_mutex_unlock(&workflow->lock);
 	if (caller->error) {

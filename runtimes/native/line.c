@@ -241,7 +241,8 @@ static bool take_call(struct wc_client *client)
 	request->flags = lines->core;
 	request->request_id = __atomic_load_n(&call->request_id, __ATOMIC_RELAXED);
 	request->deadline_ns = __atomic_load_n(&call->deadline_ns, __ATOMIC_RELAXED);
-	request->answer_max = request->timed = request->context = 0;
+	request->answer_max = client->large;
+	request->timed = request->context = 0;
 	return true;
 }
 
@@ -313,6 +314,10 @@ int wc_line_answer(struct wc_client *client, uint32_t kind, uint32_t flags, cons
 	uint32_t count = log->count;
 	uint64_t took = clock_ns() - lines->began_ns;
 
+	if (length > WC_CHANNEL_CAPACITY) {
+		wc_line_hand_over(client);
+		return 1;
+	}
 	if (length)
 		memcpy(lines->in->reply_payload, payload, length);
 	log->ns[count] = (uint32_t)(took > INT32_MAX ? INT32_MAX : took) << 1 | (kind != WC_CHANNEL_REPLY);

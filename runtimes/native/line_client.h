@@ -41,7 +41,7 @@ int wc_line_wait(struct wc_client *client);
 void wc_line_take_in(struct wc_client *client);
 /* The answer to a call on the line. 0: it is there. 1: it is to go by the agent, as any other. */
 int wc_line_answer(struct wc_client *client, uint32_t kind, uint32_t flags, const void *payload, uint32_t length);
-/* What runs on the line wants to call something itself: from now on it runs for the agent. */
+/* What runs on the line wants to call something itself, or has a large result: from now on it runs for the agent. */
 void wc_line_hand_over(struct wc_client *client);
 
 void wc_lines_close(struct wc_client_lines *lines);

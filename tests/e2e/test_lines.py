@@ -40,6 +40,10 @@ def versions(event, context):
             seen.append(answer)
     return seen
 
+def tally(event, context):
+    answers = [warmcore.invoke(event["name"], b"").decode() for _ in range(event["count"])]
+    return {answer: answers.count(answer) for answer in set(answers)}
+
 def outcomes(event, context):
     kinds = {}
     for _ in range(event["count"]):
@@ -78,7 +82,7 @@ class Lines(harness.NodeTest):
                            ("short", {"timeout_ms": 500}), ("tiny", {"timeout_ms": 30}), ("limited", {"concurrency": 1, "timeout_ms": 60000}),
                            ("brief", {"timeout_ms": 1000})):  # fmt: skip
             cls.ids[name] = cls.node.deploy(name, "native", "line.so", native, event="binary", **more)
-        for name, handler in (("py-noop", "noop"), ("py-loop", "loop"), ("py-versions", "versions"), ("py-outcomes", "outcomes")):
+        for name, handler in (("py-noop", "noop"), ("py-loop", "loop"), ("py-versions", "versions"), ("py-tally", "tally"), ("py-outcomes", "outcomes")):
             cls.ids[name] = cls.node.deploy(name, "python", "line." + handler, python, timeout_ms=60000)
         for name, handler in (("js-noop", "noop"), ("js-loop", "loop")):
             cls.ids[name] = cls.node.deploy(name, "node", "line." + handler, node, timeout_ms=60000)
@@ -129,6 +133,22 @@ class Lines(harness.NodeTest):
             with self.subTest(size=size), self.by_line(10):
                 data = bytes(i & 255 for i in range(size))
                 self.assertEqual(self.answer("caller", b"loop 20 called echo " + data), data)
+
+        for size in (61440, 61441, 1000000, 6000000):
+            with self.subTest(result=size), self.by_line(1):
+                self.assertEqual(self.answer("caller", b"size 8 called big %d" % size), b"%d" % size)
+                self.assertEqual(self.answer("caller", b"loop 8 called echo x"), b"x")
+
+    def test_aliases(self):
+        """Each call goes by the weights."""
+        self.node.deploy("canary", "python", "c.handler", {"c.py": b"def handler(event, context):\n    return b'1'\n"}, event="binary")
+        self.node.json("publish", "canary")
+        self.node.deploy("canary", "python", "c.handler", {"c.py": b"def handler(event, context):\n    return b'2'\n"}, event="binary")
+        self.node.json("publish", "canary")
+        self.node.json("alias", "canary", "live", "1", "--weight", "2=0.3")
+        said = json.loads(self.answer("py-tally", {"name": "canary:live", "count": 600}))
+        self.assertEqual(sum(said.values()), 600)
+        self.assertTrue(100 < said["2"] < 260, said)
 
     def test_runtimes(self):
         for one in ("py", "js"):

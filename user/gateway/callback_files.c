@@ -21,7 +21,7 @@ static int read_file(const char *path, size_t max, bool secret, char **ret_text,
 	ssize_t got = 0;
 
 	if (fd < 0)
-		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
+		return wc_fail(fault, errno ?: EIO, "cannot open %s: %s", path, strerror(errno));
 	if (fstat(fd, &status) || !S_ISREG(status.st_mode))
 		ret = wc_fail(fault, EINVAL, "%s is not a regular file", path);
 	else if (secret && ((status.st_uid && status.st_uid != geteuid()) || status.st_mode & 077))
@@ -33,7 +33,7 @@ static int read_file(const char *path, size_t max, bool secret, char **ret_text,
 		text = malloc(max + 1);
 		got = text ? read(fd, text, max) : -1;
 		if (got < 0)
-			ret = wc_fail(fault, text ? errno : ENOMEM, "cannot read %s", path);
+			ret = wc_fail(fault, text && errno ? errno : ENOMEM, "cannot read %s", path);
 	}
 	close(fd);
 	if (ret) {

@@ -4,9 +4,11 @@
  *     echo BYTES       the bytes
  *     id               "REQUEST-ID REMAINING-MS PID"
  *     sleep MS         nothing, after that time
+ *     big N            N bytes
  *     fail, exit, abort
  *     call NAME BYTES  call NAME with the bytes
  *     loop N NAME BYTES  call NAME N times with the bytes, one after the other: the last answer, if all are the same but for ids; else an error
+ *     size N NAME BYTES  the same, and answer with the size of the last answer
  *     ring N NAME BYTES  the same, but write to the line N times more after the agent has ended it, and say what is in its reply
  *     spoil N NAME     the same with `echo`, writing nonsense to the line each time
  *     drop             say that it has let go of the line, and go on
@@ -125,6 +127,12 @@ WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, stru
 				       (long long)(warmcore_remaining_ns(request) / 1000000), getpid());
 	if (!strcmp(word, "sleep"))
 		return usleep((useconds_t)strtoul(text + (data - payload), NULL, 10) * 1000);
+	if (!strcmp(word, "big")) {
+		response->length = (uint32_t)strtoul(text + (data - payload), NULL, 10);
+		response->flags = WARMCORE_FLAG_BINARY;
+		memset(response->payload, 'b', response->length < response->capacity ? response->length : 0);
+		return 0;
+	}
 	if (!strcmp(word, "fail"))
 		return warmcore_error(response, "Wanted", "as it was told");
 	if (!strcmp(word, "exit"))
@@ -149,6 +157,13 @@ WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, stru
 	data += read + (data + read < end);
 	if (!strcmp(word, "loop"))
 		return loop(request, response, (unsigned)count, name, data, (uint32_t)(end - data));
+	if (!strcmp(word, "size")) {
+		int error = loop(request, response, (unsigned)count, name, data, (uint32_t)(end - data));
+
+		count = (int)response->length;
+		response->length = 0;
+		return error ?: warmcore_printf(response, "%d", count);
+	}
 	if (!strcmp(word, "ring"))
 		return ring(request, response, (unsigned)count, name, data, (uint32_t)(end - data));
 	return !strcmp(word, "spoil") ? spoil(request, response, (unsigned)count, name) :
