@@ -34,7 +34,7 @@ class Sort(harness.NodeTest):
         """Of each type, with what is special in it, already sorted, backwards, and in few or many parts."""
         for expression, parts in (("np.random.randint(-1 << 62, 1 << 62, 50000)", 7), ("np.random.randint(0, 255, 100000).astype(np.uint8)", 32),
                                   ("np.random.randn(70001).astype(np.float32)", 1), ("np.arange(60000.)", 5), ("np.arange(60000.)[::-1]", 5),
-                                  ("np.where(np.arange(40000) % 3, np.random.randn(40000), np.nan)", 8), ("np.full(30000, 7)", 4),
+                                  ("np.where(np.arange(40000) % 3, np.random.randn(40000), np.nan)", 8), ("np.full(30000, 7)", 4), ("np.full(1200000, 7)", 4),
                                   ("np.append(np.random.randn(9000), [np.inf, -np.inf] * 500)", 3), ("np.ones(1)", 16)):  # fmt: skip
             with self.subTest(expression=expression):
                 self.make(expression)
@@ -47,7 +47,7 @@ class Sort(harness.NodeTest):
         self.make("np.array(['a', 'b'])", "text.npy")
         self.make("np.zeros(0)", "empty.npy")
         self.make("np.zeros(1000)", "good.npy")
-        self.make("np.full(900000, 1.)", "equal.npy")
+        self.make("np.full(9000000, 1.)", "equal.npy")
         with open(os.path.join(self.node.shared, "junk.npy"), "wb") as file:
             file.write(b"junk" * 100)
         cases += [(("--input", "text.npy"), "a row of numbers"), (("--input", "empty.npy"), "a row of numbers"), (("--input", "junk.npy"), "is no array"),

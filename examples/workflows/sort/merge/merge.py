@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Merges sorted runs and writes them to their place in a file.
+"""Merges the sorted runs of a range, messages of its stream, and writes them to their place in a file.
 
-Event: a line of JSON {"output": path of a .npy file, "at": element}, then the runs, one after the other. Result: how many numbers.
+Event: {"output": path of a .npy file, "at": element, "range": number, "runs": how many there are, at least 1}. Result: how many numbers.
 """
 
-import json
-
 import numpy as np
+import warmcore
 
 
 def handler(event, context):
-    end = event.index(b"\n") + 1
-    order = json.loads(event[:end])
-    output = np.load(order["output"], mmap_mode="r+")
+    output = np.load(event["output"], mmap_mode="r+")
+    stream = warmcore.Stream("range-%d" % event["range"])
+    runs = b"".join([stream.receive() for _ in range(event["runs"])])
     # numpy's stable sort finds the runs and merges them, where it is no radix sort.
-    numbers = np.sort(np.frombuffer(event, output.dtype, offset=end), kind="stable")
-    output[order["at"] : order["at"] + numbers.size] = numbers
+    numbers = np.sort(np.frombuffer(runs, output.dtype), kind="stable")
+    output[event["at"] : event["at"] + numbers.size] = numbers
     output.flush()
     return numbers.size
