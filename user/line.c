@@ -35,6 +35,8 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 	       fn->manifest.timeout_ms * WC_MS >= 2 * WC_LINE_PATIENCE_NS;
 }
 
+#define LOOKS_MAX 100
+
 /* --- the memory --- */
 
 static int send_line(int mail, int fd)
@@ -178,14 +180,20 @@ enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_calle
 	struct wc_channel *channel = instance->channel;
 	bool dead = wc_instance_dead(instance);
 
-	if (wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED) ||
-	    (dead && wc_line_change(channel, WC_LINE_ARMED, WC_LINE_ADOPTED))) {
-		caller->line = NULL;
-		adopt(worker, caller, instance);
-		return WC_LINE_ANSWERED;
+	/* One look decides: between two it may begin or end. Who changes the word all the time deceives itself. */
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		uint32_t state = WC_READ(channel->line);
+
+		if (state == WC_LINE_ARMED && !dead)
+			return WC_LINE_ON_IT;
+		if (state != WC_LINE_RUNNING && state != WC_LINE_ARMED)
+			break;
+		if (wc_line_change(channel, state, WC_LINE_ADOPTED)) {
+			caller->line = NULL;
+			adopt(worker, caller, instance);
+			return WC_LINE_ANSWERED;
+		}
 	}
-	if (WC_READ(channel->line) == WC_LINE_ARMED)
-		return WC_LINE_ON_IT;
 	wc_line_end(worker, caller);
 	return WC_LINE_NOT_TAKEN;
 }
@@ -194,17 +202,25 @@ void wc_line_end(struct wc_worker *worker, struct wc_caller *caller)
 {
 	struct wc_instance *instance = caller->line;
 	struct wc_channel *channel = instance->channel;
+	int looks;
 
 	caller->line = NULL;
-	/* What comes between the first two makes the third possible; DROPPED stays. */
-	if (!wc_line_change(channel, WC_LINE_ARMED, WC_LINE_OFF) &&
-	    (wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED) ||
-	     (!wc_line_change(channel, WC_LINE_ARMED, WC_LINE_OFF) &&
-	      wc_line_change(channel, WC_LINE_RUNNING, WC_LINE_ADOPTED)))) {
-		adopt(worker, caller, instance);
-		return;
+	for (looks = 0; looks < LOOKS_MAX; looks++) {
+		uint32_t state = WC_READ(channel->line);
+
+		if (state == WC_LINE_RUNNING && wc_line_change(channel, state, WC_LINE_ADOPTED)) {
+			adopt(worker, caller, instance);
+			return;
+		}
+		if (state == WC_LINE_ARMED && wc_line_change(channel, state, WC_LINE_OFF))
+			break;
+		if (state != WC_LINE_RUNNING && state != WC_LINE_ARMED)
+			break; /* it has let go of it */
 	}
 	count(worker, caller, instance, wc_now());
 	wc_watch_end(instance->watch);
-	wc_pool_put(&worker->agent->pool, instance);
+	if (looks == LOOKS_MAX) /* it would go on taking calls */
+		wc_pool_discard(&worker->agent->pool, instance, wc_warmth_failure(WC_FAILURE_PROTOCOL));
+	else
+		wc_pool_put(&worker->agent->pool, instance);
 }

@@ -17,7 +17,7 @@
  *     agent    RUNNING -> ADOPTED  the answer is to go by the agent: request.sequence is the call's from then on      ADOPTED -> OFF   it has come
  *     called   OFF -> DROPPED    the caller wrote when it might not: it has let go of the line
  *
- * All are compare-and-swap: a call ends on the line or by the agent, never both. A caller that has waited for WC_LINE_PATIENCE_NS says CALL with
+ * All are compare-and-swap: a call ends on the line or by the agent, never both (tests/model/line.pml). A caller that has waited for WC_LINE_PATIENCE_NS says CALL with
  * WC_CHANNEL_HOW_LINE, and the agent goes on with it: it sees when a process dies, and keeps the time. So does a called function that calls others itself, or has a
  * large result: its answer on the line has the kind CALL. The RESULT has WC_CHANNEL_FLAG_LINE when the answer is on the line after all, and
  * WC_CHANNEL_FLAG_LINE_NEW when the call was not taken from it: it is to be said again, to the agent.

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# test_model.sh [full] - the protocol of the free-core queue as a model (freeq.pml), checked by spin.
+# test_model.sh [full] - the protocols of the free-core queue (freeq.pml) and of lines (line.pml) as models, checked by spin.
 #
-# The model has to pass in each configuration, searched to the end; and with each mutation spin has to find the error
+# A model has to pass in each configuration, searched to the end; and with each mutation spin has to find the error
 # that it is made for, or the model proves nothing. `full`: larger configurations as well, a quarter of an hour and 6 GB
 # instead of half a minute and 1.5 GB. JOBS=N searches N at once (default 2). Exit status 77 = skipped.
 #
@@ -75,8 +75,8 @@ search() {
 		;;
 	ends | cycle) build=(-O2 -DNP) options+=(-l) ;;
 	esac
-	cp "$here/freeq.pml" . || exit 1
-	if ! spin -a "$@" freeq.pml >log 2>&1 || ! cc -w "${build[@]}" -o pan pan.c >>log 2>&1; then
+	cp "$here/$model" . || exit 1
+	if ! spin -a "$@" "$model" >log 2>&1 || ! cc -w "${build[@]}" -o pan pan.c >>log 2>&1; then
 		printf 'FAIL  %s: it does not compile\n' "$text"
 		tail -n 5 log
 		exit 1
@@ -91,11 +91,12 @@ search() {
 	[ $verdict = ok ] && exit 0
 	printf '      | %s\n' "$why"
 	# The way there: what each step did.
-	[ ! -e freeq.pml.trail ] ||
-		spin -t -p "$@" freeq.pml 2>/dev/null | grep -E 'proc +[1-9]' | tail -n 60 | sed 's/^/      | /'
+	[ ! -e "$model.trail" ] ||
+		spin -t -p "$@" "$model" 2>/dev/null | grep -E 'proc +[1-9]' | tail -n 60 | sed 's/^/      | /'
 	exit 1
 }
 
+model=freeq.pml
 count=0
 running=0
 failures=0
@@ -177,6 +178,18 @@ check lost "the look before the release is for what is in flight" -DBUSY -DSEND0
 	-DMUTATE_LOOK_IN_FLIGHT
 check lost "refusals, and nobody looks at trials" -DBUSY -DSEND0=1 -DLIMITED=3 -DREFUSE -DMUTATE_NO_TRIALS
 check cycle "the agent looks at the queue, not at the generation" -DBUSY -DSEND1=0 -DLIMITED=1 -DMUTATE_LOOK_AT_QUEUE
+
+# --- lines ---
+
+model=line.pml
+check passes "a caller that may die" -DDIES
+check passes "three calls" -DCALLS=3 -DDIES
+check passes "a caller that writes when it may not" -DSTRAYS=2 -DDIES
+check assert "whether a call was taken is found by two looks" -DMUTATE_TWO_LOOKS
+check assert "the line ends whatever runs on it" -DDIES -DMUTATE_END_STORE
+check assert "what runs at the end is not waited for" -DDIES -DMUTATE_END_WITHOUT_IT
+check assert "calls are counted before the last one has ended" -DMUTATE_COUNT_EARLY
+check assert "the called does not look whether it may" -DDIES -DMUTATE_TAKE_ALWAYS
 
 while [ $running -gt 0 ]; do
 	wait -n || failures=$((failures + 1))
