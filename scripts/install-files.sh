@@ -28,6 +28,9 @@ table() {
 	for file in spin.so function.json; do # what warmcore load --deploy deploys
 		echo "private $BUILD/examples/native/spin/$file lib/warmcore/examples/spin/$file"
 	done
+	(cd "$BUILD/examples/workflows" && find . -type f ! -path '*/__pycache__/*' -printf '%P\n') | while read -r file; do
+		echo "private $BUILD/examples/workflows/$file lib/warmcore/examples/workflows/$file"
+	done
 	for file in bpf/*.bpf.c; do
 		file=${file##*/}
 		echo "private $BUILD/bpf/${file%.c}.o lib/warmcore/bpf/${file%.c}.o"
