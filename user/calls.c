@@ -251,7 +251,7 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		put_error(caller, "Node.Internal", "the function was not answered for");
 	if (!kept)
 		return;
-	caller->flags |= wc_line_arm(worker, caller, kept);
+	caller->flags |= wc_line_arm(caller, kept);
 	if (!caller->line)
 		wc_pool_put(&worker->agent->pool, kept);
 }

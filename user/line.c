@@ -14,8 +14,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CALLS_FIRST                                                                                                    \
-	3 /* of one function, one after the other, before there is a line to it: making it takes some 50 us */
+/* Calls of one function, one after the other, before there is a line to it: making it takes some 50 us. */
+#define CALLS_FIRST 3
+#define LOOKS_MAX 100 /* at the word of the line, while it changes */
 
 bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const struct wc_job *job,
 		    const struct wc_fn *fn, bool counted)
@@ -26,7 +27,7 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 		caller->calls = 0;
 	caller->called = fn->id;
 	caller->calls += caller->calls < CALLS_FIRST;
-	/* What an alias stands for is decided call by call, limits are counted, reports are written call by call, and threads are ordered call by call. */
+	/* Call by call: what an alias stands for, the counts of limits, reports, and orders to the thread scheduler. */
 	return caller->instance->callee.id == fn->id && options->direct_calls && !options->log_report && !counted &&
 	       worker->slot == WC_NONE && caller->instance->lines && !job->context_len &&
 	       job->depth < WC_CALL_DEPTH_MAX && !fn->manifest.trusted &&
@@ -34,8 +35,6 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 	       /* who waits alone keeps no time: the agent does, after that */
 	       fn->manifest.timeout_ms * WC_MS >= 2 * WC_LINE_PATIENCE_NS;
 }
-
-#define LOOKS_MAX 100
 
 /* --- the memory --- */
 
@@ -75,14 +74,13 @@ static bool make(struct wc_instance *caller, struct wc_instance *called)
 	return true;
 }
 
-uint32_t wc_line_arm(struct wc_worker *worker, struct wc_caller *caller, struct wc_instance *instance)
+uint32_t wc_line_arm(struct wc_caller *caller, struct wc_instance *instance)
 {
 	struct wc_instance *from = caller->instance;
 	uint32_t flags = WC_CHANNEL_FLAG_LINE;
 	uint64_t now = wc_now();
 
-	(void)worker;
-	if (!instance->lines || instance->calls || !instance->channel || instance == from)
+	if (!instance->lines || instance->calls || atomic_load(&instance->fn->stale))
 		return 0;
 	if (!from->line_out || from->line_out != instance->line_in || WC_READ(instance->channel->line) != WC_LINE_OFF) {
 		if (caller->calls < CALLS_FIRST || !make(from, instance))

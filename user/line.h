@@ -18,7 +18,7 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
  * After it: `instance`, which has run it, is the caller's from now on, until wc_line_end(); then this returns the flags of its RESULT. Or 0: it is not to be,
  * and the instance is as it was.
  */
-uint32_t wc_line_arm(struct wc_worker *worker, struct wc_caller *caller, struct wc_instance *instance);
+uint32_t wc_line_arm(struct wc_caller *caller, struct wc_instance *instance);
 
 /* The caller says HOW_LINE: it does not wait alone any more. */
 enum wc_line_outcome {
