@@ -4,6 +4,7 @@
 
 #include "runtimes/abi/line.h"
 #include "user/clock.h"
+#include "user/fd_pass.h"
 #include "user/fanout.h"
 #include "user/pending.h"
 #include "user/watch.h"
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* Calls of one function, one after the other, before there is a line to it: making it takes some 50 us. */
@@ -38,22 +38,6 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 
 /* --- the memory --- */
 
-static int send_line(int mail, int fd)
-{
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = { .head = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(fd)) } };
-	char byte = 0;
-	struct iovec part = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-	};
-
-	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	return sendmsg(mail, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == 1 ? 0 : -errno;
-}
-
 /* Between these two, instead of what there is. */
 static bool make(struct wc_instance *caller, struct wc_instance *called)
 {
@@ -61,7 +45,8 @@ static bool make(struct wc_instance *caller, struct wc_instance *called)
 	int fd = memfd_create("warmcore-line", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	bool made = fd >= 0 && !ftruncate(fd, sizeof(struct wc_line)) &&
 		    !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) &&
-		    !send_line(called->watch->mail, fd) && !send_line(caller->watch->mail, fd);
+		    !wc_fd_send(called->watch->mail, "", 1, &fd, 1) && /* which never blocks */
+		    !wc_fd_send(caller->watch->mail, "", 1, &fd, 1);
 
 	if (fd >= 0)
 		close(fd);
