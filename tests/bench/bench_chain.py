@@ -16,6 +16,8 @@ import sys
 import time
 import urllib.parse
 
+from ratios import figure
+
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 import gateway  # noqa: E402
 import harness  # noqa: E402
@@ -30,18 +32,6 @@ def handler(event, context):
     return warmcore.invoke("hop1", b"".join([b"hop%%d\\n" %% i for i in range(2, %d + 1)]) + b"\\n" + DATA) == DATA
 """ % (SIZE // 256, HOPS)
 DATA = bytes(i * 7 & 255 for i in range(256)) * (SIZE // 256)
-
-
-def quartiles(values):
-    return statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-
-
-def figure(name, ours, floors, more):
-    ratios = [a / b for a, b in zip(ours, floors)]
-    low, _, high = quartiles(ratios)
-    return {"name": name, "value": round(statistics.median(ours), 3), "unit": "ms", "floor": round(statistics.median(floors), 3),
-            "ratio": round(statistics.median(ratios), 4), "runs": len(ratios), "spread": round(high - low, 4),
-            "ratio_min": round(min(ratios), 4), "ratio_max": round(max(ratios), 4), **more}  # fmt: skip
 
 
 def by_gateway(link):
@@ -92,8 +82,8 @@ def run(options):
         if one:
             one.close()
         node.close()
-    return figure("chain_1mb", times[by_calls], times[by_gateway],
-                  {key: facts[key] for key in ("datapath", "xdp_mode", "af_xdp", "scheduler", "kernel")})  # fmt: skip
+    return figure("chain_1mb", "ms", times[by_calls], times[by_gateway],
+                  {key: facts[key] for key in ("datapath", "xdp_mode", "af_xdp", "scheduler", "kernel")}, digits=3)  # fmt: skip
 
 
 def main():

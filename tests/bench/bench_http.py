@@ -11,10 +11,11 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
+
+from ratios import figure
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 import gateway  # noqa: E402
@@ -48,18 +49,6 @@ def wrk(cpu, url, connections, seconds):
         raise SystemExit("bench_http: %s: not every request was answered with 200:\n%s" % (url, done))
     value, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", done).groups()
     return float(value) * UNITS[unit], float(re.search(r"Requests/sec:\s+([\d.]+)", done).group(1))
-
-
-def quartiles(values):
-    return statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-
-
-def figure(name, unit, ours, floors, more):
-    ratios = [a / b for a, b in zip(ours, floors)]
-    low, _, high = quartiles(ratios)
-    return {"name": name, "value": round(statistics.median(ours), 2), "unit": unit, "floor": round(statistics.median(floors), 2),
-            "ratio": round(statistics.median(ratios), 4), "runs": len(ratios), "spread": round(high - low, 4),
-            "ratio_min": round(min(ratios), 4), "ratio_max": round(max(ratios), 4), **more}  # fmt: skip
 
 
 def measure(options, cpu, urls):
