@@ -6,6 +6,7 @@
 #include "user/cgroups.h"
 #include "user/clock.h"
 #include "user/farewell.h"
+#include "user/guard.h"
 #include "user/launch.h"
 #include "user/pin.h"
 #include "user/sandboxes.h"
@@ -19,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 /*
@@ -347,24 +347,10 @@ static int fetch(const struct wc_instance *instance, const struct wc_call *call,
 
 int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length)
 {
-	struct iovec into = { .iov_base = to, .iov_len = length }, out = { (void *)(uintptr_t)from, length };
-	pid_t self = getpid();
-
-	if (length <= WC_CHANNEL_CAPACITY) {
-		if (length)
-			memcpy(to, from, length);
-		return 0;
-	}
-	while (into.iov_len) {
-		ssize_t n = process_vm_readv(self, &into, 1, &out, 1, 0);
-
-		if (n <= 0)
-			return n ? -errno : -EFAULT;
-		into.iov_base = (uint8_t *)into.iov_base + n;
-		out.iov_base = (uint8_t *)out.iov_base + n;
-		into.iov_len -= (size_t)n;
-		out.iov_len -= (size_t)n;
-	}
+	if (length > WC_CHANNEL_CAPACITY)
+		return wc_guard_copy(to, from, length);
+	if (length)
+		memcpy(to, from, length);
 	return 0;
 }
 

@@ -163,7 +163,7 @@ void wc_instance_resume(struct wc_instance *instance, const struct wc_call *call
  */
 void wc_instance_adopt(struct wc_instance *instance, const struct wc_call *call, uint8_t *buffer,
 		       struct wc_result *result);
-/* Copy between memory of instances, or from one. The kernel does what is more than a packet's: there may be no memory for a page. */
+/* Copy between memory of instances, or from one. Of more than a packet's there may be no memory for a page: -EFAULT (guard.h). */
 int wc_instance_copy(uint8_t *to, const uint8_t *from, uint32_t length);
 /* After a call with a reference, when its result was used: the memory of a large payload and a large result goes. */
 void wc_instance_trim(struct wc_instance *instance, const struct wc_call *call, const struct wc_result *result);

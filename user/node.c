@@ -11,6 +11,7 @@
 #include "user/cold_starts.h"
 #include "user/control.h"
 #include "user/farewell.h"
+#include "user/guard.h"
 #include "user/launch.h"
 #include "user/log.h"
 #include "user/payloads.h"
@@ -183,6 +184,7 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL); /* before any thread starts: they inherit it */
 	signal(SIGPIPE, SIG_IGN);
+	wc_guard_open();
 	loop.epoll = epoll_create1(EPOLL_CLOEXEC);
 	loop.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	loop.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
