@@ -259,14 +259,14 @@ class Isolation(harness.NodeTest):
 
     @classmethod
     def prepare(cls):
-        cls.attacker = cls.node.deploy("attacker", "python", "attack.handler", {"attack.py": ATTACKER}, timeout_ms=20000,
+        cls.attacker = cls.node.deploy("attacker", "python", "attack.handler", {"attack.py": ATTACKER}, timeout_ms=120000,
                                        memory_mb=400)  # for a fork bomb of Python processes
         cls.victim = cls.node.deploy("victim", "python", "attack.handler", {"attack.py": ATTACKER, "secret": b"secret"})
         cls.client = cls.node.client()
         cls.addClassCleanup(cls.client.close)
 
     def call(self, event, function=None):
-        return self.client.invoke(function or self.attacker, json.dumps(event).encode(), seconds=60)
+        return self.client.invoke(function or self.attacker, json.dumps(event).encode(), seconds=150)
 
     def ask(self, do, **event):
         return json.loads(self.assert_reply(self.call({"do": do, **event})).payload)
