@@ -414,13 +414,13 @@ static void use_workflow(struct wc_worker *worker, struct wc_caller *caller, con
 
 /* --- serving --- */
 
-static void take_over(struct wc_worker *worker, struct wc_caller *caller)
+static void take_over(struct wc_worker *worker, struct wc_caller *caller, uint32_t calls)
 {
 	enum wc_line_outcome outcome;
 
 	caller->answered = false;
 	caller->number = 0;
-	outcome = wc_line_take_over(worker, caller);
+	outcome = wc_line_take_over(worker, caller, calls);
 	if (outcome == WC_LINE_ANSWERED)
 		return;
 	give_nothing(caller);
@@ -434,7 +434,7 @@ static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 	struct wc_fn *fn;
 
 	if (caller->line && message->flags == WC_CHANNEL_HOW_LINE) {
-		take_over(worker, caller);
+		take_over(worker, caller, message->call.number);
 		return;
 	}
 	if (caller->line && (message->flags < WC_CHANNEL_HOW_CANCEL || message->flags >= WC_CHANNEL_HOW_SEND))

@@ -39,7 +39,7 @@ bool wc_farewell(struct wc_instance *instance)
 		farewells.count++;
 		/* Whoever gets the core now comes first. The group: all its processes and threads. */
 		setpriority(PRIO_PGRP, (id_t)instance->pid, 19);
-		wc_instance_tell(instance, WC_CHANNEL_SHUTDOWN);
+		wc_instance_tell(instance, WC_CHANNEL_SHUTDOWN, 0);
 	}
 	pthread_mutex_unlock(&farewells.lock);
 	if (taken)

@@ -301,9 +301,9 @@ static uint32_t post(struct wc_instance *instance, struct wc_message *message, c
 	return sequence;
 }
 
-void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind)
+void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind, uint32_t number)
 {
-	post(instance, &(struct wc_message){ .kind = kind }, NULL, NULL);
+	post(instance, &(struct wc_message){ .kind = kind, .request_id = number }, NULL, NULL);
 }
 
 /* By the kernel, which reports what would be SIGBUS here. 0 or a negative errno. */

@@ -76,7 +76,7 @@ struct wc_instance {
 	bool takes_context;	    /* on its socket */
 	bool lines;		    /* it knows lines (line.h), and has its mail */
 	bool calls;		    /* its function calls others, or uses its workflow */
-	uint64_t line_out, line_in; /* numbers of the last line as a caller, and as one that is called; 0: none */
+	uint32_t line_out, line_in; /* numbers of the last line as a caller, and as one that is called; 0: none */
 	uint32_t line_to;	    /* function at the other end of line_out */
 	uint64_t killed_at;	    /* while it does: until when */
 	struct wc_instance *next;   /* of the same agent, most recently used first */
@@ -175,8 +175,8 @@ void wc_instance_move(struct wc_instance *instance, uint32_t core, int cpu);
 void wc_instance_stop(struct wc_instance *instance);
 /* Kill it, wait until the kernel has taken it off its core, and drop the agent's reference. */
 void wc_instance_kill(struct wc_instance *instance);
-/* Send a message that has no answer: SHUTDOWN, LINE. */
-void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind);
+/* Send a message that has no answer: SHUTDOWN; LINE, and its number. */
+void wc_instance_tell(struct wc_instance *instance, enum wc_channel_kind kind, uint32_t number);
 /* CPU time of all its processes, where its sandbox has a control group, else of its first; ns, 0 when it is gone. */
 uint64_t wc_instance_cpu_ns(const struct wc_instance *instance);
 /* True when the process is gone although nobody asked it to go. */

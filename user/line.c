@@ -41,21 +41,23 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
 /* Between these two, instead of what there is. */
 static bool make(struct wc_instance *caller, struct wc_instance *called)
 {
-	static atomic_ullong last;
+	static atomic_uint last;
 	int fd = memfd_create("warmcore-line", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	bool made = fd >= 0 && !ftruncate(fd, sizeof(struct wc_line)) &&
 		    !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) &&
-		    !wc_fd_send(called->watch->mail, "", 1, &fd, 1) && /* which never blocks */
-		    !wc_fd_send(caller->watch->mail, "", 1, &fd, 1);
+		    /* Which never blocks. A caller that does not read its mail fills nobody else's. */
+		    !wc_fd_send(caller->watch->mail, "", 1, &fd, 1) && !wc_fd_send(called->watch->mail, "", 1, &fd, 1);
 
 	if (fd >= 0)
 		close(fd);
 	if (!made) /* one that was sent to one of them alone is never used: the next one comes after it */
 		return false;
 	caller->line_to = called->fn->id;
-	caller->line_out = called->line_in = atomic_fetch_add(&last, 1) + 1;
-	__atomic_store_n(&called->channel->line, WC_LINE_OFF, __ATOMIC_SEQ_CST);
-	wc_instance_tell(called, WC_CHANNEL_LINE);
+	do
+		caller->line_out = called->line_in = (atomic_fetch_add(&last, 1) + 1) & (UINT32_MAX >> 3);
+	while (!caller->line_out);
+	__atomic_store_n(&called->channel->line, WC_LINE_WORD(called->line_in, WC_LINE_OFF), __ATOMIC_SEQ_CST);
+	wc_instance_tell(called, WC_CHANNEL_LINE, called->line_in);
 	return true;
 }
 
@@ -63,11 +65,14 @@ uint32_t wc_line_arm(struct wc_caller *caller, struct wc_instance *instance)
 {
 	struct wc_instance *from = caller->instance;
 	uint32_t flags = WC_CHANNEL_FLAG_LINE;
-	uint64_t now = wc_now();
+	uint64_t now = wc_now(), until;
 
 	if (!instance->lines || instance->calls || atomic_load(&instance->fn->stale))
 		return 0;
-	if (!from->line_out || from->line_out != instance->line_in || WC_READ(instance->channel->line) != WC_LINE_OFF) {
+	/* It holds it: what it was told of the line may have been overwritten before it looked. */
+	if (!from->line_out || from->line_out != instance->line_in ||
+	    WC_READ(instance->channel->line_held) != instance->line_in ||
+	    WC_READ(instance->channel->line) != WC_LINE_WORD(instance->line_in, WC_LINE_OFF)) {
 		if (caller->calls < CALLS_FIRST || !make(from, instance))
 			return 0;
 		flags |= WC_CHANNEL_FLAG_LINE_NEW;
@@ -77,11 +82,12 @@ uint32_t wc_line_arm(struct wc_caller *caller, struct wc_instance *instance)
 	caller->line_since = now;
 	/* Pages of it may have gone meanwhile, so this is no news that it could miss. */
 	memset(wc_line_log_of(instance->channel), 0, offsetof(struct wc_line_log, ns));
-	from->channel->request.began_ns = now + WC_LINE_OPEN_NS < caller->deadline_ns ? now + WC_LINE_OPEN_NS :
-											caller->deadline_ns;
+	until = now + WC_LINE_OPEN_NS < caller->deadline_ns ? now + WC_LINE_OPEN_NS : caller->deadline_ns;
+	wc_line_log_of(instance->channel)->until_ns = until + WC_LINE_PATIENCE_NS;
+	from->channel->request.began_ns = until;
 	from->channel->request.returned_ns = wc_call_id();
 	wc_watch_begin(instance->watch, from->channel->request.returned_ns);
-	wc_line_change(instance->channel, WC_LINE_OFF, WC_LINE_ARMED);
+	wc_line_change(instance->channel, instance->line_in, WC_LINE_OFF, WC_LINE_ARMED);
 	return flags;
 }
 
@@ -150,32 +156,52 @@ static void adopt(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 	failure = wc_worker_run_adopted(worker, &job, instance);
 	count(worker, caller, instance,
 	      wc_now()); /* not before: it may have noted one more that it is about to take back */
-	__atomic_store_n(&instance->channel->line, WC_LINE_OFF, __ATOMIC_SEQ_CST);
+	wc_line_change(instance->channel, instance->line_in, WC_LINE_ADOPTED, WC_LINE_OFF);
 	if (failure)
 		wc_pool_discard(pool, instance, wc_warmth_failure(failure));
 	else
 		wc_pool_put(pool, instance);
 }
 
-enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_caller *caller)
+/* What the word says of the line that is the caller's; DROPPED where it says anything else. */
+static enum wc_line_state state_of(const struct wc_instance *instance)
+{
+	uint32_t word = WC_READ(instance->channel->line), state = WC_LINE_STATE(word);
+
+	return word == WC_LINE_WORD(instance->line_in, state) && state < WC_LINE_DROPPED ? (enum wc_line_state)state :
+											   WC_LINE_DROPPED;
+}
+
+enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_caller *caller, uint32_t calls)
 {
 	struct wc_instance *instance = caller->line;
 	struct wc_channel *channel = instance->channel;
-	bool dead = wc_instance_dead(instance);
+	uint32_t number = instance->line_in;
 
 	/* One look decides: between two it may begin or end. Who changes the word all the time deceives itself. */
 	for (int i = 0; i < LOOKS_MAX; i++) {
-		uint32_t state = WC_READ(channel->line);
+		enum wc_line_state state = state_of(instance);
 
-		if (state == WC_LINE_ARMED && !dead)
-			return WC_LINE_ON_IT;
-		if (state != WC_LINE_RUNNING && state != WC_LINE_ARMED)
-			break;
-		if (wc_line_change(channel, state, WC_LINE_ADOPTED)) {
+		if (state == WC_LINE_RUNNING && wc_line_change(channel, number, state, WC_LINE_ADOPTED)) {
 			caller->line = NULL;
 			adopt(worker, caller, instance);
 			return WC_LINE_ANSWERED;
 		}
+		/* Nobody takes anything while it is OFF: then the log says whether this call was. */
+		if (state == WC_LINE_ARMED && wc_line_change(channel, number, state, WC_LINE_OFF)) {
+			if (WC_READ(wc_line_log_of(channel)->count) < calls)
+				break;
+			if (!wc_instance_dead(instance)) {
+				wc_line_change(channel, number, WC_LINE_OFF, state);
+				return WC_LINE_ON_IT;
+			}
+			wc_line_change(channel, number, WC_LINE_OFF, WC_LINE_ADOPTED);
+			caller->line = NULL;
+			adopt(worker, caller, instance); /* which finds it dead: the answer is lost */
+			return WC_LINE_ANSWERED;
+		}
+		if (state != WC_LINE_RUNNING && state != WC_LINE_ARMED)
+			break;
 	}
 	wc_line_end(worker, caller);
 	return WC_LINE_NOT_TAKEN;
@@ -189,13 +215,13 @@ void wc_line_end(struct wc_worker *worker, struct wc_caller *caller)
 
 	caller->line = NULL;
 	for (looks = 0; looks < LOOKS_MAX; looks++) {
-		uint32_t state = WC_READ(channel->line);
+		enum wc_line_state state = state_of(instance);
 
-		if (state == WC_LINE_RUNNING && wc_line_change(channel, state, WC_LINE_ADOPTED)) {
+		if (state == WC_LINE_RUNNING && wc_line_change(channel, instance->line_in, state, WC_LINE_ADOPTED)) {
 			adopt(worker, caller, instance);
 			return;
 		}
-		if (state == WC_LINE_ARMED && wc_line_change(channel, state, WC_LINE_OFF))
+		if (state == WC_LINE_ARMED && wc_line_change(channel, instance->line_in, state, WC_LINE_OFF))
 			break;
 		if (state != WC_LINE_RUNNING && state != WC_LINE_ARMED)
 			break; /* it has let go of it */

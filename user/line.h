@@ -20,13 +20,13 @@ bool wc_line_wanted(struct wc_worker *worker, struct wc_caller *caller, const st
  */
 uint32_t wc_line_arm(struct wc_caller *caller, struct wc_instance *instance);
 
-/* The caller says HOW_LINE: it does not wait alone any more. */
+/* The caller says HOW_LINE: it does not wait alone any more for the last of its `calls` since wc_line_arm(). */
 enum wc_line_outcome {
 	WC_LINE_ANSWERED,  /* the caller has its answer, and the line has ended */
 	WC_LINE_ON_IT,	   /* the answer is on the line, or about to be */
 	WC_LINE_NOT_TAKEN, /* the line has ended before the call was looked at: the caller has to say it again */
 };
-enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_caller *caller);
+enum wc_line_outcome wc_line_take_over(struct wc_worker *worker, struct wc_caller *caller, uint32_t calls);
 
 /* Count what was called, and let the instance go. What still runs on the line is waited for, within the time of the caller, and its answer dropped. */
 void wc_line_end(struct wc_worker *worker, struct wc_caller *caller);

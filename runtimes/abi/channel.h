@@ -151,11 +151,12 @@ _Static_assert(sizeof(struct wc_channel_call) == 256, "ABI");
  * WC_CHANNEL_NOT_READY and 0 when they wrap.
  */
 struct wc_channel {
-	uint32_t magic;	   /* WC_CHANNEL_MAGIC; written by the agent before the instance starts */
-	uint32_t capacity; /* WC_CHANNEL_CAPACITY */
-	uint32_t features; /* WC_CHANNEL_FEATURE_*; written by the agent before the instance starts */
-	uint32_t line;	   /* enum wc_line_state (line.h) */
-	uint8_t reserved[48];
+	uint32_t magic;	    /* WC_CHANNEL_MAGIC; written by the agent before the instance starts */
+	uint32_t capacity;  /* WC_CHANNEL_CAPACITY */
+	uint32_t features;  /* WC_CHANNEL_FEATURE_*; written by the agent before the instance starts */
+	uint32_t line;	    /* number of a line, and its state: line.h */
+	uint32_t line_held; /* the instance writes: number of the line that it has got */
+	uint8_t reserved[44];
 	struct wc_message request; /* agent writes, instance reads */
 	struct wc_message answer;  /* instance writes, agent reads */
 	uint8_t request_payload[WC_CHANNEL_CAPACITY];

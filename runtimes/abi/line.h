@@ -6,7 +6,8 @@
  * The agent decides that there is a line, and when it may be used. A caller that calls a function again and again within one invocation, on one core,
  * gets a RESULT with WC_CHANNEL_FLAG_LINE: until `began_ns` (CLOCK_MONOTONIC), and WC_LINE_CALLS times at most, it may call the same name by the line; ids
  * of requests go on from `returned_ns`; `context` is the called function's time limit, ms. WC_CHANNEL_FLAG_LINE_NEW: the line's memory, a memfd, is in the mail first: WC_MAIL_FD, a socket of which the
- * agent has the other end. The called instance has got it in its own mail, with a message of the kind WC_CHANNEL_LINE, which has no answer. It stays
+ * agent has the other end. The called instance has got it in its own mail, with a message of the kind WC_CHANNEL_LINE, whose request_id is the number of the line, and which has no answer: it writes the number to
+ * `line_held`. It stays
  * reserved for the caller meanwhile. Any other call, and the answer, end it.
  *
  * The word `line` of the called instance's own channel (enum wc_line_state) says whether it may take calls from the line. Only it and the agent have
@@ -18,7 +19,7 @@
  *     called   OFF -> DROPPED    the caller wrote when it might not: it has let go of the line
  *
  * All are compare-and-swap: a call ends on the line or by the agent, never both (tests/model/line.pml). A caller that has waited for WC_LINE_PATIENCE_NS says CALL with
- * WC_CHANNEL_HOW_LINE, and the agent goes on with it: it sees when a process dies, and keeps the time. So does a called function that calls others itself, or has a
+ * WC_CHANNEL_HOW_LINE, and in `number` how many calls it has made since the RESULT with the flag, and the agent goes on with it: it sees when a process dies, and keeps the time. So does a called function that calls others itself, or has a
  * large result: its answer on the line has the kind CALL. The RESULT has WC_CHANNEL_FLAG_LINE when the answer is on the line after all, and
  * WC_CHANNEL_FLAG_LINE_NEW when the call was not taken from it: it is to be said again, to the agent.
  *
@@ -50,11 +51,19 @@ enum wc_line_state {
 	WC_LINE_DROPPED,
 };
 
-/* In the channel of the called, at WC_CHANNEL_LINE_AT: those that have ended on the line since it was armed. */
+/* The word `line`: with the number of the line, so that no call of one is taken for one of another. Numbers are never 0. */
+#define WC_LINE_WORD(number, state) ((uint32_t)(number) << 3 | (uint32_t)(state))
+#define WC_LINE_STATE(word) ((word)&7u)
+
+/*
+ * In the channel of the called, at WC_CHANNEL_LINE_AT: those that have ended on the line since it was armed. Each is noted before the line is ARMED again:
+ * while it is, count says which calls were taken.
+ */
 struct wc_line_log {
 	uint32_t count;
 	uint32_t reserved;
 	uint64_t began_ns;	    /* CLOCK_MONOTONIC, of the last one */
+	uint64_t until_ns;	    /* the agent writes: no call is taken after that */
 	uint32_t ns[WC_LINE_CALLS]; /* how long each took, times 2; + 1: it failed */
 };
 
@@ -67,9 +76,12 @@ static inline struct wc_line_log *wc_line_log_of(struct wc_channel *channel)
 	return (struct wc_line_log *)(void *)((uint8_t *)channel + WC_CHANNEL_LINE_AT);
 }
 
-/* True: it was `from`, and is `to` now. */
-static inline int wc_line_change(struct wc_channel *channel, uint32_t from, uint32_t to)
+/* True: this line was in the state `from`, and is in `to` now. */
+static inline int wc_line_change(struct wc_channel *channel, uint32_t number, enum wc_line_state was,
+				 enum wc_line_state becomes)
 {
+	uint32_t from = WC_LINE_WORD(number, was), to = WC_LINE_WORD(number, becomes);
+
 	return __atomic_compare_exchange_n(&channel->line, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 

@@ -445,8 +445,10 @@ static int call_agent(struct wc_client *client, const struct wc_client_callee *c
 static int call_by_line(struct wc_client *client, const void *payload, uint32_t length,
 			struct wc_client_result *ret_result)
 {
-	const struct wc_client_callee same = { .how = WC_CHANNEL_HOW_LINE };
+	struct wc_client_callee same = { .how = WC_CHANNEL_HOW_LINE };
 	int err = wc_line_call(client, payload, length, ret_result);
+
+	same.number = wc_line_calls(client);
 
 	while (err == 1) {
 		err = call_agent(client, &same, NULL, 0, ret_result);

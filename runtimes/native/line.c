@@ -136,7 +136,8 @@ bool wc_line_usable(struct wc_client *client, const char *function, uint32_t len
 {
 	struct wc_client_lines *lines = client->lines;
 
-	if (!lines->until || !lines->left || length > WC_CHANNEL_CAPACITY || strcmp(function, lines->name) != 0)
+	if (!lines->until || !lines->left || length > WC_CHANNEL_CAPACITY || !function ||
+	    strcmp(function, lines->name) != 0)
 		return false;
 	lines->now_ns = clock_ns();
 	return lines->now_ns < lines->until;
@@ -169,20 +170,32 @@ static int take_reply(struct wc_client *client, struct wc_client_result *ret_res
 
 int wc_line_await(struct wc_client *client, struct wc_client_result *ret_result)
 {
-	const struct timespec patience = { .tv_nsec = WC_LINE_PATIENCE_NS };
+	struct timespec patience = { .tv_nsec = WC_LINE_PATIENCE_NS };
 	struct wc_client_lines *lines = client->lines;
 	struct wc_message *reply = &lines->out->reply;
+	uint64_t until = 0, now;
 
 	for (;;) {
-		uint32_t now = __atomic_load_n(&reply->sequence, __ATOMIC_ACQUIRE);
-		int err;
+		uint32_t sequence = __atomic_load_n(&reply->sequence, __ATOMIC_ACQUIRE);
 
-		if (now == lines->called)
+		if (sequence == lines->called)
 			return take_reply(client, ret_result);
-		err = wc_channel_wait(reply, now, &patience);
-		if (err && err != -EINTR)
+		/* All in all: whoever wakes it in vain, or a signal, does not begin it anew. The clock is read when it has been woken so. */
+		now = until ? clock_ns() : 0;
+		if (until && now >= until)
 			return 1;
+		if (until)
+			patience.tv_nsec = (long)(until - now);
+		if (wc_channel_wait(reply, sequence, &patience) == -ETIMEDOUT)
+			return 1;
+		if (!until && __atomic_load_n(&reply->sequence, __ATOMIC_ACQUIRE) != lines->called)
+			until = clock_ns() + WC_LINE_PATIENCE_NS;
 	}
+}
+
+uint32_t wc_line_calls(const struct wc_client *client)
+{
+	return WC_LINE_CALLS - client->lines->left;
 }
 
 int wc_line_call(struct wc_client *client, const void *payload, uint32_t length, struct wc_client_result *ret_result)
@@ -206,15 +219,29 @@ int wc_line_call(struct wc_client *client, const void *payload, uint32_t length,
 
 /* --- the called --- */
 
+/* Let go of the line, unless the agent has begun something with it. */
+static void drop(struct wc_client *client)
+{
+	struct wc_client_lines *lines = client->lines;
+
+	if (!wc_line_change(client->channel, lines->number, WC_LINE_OFF, WC_LINE_DROPPED))
+		wc_line_change(client->channel, lines->number, WC_LINE_ARMED, WC_LINE_DROPPED);
+	__atomic_store_n(&client->channel->line_held, 0, __ATOMIC_SEQ_CST);
+	close_line(&lines->in);
+}
+
 void wc_line_take_in(struct wc_client *client)
 {
 	struct wc_client_lines *lines = client->lines;
 
 	close_line(&lines->in);
 	lines->in = open_mail();
+	lines->number = (uint32_t)client->request->request_id;
 	lines->taken = 0;
-	if (!lines->in) /* the caller's first call waits for its patience, and goes by the agent */
-		__atomic_store_n(&client->channel->line, WC_LINE_DROPPED, __ATOMIC_SEQ_CST);
+	if (lines->in) /* else the caller's first call waits for its patience, and goes by the agent */
+		__atomic_store_n(&client->channel->line_held, lines->number, __ATOMIC_SEQ_CST);
+	else
+		drop(client);
 }
 
 /* The caller has written. False: it must not, or what it wrote is nonsense, and the line is let go of. */
@@ -226,15 +253,15 @@ static bool take_call(struct wc_client *client)
 	uint32_t length = __atomic_load_n(&call->length, __ATOMIC_RELAXED);
 	struct wc_line_log *log = wc_line_log_of(client->channel);
 
-	if (length > WC_CHANNEL_CAPACITY || log->count >= WC_LINE_CALLS ||
-	    !wc_line_change(client->channel, WC_LINE_ARMED, WC_LINE_RUNNING)) {
-		if (!wc_line_change(client->channel, WC_LINE_OFF, WC_LINE_DROPPED))
-			wc_line_change(client->channel, WC_LINE_ARMED, WC_LINE_DROPPED);
-		close_line(&lines->in);
+	lines->began_ns = clock_ns();
+	if (log->count < WC_LINE_CALLS) /* before it is RUNNING: the agent may look at once */
+		log->began_ns = lines->began_ns;
+	if (length > WC_CHANNEL_CAPACITY || log->count >= WC_LINE_CALLS || lines->began_ns > log->until_ns ||
+	    !wc_line_change(client->channel, lines->number, WC_LINE_ARMED, WC_LINE_RUNNING)) {
+		drop(client);
 		return false;
 	}
 	lines->running = true;
-	lines->began_ns = log->began_ns = clock_ns();
 	memcpy(client->channel->request_payload, lines->in->call_payload, length);
 	request->kind = WC_CHANNEL_INVOKE;
 	request->length = length;
@@ -279,9 +306,8 @@ int wc_line_wait(struct wc_client *client)
 			if (take_call(client))
 				return 2;
 		}
-		if (err == -ENOSYS) { /* an old kernel: without */
-			wc_line_change(client->channel, WC_LINE_OFF, WC_LINE_DROPPED);
-			close_line(&lines->in);
+		if (err && err != -EINTR) { /* an old kernel, or a filter of the function's own: without */
+			drop(client);
 			err = 0;
 		}
 	}
@@ -322,7 +348,7 @@ int wc_line_answer(struct wc_client *client, uint32_t kind, uint32_t flags, cons
 		memcpy(lines->in->reply_payload, payload, length);
 	log->ns[count] = (uint32_t)(took > INT32_MAX ? INT32_MAX : took) << 1 | (kind != WC_CHANNEL_REPLY);
 	log->count = count + 1;
-	if (!wc_line_change(client->channel, WC_LINE_RUNNING, WC_LINE_ARMED)) {
+	if (!wc_line_change(client->channel, lines->number, WC_LINE_RUNNING, WC_LINE_ARMED)) {
 		log->count = count; /* the agent counts it */
 		become_adopted(client);
 		return 1;

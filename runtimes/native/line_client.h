@@ -21,6 +21,7 @@ struct wc_client_lines {
 	uint64_t now_ns;		 /* when it was last looked at */
 	/* As one that is called: */
 	struct wc_line *in; /* NULL: none */
+	uint32_t number;    /* its */
 	uint32_t taken;	    /* sequence of the last call that was looked at */
 	bool running;	    /* one from the line */
 	uint64_t began_ns;
@@ -32,6 +33,8 @@ bool wc_line_usable(struct wc_client *client, const char *function, uint32_t len
 int wc_line_call(struct wc_client *client, const void *payload, uint32_t length, struct wc_client_result *ret_result);
 /* Wait (further) for what is on the line. As wc_line_call(). */
 int wc_line_await(struct wc_client *client, struct wc_client_result *ret_result);
+/* Calls since it was offered. */
+uint32_t wc_line_calls(const struct wc_client *client);
 /* A RESULT of RUN of this name has come: may it be called by the line from now on? */
 void wc_line_offered(struct wc_client *client, const char *function);
 

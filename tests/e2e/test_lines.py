@@ -93,6 +93,15 @@ class Lines(harness.NodeTest):
         self.node.wait_idle()
         self.assertEqual(self.node.problems(), [])
 
+    def instances(self, name):
+        """Processes of a function; those that are just ending do not count."""
+        found = []
+        for pid in self.node.instance_pids():
+            with contextlib.suppress(OSError), open("/proc/%d/environ" % pid, "rb") as file:
+                if b"WARMCORE_FUNCTION=%s\0" % name.encode() in file.read():
+                    found.append(pid)
+        return found
+
     def ask(self, name, payload, seconds=60):
         if not isinstance(payload, bytes):
             payload = json.dumps(payload).encode()
@@ -221,6 +230,33 @@ class Lines(harness.NodeTest):
         thread.join()
         self.assertEqual(json.loads(result[0]), ["one", "two"])
 
+    def test_short_ones(self):
+        """A line that is made just before its caller ends, while others wait for the called instance: it may not have heard of it."""
+        for _ in range(20):
+            numbers = [self.client.fresh_id() for _ in range(4)]
+            for number, name, payload in zip(numbers, ("caller", "called", "caller", "called"), (b"loop 3 called echo x", b"echo x") * 2):
+                self.client.send(number, self.ids[name], payload)
+            for _ in numbers:
+                self.assertEqual(bytes(self.assert_reply(self.client.receive(60)).payload), b"x")
+            self.assertEqual(self.answer("caller", b"loop 20 called echo y"), b"y")
+
+    def test_stopped(self):
+        """The called process does not go on: its own time limit holds, whether it had looked at the call or not."""
+        result = []
+        event = {"name": "short", "payload": "sleep 5", "count": 150}
+        thread = threading.Thread(target=lambda: result.append(json.loads(self.answer("py-outcomes", event))))
+        begun = time.monotonic()
+        thread.start()
+        harness.wait_until(lambda: self.instances("short"), "it is called")
+        time.sleep(0.3)
+        for pid in self.instances("short"):
+            os.kill(pid, signal.SIGSTOP)
+        thread.join()
+        self.assertEqual(sum(result[0].values()), 150, result)
+        self.assertEqual(set(result[0]) - {"ok", "Runtime.TimeoutError"}, set())
+        self.assertLessEqual(result[0].get("Runtime.TimeoutError", 0), 2)
+        self.assertLess(time.monotonic() - begun, 45)
+
     def test_hostile(self):
         """Who writes to a line when it may not is not heard, and harms nobody else."""
         if self.DIRECT:
@@ -240,17 +276,12 @@ class Lines(harness.NodeTest):
 
         def kill():
             while not over.wait(dice.uniform(0.02, 0.2)):
-                pids = [pid for pid in self.node.instance_pids() if b"WARMCORE_FUNCTION=call" in open("/proc/%d/environ" % pid, "rb").read()]
+                pids = self.instances("caller") + self.instances("called")
                 with contextlib.suppress(ProcessLookupError):
                     if pids:
                         os.kill(dice.choice(pids), signal.SIGKILL)
 
-        def safe_kill():
-            while not over.is_set():
-                with contextlib.suppress(OSError):
-                    kill()
-
-        thread = threading.Thread(target=safe_kill)
+        thread = threading.Thread(target=kill)
         thread.start()
         types = {}
         try:

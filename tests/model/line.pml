@@ -4,7 +4,7 @@
  * test_model.sh checks it, and that it can fail: with each MUTATE_... one thing is wrong, and spin has to notice.
  *
  * What is checked, in every order in which the steps can happen:
- *   (a) No call runs twice: on the line, by the agent after it was not taken, or both.
+ *   (a) No call of a caller that keeps to the rules runs twice: on the line, by the agent after it was not taken, or both.
  *   (b) A caller that lives gets each answer once, and that of the call it waits for.
  *   (c) Nobody waits for ever but the called instance for its next request: an "invalid end state" else.
  *   (d) What the agent has counted when the line has ended is what has run on it.
@@ -19,7 +19,7 @@
  *
  * The words: `line` is wc_channel.line; call and reply are the sequences in struct wc_line, kind that of the reply; request and answer the
  * sequences in the called instance's own channel; log is wc_line_log.count. says and told are the channel between caller and agent, of which only
- * the order matters. Waiting for a word to change is one step: that futexes lose no wake-up is runtimes/abi/channel_futex.h's business.
+ * the order matters. Numbers of lines are left out: there is one. Waiting for a word to change is one step: that futexes lose no wake-up is runtimes/abi/channel_futex.h's business.
  */
 #ifndef CALLS
 #define CALLS 2
@@ -34,6 +34,7 @@ mtype = { NOTHING, HOW_LINE, ANSWERED, ON_IT, NOT_TAKEN, RESULT, REPLY, CALL };
 mtype line = OFF, kind = NOTHING, says = NOTHING, told = NOTHING;
 byte call, reply, request, answer, log; /* 0 */
 byte ran[8], on_line, counted, others;
+byte asked; /* with HOW_LINE: how many calls the caller has made */
 byte strays = STRAYS;
 bool offered;
 bool gone; /* the caller has answered its own invocation, or died */
@@ -66,12 +67,14 @@ active proctype caller()
 			od
 		:: else ->
 by_agent:
-			ran[waits]++;
-			assert(ran[waits] == 1)
+			atomic {
+				ran[waits]++;
+				assert(ran[waits] == 1 || strays != STRAYS)
+			}
 		fi;
 		goto next;
 takeover:
-		says = HOW_LINE;
+		atomic { asked = waits; says = HOW_LINE }
 		if
 		:: told != NOTHING
 #ifdef DIES
@@ -146,14 +149,22 @@ end:	do
 				goto adopted
 			:: true
 			fi;
+#ifndef MUTATE_LOG_LATE
 			log++;
+#endif
 			CAS(RUNNING, ARMED, done);
 			if
 			:: done ->
+#ifdef MUTATE_LOG_LATE
+				log++;
+#endif
 				kind = REPLY;
 				reply = taken;
 				goto ran_it
-			:: else -> log--
+			:: else ->
+#ifndef MUTATE_LOG_LATE
+				log--
+#endif
 			fi;
 adopted:
 			request != sequence;
@@ -168,7 +179,7 @@ ran_it:
 active proctype agent()
 {
 	bool done;
-	byte sequence;
+	byte sequence, noted;
 	bool drops = false;
 
 	line = ARMED;
@@ -193,7 +204,25 @@ look:
 		fi
 #else
 		if
-		:: line == ARMED -> told = ON_IT; goto again
+		:: line == ARMED ->
+#ifdef MUTATE_LOG_FIRST
+			noted = log;
+#endif
+			CAS(ARMED, OFF, done);
+			if
+			:: done ->
+#ifndef MUTATE_LOG_FIRST
+				noted = log;
+#endif
+				if
+				:: noted < asked -> goto end_line /* it was not taken */
+				:: else
+				fi;
+				CAS(OFF, ARMED, done);
+				told = ON_IT;
+				goto again
+			:: else -> goto look
+			fi
 		:: line == RUNNING ->
 			CAS(RUNNING, ADOPTED, done);
 			if

@@ -186,6 +186,8 @@ check passes "a caller that may die" -DDIES
 check passes "three calls" -DCALLS=3 -DDIES
 check passes "a caller that writes when it may not" -DSTRAYS=2 -DDIES
 check assert "whether a call was taken is found by two looks" -DMUTATE_TWO_LOOKS
+check assert "who looks whether a call was taken reads the log first" -DMUTATE_LOG_FIRST
+check assert "a call is noted when it can be taken for not taken" -DMUTATE_LOG_LATE
 check assert "the line ends whatever runs on it" -DDIES -DMUTATE_END_STORE
 check assert "what runs at the end is not waited for" -DDIES -DMUTATE_END_WITHOUT_IT
 check assert "calls are counted before the last one has ended" -DMUTATE_COUNT_EARLY

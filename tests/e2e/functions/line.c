@@ -140,7 +140,7 @@ WARMCORE_EXPORT int warmcore_handle(const struct warmcore_request *request, stru
 	if (!strcmp(word, "abort"))
 		__builtin_trap();
 	if (!strcmp(word, "drop")) {
-		client_of(request)->channel->line = WC_LINE_DROPPED;
+		client_of(request)->channel->line = WC_LINE_WORD(client_of(request)->lines->number, WC_LINE_DROPPED);
 		return 0;
 	}
 	if (!strcmp(word, "call")) {
