@@ -188,7 +188,7 @@ static bool help(struct wc_worker *worker, struct wc_workflow *workflow, const s
 		return true;
 	/* The lock may be let go meanwhile: the worker's own stay in the list while none of its strands runs. */
 	TAILQ_FOREACH (caller, &workflow->waiting, in_waiting)
-		if (caller->worker == worker && caller != first && help_one(worker, workflow, caller))
+		if (caller->worker == worker && help_one(worker, workflow, caller))
 			return true;
 	return false;
 }
