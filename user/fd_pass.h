@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define WC_FD_PASS_MAX 8
+#define WC_FD_PASS_MAX 9
 
 /* Sends all of the bytes, at least one, with fds[count], 0 to WC_FD_PASS_MAX of them. 0, or a negative errno; -EPIPE: not all were sent. */
 int wc_fd_send(int socket, const void *data, size_t size, const int *fds, int count);

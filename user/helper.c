@@ -46,24 +46,3 @@ int wc_helper_start(struct wc_spawn *plan, const char *name, int *ret_socket, st
 	close(sockets[0]);
 	return error;
 }
-
-int wc_helper_send(int socket, const void *message, size_t length, const int *fds, size_t count)
-{
-	char control[CMSG_SPACE(WC_HELPER_FDS_MAX * sizeof(int))] = { 0 };
-	struct iovec part = { .iov_base = (void *)(uintptr_t)message, .iov_len = length };
-	struct msghdr header = { .msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = control,
-				 .msg_controllen = CMSG_SPACE(count * sizeof(int)) };
-	struct cmsghdr *files = CMSG_FIRSTHDR(&header);
-	ssize_t n;
-
-	files->cmsg_level = SOL_SOCKET;
-	files->cmsg_type = SCM_RIGHTS;
-	files->cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(files), fds, count * sizeof(int));
-	do
-		n = sendmsg(socket, &header, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}

@@ -6,6 +6,7 @@
 #include "runtimes/abi/zygote.h"
 #include "user/cgroups.h"
 #include "user/clock.h"
+#include "user/fd_pass.h"
 #include "user/helper.h"
 #include "user/launch.h"
 #include "user/log.h"
@@ -200,7 +201,7 @@ static int fork_init(struct wc_sandboxes *sandboxes, struct wc_sandbox *sandbox,
 	int error;
 
 	wc_watch_begin_launch();
-	error = wc_helper_send(sandboxes->maker, &request, 1, fds, sandbox->cgroup >= 0 ? 2 : 1);
+	error = wc_fd_send(sandboxes->maker, &request, 1, fds, sandbox->cgroup >= 0 ? 2 : 1);
 	error = error ?: receive(sandboxes->maker, &reply, sizeof(reply), FORK_TIMEOUT_MS, NULL);
 	if (!error && reply.pid > 0)
 		sandbox->watch = wc_watch_add_helper(reply.pid, -1, "init of a sandbox");
@@ -533,7 +534,7 @@ int wc_sandbox_mount(const char *folder, struct wc_fault *fault)
 
 int wc_sandbox_put(struct wc_sandbox *sandbox, char request, int tree, struct wc_fault *fault)
 {
-	int error = wc_helper_send(sandbox->life, &request, 1, &tree, 1);
+	int error = wc_fd_send(sandbox->life, &request, 1, &tree, 1);
 
 	if (error)
 		return wc_fail(fault, -error, "the sandbox is gone: %s", strerror(-error));

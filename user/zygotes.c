@@ -4,6 +4,7 @@
 
 #include "user/clock.h"
 #include "user/filter.h"
+#include "user/fd_pass.h"
 #include "user/helper.h"
 #include "user/log.h"
 #include "user/order.h"
@@ -170,7 +171,7 @@ uint32_t wc_zygote_slot(const struct wc_zygote *zygote)
 pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, size_t length,
 		     const int fds[WC_ZYGOTE_FDS])
 {
-	_Static_assert(WC_ZYGOTE_FDS <= WC_HELPER_FDS_MAX, "they go with one message");
+	_Static_assert(WC_ZYGOTE_FDS <= WC_FD_PASS_MAX, "they go with one message");
 	int sent[WC_ZYGOTE_FDS];
 	size_t count = 0;
 	struct wc_zygote_reply reply;
@@ -187,7 +188,7 @@ pid_t wc_zygote_fork(struct wc_zygote *zygote, int cpu, const void *request, siz
 			CPU_SET((size_t)i, &cpus);
 	if (atomic_load(&zygote->watch->exited) || sched_setaffinity(zygote->pid, sizeof(cpus), &cpus))
 		goto dead;
-	if (wc_helper_send(zygote->socket, request, length, sent, count))
+	if (wc_fd_send(zygote->socket, request, length, sent, count))
 		goto dead;
 	do
 		n = recv(zygote->socket, &reply, sizeof(reply), 0);

@@ -133,7 +133,6 @@ enum wc_channel_how {
 	WC_CHANNEL_HOW_RECEIVE, /* the RESULT is the next message; it waits for one. At the end of the stream: no payload, `number` 1 */
 	WC_CHANNEL_HOW_CLOSE, /* no more messages come */
 	WC_CHANNEL_HOW_LINE,  /* the RESULT is that of what it has called by a line (line.h) */
-	WC_CHANNEL_HOW_COUNT,
 };
 
 /* What a CALL calls. */

@@ -4,11 +4,11 @@
  * the agent (channel.h) is four hand-overs between three processes; by a line it is two.
  *
  * The agent decides that there is a line, and when it may be used. A caller that calls a function again and again within one invocation, on one core,
- * gets a RESULT with WC_CHANNEL_FLAG_LINE: until `began_ns` (CLOCK_MONOTONIC), and WC_LINE_CALLS times at most, it may call the same name by the line; ids
- * of requests go on from `returned_ns`; `context` is the called function's time limit, ms. WC_CHANNEL_FLAG_LINE_NEW: the line's memory, a memfd, is in the mail first: WC_MAIL_FD, a socket of which the
- * agent has the other end. The called instance has got it in its own mail, with a message of the kind WC_CHANNEL_LINE, whose request_id is the number of the line, and which has no answer: it writes the number to
- * `line_held`. It stays
- * reserved for the caller meanwhile. Any other call, and the answer, end it.
+ * gets a RESULT with WC_CHANNEL_FLAG_LINE: until `began_ns` (CLOCK_MONOTONIC), and WC_LINE_CALLS times at most, it may call the same name by the line;
+ * ids of requests go on from `returned_ns`; `context` is the called function's time limit, ms. WC_CHANNEL_FLAG_LINE_NEW: the line's memory, a memfd,
+ * is in the mail first: WC_MAIL_FD, a socket of which the agent has the other end. The called instance has got it in its own mail, with a message of the
+ * kind WC_CHANNEL_LINE, whose request_id is the number of the line, and which has no answer: it writes the number to `line_held`. It stays reserved for
+ * the caller meanwhile. Any other call, and the answer, end it.
  *
  * The word `line` of the called instance's own channel (enum wc_line_state) says whether it may take calls from the line. Only it and the agent have
  * that memory: what a caller writes when it may not is not looked at.
@@ -16,12 +16,13 @@
  *     agent    OFF -> ARMED      the caller may call                    ARMED -> OFF         not any more
  *     called   ARMED -> RUNNING  it has taken a call                    RUNNING -> ARMED     its answer is about to be on the line
  *     agent    RUNNING -> ADOPTED  the answer is to go by the agent: request.sequence is the call's from then on      ADOPTED -> OFF   it has come
- *     called   OFF -> DROPPED    the caller wrote when it might not: it has let go of the line
+ *     called   OFF, ARMED -> DROPPED   it has let go of the line: the caller wrote when it might not, or nonsense; or it cannot have one
  *
- * All are compare-and-swap: a call ends on the line or by the agent, never both (tests/model/line.pml). A caller that has waited for WC_LINE_PATIENCE_NS says CALL with
- * WC_CHANNEL_HOW_LINE, and in `number` how many calls it has made since the RESULT with the flag, and the agent goes on with it: it sees when a process dies, and keeps the time. So does a called function that calls others itself, or has a
- * large result: its answer on the line has the kind CALL. The RESULT has WC_CHANNEL_FLAG_LINE when the answer is on the line after all, and
- * WC_CHANNEL_FLAG_LINE_NEW when the call was not taken from it: it is to be said again, to the agent.
+ * All are compare-and-swap: a call ends on the line or by the agent, never both (tests/model/line.pml). A caller that has waited for WC_LINE_PATIENCE_NS
+ * says CALL with WC_CHANNEL_HOW_LINE, and in `number` how many calls it has made since the RESULT with the flag. The agent goes on with it: it sees
+ * when a process dies, and keeps the time. So it does for a called function that calls others itself, or has a large result: its answer on the line has
+ * the kind CALL. The RESULT has WC_CHANNEL_FLAG_LINE when the answer is on the line after all, and WC_CHANNEL_FLAG_LINE_NEW when the call was not taken
+ * from it: it is to be said again, to the agent.
  *
  * Neither side trusts the other: who reads copies first, and reads each field once. What the called instance says of its calls (struct wc_line_log) is what the
  * agent counts, as far as it is possible.

@@ -181,14 +181,6 @@ static int send_answer(struct wc_client *client, const struct wc_channel_call *c
 	return n < 0 ? -errno : 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, uint32_t flags, const void *payload,
 		  uint32_t length)
 {
@@ -208,7 +200,7 @@ static int answer(struct wc_client *client, uint32_t sequence, uint32_t kind, ui
 	message->request_id = sequence ? client->request->request_id : 0;
 	message->deadline_ns = 0;
 	message->began_ns = client->began_ns;
-	message->returned_ns = client->began_ns ? now_ns() : 0;
+	message->returned_ns = client->began_ns ? wc_client_clock() : 0;
 	if (client->transport == WC_CLIENT_SOCKET) {
 		message->sequence = sequence;
 		return send_answer(client, NULL, payload, length);
@@ -299,7 +291,7 @@ static int take_request(struct wc_client *client)
 	client->sequence = client->request->sequence;
 	switch (client->request->kind) {
 	case WC_CHANNEL_INVOKE:
-		client->began_ns = client->request->timed ? now_ns() : 0;
+		client->began_ns = client->request->timed ? wc_client_clock() : 0;
 		if (client->lines)
 			client->lines->core = client->request->flags;
 		return lay_out(client) ? 1 : -EPROTO;

@@ -25,14 +25,6 @@ struct waitv {
 };
 #define WAITV_32 2u /* FUTEX_32, shared */
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* --- the memory --- */
 
 static struct wc_line *map(int fd)
@@ -139,7 +131,7 @@ bool wc_line_usable(struct wc_client *client, const char *function, uint32_t len
 	if (!lines->until || !lines->left || length > WC_CHANNEL_CAPACITY || !function ||
 	    strcmp(function, lines->name) != 0)
 		return false;
-	lines->now_ns = clock_ns();
+	lines->now_ns = wc_client_clock();
 	return lines->now_ns < lines->until;
 }
 
@@ -181,7 +173,7 @@ int wc_line_await(struct wc_client *client, struct wc_client_result *ret_result)
 		if (sequence == lines->called)
 			return take_reply(client, ret_result);
 		/* All in all: whoever wakes it in vain, or a signal, does not begin it anew. The clock is read when it has been woken so. */
-		now = until ? clock_ns() : 0;
+		now = until ? wc_client_clock() : 0;
 		if (until && now >= until)
 			return 1;
 		if (until)
@@ -189,7 +181,7 @@ int wc_line_await(struct wc_client *client, struct wc_client_result *ret_result)
 		if (wc_channel_wait(reply, sequence, &patience) == -ETIMEDOUT)
 			return 1;
 		if (!until && __atomic_load_n(&reply->sequence, __ATOMIC_ACQUIRE) != lines->called)
-			until = clock_ns() + WC_LINE_PATIENCE_NS;
+			until = wc_client_clock() + WC_LINE_PATIENCE_NS;
 	}
 }
 
@@ -253,7 +245,7 @@ static bool take_call(struct wc_client *client)
 	uint32_t length = __atomic_load_n(&call->length, __ATOMIC_RELAXED);
 	struct wc_line_log *log = wc_line_log_of(client->channel);
 
-	lines->began_ns = clock_ns();
+	lines->began_ns = wc_client_clock();
 	if (log->count < WC_LINE_CALLS) /* before it is RUNNING: the agent may look at once */
 		log->began_ns = lines->began_ns;
 	if (length > WC_CHANNEL_CAPACITY || log->count >= WC_LINE_CALLS || lines->began_ns > log->until_ns ||
@@ -338,7 +330,7 @@ int wc_line_answer(struct wc_client *client, uint32_t kind, uint32_t flags, cons
 	struct wc_client_lines *lines = client->lines;
 	struct wc_line_log *log = wc_line_log_of(client->channel);
 	uint32_t count = log->count;
-	uint64_t took = clock_ns() - lines->began_ns;
+	uint64_t took = wc_client_clock() - lines->began_ns;
 
 	if (length > WC_CHANNEL_CAPACITY) {
 		wc_line_hand_over(client);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* line_client.h - the instance's ends of lines (../abi/line.h), for channel.c alone. `client->lines` is there. */
+/* line_client.h - what channel.c and line.c share: the instance's ends of lines (../abi/line.h). `client->lines` is there. */
 #ifndef WC_LINE_CLIENT_H
 #define WC_LINE_CLIENT_H
 
@@ -7,6 +7,16 @@
 #include "channel_client.h"
 
 #include <stdbool.h>
+#include <time.h>
+
+/* CLOCK_MONOTONIC, ns. */
+static inline uint64_t wc_client_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 struct wc_client_lines {
 	/* As a caller: */
@@ -28,8 +38,9 @@ struct wc_client_lines {
 	uint32_t core; /* as the agent has said it last */
 };
 
-/* The caller's side: which of them is left? 0: the result is in *ret_result. 1: the agent has to go on with it (HOW_LINE). */
+/* The caller's side. May this be called by the line now? */
 bool wc_line_usable(struct wc_client *client, const char *function, uint32_t length);
+/* Then do. 0: the result is in *ret_result. 1: the agent has to go on with it (HOW_LINE). */
 int wc_line_call(struct wc_client *client, const void *payload, uint32_t length, struct wc_client_result *ret_result);
 /* Wait (further) for what is on the line. As wc_line_call(). */
 int wc_line_await(struct wc_client *client, struct wc_client_result *ret_result);

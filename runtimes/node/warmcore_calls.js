@@ -157,22 +157,25 @@ function invokeSync(name, event) {
 
 // --- objects and streams of the workflow --------------------------------------------------------------------------
 
+/* What is done at once. */
+function use(how, name, number = 0, payload = NOTHING) {
+  const [flags, , result] = say(how, number, name, payload);
+  return valueOf(flags, result);
+}
+
 function put(name, value) {
   checkName(name, 'an object');
-  const [binary, bytes] = bytesOf(value), [flags, , payload] = say(PUT, binary, name, bytes);
-  valueOf(flags, payload);
+  use(PUT, name, ...bytesOf(value));
 }
 
 function get(name) {
   checkName(name, 'an object');
-  const [flags, , payload] = say(GET, 0, name, NOTHING);
-  return valueOf(flags, payload);
+  return use(GET, name);
 }
 
 function remove(name) {
   checkName(name, 'an object');
-  const [flags, , payload] = say(DELETE, 0, name, NOTHING);
-  valueOf(flags, payload);
+  use(DELETE, name);
 }
 
 /* Try what a stream has been asked for, or wait for it. { value } or { error }, of which { stalled } if the whole workflow waits; undefined: it would wait. */
@@ -256,8 +259,7 @@ class Stream {
   }
 
   close() {
-    const [flags, , payload] = say(CLOSE, 0, this.name, NOTHING);
-    valueOf(flags, payload);
+    use(CLOSE, this.name);
   }
 
   async* [Symbol.asyncIterator]() {
