@@ -110,10 +110,15 @@ struct wc_trace {
 };
 _Static_assert(sizeof(struct wc_trace) == 128, "two cache lines");
 
-/* wc_trace_rings[core]: how many whole traces the core's agent has written. */
+/*
+ * wc_trace_rings[core]: how many whole traces the core's agent has written. A trace is written when its answer has left, and the client may be faster:
+ * who reads waits until as many were written up as had returned when it was told to end. With lanes the two only bound each other.
+ */
 struct wc_trace_ring {
-	__u64 written; /* in all; the last `ring` of them are there */
-	__u8 pad0[56];
+	__u64 written;	/* in all; the last `ring` of them are there */
+	__u32 returned; /* calls that were traced and have returned, modulo 2^32; */
+	__u32 recorded; /* of these: that are in the histograms, and in `ring` if they are kept, or were given up */
+	__u8 pad0[48];
 };
 
 /* --- histograms --- */

@@ -13,6 +13,7 @@
 #include "user/control_client.h"
 
 #define STEP_MS 20 /* between two looks: rings hold at least that much of a busy core */
+#define SETTLE_NS (2 * WC_SECOND)
 #define SECONDS_MAX 86400.0
 #define COUNT_MAX 100000000
 #define SAMPLE_MAX 1000000
@@ -368,9 +369,21 @@ static bool look(struct run *run)
 
 /* --- the run --- */
 
+/* Who has an answer expects its trace, and an agent writes that when the answer has left: at once, unless its CPU is another's just then. */
+static void settle(struct run *run)
+{
+	uint64_t until = wc_now() + SETTLE_NS;
+	struct pollfd daemon = { .fd = wc_trace_view_fd(run->view), .events = POLLIN | POLLRDHUP };
+
+	while (!wc_trace_view_settled(run->view) && stopped < 2 && !run->report.ended && wc_now() < until)
+		run->report.ended = poll(&daemon, 1, 1) > 0;
+}
+
 /* What was written until now: the rest of this round and the next one have it. Asked again to end, it ends, and says what it has not read. */
 static void finish(struct run *run, bool more)
 {
+	if (!is_enough(run))
+		settle(run);
 	for (int rounds = more ? 2 : 1; rounds && stopped < 2 && !is_enough(run);)
 		rounds -= !look(run);
 	if (!is_enough(run) && stopped >= 2)

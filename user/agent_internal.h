@@ -42,6 +42,7 @@ struct wc_worker {
 	struct wc_latencies *latencies; /* of what it ran */
 	struct wc_trace trace; /* of the job that it runs, while `tracing`: to its answer, when it is run at all */
 	bool tracing;
+	struct wc_traces *returned;   /* one that waits to be recorded is counted there; NULL: none */
 	char why[160];		      /* the sentence of wc_worker_deliver() */
 	struct wc_strands strands;    /* that it runs in turns */
 	struct wc_workflow *workflow; /* theirs, while there are others than the first */

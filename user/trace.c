@@ -23,11 +23,20 @@ static uint32_t thread_id(void)
 	return id;
 }
 
+/* Whatever has become of it, who waits for it need not any longer. */
+static void recorded(struct wc_worker *worker)
+{
+	if (worker->returned)
+		wc_traces_recorded(worker->returned, worker->core);
+	worker->returned = NULL;
+}
+
 void wc_worker_trace(struct wc_worker *worker, const struct wc_job *job)
 {
 	struct wc_trace *trace = &worker->trace;
 	bool stamped = job->how & WC_HOW_STAMPED && job->arrival <= job->taken;
 
+	recorded(worker);
 	worker->tracing = job->taken && wc_traces_on(worker->node);
 	if (!worker->tracing)
 		return;
@@ -54,6 +63,11 @@ void wc_worker_traced(struct wc_worker *worker, const struct wc_instance *instan
 	bool said = instance && start <= result->began_ns && result->began_ns <= result->returned_ns &&
 		    result->returned_ns <= end;
 
+	if (!worker->returned) {
+		worker->returned = wc_traces_on(worker->node);
+		if (worker->returned)
+			wc_traces_returned(worker->returned, worker->core);
+	}
 	trace->at[WC_POINT_started] = start;
 	trace->at[WC_POINT_began] = said ? result->began_ns : start;
 	trace->at[WC_POINT_returned] = said ? result->returned_ns : end;
@@ -73,12 +87,13 @@ void wc_worker_trace_end(struct wc_worker *worker, uint64_t replied)
 
 	worker->tracing = false;
 	/* What was not run has no stages; and a function that was removed meanwhile no name. */
-	if (!traces || !worker->trace.at[WC_POINT_ended] || !entry || WC_READ(entry->id) != worker->trace.function_id)
-		return;
-	worker->trace.at[WC_POINT_replied] = replied;
-	if (shared) /* all lanes of a core write into the core's */
-		pthread_mutex_lock(&worker->agent->sending);
-	wc_traces_add(traces, &worker->trace, entry->name);
-	if (shared)
-		pthread_mutex_unlock(&worker->agent->sending);
+	if (traces && worker->trace.at[WC_POINT_ended] && entry && WC_READ(entry->id) == worker->trace.function_id) {
+		worker->trace.at[WC_POINT_replied] = replied;
+		if (shared) /* all lanes of a core write into the core's */
+			pthread_mutex_lock(&worker->agent->sending);
+		wc_traces_add(traces, &worker->trace, entry->name);
+		if (shared)
+			pthread_mutex_unlock(&worker->agent->sending);
+	}
+	recorded(worker);
 }

@@ -40,6 +40,7 @@ struct view {
 	const struct wc_event_cpu *event_cpus;
 	uint64_t *read, *events_read; /* by core; by CPU */
 	struct visit core, cpu;
+	uint32_t *returned; /* by core, when wc_trace_view_settle() was first called; NULL before */
 	size_t lens[5];
 };
 
@@ -250,6 +251,7 @@ void wc_trace_view_close(struct wc_trace_view *shown)
 		close(view->session);
 	free(view->read);
 	free(view->events_read);
+	free(view->returned);
 	free(view);
 }
 
@@ -319,6 +321,22 @@ void wc_trace_view_skip(struct wc_trace_view *shown)
 		view->read[core] = written;
 	}
 	view->core = (struct visit){ 0 };
+}
+
+bool wc_trace_view_settled(struct wc_trace_view *shown)
+{
+	struct view *view = (struct view *)shown;
+
+	if (!view->returned) {
+		view->returned = calloc(shown->cores, sizeof(*view->returned));
+		for (uint32_t core = 0; view->returned && core < shown->cores; core++)
+			view->returned[core] = __atomic_load_n(&view->rings[core].returned, __ATOMIC_ACQUIRE);
+	}
+	for (uint32_t core = 0; view->returned && core < shown->cores; core++)
+		if ((int32_t)(__atomic_load_n(&view->rings[core].recorded, __ATOMIC_ACQUIRE) - view->returned[core]) <
+		    0)
+			return false;
+	return true;
 }
 
 bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event)

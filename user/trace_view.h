@@ -55,6 +55,8 @@ int wc_trace_view_fd(const struct wc_trace_view *shown);
 bool wc_trace_view_next(struct wc_trace_view *shown, struct wc_trace *ret_trace);
 /* What was not read by now counts as lost. */
 void wc_trace_view_skip(struct wc_trace_view *shown);
+/* Was everything written down that had returned when this was first called? An answer leaves a moment before its trace is there. */
+bool wc_trace_view_settled(struct wc_trace_view *shown);
 /* The next event; of each CPU in its order. False: as above, of CPUs. */
 bool wc_trace_view_event(struct wc_trace_view *shown, struct wc_event *ret_event);
 

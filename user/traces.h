@@ -38,6 +38,17 @@ static inline struct wc_traces *wc_traces_on(struct wc_node *node)
  */
 void wc_traces_add(struct wc_traces *traces, struct wc_trace *trace, const char *name);
 
+/* One more of the core has returned, and will be recorded or given up; that was done. Any of its threads. */
+static inline void wc_traces_returned(struct wc_traces *traces, uint32_t core)
+{
+	__atomic_fetch_add(&traces->rings[core].returned, 1, __ATOMIC_RELEASE);
+}
+
+static inline void wc_traces_recorded(struct wc_traces *traces, uint32_t core)
+{
+	__atomic_fetch_add(&traces->rings[core].recorded, 1, __ATOMIC_RELEASE);
+}
+
 /* The knob. 0, or a negative errno and a sentence: then nothing has changed. Any thread. */
 int wc_traces_set(struct wc_node *node, bool on, struct wc_fault *fault);
 /* Agents are gone: give everything back, and remove the pins. */

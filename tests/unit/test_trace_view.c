@@ -214,12 +214,33 @@ static void test_labels(void **state)
 	}
 }
 
+/* Waited for is what had returned when somebody began to wait, and nothing that comes after it; also when the counts wrap. */
+static void test_settled(void **state)
+{
+	(void)state;
+	for (uint32_t core = 0; core < CORES; core++)
+		rings[core].returned = rings[core].recorded = UINT32_MAX;
+	rings[1].returned += 2;
+	assert_false(wc_trace_view_settled(&view.shown));
+	rings[1].returned++;
+	rings[2].returned++;
+	rings[1].recorded++;
+	assert_false(wc_trace_view_settled(&view.shown));
+	rings[1].recorded++;
+	assert_true(wc_trace_view_settled(&view.shown));
+	free(view.returned);
+	view.returned = NULL;
+	assert_false(wc_trace_view_settled(&view.shown));
+	free(view.returned);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_rounds_end, setup),	  cmocka_unit_test_setup(test_overwritten, setup),
 		cmocka_unit_test_setup(test_events, setup),	  cmocka_unit_test_setup(test_other, setup),
 		cmocka_unit_test_setup(test_buckets_wrap, setup), cmocka_unit_test_setup(test_labels, setup),
+		cmocka_unit_test_setup(test_settled, setup),
 	};
 
 	return cmocka_run_group_tests_name("trace view", tests, NULL, NULL);
