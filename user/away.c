@@ -10,6 +10,7 @@
 #include "user/control_client.h"
 #include "user/log.h"
 #include "user/payload_message.h"
+#include "user/remote_dial.h"
 #include "user/version.h"
 
 #include <jansson.h>
@@ -25,7 +26,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONNECT_MS 3000u
 #define ANSWER_MS 5000u
 #define LINE_MS 10000u
 #define QUESTIONS_MAX 80u	    /* at a time: a gateway has one for each of its loops, and a few */
@@ -39,37 +39,9 @@
 
 /* --- reaching the node --- */
 
-static int connect_within(const struct addrinfo *to, unsigned ms)
-{
-	int fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error = 0;
-	struct pollfd ready = { .fd = fd, .events = POLLOUT };
-	socklen_t size = sizeof(error);
-
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, to->ai_addr, to->ai_addrlen) && errno != EINPROGRESS)
-		error = errno;
-	if (!error && poll(&ready, 1, (int)ms) <= 0)
-		error = ETIMEDOUT;
-	if (!error && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size))
-		error = errno;
-	/* Blocking from here on: remote_link.c says how long it waits. */
-	if (!error && fcntl(fd, F_SETFL, 0))
-		error = errno;
-	if (!error)
-		return fd;
-	close(fd);
-	return -error;
-}
-
 /* The sentence of a failure, which people read in a 503. */
 static void explain(struct wc_away *away, int error)
 {
-	const char *why = error == -EACCES    ? "it hung up on this key, or has not the same one" :
-			  error == -EBADMSG   ? "it speaks something else, or another version" :
-			  error == -ETIMEDOUT ? "no answer in time" :
-			  error == -EPIPE     ? "it hung up" :
-						strerror(-error);
 	bool changed;
 
 	pthread_mutex_lock(&away->lock);
@@ -77,7 +49,7 @@ static void explain(struct wc_away *away, int error)
 	away->reached = false;
 	away->failed_ns = wc_now();
 	snprintf(away->why, sizeof(away->why), "node %s at %.100s cannot be reached: %.80s", away->options.name,
-		 away->options.remote, why);
+		 away->options.remote, wc_remote_why(error));
 	if (changed)
 		wc_warning("%s", away->why);
 	pthread_mutex_unlock(&away->lock);
@@ -96,25 +68,13 @@ static void reached(struct wc_away *away)
 /* A connection to the node after the handshake, or a negative errno. */
 static int dial(struct wc_away *away, enum wc_remote_purpose purpose)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
-	int fd = -EHOSTUNREACH, error;
+	int fd = wc_remote_dial(away->host, away->port, away->key, purpose);
 
-	if (getaddrinfo(away->host, away->port, &hints, &found)) {
-		explain(away, -EHOSTUNREACH);
-		return -EHOSTUNREACH;
-	}
-	for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
-		fd = connect_within(at, CONNECT_MS);
-	freeaddrinfo(found);
-	error = fd < 0 ? fd : wc_remote_meet_node(fd, away->key, purpose);
-	if (!error) {
+	if (fd < 0)
+		explain(away, fd);
+	else
 		reached(away);
-		return fd;
-	}
-	if (fd >= 0)
-		close(fd);
-	explain(away, error);
-	return error;
+	return fd;
 }
 
 /* Has it failed a moment ago? Then nobody waits for another attempt. */
@@ -129,34 +89,6 @@ static bool is_down(struct wc_away *away)
 }
 
 /* --- questions --- */
-
-static int read_answer(int fd, uint64_t end, char **ret_text, size_t *ret_length)
-{
-	uint8_t head[WC_REMOTE_HEADER];
-	struct wc_remote_frame frame;
-	uint32_t have = 0;
-	char *text = NULL;
-	int error;
-
-	do {
-		error = wc_remote_read(fd, head, sizeof(head), end) ?:
-								      wc_remote_decode(head, WC_REMOTE_BY_NODE, &frame);
-		if (!error && (frame.kind != WC_REMOTE_ANSWER || frame.offset != have || !frame.total))
-			error = -EBADMSG;
-		if (!error && !text && !(text = malloc(frame.total)))
-			error = -ENOMEM;
-		if (!error && have && frame.total != *ret_length)
-			error = -EBADMSG;
-		*ret_length = error ? 0 : frame.total;
-		error = error ?: wc_remote_read(fd, text + have, frame.length, end);
-		have += error ? 0 : frame.length;
-	} while (!error && have < frame.total);
-	if (error)
-		free(text);
-	else
-		*ret_text = text;
-	return error;
-}
 
 static json_t *no(const char *code, const char *text)
 {
@@ -175,28 +107,18 @@ static json_t *cannot(struct wc_away *away)
 
 static json_t *ask(struct wc_away *away, const char *line, size_t length)
 {
-	struct wc_remote_frame frame = { .kind = WC_REMOTE_ASK, .length = (uint32_t)length, .total = (uint32_t)length };
-	uint64_t end;
-	uint8_t head[WC_REMOTE_HEADER];
-	json_t *answer = NULL;
-	char *text;
+	json_t *answer;
 	int fd, error;
 
 	if (is_down(away) || (fd = dial(away, WC_REMOTE_FOR_QUESTIONS)) < 0)
 		return cannot(away);
-	end = wc_now() + ANSWER_MS * WC_MS;
-	wc_remote_encode(&frame, head);
-	error = wc_remote_write(fd, head, sizeof(head), end)   ?:
-			wc_remote_write(fd, line, length, end) ?:
-								 read_answer(fd, end, &text, &length);
+	error = wc_remote_ask(fd, line, length, wc_now() + ANSWER_MS * WC_MS, &answer);
 	close(fd);
 	if (error) {
 		explain(away, error);
 		return cannot(away);
 	}
-	answer = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-	free(text);
-	return json_is_object(answer) ? answer : no("failed", "the node's answer makes no sense");
+	return answer ?: no("failed", "the node's answer makes no sense");
 }
 
 /* What this process says by itself, or NULL. */
@@ -308,7 +230,7 @@ static void *spare_main(void *argument)
 
 			pthread_mutex_unlock(&away->lock);
 			fd = dial(away, WC_REMOTE_FOR_PAYLOADS);
-			if (fd >= 0 && wc_remote_read(fd, key, sizeof(key), wc_now() + CONNECT_MS * WC_MS)) {
+			if (fd >= 0 && wc_remote_read(fd, key, sizeof(key), wc_now() + WC_REMOTE_CONNECT_MS * WC_MS)) {
 				close(fd);
 				fd = -1;
 				crowded = true;
