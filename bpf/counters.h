@@ -18,9 +18,12 @@
 	X(pass_slow, "fragment, IP option or extension header: passed to the stack, whose socket serves it")           \
 	X(pass_retransmit, "request id seen before: passed to the node's socket, which may resend the reply")          \
 	X(pass_handover, "came while one daemon took over from another: waits in the node's socket")                   \
+	X(pass_core_free, "CORE_FREE while something waits: passed to the daemon, which sends it there")               \
+	X(core_free, "CORE_FREE: a node of the cluster has said which cores are free")                                 \
 	X(drop_short, "carries our magic but is shorter than a header")                                                \
 	X(drop_answer, "a REPLY, ERROR or BUSY sent to a node")                                                        \
-	X(drop_core_free, "CORE_FREE, reserved for the cluster")                                                       \
+	X(drop_cluster, "CORE_FREE or ORDER that is not for this node, or for one that it was before")                 \
+	X(drop_forged, "CORE_FREE or ORDER with a wrong message authentication code")                                  \
 	X(drop_source, "source address or port that nothing may be sent to")                                           \
 	X(drop_contended, "could not enter the at-most-once window, other CPUs were faster four times")                \
 	X(drop_reply, "an in-kernel answer could not be built")                                                        \
@@ -32,6 +35,8 @@
 	X(busy_pending, "answered BUSY: no free core and the pending queue, or the core's own queue, is full")         \
 	X(busy_function, "answered BUSY: the function waits, or with early binding runs, as often as it may")          \
 	X(to_core, "given to a free core")                                                                             \
+	X(to_member, "sent to a free core of another node")                                                            \
+	X(to_member_again, "request id seen before: sent on to the node that has it")                                  \
 	X(to_pending, "put into the pending queue")
 
 #define WC_FACTS(X)                                                                                                    \
@@ -42,7 +47,9 @@
 	X(claim_runtime, "claimed core was warm for the function's language runtime")                                  \
 	X(claim_early, "bound to a core of the policy's choice that was not free")                                     \
 	X(held_back, "a core may have been free, but the function runs as often as it may: sent to the pending queue") \
-	X(claim_late, "a core became free between the first look and the pending queue")
+	X(claim_late, "a core became free between the first look and the pending queue")                               \
+	X(ordered, "came from the cluster's scheduler, for a core that was free")                                      \
+	X(ordered_late, "came from the cluster's scheduler, for a core that was not free any more")
 
 enum wc_outcome {
 #define WC_COUNTER_ENUM(name, text) WC_OUTCOME_##name,

@@ -22,6 +22,7 @@
  * strips in hardware are not visible here, so answers would lack them: switch off rx-vlan-offload on such devices.
  */
 #include "bpf/answer.h"
+#include "bpf/cluster.h"
 #include "bpf/decide.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -203,11 +204,13 @@ __attribute__((noinline)) int wc_is_retransmission(struct xdp_md *ctx)
 	return !!wc_seen_find(NULL, &print);
 }
 
+#include "bpf/cluster_xdp.h"
+
 /*
  * What kind of packet is it? The outcome in the low 16 bits; to_core stands for a sound INVOKE, whose header is then at
- * the offset in the high 16.
+ * the offset in the high 16. `ordered`: it was in an ORDER, so whom it was addressed to has been looked at elsewhere.
  */
-__attribute__((noinline)) int wc_look(struct xdp_md *ctx)
+__attribute__((noinline)) int wc_look(struct xdp_md *ctx, __u32 ordered)
 {
 	struct wc_config *config = wc_config_at(NULL, 0);
 	struct wc_cursor cursor = frame(ctx);
@@ -225,7 +228,7 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx)
 	default:
 		return WC_OUTCOME_pass_foreign;
 	}
-	if (packet.udp->to != wc_htons(config->port) || !addressed_to_us(config, &packet))
+	if (!ordered && (packet.udp->to != wc_htons(config->port) || !addressed_to_us(config, &packet)))
 		return WC_OUTCOME_pass_foreign;
 	switch (wc_parse_header(&cursor, packet.body_len, &packet.header)) {
 	case WC_CHECK_INVOKE:
@@ -237,8 +240,12 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx)
 		return WC_OUTCOME_drop_short;
 	case WC_CHECK_ANSWER:
 		return WC_OUTCOME_drop_answer;
-	case WC_CHECK_CORE_FREE:
-		return WC_OUTCOME_drop_core_free;
+	case WC_CHECK_CLUSTER:
+		if (packet.header->version != WC_VERSION)
+			return WC_OUTCOME_drop_cluster;
+		/* Stands for an ORDER; its header is where an INVOKE's would be. */
+		outcome = packet.header->type == WC_TYPE_ORDER ? WC_OUTCOME_to_member : WC_OUTCOME_core_free;
+		return outcome | (int)((long)packet.header - (long)start) << 16;
 	case WC_CHECK_VERSION:
 		outcome = WC_OUTCOME_error_version;
 		break;
@@ -265,13 +272,18 @@ static __always_inline struct wc_header *header_at(struct xdp_md *ctx, __u32 off
 	return WC_TAKE(&cursor, &header, WC_HEADER_LEN) ? header : NULL;
 }
 
-/* Decide for the sound INVOKE at the offset and hand it over. Returns the verdict, and the outcome. */
+/*
+ * Decide for the sound INVOKE at the offset and hand it over. Returns the verdict, and the outcome. `obey`: it was in an ORDER, which names a core of ours;
+ * NULL: a client sent it. `clustered`: the host is in a cluster; known to the compiler.
+ */
 static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config, struct wc_counters *counters,
-				    __u32 offset, enum wc_outcome *outcome)
+				    __u32 offset, const struct wc_obey *obey, const bool clustered,
+				    enum wc_outcome *outcome)
 {
 	struct wc_header *header = header_at(ctx, offset);
 	struct wc_decision decision = {};
-	int verdict;
+	int verdict, left;
+	bool may_leave;
 
 	*outcome = config->up == WC_UP_HANDOVER ? WC_OUTCOME_pass_handover : WC_OUTCOME_error_node_down;
 	if (config->up != WC_UP_SERVING || !header)
@@ -279,8 +291,31 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	decision.request.function_id = wc_ntohl(header->function_id);
 	decision.request.cpu = bpf_get_smp_processor_id();
 	decision.request.shard = receive_queue(ctx, config);
-	if (!wc_decide_now(NULL, &decision) && !wc_identify(ctx, &decision.request.id))
-		wc_decide_wait(NULL, &decision);
+	/* Large payloads are in this host's memory. */
+	may_leave = clustered && !obey && !(header->flags & wc_htons(WC_FLAG_REFERENCE)) && wc_fits_order(ctx);
+	if (obey) {
+		decision.request.function_id = wc_order_function(NULL, decision.request.function_id);
+		*outcome = WC_OUTCOME_busy_pending; /* the function is on its way here */
+		if (!decision.request.function_id)
+			return XDP_TX;
+	}
+	if (obey && wc_take_ordered(&decision, obey->core)) {
+		counters->ordered++;
+	} else if (!wc_decide_now(NULL, &decision)) {
+		left = may_leave ? wc_leave(ctx, &decision, 0) : 0;
+		if (!left && !wc_identify(ctx, &decision.request.id))
+			wc_decide_wait(NULL, &decision);
+		if (!left && may_leave && decision.outcome == WC_OUTCOME_to_pending)
+			left = wc_leave(ctx, &decision, 1);
+		if (left) {
+			*outcome = left;
+			return XDP_TX;
+		}
+	}
+	if (obey) {
+		counters->ordered_late += !(decision.how & WC_HOW_ORDERED);
+		decision.how |= WC_HOW_ORDERED;
+	}
 	*outcome = decision.outcome;
 	if (decision.outcome != WC_OUTCOME_to_core && decision.outcome != WC_OUTCOME_to_pending)
 		return XDP_TX;
@@ -318,15 +353,14 @@ __attribute__((noinline)) int wc_give_back(__u32 core)
 	return 0;
 }
 
-/*
- * One frame, the general way. `found`: what wc_look() would say, if that is known, else 0. A global function, so that the fast
- * path keeps its registers.
- */
-__attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
+/* One frame, the general way. `found`: what wc_look() would say, if that is known, else 0. */
+static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const bool clustered)
 {
 	struct wc_config *config = wc_config_at(NULL, 0);
 	struct wc_counters *counters;
 	enum wc_outcome outcome;
+	struct wc_obey obey = {};
+	bool ordered = false;
 	int verdict = XDP_TX;
 	__u32 zero = 0;
 
@@ -334,10 +368,24 @@ __attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
 	if (!counters || !config) /* cannot be: both arrays have an entry 0 */
 		return XDP_PASS;
 	if (!found)
-		found = (__u32)wc_look(ctx);
+		found = (__u32)wc_look(ctx, 0);
 	outcome = found & 0xffff;
+	if (!clustered && (outcome == WC_OUTCOME_core_free || outcome == WC_OUTCOME_to_member))
+		outcome = WC_OUTCOME_drop_cluster;
+	if (clustered && outcome == WC_OUTCOME_core_free)
+		outcome = wc_read_free(ctx, found >> 16);
+	if (clustered && outcome == WC_OUTCOME_to_member) {
+		outcome = wc_unwrap(ctx, found >> 16, &obey);
+		ordered = outcome == WC_OUTCOME_to_core;
+		if (ordered) {
+			found = (__u32)wc_look(ctx, 1);
+			outcome = found & 0xffff;
+			if (outcome != WC_OUTCOME_to_core) /* of whatever kind: the scheduler has looked at it */
+				outcome = WC_OUTCOME_drop_cluster;
+		}
+	}
 	if (outcome == WC_OUTCOME_to_core) {
-		verdict = dispatch(ctx, config, counters, found >> 16, &outcome);
+		verdict = dispatch(ctx, config, counters, found >> 16, ordered ? &obey : NULL, clustered, &outcome);
 		if (verdict == XDP_REDIRECT) {
 			wc_count_outcome(counters, outcome);
 			return verdict;
@@ -352,14 +400,21 @@ __attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
 	case WC_OUTCOME_pass_slow:
 	case WC_OUTCOME_pass_retransmit:
 	case WC_OUTCOME_pass_handover:
+	case WC_OUTCOME_pass_core_free:
 		verdict = XDP_PASS;
 		break;
 	case WC_OUTCOME_drop_short:
 	case WC_OUTCOME_drop_answer:
-	case WC_OUTCOME_drop_core_free:
+	case WC_OUTCOME_drop_cluster:
+	case WC_OUTCOME_drop_forged:
+	case WC_OUTCOME_core_free:
 	case WC_OUTCOME_drop_source:
 	case WC_OUTCOME_drop_contended:
 		verdict = XDP_DROP;
+		break;
+	case WC_OUTCOME_to_member:
+	case WC_OUTCOME_to_member_again:
+		verdict = config->tx_ifindex ? bpf_redirect(config->tx_ifindex, 0) : XDP_TX;
 		break;
 	default:
 		verdict = wc_answer_in_kernel(ctx, outcome);
@@ -368,6 +423,17 @@ __attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
 	}
 	wc_count_outcome(counters, outcome);
 	return verdict;
+}
+
+/* Global functions, so that the fast path keeps its registers. A program has only what it calls: nothing of clusters, unless the host is in one. */
+__attribute__((noinline)) int wc_dispatch_slow(struct xdp_md *ctx, __u32 found)
+{
+	return dispatch_slow(ctx, found, false);
+}
+
+__attribute__((noinline)) int wc_dispatch_slow_cluster(struct xdp_md *ctx, __u32 found)
+{
+	return dispatch_slow(ctx, found, true);
 }
 
 /*
@@ -417,14 +483,28 @@ static __always_inline struct wc_core *dispatch_fast(struct xdp_md *ctx, struct 
 	return entry;
 }
 
+/* What a frame is found to be by the fast path, when that cannot decide: as wc_look() would say it, or 0. */
+#define WC_FOUND(header) ((header) ? WC_OUTCOME_to_core | (WC_PLAIN_LEN - WC_HEADER_LEN) << 16 : 0)
+
 SEC("xdp")
 int wc_dispatch(struct xdp_md *ctx)
 {
-	const __u32 plain = WC_OUTCOME_to_core | (WC_PLAIN_LEN - WC_HEADER_LEN) << 16;
 	struct wc_header *header;
 	__u32 core;
 
 	if (dispatch_fast(ctx, &header, &core))
 		return XDP_REDIRECT;
-	return wc_dispatch_slow(ctx, header ? plain : 0);
+	return wc_dispatch_slow(ctx, WC_FOUND(header));
+}
+
+/* The same for a host that is in a cluster; the daemon loads one of the two. */
+SEC("?xdp")
+int wc_dispatch_cluster(struct xdp_md *ctx)
+{
+	struct wc_header *header;
+	__u32 core;
+
+	if (dispatch_fast(ctx, &header, &core))
+		return XDP_REDIRECT;
+	return wc_dispatch_slow_cluster(ctx, WC_FOUND(header));
 }

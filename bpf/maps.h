@@ -10,7 +10,7 @@
 #ifndef WC_MAPS_H
 #define WC_MAPS_H
 
-#include "bpf/tables.h"
+#include "bpf/cluster_tables.h"
 
 /* X(table, struct of its entries) */
 #define WC_VARIABLES_EACH(X)                                                                                           \
@@ -23,7 +23,13 @@
 	X(wc_runs, wc_run)                                                                                             \
 	X(wc_functions, wc_function)                                                                                   \
 	X(wc_tags, wc_tag)                                                                                             \
-	X(wc_seen, wc_seen_set)
+	X(wc_seen, wc_seen_set)                                                                                        \
+	X(wc_cluster, wc_cluster)                                                                                      \
+	X(wc_members, wc_member)                                                                                       \
+	X(wc_member_cores, wc_member_core)                                                                             \
+	X(wc_member_functions, wc_member_function)                                                                     \
+	X(wc_member_ids, wc_member_id)                                                                                 \
+	X(wc_sent, wc_sent)
 #define WC_TABLES_EACH(X)                                                                                              \
 	WC_VARIABLES_EACH(X)                                                                                           \
 	WC_ARRAYS_EACH(X)
@@ -39,6 +45,12 @@ WC_ARRAY(wc_runs, struct wc_run, WC_CORES_MAX *WC_LANES_MAX); /* and this; the X
 WC_ARRAY(wc_tags, struct wc_tag, WC_TAGS_MAX);
 WC_ARRAY(wc_functions, struct wc_function, WC_FUNCTIONS_MAX);
 WC_ARRAY(wc_seen, struct wc_seen_set, WC_SEEN_SETS);
+WC_ARRAY(wc_cluster, struct wc_cluster, 1);
+WC_ARRAY(wc_members, struct wc_member, WC_MEMBERS_MAX); /* from here on one entry without a cluster */
+WC_ARRAY(wc_member_cores, struct wc_member_core, WC_MEMBER_CORES_MAX);
+WC_ARRAY(wc_member_functions, struct wc_member_function, WC_FUNCTIONS_MAX);
+WC_ARRAY(wc_member_ids, struct wc_member_id, WC_FUNCTIONS_MAX);
+WC_ARRAY(wc_sent, struct wc_sent, WC_SEEN_SETS);
 
 struct wc_tables; /* the maps are global in BPF: callers pass NULL */
 

@@ -187,7 +187,7 @@ enum wc_check {
 	WC_CHECK_FOREIGN,   /* not our magic */
 	WC_CHECK_SHORT,	    /* our magic, but less than a header */
 	WC_CHECK_ANSWER,    /* a REPLY, ERROR or BUSY: never answer an answer */
-	WC_CHECK_CORE_FREE, /* reserved */
+	WC_CHECK_CLUSTER,   /* CORE_FREE or ORDER: cluster.h */
 	WC_CHECK_VERSION,   /* answer ERROR(VERSION) */
 	WC_CHECK_MALFORMED, /* answer ERROR(MALFORMED) */
 	WC_CHECK_TOO_LARGE, /* answer ERROR(TOO_LARGE) */
@@ -233,10 +233,10 @@ static __always_inline enum wc_check wc_parse_header(struct wc_cursor *cursor, _
 	/* The type keeps its place in every version, so that no version ever answers another one's answer. */
 	if (header->type == WC_TYPE_REPLY || header->type == WC_TYPE_ERROR || header->type == WC_TYPE_BUSY)
 		return WC_CHECK_ANSWER;
+	if (header->type == WC_TYPE_CORE_FREE || header->type == WC_TYPE_ORDER)
+		return WC_CHECK_CLUSTER;
 	if (header->version != WC_VERSION)
 		return WC_CHECK_VERSION;
-	if (header->type == WC_TYPE_CORE_FREE)
-		return WC_CHECK_CORE_FREE;
 
 	payload_len = wc_ntohl(header->payload_len);
 	if (header->type != WC_TYPE_INVOKE || header->header_len != WC_HEADER_LEN || header->reserved ||

@@ -41,7 +41,8 @@ enum wc_type {
 	WC_TYPE_REPLY = 2,  /* node -> client: the function's result */
 	WC_TYPE_ERROR = 3,  /* node -> client: code says why; the payload is a JSON error object or empty */
 	WC_TYPE_BUSY = 4,   /* node -> client: not accepted, not run; code says why; may be retried with the same id */
-	WC_TYPE_CORE_FREE = 5, /* node -> scheduler host: reserved for the cluster; a node drops it */
+	WC_TYPE_CORE_FREE = 5, /* node -> scheduler of its cluster (cluster.h) */
+	WC_TYPE_ORDER = 6,     /* scheduler -> node: an INVOKE for one of its cores */
 };
 
 /* flags; undefined bits must be 0 in an INVOKE, and are ignored by clients in replies. */
@@ -80,7 +81,8 @@ enum wc_type {
 	X(REMOVED, 16, "the function was removed while the invocation waited")                                         \
 	X(FUNCTION_LIMIT, 17, "the function runs or waits as often as it may; others are served")                      \
 	X(NO_PAYLOAD, 18, "the large payload that the invocation refers to is not at the node")                        \
-	X(PAYLOAD_FULL, 19, "the node, or this client, has as many large payloads there as it may")
+	X(PAYLOAD_FULL, 19, "the node, or this client, has as many large payloads there as it may")                    \
+	X(NODE_LOST, 20, "the node of the cluster that had it is gone; it may have run")
 
 enum wc_code {
 #define WC_CODE_ENUM(name, number, text) WC_CODE_##name = (number),

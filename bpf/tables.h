@@ -17,15 +17,17 @@
 #define WC_SHARDS_MAX 64   /* one per receive queue */
 #define WC_RESERVES_MAX 64 /* functions that may have cores reserved, each with a free-core queue of its own */
 #define WC_QUEUES_MAX (WC_SHARDS_MAX + WC_RESERVES_MAX)
-#define WC_WORDS_MAX 64	    /* words of a free-core queue */
-#define WC_NEAR_LEVELS 3    /* SMT sibling, last-level cache, NUMA node; then everything */
-#define WC_TAGS_MAX 64	    /* library sets and language runtimes that cores can be warm for; tag 0 is none */
-#define WC_LANES_MAX 16	    /* invocations that a core may run at once, under the policies that share a core */
-#define WC_ADDRESSES_MAX 8  /* node addresses of each family that the XDP program accepts */
-#define WC_CPUS_MAX 1024    /* CPUs for which "receive CPU first" is known */
-#define WC_WARM_MAX 8	    /* most recently used warm cores kept per function */
-#define WC_NAME_MAX 64	    /* function name with its terminating 0 */
-#define WC_LABEL_MAX 80	    /* NAME, or NAME:NUMBER of a published version, with its terminating 0 */
+#define WC_QUEUE_MEMBERS                                                                                               \
+	WC_SHARDS_MAX	   /* free cores of other nodes (cluster.h), in the place of reserve 0, which no function has */
+#define WC_WORDS_MAX 64	   /* words of a free-core queue */
+#define WC_NEAR_LEVELS 3   /* SMT sibling, last-level cache, NUMA node; then everything */
+#define WC_TAGS_MAX 64	   /* library sets and language runtimes that cores can be warm for; tag 0 is none */
+#define WC_LANES_MAX 16	   /* invocations that a core may run at once, under the policies that share a core */
+#define WC_ADDRESSES_MAX 8 /* node addresses of each family that the XDP program accepts */
+#define WC_CPUS_MAX 1024   /* CPUs for which "receive CPU first" is known */
+#define WC_WARM_MAX 8	   /* most recently used warm cores kept per function */
+#define WC_NAME_MAX 64	   /* function name with its terminating 0 */
+#define WC_LABEL_MAX 80	   /* NAME, or NAME:NUMBER of a published version, with its terminating 0 */
 #define WC_TAG_NAME_MAX 104 /* "python", "python+numpy" ... with its terminating 0 */
 #define WC_NONE 0xffffffffu
 
@@ -41,6 +43,7 @@ enum wc_how {
 	WC_HOW_RUNTIME = 1 << 7, /* the core is warm for the function's language runtime */
 	WC_HOW_STAMPED =
 		1 << 8, /* arrival_ns is the time of the packet; else the agent's, when it took the packet up */
+	WC_HOW_ORDERED = 1 << 9, /* the cluster's scheduler sent it: function_id is the scheduler's */
 };
 
 /* Which free core of a shard a claim takes when warmth does not decide (config.order). */
@@ -108,8 +111,8 @@ struct wc_top {
 _Static_assert(sizeof(struct wc_top) == 128, "two cache lines");
 
 /*
- * wc_shards[queue]: a free-core queue. The first shard_count belong to the receive queues; WC_SHARDS_MAX and up are reserves:
- * cores that only one function may use (wc_function.reserve).
+ * wc_shards[queue]: a free-core queue. The first shard_count belong to the receive queues; above WC_QUEUE_MEMBERS, which has the cores
+ * of other nodes, are reserves: cores that only one function may use (wc_function.reserve).
  * word[]: a set bit is a free core. Bits are cleared by claimers (XDP, user datapath) and set by the core's owner, each
  * with one atomic. summary is a hint: bit w set means "word[w] may be non-zero". It is cleared by whoever looks for a core
  * and finds none behind it, and set by a release that finds it clear: a core that goes out and in costs two atomics.
@@ -160,7 +163,9 @@ struct wc_core {
 	__u64 claims;
 	__u64 releases; /* claims - releases is 1 while the core is owned, 0 while it is free */
 	__u64 busy_ns; /* that invocations ran here which have ended, starts of instances included; agent and lanes add */
-	__u64 pad1[3];
+	__u32 grant; /* in a cluster (cluster.h): how often the core was given to the scheduler. Atomics, also by who is not the owner */
+	__u32 pad3;
+	__u64 pad1[2];
 	__u32 warm[WC_WARM_MAX]; /* ids of functions with an idle instance here, most recent first; agent writes */
 	__u32 queued; /* early binding: bound to this core and not ended; claimers add, the agent subtracts */
 	__u32 bound;  /* early binding: how many ever were, modulo 2^32: tells a lost one from a new one */

@@ -34,7 +34,8 @@ static struct up_options {
 	long long log_file_kib, log_files, log_total_mib, log_rate_kib;
 	const char *log_report, *log_format;
 	long long metrics_functions;
-	const char *listen, *remote, *remote_key;
+	const char *listen, *remote, *remote_key, *join, *join_as;
+	bool cluster;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
@@ -272,6 +273,24 @@ static const struct option_spec specs[] = {
 	  .metavar = "FILE",
 	  .check = check_path,
 	  .help = "The key for --remote, which warmcore remote-key makes. " WC_REMOTE_KEY_PATH " unless given." },
+	{ .name = "cluster",
+	  .type = OPTION_FLAG,
+	  AT(cluster),
+	  .help = "Be the scheduler of a cluster: nodes that are started with --join, and have the key of --remote, give it their cores. Takes "
+		  "--dev and --remote." },
+	{ .name = "join",
+	  .type = OPTION_STRING,
+	  AT(join),
+	  .metavar = "HOST:PORT",
+	  .check = check_path,
+	  .help = "Give the cores of this node to the scheduler of a cluster, which is there with --remote and --cluster. The key is that of "
+		  "--remote-key. Takes --dev." },
+	{ .name = "join-as",
+	  .type = OPTION_STRING,
+	  AT(join_as),
+	  .metavar = "NAME",
+	  .check = check_path,
+	  .help = "What this node is called in the cluster. The host's name unless given." },
 	{ .name = "config",
 	  .type = OPTION_STRING,
 	  AT(config),
@@ -395,6 +414,10 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--listen", options.listen);
 	add(line, "--remote", options.remote);
 	add(line, "--remote-key", options.remote_key);
+	add(line, "--join", options.join);
+	add(line, "--join-as", options.join_as);
+	if (options.cluster)
+		line->argv[line->argc++] = "--cluster";
 	return CLI_OK;
 }
 

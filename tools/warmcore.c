@@ -19,7 +19,7 @@ static const struct command *const commands[] = {
 	&cmd_versions,	 &cmd_rollback, &cmd_evict,  &cmd_limit,  &cmd_invoke,	&cmd_logs,    &cmd_doctor,
 	&cmd_version,	 &cmd_warmth,	&cmd_secret, &cmd_keys,	  &cmd_gateway, &cmd_publish, &cmd_alias,
 	&cmd_metrics,	 &cmd_top,	&cmd_config, &cmd_reload, &cmd_upgrade, &cmd_sim,     &cmd_remote,
-	&cmd_remote_key, &cmd_load,	&cmd_trace,  &cmd_async,  &cmd_study,
+	&cmd_remote_key, &cmd_load,	&cmd_trace,  &cmd_async,  &cmd_study,	&cmd_nodes,   &cmd_drain,
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 

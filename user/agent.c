@@ -16,6 +16,7 @@
 
 #include "user/clock.h"
 #include "user/log.h"
+#include "user/member.h"
 #include "user/pending.h"
 #include "user/watch.h"
 
@@ -293,6 +294,7 @@ static void *agent_main(void *argument)
 	struct wc_agent *agent = argument;
 	struct wc_node *node = agent->worker.node;
 	uint64_t generation = 0;
+	uint32_t theirs = 0;
 	bool owned = true; /* it starts with its core */
 	struct wc_job space, *job;
 
@@ -312,6 +314,7 @@ static void *agent_main(void *argument)
 				WC_WRITE(agent->entry->state, WC_CORE_RUNNING);
 				agent->entry->function_id = job->function_id;
 			}
+			theirs = job->how & WC_HOW_ORDERED ? job->theirs : 0;
 			serve(agent, job);
 			if (owned && (own_visible(agent) || wc_pending_any(node))) {
 				wc_worker_flush(&agent->worker);
@@ -329,6 +332,7 @@ static void *agent_main(void *argument)
 		}
 		if (owned && !wc_lanes_busy(agent)) {
 			wc_release_entry(&node->tables, agent->entry, agent->core);
+			wc_member_released(node, agent->core, theirs);
 			owned = false;
 		}
 		wc_worker_flush(&agent->worker);

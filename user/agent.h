@@ -19,6 +19,7 @@ struct wc_job {
 	struct wc_fingerprint print; /* of id */
 	struct in6_addr local;	     /* address that the request was sent to */
 	uint32_t function_id;
+	uint32_t theirs; /* with WC_HOW_ORDERED what the cluster's scheduler calls the function, else the same */
 	uint32_t deadline_us;
 	uint64_t arrival;
 	uint64_t taken; /* stage tracing: when the agent had it in hand; 0: it was off then */

@@ -46,6 +46,8 @@ static void check_core(struct wc_tables *tables, uint32_t core, json_t *problems
 	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
 		bool queued = in_queue(&tables->wc_shards[q], core);
 
+		if (q == WC_QUEUE_MEMBERS)
+			continue; /* cores of others, by their own numbers */
 		if (queued && q != entry->shard)
 			report(problems, "core %u is in the free-core queue %u, but belongs to queue %u", core, q,
 			       entry->shard);
@@ -85,6 +87,37 @@ static void check_shard(struct wc_tables *tables, uint32_t s, uint64_t *ret_free
 	if (gone > WC_READ(shard->pending_in))
 		report(problems, "shard %u: %llu invocations left the pending queue, but only %llu entered", s,
 		       (unsigned long long)gone, (unsigned long long)shard->pending_in);
+}
+
+/* Cores of other nodes: each is in the queue, or used up, or nobody's. */
+static void check_members(struct wc_tables *tables, json_t *problems)
+{
+	struct wc_shard *queue = &tables->wc_shards[WC_QUEUE_MEMBERS];
+
+	for (uint32_t i = 0; i < WC_MEMBER_CORES_MAX; i++) {
+		struct wc_member_core *core = wc_member_cores_at(tables, i);
+		uint32_t state = core ? WC_READ(core->state) : WC_CORE_OFFLINE;
+		bool queued = in_queue(queue, i);
+
+		if (queued != (state == WC_CORE_FREE))
+			report(problems, "core %u of other nodes %s their free-core queue, but its state is %u", i,
+			       queued ? "is in" : "is not in", state);
+		if (state == WC_CORE_OFFLINE)
+			continue;
+		if (state != WC_CORE_FREE && state != WC_CORE_CLAIMED)
+			report(problems, "core %u of other nodes is in state %u, which is none", i, state);
+		if (core->claims - core->releases != (state == WC_CORE_CLAIMED))
+			report(problems,
+			       "core %u of other nodes in state %u was claimed %lld times more often than released", i,
+			       state, (long long)(core->claims - core->releases));
+		if (!core->member || core->member >= tables->wc_members_max)
+			report(problems, "core %u of other nodes is of node %u, which cannot be", i, core->member);
+	}
+	for (uint32_t w = 0; w < WC_WORDS_MAX; w++)
+		if (WC_READ(queue->word[w]) && !(WC_READ(queue->summary) >> w & 1))
+			report(problems,
+			       "word %u of the free-core queue of other nodes has cores, but its summary says it has none",
+			       w);
 }
 
 /* Counts of invocations under way; they may be ahead of each other while something happens, but never run away. */
@@ -130,10 +163,13 @@ void wc_check_tables(struct wc_tables *tables, json_t *problems)
 	for (uint32_t core = 0; core < tables->wc_cores_max; core++)
 		check_core(tables, core, problems);
 	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
+		if (q == WC_QUEUE_MEMBERS)
+			continue;
 		check_shard(tables, q, &free_cores[q], problems);
 		waiting += wc_pending_count(&tables->wc_shards[q]);
 		general += q < WC_SHARDS_MAX ? free_cores[q] : 0;
 	}
+	check_members(tables, problems);
 	check_functions(tables, waiting, problems);
 	if (tables->wc_config->plain != wc_config_plain(tables->wc_config))
 		report(problems, "the fast path is for other frames than the node's address, port and state say");

@@ -7,6 +7,8 @@
 #include "user/launch.h"
 #include "user/live.h"
 #include "user/log.h"
+#include "user/member.h"
+#include "user/members.h"
 #include "user/order.h"
 #include "user/pending.h"
 #include "user/placement.h"
@@ -239,6 +241,17 @@ static json_t *do_upgrade(json_t *request)
 	return error ? fail_fault(error, &fault) : json_pack("{s:b, s:i}", "ok", 1, "pid", pid);
 }
 
+static json_t *do_drain(struct wc_node *node, const char *name, const json_t *request)
+{
+	struct wc_fault fault;
+	int error;
+
+	if (!name || !json_is_boolean(json_object_get(request, "drain")))
+		return fail("bad-request", "\"name\" must be that of a node, \"drain\" true or false");
+	error = wc_members_drain(node, name, json_is_true(json_object_get(request, "drain")), &fault);
+	return error ? fail_fault(error, &fault) : json_pack("{s:b}", "ok", 1);
+}
+
 /* It is on until the connection ends: serve(). */
 static json_t *do_trace(struct wc_node *node, json_t *request)
 {
@@ -443,6 +456,11 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	}
 	if (!strcmp(op, "registry"))
 		return json_pack("{s:b, s:o}", "ok", 1, "registry", wc_functions_check(node->functions));
+	if (!strcmp(op, "nodes"))
+		return json_pack("{s:b, s:o, s:o}", "ok", 1, "cluster", wc_members_json(node), "membership",
+				 wc_member_json(node));
+	if (!strcmp(op, "drain"))
+		return do_drain(node, name, request);
 	if (!strcmp(op, "check"))
 		return json_pack("{s:b, s:o}", "ok", 1, "problems", wc_status_check(node));
 	if (!strcmp(op, "stop")) {

@@ -18,6 +18,8 @@
 #include "user/pending.h"
 #include "user/pool.h"
 #include "user/reload.h"
+#include "user/member.h"
+#include "user/members.h"
 #include "user/remote.h"
 #include "user/sandboxes.h"
 #include "user/scheduler.h"
@@ -80,6 +82,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 	if (legacy->seen) {
 		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
 		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
+		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
+			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
 	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {
 		config->seen_key[0] = wc_now(); /* cannot be: getrandom() of 16 bytes does not fail once seeded */
 	}
@@ -98,7 +102,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 static void clear_tables(struct wc_tables *tables)
 {
 #define CLEAR_TABLE(name, type)                                                                                        \
-	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen)          \
+	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen &&        \
+	    (const void *)tables->name != tables->wc_sent)                                                             \
 		memset(tables->name, 0, tables->name##_max * sizeof(*tables->name));
 	WC_TABLES_EACH(CLEAR_TABLE)
 #undef CLEAR_TABLE
@@ -355,10 +360,15 @@ static void take_functions(struct wc_node *node)
 /* Load the program, with new maps or those of the daemon before. */
 static int open_xdp(struct wc_node *node, struct wc_fault *fault)
 {
+	const struct wc_xdp_plan plan = {
+		.shards = node->shard_count,
+		.cores = node->options.core_count,
+		.clustered = node->options.cluster || node->options.join[0],
+	};
+
 	if (node->takeover)
-		return wc_xdp_adopt(&node->xdp, node->options.name, node->shard_count, node->options.core_count,
-				    &node->tables, fault);
-	return wc_xdp_open(&node->xdp, node->shard_count, node->options.core_count, &node->tables, fault);
+		return wc_xdp_adopt(&node->xdp, node->options.name, &plan, &node->tables, fault);
+	return wc_xdp_open(&node->xdp, &plan, &node->tables, fault);
 }
 
 /* Everything is ready that could be made beside the daemon before. When it has stopped, what it was is ours. */
@@ -466,6 +476,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = wc_pending_open(node, fault);
 	if (!error)
+		error = wc_members_open(node, fault) ?: wc_member_open(node, fault);
+	if (!error)
 		error = wc_stack_start(node, fault) ?: wc_payloads_start(node, fault);
 	if (!error)
 		error = wc_farewell_open(node->options.core_count * WC_INSTANCES_PER_CORE, fault);
@@ -484,7 +496,7 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = trace_if_asked(node, fault);
 	if (!error)
-		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault);
+		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault) ?: wc_member_start(node, fault);
 	if (!error)
 		answer_orphans(node, legacy);
 	return error;
@@ -624,6 +636,7 @@ static void close_fd(int *fd)
 /* The threads. */
 static void stop_threads(struct wc_node *node)
 {
+	wc_member_stop(node);
 	wc_remote_stop(node);
 	wc_scheduler_stop(node);
 	wc_agents_stop(node);
@@ -646,6 +659,8 @@ static void free_parts(struct wc_node *node)
 	wc_payloads_stop(node);
 	wc_stack_stop(node);
 	wc_scheduler_free(node);
+	wc_member_close(node);
+	wc_members_close(node);
 	wc_pending_close(node);
 	wc_umem_free(node->umem);
 	wc_functions_free(node->functions);

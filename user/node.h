@@ -48,6 +48,8 @@ struct wc_agent_counters {
 
 struct wc_agent;
 struct wc_cold_starts;
+struct wc_members;
+struct wc_membership;
 struct wc_payloads;
 struct wc_pending;
 struct wc_scheduler;
@@ -83,7 +85,9 @@ struct wc_node {
 	struct wc_cold_starts *cold_starts;
 	struct wc_stack *stack;
 	struct wc_payloads *payloads;
-	struct wc_remote *remote; /* NULL: clients on other hosts are not served */
+	struct wc_remote *remote;	  /* NULL: clients on other hosts are not served */
+	struct wc_members *members;	  /* NULL: this host is no scheduler of a cluster */
+	struct wc_membership *membership; /* NULL: this node is in no cluster */
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;

@@ -6,6 +6,7 @@
 #include "bpf/proto.h"
 #include "user/functions.h"
 #include "user/latency.h"
+#include "user/members_roll.h"
 #include "user/remote_wire.h"
 #include "user/sched.h"
 #include "user/umem.h"
@@ -469,6 +470,23 @@ static const struct wc_knob table[] = {
 	  FIELD(remote_key),
 	  .argument = "FILE",
 	  .help = "the key for --remote, which `warmcore remote-key` makes (default " WC_REMOTE_KEY_PATH ")" },
+	{ .name = "cluster",
+	  .kind = WC_KNOB_FLAG,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(cluster),
+	  .help = "be the scheduler of a cluster: nodes that are started with --join, and have the key of --remote, give it their cores (docs/CLUSTER.md)" },
+	{ .name = "join",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(join),
+	  .argument = "HOST:PORT",
+	  .help = "give the cores of this node to the scheduler of a cluster, which is there with --remote and --cluster, too; the key is that of --remote-key" },
+	{ .name = "join-as",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(join_as),
+	  .argument = "NAME",
+	  .help = "what this node is called there (default: the host's name)" },
 	{ .name = "log",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
@@ -615,6 +633,31 @@ static void set_defaults(struct wc_options *options)
 	options->metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT;
 }
 
+static int check_cluster(struct wc_options *options, struct wc_fault *fault)
+{
+	char host[64], port[8];
+	struct wc_fault why;
+
+	if (!options->cluster && !options->join[0])
+		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join") : 0;
+	if (options->datapath != WC_DATAPATH_KERNEL || !options->dev[0])
+		return wc_fail(fault, EINVAL,
+			       "--%s: a cluster takes --datapath kernel and --dev, the device to the other hosts",
+			       options->cluster ? "cluster" : "join");
+	if (options->cluster && options->join[0])
+		return wc_fail(fault, EINVAL, "--cluster and --join: a host is the scheduler, or a node that has one");
+	if (options->cluster && !options->remote[0])
+		return wc_fail(fault, EINVAL, "--cluster: nodes join by --remote ADDRESS:PORT, which is missing");
+	if (options->join[0] && wc_remote_split(options->join, host, sizeof(host), port, &why))
+		return wc_fail(fault, EINVAL, "--join: %.200s", why.text);
+	if (options->join[0] && !options->join_as[0] && gethostname(options->join_as, sizeof(options->join_as) - 1))
+		return wc_fail(fault, EINVAL, "the host has no name; --join-as gives it one");
+	if (options->join[0] && !wc_roll_name_valid(options->join_as))
+		return wc_fail(fault, EINVAL, "--join-as %s: a name has up to 63 letters, digits, '-', '_' and '.'",
+			       options->join_as);
+	return 0;
+}
+
 /* What is wrong only together. And what follows from other knobs. */
 static int check(struct wc_options *options, struct wc_fault *fault)
 {
@@ -642,6 +685,9 @@ static int check(struct wc_options *options, struct wc_fault *fault)
 			return wc_fail(fault, EINVAL, "--remote: %.200s", why.text);
 		}
 	}
+	error = check_cluster(options, fault);
+	if (error)
+		return error;
 	if (!options->state_dir[0])
 		snprintf(options->state_dir, sizeof(options->state_dir), "/var/lib/warmcore/%s", options->name);
 	if (options->state_dir[0] != '/')

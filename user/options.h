@@ -90,7 +90,10 @@ struct wc_options {
 	char listen[64]; /* user datapath: address to bind */
 	char remote[80]; /* where clients on other hosts are listened to; empty: nowhere */
 	char remote_key[256];
-	char log[256]; /* file for the log instead of stderr */
+	bool cluster;	  /* nodes may join: this host schedules for them */
+	char join[80];	  /* HOST:PORT of the scheduler's host; empty: in no cluster */
+	char join_as[64]; /* name there */
+	char log[256];	  /* file for the log instead of stderr */
 	/* Logs of functions. */
 	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */
 	uint32_t log_files;	    /* of one function */

@@ -2,6 +2,7 @@
 /* pending.c - see pending.h. One lock; taken only when something waits. */
 #include "user/pending.h"
 
+#include "bpf/cluster.h"
 #include "user/agent_internal.h"
 #include "user/clock.h"
 
@@ -155,7 +156,25 @@ static bool may_use(const struct wc_node *node, const struct wc_function *entry,
 	return home < WC_SHARDS_MAX || home == entry->reserve;
 }
 
-/* The line to serve, or NULL. `core`: for this one, WC_NONE: for any. */
+/* Who may have an invocation, in the place of a core of this node. */
+#define ANY_CORE WC_NONE
+#define LEAVING (WC_NONE - 1) /* another node */
+
+/* What comes from this host is answered on it, and what is large lies in its memory. */
+static bool may_leave(struct wc_node *node, const struct wc_job *job)
+{
+	return job->frame.data && !job->caller && !job->async && !job->refers &&
+	       wc_member_may(&node->tables, job->function_id);
+}
+
+static bool is_for(struct wc_node *node, const struct wc_function *entry, const struct wc_job *job, uint32_t core)
+{
+	if (core == LEAVING)
+		return may_leave(node, job);
+	return core == ANY_CORE || may_use(node, entry, core);
+}
+
+/* The line to serve, or NULL. `core`: for this one, ANY_CORE, or LEAVING. */
 static struct line *choose(struct wc_node *node, uint32_t core, bool fair)
 {
 	struct wc_pending *pending = node->pending;
@@ -169,7 +188,7 @@ static struct line *choose(struct wc_node *node, uint32_t core, bool fair)
 		uint64_t key = fair ? line->tag : line->first->arrival;
 		uint32_t priority = WC_READ(entry->priority);
 
-		if (wc_run_full(entry, WC_READ(entry->running_max)) || (core != WC_NONE && !may_use(node, entry, core)))
+		if (wc_run_full(entry, WC_READ(entry->running_max)) || !is_for(node, entry, line->first, core))
 			continue;
 		if (best && (priority < best_priority || (priority == best_priority && key >= best_key)))
 			continue;
@@ -184,7 +203,7 @@ static struct line *choose(struct wc_node *node, uint32_t core, bool fair)
 static void nudge(struct wc_node *node)
 {
 	struct wc_tables *tables = &node->tables;
-	struct line *line = choose(node, WC_NONE, false);
+	struct line *line = choose(node, ANY_CORE, false);
 	struct wc_function *entry;
 	uint64_t shards = WC_READ(tables->wc_top->shards);
 	uint32_t queue;
@@ -236,7 +255,7 @@ uint64_t wc_pending_total(const struct wc_node *node)
 	return total;
 }
 
-struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation)
+static struct wc_job *pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation)
 {
 	struct wc_pending *pending = node->pending;
 	struct wc_job *job = NULL;
@@ -268,6 +287,16 @@ struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *re
 		nudge(node);
 	pthread_mutex_unlock(&pending->lock);
 	return job;
+}
+
+struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation)
+{
+	return pick(node, core, ret_generation);
+}
+
+struct wc_job *wc_pending_pick_leaving(struct wc_node *node, uint64_t *ret_generation)
+{
+	return pick(node, LEAVING, ret_generation);
 }
 
 /* --- announcements --- */

@@ -8,6 +8,7 @@
 #include "user/clock.h"
 #include "user/control.h"
 #include "user/log.h"
+#include "user/members.h"
 #include "user/node.h"
 #include "user/payload_client.h"
 #include "user/payload_message.h"
@@ -29,6 +30,7 @@
 
 #define HELLO_MS 2000u		 /* for the node's own word */
 #define IDLE_MS 60000u		 /* without a question */
+#define MEMBER_MS 3000u		 /* likewise, of a node in the cluster: it may be gone without a word */
 #define WARN_NS (10 * WC_SECOND) /* between two lines about strangers */
 
 struct wanted {
@@ -42,7 +44,7 @@ struct session {
 	struct session *next;
 	int fd;
 	bool met; /* it has shown the key */
-	bool for_payloads;
+	bool for_payloads, for_cluster;
 	uint64_t begun_ns;
 	char peer[64];
 	/* Of one for payloads. */
@@ -63,6 +65,7 @@ struct wc_remote {
 	struct session *sessions;
 	uint32_t met, strangers;
 	uint32_t for_payloads; /* of those that are met */
+	uint32_t members;      /* sessions of nodes in the cluster; not among those */
 	uint64_t wanted_bytes;
 	uint64_t rejected, warned_ns;
 };
@@ -84,6 +87,16 @@ static json_t *answer_to(struct wc_node *node, const char *line, size_t length)
 				"{s:b, s:s, s:s}", "ok", 0, "code", "bad-request", "error",
 				"from another host a node is asked resolve, list, tail, live, metrics and ping only; for all else "
 				 "use the command on its own host");
+}
+
+/* Of a node in the cluster of this one. */
+static json_t *answer_member(struct wc_node *node, const char *line, size_t length, struct wc_member_session **member)
+{
+	json_t *question = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL), *answer;
+
+	answer = wc_members_ask(node, question, member);
+	json_decref(question);
+	return answer;
 }
 
 static int send_answer(int fd, uint64_t id, const char *text)
@@ -109,25 +122,30 @@ static void serve_questions(struct session *session)
 {
 	char line[WC_REMOTE_QUESTION_MAX];
 	uint8_t head[WC_REMOTE_HEADER];
+	struct wc_member_session *member = NULL;
+	struct wc_node *node = session->remote->node;
 	struct wc_remote_frame frame;
 	int error = 0;
 
 	while (!error) {
-		uint64_t end = wc_now() + IDLE_MS * WC_MS;
+		/* A node that is there asks ten times a second. */
+		uint64_t end = wc_now() + (session->for_cluster ? MEMBER_MS : IDLE_MS) * WC_MS;
 		json_t *answer;
 		char *text;
 
 		if (wc_remote_read(session->fd, head, sizeof(head), end) ||
 		    wc_remote_decode(head, WC_REMOTE_BY_CLIENT, &frame) || frame.kind != WC_REMOTE_ASK ||
 		    wc_remote_read(session->fd, line, frame.length, end))
-			return;
-		answer = answer_to(session->remote->node, line, frame.length);
+			break;
+		answer = session->for_cluster ? answer_member(node, line, frame.length, &member) :
+						answer_to(node, line, frame.length);
 		text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 		error = text && strlen(text) <= WC_REMOTE_ANSWER_MAX ? send_answer(session->fd, frame.id, text) :
 								       -ENOMEM;
 		free(text);
 		json_decref(answer);
 	}
+	wc_members_left(node, member);
 }
 
 /* --- payloads --- */
@@ -335,6 +353,15 @@ static bool admit(struct session *session, uint32_t purpose)
 
 	pthread_mutex_lock(&remote->lock);
 	session->for_payloads = purpose == WC_REMOTE_FOR_PAYLOADS;
+	session->for_cluster = purpose == WC_REMOTE_FOR_CLUSTER;
+	if (session->for_cluster) {
+		room = remote->members < WC_MEMBERS_MAX;
+		remote->members += room;
+		remote->strangers -= room;
+		session->met = room;
+		pthread_mutex_unlock(&remote->lock);
+		return room;
+	}
 	room = remote->met < WC_REMOTE_SESSIONS &&
 	       (!session->for_payloads || remote->for_payloads < WC_REMOTE_SESSIONS - WC_REMOTE_QUESTIONS);
 	if (room) {
@@ -365,7 +392,7 @@ static void *session_main(void *argument)
 	for (at = &remote->sessions; *at != session; at = &(*at)->next)
 		;
 	*at = session->next;
-	*(session->met ? &remote->met : &remote->strangers) -= 1;
+	*(!session->met ? &remote->strangers : session->for_cluster ? &remote->members : &remote->met) -= 1;
 	remote->for_payloads -= session->met && session->for_payloads;
 	close(session->fd);
 	free(session);

@@ -196,7 +196,7 @@ int wc_remote_meet_client(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], uint32_
 	if (error)
 		return error;
 	if (memcmp(proof.magic, MAGIC, sizeof(MAGIC)) != 0 || proof.purpose < WC_REMOTE_FOR_QUESTIONS ||
-	    proof.purpose > WC_REMOTE_FOR_PAYLOADS)
+	    proof.purpose > WC_REMOTE_FOR_CLUSTER)
 		return -EBADMSG;
 	prove(key, client_label, proof.purpose, challenge.nonce, proof.nonce, wanted);
 	if (!memeql_sec(wanted, proof.mac, sizeof(wanted)))

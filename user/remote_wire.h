@@ -45,6 +45,7 @@ enum wc_remote_side {
 enum wc_remote_purpose {
 	WC_REMOTE_FOR_QUESTIONS = 1,
 	WC_REMOTE_FOR_PAYLOADS = 2,
+	WC_REMOTE_FOR_CLUSTER = 3, /* questions of a node that joins (members.h) */
 };
 
 struct wc_remote_frame {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* respond.c - packets at the agent: from a received frame to a job, and from a result to the frame or datagram of the answer. */
 #include "bpf/answer.h"
+#include "bpf/cluster.h"
 #include "user/agent_internal.h"
 #include "user/clock.h"
 #include "user/fanout.h"
+#include "user/members.h"
 #include "user/stack.h"
 
 #include <string.h>
@@ -87,7 +89,9 @@ bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struc
 	job->refers = packet.header->flags & htons(WC_FLAG_REFERENCE);
 	job->has_context = packet.header->flags & htons(WC_FLAG_CONTEXT);
 	job->context_len = 0;
-	job->function_id = ntohl(packet.header->function_id);
+	job->function_id = job->theirs = ntohl(packet.header->function_id);
+	if (job->how & WC_HOW_ORDERED)
+		job->function_id = wc_order_function(&node->tables, job->theirs);
 	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload_len = packet.body_len - WC_HEADER_LEN;
 	job->payload = (uint8_t *)packet.header + WC_HEADER_LEN;
@@ -271,11 +275,16 @@ void wc_worker_flush(struct wc_worker *worker)
 void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job)
 {
 	size_t len = wc_replies_find(worker->node->replies, &job->print, worker->buffer);
+	const struct wc_response lost = { .type = WC_TYPE_ERROR, .code = WC_CODE_NODE_LOST };
 	struct wc_header header;
 
 	worker->counters.retransmits++;
-	if (len < sizeof(header))
-		return; /* still running, or too old: nothing, never a second run */
+	if (len < sizeof(header)) {
+		/* Still running, or too old: nothing, never a second run. Unless another node has it, and can say more. */
+		if (wc_members_again(worker->node, &job->print, &job->frame) == WC_AGAIN_LOST)
+			wc_worker_respond(worker, job, &lost);
+		return;
+	}
 	memcpy(&header, worker->buffer, sizeof(header));
 	header.flags |= htons(WC_FLAG_CACHED);
 	flush(worker); /* one at a time */

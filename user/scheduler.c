@@ -9,6 +9,7 @@
 #include "user/clock.h"
 #include "user/fanout.h"
 #include "user/log.h"
+#include "user/members.h"
 #include "user/pending.h"
 #include "user/stack.h"
 #include "user/topology.h"
@@ -376,6 +377,7 @@ static void tick(struct wc_scheduler *scheduler)
 	answer_expired(scheduler, now);
 	set_hint(scheduler, now);
 	wc_pending_mend(node);
+	wc_members_tick(node, now);
 	wc_sched_watch(node->sched);
 	apply_reservations(scheduler);
 	wc_warmth_provide(node->warmth, now);

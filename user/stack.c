@@ -5,6 +5,7 @@
 #include "bpf/parse.h"
 #include "user/clock.h"
 #include "user/log.h"
+#include "user/members.h"
 #include "user/pending.h"
 #include "user/scheduler.h"
 #include "user/takeover.h"
@@ -189,6 +190,7 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 		.outcome = WC_OUTCOME_error_node_down,
 		.seen = WC_NONE,
 	};
+	const struct wc_answer lost = { .type = WC_TYPE_ERROR, .code = WC_CODE_NODE_LOST, .core = WC_CORE_ANY };
 	struct wc_job *job = new_job(datagram, header);
 	struct wc_fingerprint print = wc_fingerprint(&datagram->id, config->seen_key);
 
@@ -216,7 +218,10 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 		wc_scheduler_wake(node);
 		break;
 	case WC_OUTCOME_pass_retransmit:
-		resend(stack, datagram, &print);
+		if (wc_members_again(node, &print, NULL) == WC_AGAIN_LOST)
+			wc_stack_answer(node, job, &lost, NULL);
+		else
+			resend(stack, datagram, &print);
 		free(job);
 		break;
 	default:
@@ -239,8 +244,13 @@ static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, 
 		return WC_OUTCOME_drop_short;
 	case WC_CHECK_ANSWER:
 		return WC_OUTCOME_drop_answer;
-	case WC_CHECK_CORE_FREE:
-		return WC_OUTCOME_drop_core_free;
+	case WC_CHECK_CLUSTER:
+		/* The kernel has read it, and passed it on because something waits. Whoever else sends one makes us look in vain. */
+		if (!stack->node->members)
+			return WC_OUTCOME_drop_cluster;
+		wc_pending_changed(stack->node);
+		wc_members_serve(stack->node);
+		return WC_OUTCOME_core_free;
 	case WC_CHECK_VERSION:
 		return source_ok ? WC_OUTCOME_error_version : WC_OUTCOME_drop_source;
 	case WC_CHECK_TOO_LARGE:
@@ -358,6 +368,21 @@ static void *stack_main(void *argument)
 
 /* --- opening --- */
 
+/*
+ * In a cluster what came by the scheduler is answered from the scheduler's address, which is not this host's. Also of a socket that another daemon has
+ * handed over.
+ */
+static int answer_for_others(int fd, bool is4, struct wc_fault *fault)
+{
+	int one = 1;
+
+	if (!setsockopt(fd, is4 ? IPPROTO_IP : IPPROTO_IPV6, is4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one,
+			sizeof(one)))
+		return 0;
+	return wc_fail(fault, errno, "--join: cannot send from the scheduler's address: %s; it needs CAP_NET_ADMIN",
+		       strerror(errno));
+}
+
 static int open_socket(const char *address, uint16_t port, struct wc_fault *fault)
 {
 	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -392,6 +417,7 @@ int wc_stack_start(struct wc_node *node, struct wc_fault *fault)
 {
 	struct wc_stack *stack = calloc(1, sizeof(*stack));
 	const char *addresses[SOCKETS_MAX] = { node->address4, node->address6 };
+	int error;
 
 	if (!stack)
 		return wc_fail(fault, ENOMEM, "out of memory");
@@ -406,6 +432,9 @@ int wc_stack_start(struct wc_node *node, struct wc_fault *fault)
 						     open_socket(addresses[i], node->options.port, fault);
 		if (stack->sockets[i] < 0)
 			return stack->sockets[i];
+		error = *node->options.join ? answer_for_others(stack->sockets[i], i == 0, fault) : 0;
+		if (error)
+			return error;
 	}
 	return node->takeover ? 0 : wc_stack_resume(node, fault);
 }

@@ -16,6 +16,8 @@
 #include "user/warmth.h"
 #include "user/watch.h"
 #include "user/workflow.h"
+#include "user/member.h"
+#include "user/members.h"
 #include "user/remote.h"
 #include "user/sandboxes.h"
 #include "user/zygotes.h"
@@ -247,6 +249,8 @@ json_t *wc_status(struct wc_node *node)
 			    json_pack("{s:I, s:I}", "bytes", (json_int_t)logged, "lost", (json_int_t)lost));
 	json_object_set_new(object, "payloads", wc_payloads_json(node->payloads));
 	json_object_set_new(object, "remote", wc_remote_json(node));
+	json_object_set_new(object, "cluster", wc_members_json(node));
+	json_object_set_new(object, "membership", wc_member_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes", sandboxes_json(&node->launcher));

@@ -20,7 +20,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define MAPPED_MAX 16
+#define MAPPED_MAX 24
 #define MAPS_MAX 32
 
 struct wc_xdp {
@@ -28,6 +28,7 @@ struct wc_xdp {
 	struct dispatch_bpf *program; /* and this the program, when it was loaded again; else NULL */
 	int link_fd;
 	uint32_t core_count;
+	bool clustered;
 	struct {
 		void *base;
 		size_t len;
@@ -98,7 +99,38 @@ static int reuse_maps(struct wc_xdp *xdp, const char *name, struct wc_fault *fau
 	return 0;
 }
 
-static int open_xdp(struct wc_xdp **ret_xdp, const char *adopt, uint32_t shards, uint32_t cores,
+/* The object has two programs, of which one is loaded. */
+static void choose_program(struct dispatch_bpf *skel, bool clustered)
+{
+	bpf_program__set_autoload(skel->progs.wc_dispatch, !clustered);
+	bpf_program__set_autoload(skel->progs.wc_dispatch_cluster, clustered);
+}
+
+static struct bpf_program *program_of(const struct wc_xdp *xdp, const struct dispatch_bpf *skel)
+{
+	return xdp->clustered ? skel->progs.wc_dispatch_cluster : skel->progs.wc_dispatch;
+}
+
+/* Of all maps whose size depends on the node. */
+static int size_maps(struct wc_xdp *xdp, const struct wc_xdp_plan *plan)
+{
+	struct bpf_map *const cluster_maps[] = {
+		xdp->skel->maps.wc_members,    xdp->skel->maps.wc_member_cores, xdp->skel->maps.wc_member_functions,
+		xdp->skel->maps.wc_member_ids, xdp->skel->maps.wc_sent,
+	};
+	int error;
+
+	error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, plan->cores)				      ?:
+			bpf_map__set_max_entries(xdp->skel->maps.wc_runs, plan->cores * WC_LANES_MAX)	      ?:
+			bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, plan->shards * plan->cores) ?:
+			bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, plan->shards);
+	for (size_t i = 0; !plan->clustered && !error && i < sizeof(cluster_maps) / sizeof(cluster_maps[0]); i++)
+		error = bpf_map__set_max_entries(cluster_maps[i], 1);
+	choose_program(xdp->skel, plan->clustered);
+	return error;
+}
+
+static int open_xdp(struct wc_xdp **ret_xdp, const char *adopt, const struct wc_xdp_plan *plan,
 		    struct wc_tables *tables, struct wc_fault *fault)
 {
 	struct wc_xdp *xdp = calloc(1, sizeof(*xdp));
@@ -109,20 +141,15 @@ static int open_xdp(struct wc_xdp **ret_xdp, const char *adopt, uint32_t shards,
 	if (!xdp)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	xdp->link_fd = -1;
-	xdp->core_count = cores;
+	xdp->core_count = plan->cores;
+	xdp->clustered = plan->clustered;
 	wc_bpf_log_begin();
 	xdp->skel = dispatch_bpf__open();
 	error = xdp->skel ? 0 : -errno;
 	if (!error)
 		keep_names(xdp);
 	if (!error)
-		error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, cores);
-	if (!error)
-		error = bpf_map__set_max_entries(xdp->skel->maps.wc_runs, cores * WC_LANES_MAX);
-	if (!error)
-		error = bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, shards * cores);
-	if (!error)
-		error = bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, shards);
+		error = size_maps(xdp, plan);
 	if (!error && adopt) {
 		error = reuse_maps(xdp, adopt, fault);
 		if (error) {
@@ -158,16 +185,16 @@ fail:
 	return error;
 }
 
-int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+int wc_xdp_open(struct wc_xdp **ret_xdp, const struct wc_xdp_plan *plan, struct wc_tables *tables,
 		struct wc_fault *fault)
 {
-	return open_xdp(ret_xdp, NULL, shards, cores, tables, fault);
+	return open_xdp(ret_xdp, NULL, plan, tables, fault);
 }
 
-int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, const struct wc_xdp_plan *plan, struct wc_tables *tables,
 		 struct wc_fault *fault)
 {
-	return open_xdp(ret_xdp, name, shards, cores, tables, fault);
+	return open_xdp(ret_xdp, name, plan, tables, fault);
 }
 
 static int make_dir(const char *path)
@@ -216,7 +243,7 @@ int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
 			return wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error));
 	}
 	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
-	error = bpf_program__pin(xdp->skel->progs.wc_dispatch, path);
+	error = bpf_program__pin(program_of(xdp, xdp->skel), path);
 	if (error)
 		return wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error));
 	return 0;
@@ -233,7 +260,7 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 		{ WC_XDP_NATIVE, XDP_FLAGS_DRV_MODE, "native" },
 		{ WC_XDP_GENERIC, XDP_FLAGS_SKB_MODE, "generic" },
 	};
-	int prog = bpf_program__fd(xdp->skel->progs.wc_dispatch);
+	int prog = bpf_program__fd(program_of(xdp, xdp->skel));
 	char path[256];
 	int error = 0;
 
@@ -259,20 +286,21 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 }
 
 /* The program is another one now: pin that. */
-static int pin_again(const struct dispatch_bpf *skel, const char *name, struct wc_fault *fault)
+static int pin_again(const struct wc_xdp *xdp, const struct dispatch_bpf *skel, const char *name,
+		     struct wc_fault *fault)
 {
 	char path[256];
 	int error;
 
 	snprintf(path, sizeof(path), "%s/%s/progs/wc_dispatch", WC_PIN_ROOT, name);
 	unlink(path);
-	error = bpf_program__pin(skel->progs.wc_dispatch, path);
+	error = bpf_program__pin(program_of(xdp, skel), path);
 	return error ? wc_fail(fault, -error, "cannot pin %s: %s", path, strerror(-error)) : 0;
 }
 
 int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *fault)
 {
-	int prog = bpf_program__fd(xdp->skel->progs.wc_dispatch), error;
+	int prog = bpf_program__fd(program_of(xdp, xdp->skel)), error;
 	char path[256];
 
 	snprintf(path, sizeof(path), "%s/%s/links/xdp", WC_PIN_ROOT, name);
@@ -286,7 +314,7 @@ int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *faul
 		xdp->link_fd = -1;
 		return error;
 	}
-	return pin_again(xdp->skel, name, fault);
+	return pin_again(xdp, xdp->skel, name, fault);
 }
 
 static int load_again(const struct wc_xdp *xdp, struct dispatch_bpf *next, bool on)
@@ -302,6 +330,7 @@ static int load_again(const struct wc_xdp *xdp, struct dispatch_bpf *next, bool 
 		i++;
 	}
 	next->rodata->wc_tracing = on;
+	choose_program(next, xdp->clustered);
 	return error ?: dispatch_bpf__load(next);
 }
 
@@ -318,7 +347,7 @@ int wc_xdp_trace(struct wc_xdp *xdp, const char *name, bool on, struct wc_fault 
 	if (error)
 		wc_fail(fault, -error, "cannot load the XDP program with tracing %s: %s. The kernel said: %s",
 			on ? "on" : "off", strerror(-error), log);
-	if (!error && bpf_link_update(xdp->link_fd, bpf_program__fd(next->progs.wc_dispatch), NULL))
+	if (!error && bpf_link_update(xdp->link_fd, bpf_program__fd(program_of(xdp, next)), NULL))
 		error = wc_fail(fault, errno, "cannot replace the XDP program: %s", strerror(errno));
 	if (error) {
 		dispatch_bpf__destroy(next);
@@ -326,7 +355,7 @@ int wc_xdp_trace(struct wc_xdp *xdp, const char *name, bool on, struct wc_fault 
 	}
 	dispatch_bpf__destroy(xdp->program);
 	xdp->program = next;
-	return pin_again(next, name, fault);
+	return pin_again(xdp, next, name, fault);
 }
 
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
@@ -368,7 +397,7 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 
 uint32_t wc_xdp_verified_insns(const struct wc_xdp *xdp)
 {
-	return wc_bpf_verified_insns(bpf_program__fd((xdp->program ?: xdp->skel)->progs.wc_dispatch));
+	return wc_bpf_verified_insns(bpf_program__fd(program_of(xdp, xdp->program ?: xdp->skel)));
 }
 
 void wc_xdp_leave(struct wc_xdp *xdp)
@@ -459,13 +488,15 @@ static void read_seen(struct wc_legacy *legacy, const struct wc_seen_set *seen)
 
 int wc_legacy_read(struct wc_legacy *legacy, const char *name)
 {
-	size_t runs_len = 0, seen_len = 0, config_len = 0;
-	uint32_t run_count = 0, sets = 0, one = 0;
+	size_t runs_len = 0, seen_len = 0, config_len = 0, sent_len = 0;
+	uint32_t run_count = 0, sets = 0, one = 0, sent_sets = 0;
 	struct wc_config *config;
 	struct wc_seen_set *seen;
+	struct wc_sent *sent;
 	struct wc_run *runs;
 
 	memset(legacy, 0, sizeof(*legacy));
+	sent = wc_bpf_map_pinned(name, "wc_sent", sizeof(*sent), &sent_sets, &sent_len);
 	runs = wc_bpf_map_pinned(name, "wc_runs", sizeof(*runs), &run_count, &runs_len);
 	seen = wc_bpf_map_pinned(name, "wc_seen", sizeof(*seen), &sets, &seen_len);
 	config = wc_bpf_map_pinned(name, "wc_config", sizeof(*config), &one, &config_len);
@@ -473,7 +504,12 @@ int wc_legacy_read(struct wc_legacy *legacy, const char *name)
 		read_orphans(legacy, runs, run_count);
 		read_seen(legacy, seen);
 		memcpy(legacy->seen_key, config->seen_key, sizeof(legacy->seen_key));
+		legacy->sent = sent && sent_sets == sets ? malloc(sent_len) : NULL;
+		if (legacy->sent)
+			memcpy(legacy->sent, sent, sent_len);
 	}
+	if (sent)
+		munmap(sent, sent_len);
 	if (runs)
 		munmap(runs, runs_len);
 	if (seen)
@@ -487,5 +523,6 @@ void wc_legacy_free(struct wc_legacy *legacy)
 {
 	free(legacy->orphans);
 	free(legacy->seen);
+	free(legacy->sent);
 	memset(legacy, 0, sizeof(*legacy));
 }

@@ -28,6 +28,7 @@ struct wc_legacy {
 	struct wc_orphan *orphans;
 	uint32_t orphan_count;
 	struct wc_seen_set *seen; /* NULL, or WC_SEEN_SETS entries with only the started ids */
+	struct wc_sent *sent;	  /* likewise, in a scheduler of a cluster: where these went */
 	uint64_t seen_key[2];
 };
 
@@ -35,14 +36,20 @@ struct wc_legacy {
 int wc_legacy_read(struct wc_legacy *legacy, const char *name);
 void wc_legacy_free(struct wc_legacy *legacy);
 
-/* Load the program with maps for that many shards and cores, and map them. *tables points into the result. */
-int wc_xdp_open(struct wc_xdp **ret_xdp, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+/* What the program and its maps are made for. */
+struct wc_xdp_plan {
+	uint32_t shards, cores;
+	bool clustered; /* with what a cluster needs (bpf/cluster.h) */
+};
+
+/* Load the program with its maps, and map them. *tables points into the result. */
+int wc_xdp_open(struct wc_xdp **ret_xdp, const struct wc_xdp_plan *plan, struct wc_tables *tables,
 		struct wc_fault *fault);
 /*
  * The same with the maps that are pinned for node `name`, which another daemon has filled. -EPROTO: they have another layout than this version's, for
- * this number of cores and shards; the sentence says which. Nothing in them is changed.
+ * this plan; the sentence says which. Nothing in them is changed.
  */
-int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, uint32_t shards, uint32_t cores, struct wc_tables *tables,
+int wc_xdp_adopt(struct wc_xdp **ret_xdp, const char *name, const struct wc_xdp_plan *plan, struct wc_tables *tables,
 		 struct wc_fault *fault);
 /* Put our program in the place of the one that the pinned link has, in one step, and pin it. */
 int wc_xdp_take_link(struct wc_xdp *xdp, const char *name, struct wc_fault *fault);

@@ -5,7 +5,7 @@
  * The maps are mapped into memory as the daemon does it, so that tests read and break them like plain tables. Sockets, where
  * a test needs them, live on a veth pair in a network namespace that dies with the test. Include it after cmocka.h.
  *
- * A test of stage tracing defines FIXTURE_TRACING before. A test of another BPF object with the same maps (dispatch_wrap.bpf.c) defines FIXTURE_SKEL(name) before, as below.
+ * A test of stage tracing defines FIXTURE_TRACING before, one of clusters FIXTURE_CLUSTERED. A test of another BPF object with the same maps (dispatch_wrap.bpf.c) defines FIXTURE_SKEL(name) before, as below.
  */
 #ifndef WC_TESTS_FIXTURE_H
 #define WC_TESTS_FIXTURE_H
@@ -78,6 +78,10 @@ static inline void fixture_open(void)
 	skel = fixture.skel = FIXTURE_SKEL(__open)();
 	if (!skel)
 		exit(1);
+#ifdef FIXTURE_CLUSTERED
+	bpf_program__set_autoload(skel->progs.wc_dispatch, false);
+	bpf_program__set_autoload(skel->progs.wc_dispatch_cluster, true);
+#endif
 #ifdef FIXTURE_TRACING
 	skel->rodata->wc_tracing = 1;
 #endif
@@ -93,7 +97,11 @@ static inline void fixture_open(void)
 		printf("cannot load the program: %s\n", strerror(-error));
 		exit(1);
 	}
+#ifdef FIXTURE_CLUSTERED
+	fixture.prog = bpf_program__fd(skel->progs.wc_dispatch_cluster);
+#else
 	fixture.prog = bpf_program__fd(skel->progs.wc_dispatch);
+#endif
 #define FIXTURE_MAP(name, type)                                                                                        \
 	fixture.tables.name =                                                                                          \
 		wc_bpf_map_table(skel->obj, #name, sizeof(*fixture.tables.name), &fixture.tables.name##_max, &len);    \

@@ -26,7 +26,7 @@
 #define AGENTS 3
 #define REPEAT 20000
 #define FUNCTIONS 8 /* slots 1 to FUNCTIONS */
-#define RESERVE WC_SHARDS_MAX
+#define RESERVE (WC_SHARDS_MAX + 1)
 #define WRAP_AGENT 3	       /* + number of the agent; below: enum wrap_owner */
 #define OPERATIONS_MIN 1000000 /* fewer prove nothing; a machine that is busy does ten times that */
 

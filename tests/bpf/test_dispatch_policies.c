@@ -490,7 +490,7 @@ static void test_prefer(void **state)
 
 /* --- central: reserves --- */
 
-#define RESERVE WC_SHARDS_MAX
+#define RESERVE (WC_SHARDS_MAX + 1)
 
 static void test_reserve(void **state)
 {

@@ -85,7 +85,7 @@ class Packets(harness.NodeTest):
             for kind in (wcproto.REPLY, wcproto.ERROR, wcproto.BUSY):
                 for version in (1, 9):
                     self.expect("%s type %d" % (family, kind), frame(self.invoke(type=kind, version=version)), "drop_answer")
-            self.expect(family + " CORE_FREE", frame(self.invoke(type=wcproto.CORE_FREE)), "drop_core_free")
+            self.expect(family + " CORE_FREE", frame(self.invoke(type=wcproto.CORE_FREE)), "drop_cluster")
             self.expect(family + " source port 0", frame(self.invoke(), sport=0), "drop_source")
             self.expect(family + " version", frame(self.invoke(version=2, header_len=99)), "error_version",
                         (wcproto.ERROR, wcproto.BAD_VERSION))  # fmt: skip

@@ -72,7 +72,7 @@ class UserDatapath(harness.NodeTest):
         for field, value in (("type", 0), ("header_len", 56), ("reserved", 1), ("flags", 2), ("code", 1), ("tail1", 1),
                              ("core", 0), ("payload_len", 9)):  # fmt: skip
             self.assert_error(self.client.invoke(self.python, b"1", **{field: value}), wcproto.MALFORMED)
-        for kind, counter in ((wcproto.REPLY, "drop_answer"), (wcproto.CORE_FREE, "drop_core_free")):
+        for kind, counter in ((wcproto.REPLY, "drop_answer"), (wcproto.CORE_FREE, "drop_cluster")):
             before = self.node.status()["counters"][counter]
             self.client.send(self.client.fresh_id(), self.python, b"1", type=kind)
             harness.wait_until(lambda c=counter, b=before: self.node.status()["counters"][c] > b, counter)

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * cluster.h - one scheduler for the cores of several nodes: what its host and the nodes say to each other, and what becomes of it in the maps.
+ *
+ *   CORE_FREE  node -> scheduler: these cores are free (step iv of the paper), or are not any more
+ *   ORDER      scheduler -> node: an invocation, as the frame in which it came, for this core of yours
+ *
+ * The truth about a core is at its own node, in that node's free-core queue. The scheduler has a copy: entries of wc_member_cores, in a free-core
+ * queue of their own (WC_QUEUE_MEMBERS). A node numbers the times it gives a core: the **grant**. CORE_FREE says of a core its grant; whoever
+ * claims the core here uses that grant up, and only a newer one puts the core back into the queue. So messages may be lost, repeated and overtake
+ * each other: what is older changes nothing, and a node that has had no use of a grant for a while says a newer one (user/member.c). A lost message costs
+ * that while; it never costs a core, and never gives one twice, because at the node an ORDER takes the core out of the node's own queue like any claim
+ * (freeq.h). Is it not there, then the node's own decision finds another core or lets the invocation wait.
+ *
+ * Both carry a MAC (SipHash-2-4, key of the cluster) of their header and of what decides: of the frame in an ORDER that is its first WC_ORDER_COVERED bytes
+ * (addresses, ports, the header of the invocation), not the payload, which the client could have chosen anyhow. `epoch` is a random number of the node's
+ * daemon, `term` one of the scheduler's: what was meant for another one of either is dropped. A replay within an epoch: CORE_FREE by the grant, ORDER by the
+ * at-most-once window of the node, and beyond that by its grant, which must not be WC_GRANTS_OLD behind.
+ */
+#ifndef WC_CLUSTER_H
+#define WC_CLUSTER_H
+
+#include "bpf/decide.h"
+#include "bpf/sip.h"
+
+/* --- messages: the datagram of both begins with this, in the place of struct wc_header, with the same magic and version --- */
+
+struct wc_cluster_header {
+	__be16 magic;
+	__u8 version;
+	__u8 type;	 /* WC_TYPE_CORE_FREE, WC_TYPE_ORDER */
+	__u8 header_len; /* 48 */
+	__u8 reserved;
+	__be16 member; /* the node: of which, or for which it is */
+	__be64 term;
+	__be32 epoch;
+	__be32 payload_len; /* exactly what follows */
+	__be32 grant;	    /* ORDER: of the core */
+	__be16 core;	    /* ORDER: of the node, WC_CORE_ANY: the node chooses. CORE_FREE: how many entries follow */
+	__be16 code;	    /* 0 */
+	__u64 mac; /* of the words above and the covered bytes that follow; in the order of bytes that SipHash gives on a little-endian host */
+	__be64 spare; /* 0 */
+} WC_WIRE;
+_Static_assert(sizeof(struct wc_cluster_header) == WC_HEADER_LEN, "wire format");
+_Static_assert(__builtin_offsetof(struct wc_cluster_header, mac) == 32, "wire format");
+
+#define WC_CLUSTER_WORDS 4  /* of the header, under the MAC */
+#define WC_ORDER_COVERED 88 /* bytes of the frame: less than any frame with an INVOKE has */
+
+struct wc_core_free {
+	__be16 core; /* of the node */
+	__be16 flags;
+	__be32 grant;
+	__be32 function_id; /* the scheduler's id of what it ran last, 0: something else. A warm core for that */
+	__be32 reserved;    /* 0 */
+} WC_WIRE;
+_Static_assert(sizeof(struct wc_core_free) == 16, "wire format");
+
+#define WC_FREE_NOW 1	    /* flags: it is free under this grant; else it is taken */
+#define WC_FREE_MAX 64	    /* entries of a message: it fits any path */
+#define WC_GRANTS_OLD 65536 /* an ORDER with a grant that is as far behind is a replay */
+
+/* --- decisions of the scheduler --- */
+
+/* The grant is used up. The caller has cleared the bit. */
+static __always_inline void wc_member_claimed(struct wc_member_core *core, __u32 function_id, bool counted)
+{
+	core->claims++;
+	core->function_id = function_id;
+	core->counted = counted;
+	WC_WRITE(core->state, WC_CORE_CLAIMED);
+}
+
+/* May this function be sent to other nodes? */
+static __always_inline bool wc_member_may(struct wc_tables *tables, __u32 function_id)
+{
+	struct wc_member_function *function = wc_member_functions_at(tables, WC_FUNCTION_SLOT(function_id));
+
+	return function && WC_READ(function->id) == function_id;
+}
+
+/*
+ * Claim a free core of another node: a warm one for the function, else the next after the last. The caller owns it, and has to call
+ * wc_member_claimed() or wc_member_unclaim(). Its index, or WC_NONE, which proves nothing.
+ */
+WC_GLOBAL(__u32, wc_member_claim, slot)
+{
+	struct wc_shard *queue = wc_shards_at(WC_TABLES, WC_QUEUE_MEMBERS);
+	struct wc_member_function *function = wc_member_functions_at(WC_TABLES, slot);
+
+	if (!queue || !function || !WC_READ(queue->summary))
+		return WC_NONE;
+	for (int i = 0; i < WC_WARM_MAX; i++) {
+		__u32 core = WC_READ(function->warm[i]);
+
+		if (!core)
+			break;
+		if (wc_freeq_take(queue, core - 1))
+			return core - 1;
+	}
+	return wc_freeq_claim_next(WC_TABLES, WC_QUEUE_MEMBERS);
+}
+
+/* The exact look (freeq.h): every bit that was set is tried. */
+WC_GLOBAL(__u32, wc_member_claim_exact, unused)
+{
+	struct wc_cluster *cluster = wc_cluster_at(WC_TABLES, 0);
+	struct wc_exact look = {
+		.tables = WC_TABLES,
+		.reserve = WC_QUEUE_MEMBERS,
+		.core = WC_NONE,
+	};
+
+	(void)unused;
+	if (!cluster || !cluster->cores)
+		return WC_NONE;
+	look.words = (cluster->cores + 63) / 64;
+	wc_loop(look.words, wc_exact_word, &look);
+	return look.core;
+}
+
+/* Nothing was done with it: back into the queue. */
+static __always_inline void wc_member_unclaim(struct wc_tables *tables, __u32 index)
+{
+	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+
+	if (queue)
+		wc_freeq_put(tables, queue, WC_QUEUE_MEMBERS, index);
+}
+
+/* It ran there: first of the warm ones. Racy; a lost update is a hint less. */
+static __always_inline void wc_member_warmed(struct wc_tables *tables, __u32 function_id, __u32 index)
+{
+	struct wc_member_function *function = wc_member_functions_at(tables, WC_FUNCTION_SLOT(function_id));
+	__u16 moved = (__u16)(index + 1);
+
+	if (!function)
+		return;
+	WC_UNROLL
+	for (int i = 0; i < WC_WARM_MAX; i++) {
+		__u16 was = WC_READ(function->warm[i]);
+
+		if (moved)
+			WC_WRITE(function->warm[i], moved);
+		moved = !moved || was == (__u16)(index + 1) ? 0 : was;
+	}
+}
+
+enum wc_said {
+	WC_SAID_FREE = 1 << 0,	/* the core is in the queue now, and was not */
+	WC_SAID_ENDED = 1 << 1, /* an invocation that was counted has ended */
+};
+
+/* Take it out: its node has it, or it is not to be used. */
+static __always_inline void wc_member_withdraw(struct wc_tables *tables, struct wc_member_core *core, __u32 index)
+{
+	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+
+	if (queue && wc_freeq_take(queue, index))
+		wc_member_claimed(core, 0, false);
+}
+
+/* The invocation that was counted here has ended, or is given up. Who has just changed `state` from CLAIMED. */
+static __always_inline bool wc_member_uncount(struct wc_tables *tables, struct wc_member_core *core)
+{
+	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(core->function_id));
+
+	if (!core->counted)
+		return false;
+	core->counted = 0;
+	if (function)
+		wc_run_end(function);
+	return true;
+}
+
+/* One entry of a CORE_FREE that is genuine. Returns enum wc_said. */
+static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 index, __u32 grant, bool now_free,
+					    __u32 function_id)
+{
+	struct wc_member_core *core = wc_member_cores_at(tables, index);
+	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+	__u32 was, said = 0;
+
+	if (!core || !queue)
+		return 0;
+	was = WC_READ(core->grant);
+	if ((__s32)(grant - was) < 0)
+		return 0;
+	if (grant != was && wc_cas(&core->grant, was, grant) != was)
+		return 0; /* another message is just being read, and the next one says it again */
+	if (!now_free) {
+		if (WC_READ(core->state) == WC_CORE_FREE)
+			wc_member_withdraw(tables, core, index);
+		return 0;
+	}
+	if (grant == was)
+		return 0;
+	if (function_id)
+		wc_member_warmed(tables, function_id, index);
+	if (wc_cas(&core->state, WC_CORE_CLAIMED, WC_CORE_FREE) != WC_CORE_CLAIMED)
+		return 0; /* it is in the queue: a claimer uses the newer grant */
+	if (wc_member_uncount(tables, core))
+		said = WC_SAID_ENDED;
+	core->releases++;
+	wc_freeq_put(tables, queue, WC_QUEUE_MEMBERS, index);
+	return said | WC_SAID_FREE;
+}
+
+/* --- what a node asks of an ORDER beside its MAC --- */
+
+static __always_inline bool wc_order_is_for(const struct wc_cluster *cluster, const struct wc_cluster_header *header)
+{
+	return cluster->self && header->member == wc_htons(cluster->self) &&
+	       header->epoch == wc_htonl(cluster->epoch) && header->term == wc_be64(cluster->term);
+}
+
+/* Of a core, or its grant would be too old to be anything but a replay: false. */
+static __always_inline bool wc_order_is_fresh(const struct wc_core *core, __u32 grant)
+{
+	return WC_READ(core->grant) - grant < WC_GRANTS_OLD;
+}
+
+/* Our id of the function that the scheduler calls so. 0: it is not here, or not yet. */
+static __always_inline __u32 wc_order_function(struct wc_tables *tables, __u32 theirs)
+{
+	struct wc_member_id *id = wc_member_ids_at(tables, WC_FUNCTION_SLOT(theirs));
+
+	return id && theirs && WC_READ(id->theirs) == theirs ? WC_READ(id->ours) : 0;
+}
+
+#endif

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * cluster_xdp.h - the frames of a cluster in the XDP program: an INVOKE leaves for another node as an ORDER, an ORDER becomes an INVOKE again, and CORE_FREE
+ * is read. cluster.h says what they mean.
+ *
+ * An ORDER has the whole frame of the client in it, Ethernet header included: the node takes the outer headers off, and has the frame as if it had
+ * come from the client. So checksums, VLAN tags and IPv6 are the client's, and the answer goes straight to the address that the frame came from. That is
+ * right where nodes and scheduler are in one network segment.
+ */
+#ifndef WC_CLUSTER_XDP_H
+#define WC_CLUSTER_XDP_H
+
+#include "bpf/answer.h"
+#include "bpf/cluster.h"
+#include "bpf/decide.h"
+
+#define WC_OUTER_LEN (WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN)
+
+/* Where an INVOKE goes. Global functions of BPF work on it. */
+struct wc_forward {
+	__u32 member;
+	__u32 core; /* of the node, WC_CORE_ANY: it chooses */
+	__u32 grant;
+	__u32 pad;
+};
+
+/* Is there room for an ORDER around the frame? */
+static __always_inline bool wc_fits_order(struct xdp_md *ctx)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+
+	return cluster && (long)cursor.end - (long)cursor.pos + WC_IP4_LEN + WC_UDP_LEN + WC_HEADER_LEN <= cluster->mtu;
+}
+
+static __always_inline void wc_outer_headers(__u8 *outer, const struct wc_cluster *cluster,
+					     const struct wc_member *member, const __u16 own[3], __u32 udp_len)
+{
+	struct wc_eth *eth = (void *)outer;
+	struct wc_ip4 *ip4 = (void *)(outer + WC_ETH_LEN);
+	struct wc_udp *udp = (void *)(outer + WC_ETH_LEN + WC_IP4_LEN);
+	__u64 link = WC_READ(member->link);
+
+	__builtin_memcpy(eth->to, &link, 6);
+	__builtin_memcpy(eth->from, own, 6);
+	eth->type = wc_htons(WC_ETHERTYPE_IP4);
+	ip4->version_ihl = 0x45;
+	ip4->tos = 0;
+	ip4->total_len = wc_htons((__u16)(WC_IP4_LEN + udp_len));
+	ip4->id = 0;
+	ip4->fragment = wc_htons(0x4000);
+	ip4->ttl = 64;
+	ip4->protocol = WC_IPPROTO_UDP;
+	ip4->checksum = 0;
+	ip4->from = cluster->address;
+	ip4->to = member->address;
+	ip4->checksum = (__u16)~wc_fold(wc_sum(ip4, WC_IP4_LEN, 0));
+	udp->from = cluster->port;
+	udp->to = member->port;
+	udp->len = wc_htons((__u16)udp_len);
+	udp->checksum = 0; /* IPv4 allows it; the frame inside has its own */
+}
+
+/*
+ * Put an ORDER around the frame. 0; or -1, and the frame is as it was: the node has not been heard yet. A global
+ * function: verified once.
+ */
+__attribute__((noinline)) int wc_wrap(struct xdp_md *ctx, struct wc_forward *to)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_cluster_header *header;
+	struct wc_member *member;
+	struct wc_sip sip;
+	__u8 *inner, *outer;
+	__u64 first, grant;
+	__u32 frame_len;
+	__u16 own[3];
+
+	if (!to || !cluster)
+		return -1;
+	member = wc_members_at(NULL, to->member);
+	if (!member || !WC_READ(member->link))
+		return -1;
+	inner = cursor.pos;
+	frame_len = (__u32)((long)cursor.end - (long)cursor.pos);
+	wc_bound(frame_len, 0xffff);
+	if (inner + WC_ORDER_COVERED > (__u8 *)cursor.end)
+		return -1;
+	__builtin_memcpy(own, inner, 6);
+	first = (__u64)WC_MAGIC << 48 | (__u64)WC_VERSION << 40 | (__u64)WC_TYPE_ORDER << 32 |
+		(__u64)WC_HEADER_LEN << 24 | to->member;
+	grant = (__u64)to->grant << 32 | to->core << 16;
+	wc_sip_begin(&sip, cluster->key);
+	wc_sip_word(&sip, wc_be64(first));
+	wc_sip_word(&sip, wc_be64(cluster->term));
+	wc_sip_word(&sip, wc_be64((__u64)member->epoch << 32 | frame_len));
+	wc_sip_word(&sip, wc_be64(grant));
+	WC_UNROLL
+	for (int i = 0; i < WC_ORDER_COVERED; i += 8)
+		wc_sip_word(&sip, wc_load64(inner + i));
+
+	if (bpf_xdp_adjust_head(ctx, -(WC_OUTER_LEN + WC_HEADER_LEN)))
+		return -1;
+	cursor = frame(ctx);
+	if (!WC_TAKE(&cursor, &outer, WC_OUTER_LEN + WC_HEADER_LEN))
+		return -1; /* cannot be: the room was made just now */
+	wc_outer_headers(outer, cluster, member, own, WC_UDP_LEN + WC_HEADER_LEN + frame_len);
+	header = (void *)(outer + WC_OUTER_LEN);
+	*(__u64 *)(void *)header = wc_be64(first);
+	header->term = wc_be64(cluster->term);
+	header->epoch = wc_htonl(member->epoch);
+	header->payload_len = wc_htonl(frame_len);
+	*(__u64 *)(void *)&header->grant = wc_be64(grant);
+	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + WC_ORDER_COVERED);
+	header->spare = 0;
+	return 0;
+}
+
+/* What an ORDER asks for, when it is one to be obeyed. */
+struct wc_obey {
+	__u32 core; /* WC_NONE: the node chooses */
+	__u32 pad;
+};
+
+/*
+ * The ORDER in this frame, whose header is at the offset: to be obeyed, the frame is that of the client then, and the outcome to_core; else why not.
+ */
+__attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct wc_obey *obey)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_cluster_header *header;
+	struct wc_core *entry;
+	struct wc_sip sip;
+	__u32 core, grant;
+	__u8 *inner;
+	__u16 own[3];
+
+	if (!cluster || !obey)
+		return WC_OUTCOME_drop_cluster;
+	if ((__u8 *)cursor.pos + WC_ETH_LEN > (__u8 *)cursor.end)
+		return WC_OUTCOME_drop_short;
+	__builtin_memcpy(own, cursor.pos, 6);
+	offset &= 0xff;
+	cursor.pos = (__u8 *)cursor.pos + offset;
+	if (!WC_TAKE(&cursor, &header, WC_HEADER_LEN) || !WC_TAKE(&cursor, &inner, WC_ORDER_COVERED))
+		return WC_OUTCOME_drop_short;
+	if (!wc_order_is_for(cluster, header) || header->header_len != WC_HEADER_LEN)
+		return WC_OUTCOME_drop_cluster;
+	wc_sip_begin(&sip, cluster->key);
+	WC_UNROLL
+	for (int i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
+		wc_sip_word(&sip, wc_load64((__u8 *)header + i));
+	WC_UNROLL
+	for (int i = 0; i < WC_ORDER_COVERED; i += 8)
+		wc_sip_word(&sip, wc_load64(inner + i));
+	if (header->mac != wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + WC_ORDER_COVERED))
+		return WC_OUTCOME_drop_forged;
+	core = wc_ntohs(header->core);
+	grant = wc_ntohl(header->grant);
+	obey->core = WC_NONE;
+	if (core != WC_CORE_ANY) {
+		entry = wc_cores_at(NULL, core);
+		if (!entry || !wc_order_is_fresh(entry, grant))
+			return WC_OUTCOME_drop_cluster;
+		obey->core = core;
+	}
+	/* The outer headers go. What the client's frame was addressed to, the scheduler, is what its answer comes from: us. */
+	if (bpf_xdp_adjust_head(ctx, (int)(offset + WC_HEADER_LEN)))
+		return WC_OUTCOME_drop_cluster;
+	cursor = frame(ctx);
+	if (!WC_TAKE(&cursor, &inner, WC_ETH_LEN))
+		return WC_OUTCOME_drop_short;
+	__builtin_memcpy(inner, own, 6);
+	return WC_OUTCOME_to_core;
+}
+
+/* --- CORE_FREE --- */
+
+struct wc_free_walk {
+	struct xdp_md *ctx;
+	struct wc_sip sip;
+	__u32 at;	    /* offset of the next entry */
+	__u32 first, count; /* cores of the node here */
+	__u32 said;	    /* enum wc_said, of all entries */
+};
+
+static long wc_free_mac_step(__u32 index, void *context)
+{
+	struct wc_free_walk *walk = context;
+	__u64 words[2];
+
+	(void)index;
+	if (bpf_xdp_load_bytes(walk->ctx, walk->at, words, sizeof(words)))
+		return 1;
+	walk->at += sizeof(words);
+	wc_sip_word(&walk->sip, words[0]);
+	wc_sip_word(&walk->sip, words[1]);
+	return 0;
+}
+
+static long wc_free_said_step(__u32 index, void *context)
+{
+	struct wc_free_walk *walk = context;
+	struct wc_core_free entry;
+
+	(void)index;
+	if (bpf_xdp_load_bytes(walk->ctx, walk->at, &entry, sizeof(entry)))
+		return 1;
+	walk->at += sizeof(entry);
+	if (wc_ntohs(entry.core) < walk->count)
+		walk->said |= wc_member_said(NULL, walk->first + wc_ntohs(entry.core), wc_ntohl(entry.grant),
+					     entry.flags & wc_htons(WC_FREE_NOW), wc_ntohl(entry.function_id));
+	return 0;
+}
+
+static long wc_pending_step(__u32 index, void *context)
+{
+	struct wc_shard *shard = wc_shards_at(NULL, index);
+
+	if (!shard || !wc_pending_count(shard))
+		return 0;
+	*(__u64 *)context = 1;
+	return 1;
+}
+
+/* Does anything wait, or is it announced? After a release, which is a full barrier. */
+static __always_inline bool wc_anything_pending(const struct wc_config *config)
+{
+	__u64 found = 0;
+
+	wc_loop(config->shard_count, wc_pending_step, &found);
+	return found;
+}
+
+/* The CORE_FREE in this frame, whose header is at the offset. Returns the outcome. */
+__attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_free_walk walk = { .ctx = ctx };
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_cluster_header *header;
+	struct wc_member *member;
+	__u64 link = 0, mac;
+	__u32 count;
+
+	if (!cluster || !config || !cluster->scheduler)
+		return WC_OUTCOME_drop_cluster;
+	if ((__u8 *)cursor.pos + WC_ETH_LEN > (__u8 *)cursor.end)
+		return WC_OUTCOME_drop_short;
+	__builtin_memcpy(&link, (__u8 *)cursor.pos + 6, 6);
+	offset &= 0xff;
+	cursor.pos = (__u8 *)cursor.pos + offset;
+	if (!WC_TAKE(&cursor, &header, WC_HEADER_LEN))
+		return WC_OUTCOME_drop_short;
+	member = wc_members_at(NULL, wc_ntohs(header->member));
+	count = wc_ntohs(header->core);
+	if (!member || !WC_READ(member->state) || header->epoch != wc_htonl(member->epoch) ||
+	    header->term != wc_be64(cluster->term) || count > WC_FREE_MAX ||
+	    wc_ntohl(header->payload_len) != count * sizeof(struct wc_core_free))
+		return WC_OUTCOME_drop_cluster;
+	mac = header->mac;
+	wc_sip_begin(&walk.sip, cluster->key);
+	WC_UNROLL
+	for (int i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
+		wc_sip_word(&walk.sip, wc_load64((__u8 *)header + i));
+	walk.at = offset + WC_HEADER_LEN;
+	wc_loop(count, wc_free_mac_step, &walk);
+	if (mac != wc_sip_end(&walk.sip, WC_CLUSTER_WORDS * 8 + count * (__u32)sizeof(struct wc_core_free)))
+		return WC_OUTCOME_drop_forged;
+	WC_WRITE(member->heard_ns, bpf_ktime_get_ns());
+	if (WC_READ(member->link) != link)
+		WC_WRITE(member->link, link);
+	member->frees++;
+	if (WC_READ(member->state) != WC_MEMBER_READY)
+		return WC_OUTCOME_core_free;
+	walk.first = member->first;
+	walk.count = member->count;
+	walk.at = offset + WC_HEADER_LEN;
+	wc_loop(count, wc_free_said_step, &walk);
+	/* Somebody waits: the daemon sends it to the core, or another one to where it may run now. */
+	if (walk.said && wc_anything_pending(config))
+		return WC_OUTCOME_pass_core_free;
+	return WC_OUTCOME_core_free;
+}
+
+/* --- at the node --- */
+
+/* The core that was ordered, if it is free and nothing has to be asked about the function: 1, and decided. */
+__attribute__((noinline)) int wc_take_ordered(struct wc_decision *decision, __u32 core)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_function *function;
+
+	if (!decision)
+		return 0;
+	function = wc_functions_at(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+	decision->seen = WC_NONE;
+	if (!function || !config || WC_READ(function->id) != decision->request.function_id ||
+	    WC_READ(function->running_max) || !wc_claim_core(NULL, config, function, core))
+		return 0;
+	decision->core = core;
+	wc_to_core(NULL, decision);
+	decision->how |= WC_HOW_ORDERED;
+	return decision->outcome == WC_OUTCOME_to_core;
+}
+
+/* --- to another node --- */
+
+/* A free core of another node for this invocation, which is claimed then. Its index, or WC_NONE. `exact`: the exact look (freeq.h). */
+static __always_inline __u32 wc_take_member_core(const struct wc_decision *decision, bool exact)
+{
+	struct wc_function *function = wc_functions_at(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+	struct wc_member_core *core;
+	bool counted;
+	__u32 index;
+
+	if (!function || !wc_member_may(NULL, decision->request.function_id))
+		return WC_NONE;
+	if (!wc_run_begin(function, &counted))
+		return WC_NONE;
+	index = exact ? wc_member_claim_exact(NULL, 0) :
+			wc_member_claim(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+	core = wc_member_cores_at(NULL, index);
+	if (core)
+		wc_member_claimed(core, decision->request.function_id, counted);
+	else if (counted)
+		wc_run_end(function);
+	return core ? index : WC_NONE;
+}
+
+/*
+ * Send it to the core, which was claimed for it, unless its id was seen before: then to the node that has it. decision->seen is the entry that its waiting
+ * made in the window, or WC_NONE. Returns the outcome; to_member and to_member_again: *ret_to is where wc_wrap() is to send it. If nothing comes of it the core is not given
+ * back: its node says a newer grant soon (cluster.h), and these cases are rare.
+ */
+__attribute__((noinline)) int wc_forward(struct xdp_md *ctx, struct wc_decision *decision, __u32 index,
+					 struct wc_forward *to)
+{
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_member_core *core;
+	struct wc_member *member;
+	struct wc_sent *sent;
+	__u32 entry = 0;
+	__u64 word;
+	int seen;
+
+	if (!decision || !config || !cluster || !to)
+		return WC_OUTCOME_drop_contended;
+	core = wc_member_cores_at(NULL, index);
+	if (!core || wc_identify(ctx, &decision->request.id))
+		return WC_OUTCOME_drop_contended;
+	decision->print = wc_fingerprint(&decision->request.id, config->seen_key);
+	if (decision->seen == WC_NONE) {
+		seen = wc_seen_enter(NULL, &decision->print, WC_SEEN_STARTED, &entry);
+	} else {
+		struct wc_seen_set *set = wc_seen_at(NULL, decision->seen / WC_SEEN_WAYS);
+		__u64 slot;
+
+		entry = decision->seen;
+		if (!set)
+			return WC_OUTCOME_drop_contended;
+		slot = WC_READ(set->slot[entry % WC_SEEN_WAYS]);
+		seen = WC_SEEN_CONTENDED;
+		if (WC_SEEN_FINGERPRINT(slot) == decision->print.value && !(slot & WC_SEEN_STARTED) &&
+		    wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot | WC_SEEN_STARTED) == slot)
+			seen = WC_SEEN_NEW;
+	}
+	if (seen == WC_SEEN_CONTENDED)
+		return WC_OUTCOME_drop_contended;
+	sent = wc_sent_at(NULL, entry / WC_SEEN_WAYS);
+	if (!sent)
+		return WC_OUTCOME_drop_contended;
+	to->member = core->member;
+	if (seen == WC_SEEN_NEW) {
+		to->core = core->core;
+		to->grant = WC_READ(core->grant);
+		member = wc_members_at(NULL, to->member);
+		if (!member)
+			return WC_OUTCOME_drop_contended;
+		WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&decision->print, to->member, member->epoch));
+		member->orders++;
+		return WC_OUTCOME_to_member;
+	}
+	word = WC_READ(sent->slot[entry % WC_SEEN_WAYS]);
+	if (word >> 16 != decision->print.value)
+		return WC_OUTCOME_pass_retransmit; /* it waits, or ran here */
+	to->member = WC_SENT_MEMBER(word);
+	to->core = WC_CORE_ANY;
+	to->grant = 0;
+	member = wc_members_at(NULL, to->member);
+	if (!member || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word) || !WC_READ(member->state) ||
+	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns)
+		return WC_OUTCOME_pass_retransmit; /* the daemon knows what to say */
+	return WC_OUTCOME_to_member_again;
+}
+
+/*
+ * The INVOKE may leave for another node, whose cores come after all local ones: none is free here. `late`: it has been announced to the pending queue, and
+ * this is the last look (freeq.h, step 3). The outcome, when it is known; 0: it stays.
+ */
+__attribute__((noinline)) int wc_leave(struct xdp_md *ctx, struct wc_decision *decision, __u32 late)
+{
+	struct wc_forward to = {};
+	struct wc_function *function;
+	struct wc_shard *shard;
+	__u32 index;
+	int outcome;
+
+	if (!decision || decision->facts & WC_DECIDED_HELD)
+		return 0;
+	function = wc_functions_at(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+	shard = wc_shards_at(NULL, decision->request.shard);
+	if (!function || !shard)
+		return 0;
+	index = wc_take_member_core(decision, late);
+	if (index == WC_NONE)
+		return 0;
+	if (late) {
+		wc_fetch_add(&function->waiting, -1U);
+		wc_fetch_add(&shard->pending_in, -1ULL);
+	}
+	outcome = wc_forward(ctx, decision, index, &to);
+	/* What cannot be sent is the client's to send again, which the daemon sees. */
+	if ((outcome == WC_OUTCOME_to_member || outcome == WC_OUTCOME_to_member_again) && wc_wrap(ctx, &to))
+		outcome = WC_OUTCOME_pass_retransmit;
+	return outcome;
+}
+
+#endif

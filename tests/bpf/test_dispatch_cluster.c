@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * test_dispatch_cluster.c - the XDP program of a cluster's hosts, one frame at a time: CORE_FREE is read, an INVOKE leaves as an ORDER, an ORDER is
+ * obeyed; and what is forged, old, or for somebody else changes nothing.
+ *
+ * The same maps play both hosts. No sockets are there: an ORDER that is obeyed is answered NODE_DOWN, as the client's own frame would be.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define FIXTURE_CLUSTERED
+#include "tests/bpf/fixture.h"
+#include "user/cluster_wire.h"
+
+#define VERIFIED_MAX 32000 /* what a host in no cluster has is in it */
+#define MEMBER 3
+#define MEMBER_CORES 66
+#define FIRST 10 /* of wc_member_cores */
+#define EPOCH 0xabcd1234u
+#define TERM 0x1122334455667788ULL
+#define OUTER 90 /* Ethernet, IPv4, UDP, header of the ORDER */
+#define SILENT_NS 1000000000ULL
+
+static const struct wc_cluster_address member_address = {
+	.key = { 0x1111, 0x2222 }, .term = TERM, .epoch = EPOCH, .member = MEMBER
+};
+
+/* A scheduler whose own cores are busy, and which knows one node; nothing of it is free yet. */
+static int setup(void **state)
+{
+	struct wc_tables *t = &fixture.tables;
+
+	(void)state;
+	fixture_reset();
+	fixture_take_all();
+	*t->wc_cluster = (struct wc_cluster){
+		.key = { 0x1111, 0x2222 },
+		.term = TERM,
+		.epoch = EPOCH,
+		.self = MEMBER,
+		.scheduler = 1,
+		.address = htonl(PACKET_NODE4),
+		.port = htons(PACKET_PORT),
+		.mtu = 1500,
+		.silent_ns = SILENT_NS,
+		.cores = FIRST + MEMBER_CORES,
+	};
+	t->wc_members[MEMBER] = (struct wc_member){
+		.state = WC_MEMBER_READY,
+		.epoch = EPOCH,
+		.address = htonl(0x0a4d0003),
+		.port = htons(4760),
+		.first = FIRST,
+		.count = MEMBER_CORES,
+	};
+	for (uint16_t i = 0; i < MEMBER_CORES; i++)
+		t->wc_member_cores[FIRST + i] =
+			(struct wc_member_core){ .member = MEMBER, .core = i, .claims = 1, .state = WC_CORE_CLAIMED };
+	t->wc_member_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = PACKET_FUNCTION;
+	t->wc_member_ids[WC_FUNCTION_SLOT(PACKET_FUNCTION)] = (struct wc_member_id){ PACKET_FUNCTION, PACKET_FUNCTION };
+	return 0;
+}
+
+/* A datagram of a host of the cluster, in a frame from the node. */
+static void wrap(struct packet *packet, const struct wc_cluster_header *header, const void *body, uint32_t length)
+{
+	struct packet_recipe recipe = { .payload = (int)length };
+
+	packet_build(packet, &recipe);
+	put(packet->data + 6, 6, 0x0200000000c3);
+	memcpy(packet->data + packet->header, header, sizeof(*header));
+	memcpy(packet->data + packet->header + sizeof(*header), body, length);
+	packet_checksums(packet);
+}
+
+static void build_free(struct packet *packet, const struct wc_core_free *entries, uint16_t count)
+{
+	struct wc_cluster_header header;
+
+	wc_cluster_free(&header, &member_address, entries, count);
+	wrap(packet, &header, entries, count * (uint32_t)sizeof(*entries));
+}
+
+static void say_free(uint16_t core, uint32_t grant)
+{
+	struct wc_core_free entry = { .core = htons(core), .flags = htons(WC_FREE_NOW), .grant = htonl(grant) };
+	struct packet in, out;
+
+	build_free(&in, &entry, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+}
+
+static struct wc_member_core *member_core(uint32_t core)
+{
+	return &fixture.tables.wc_member_cores[FIRST + core];
+}
+
+static void test_core_free(void **state)
+{
+	struct wc_core_free entries[WC_FREE_MAX];
+	struct packet in, out;
+
+	(void)state;
+	for (uint16_t i = 0; i < WC_FREE_MAX; i++)
+		entries[i] = (struct wc_core_free){ .core = htons(i),
+						    .flags = htons(i % 2 ? WC_FREE_NOW : 0),
+						    .grant = htonl(1) };
+	build_free(&in, entries, WC_FREE_MAX);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	for (uint32_t i = 0; i < MEMBER_CORES; i++)
+		assert_int_equal(member_core(i)->state, i % 2 && i < WC_FREE_MAX ? WC_CORE_FREE : WC_CORE_CLAIMED);
+	assert_int_equal(fixture.tables.wc_members[MEMBER].link, 0xc30000000002); /* as it is in the frame */
+	assert_true(fixture.tables.wc_members[MEMBER].heard_ns);
+	assert_int_equal(fixture_counters().core_free, 1);
+	/* Again: nothing is free twice. */
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	fixture_check("CORE_FREE");
+	build_free(&in, entries, 0);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture_counters().core_free, 3);
+}
+
+/* While something waits the daemon has to know. */
+static void test_pending(void **state)
+{
+	struct wc_core_free entry = { .core = htons(5), .flags = htons(WC_FREE_NOW), .grant = htonl(1) };
+	struct packet in, out;
+
+	(void)state;
+	shard_at(1)->pending_in = 1;
+	build_free(&in, &entry, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	assert_int_equal(fixture_counters().pass_core_free, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP); /* nothing new */
+}
+
+/* Each bit of it, its length, and what it is for: nothing changes. */
+static void test_forged_free(void **state)
+{
+	struct wc_core_free entry = { .core = htons(5), .flags = htons(WC_FREE_NOW), .grant = htonl(1) };
+	struct packet good, in, out;
+
+	(void)state;
+	build_free(&good, &entry, 1);
+	for (uint32_t bit = 0; bit < (PACKET_HEADER_LEN - 8 + sizeof(entry)) * 8; bit++) {
+		uint32_t byte = bit / 8 < 40 ? bit / 8 : bit / 8 + 8; /* not what is spare */
+
+		in = good;
+		in.data[in.header + byte] ^= (uint8_t)(1 << bit % 8);
+		fixture_run(&in, &out);
+		assert_int_equal(member_core(5)->state, WC_CORE_CLAIMED);
+	}
+	assert_int_equal(fixture_counters().core_free, 0);
+	assert_true(fixture_counters().drop_forged > 100);
+	for (uint32_t less = 1; less < sizeof(entry); less++) {
+		in = good;
+		in.len -= less;
+		fixture_run(&in, &out);
+		assert_int_equal(member_core(5)->state, WC_CORE_CLAIMED);
+	}
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_NONE;
+	fixture_run(&good, &out);
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_DRAINING;
+	fixture_run(&good, &out);
+	fixture.tables.wc_cluster->scheduler = 0;
+	fixture_run(&good, &out);
+	assert_int_equal(member_core(5)->state, WC_CORE_CLAIMED);
+	fixture_check("forged CORE_FREE");
+}
+
+/* The frame inside is the client's, to the byte, and the header says what it has to. */
+static void test_order(void **state)
+{
+	struct packet_recipe recipe = { .payload = 100 };
+	struct wc_cluster_header expected;
+	struct packet in, out;
+
+	(void)state;
+	for (int version = 4; version <= 6; version += 2) {
+		setup(NULL);
+		recipe.version = version;
+		recipe.vlans = version == 6;
+		packet_build(&in, &recipe);
+		say_free(7, 42);
+		assert_int_equal(fixture_run(&in, &out), XDP_TX);
+		assert_int_equal(fixture_counters().to_member, 1);
+		assert_int_equal(out.len, in.len + OUTER);
+		assert_memory_equal(out.data + OUTER, in.data, in.len);
+		assert_int_equal(get(out.data, 6), 0x0200000000c3);
+		assert_memory_equal(out.data + 6, in.data, 6);
+		assert_int_equal(get(out.data + 12, 2), 0x0800);
+		assert_int_equal(packet_sum(out.data + 14, 20, 0), 0xffff);
+		assert_int_equal(get(out.data + 14 + 2, 2), out.len - 14);
+		assert_int_equal(get(out.data + 14 + 12, 4), PACKET_NODE4);
+		assert_int_equal(get(out.data + 14 + 16, 4), 0x0a4d0003);
+		assert_int_equal(get(out.data + 34, 2), PACKET_PORT);
+		assert_int_equal(get(out.data + 36, 2), 4760);
+		assert_int_equal(get(out.data + 38, 2), out.len - 34);
+		wc_cluster_order(&expected, &member_address, 7, 42, in.data, in.len);
+		assert_memory_equal(out.data + 42, &expected, sizeof(expected));
+		assert_int_equal(member_core(7)->state, WC_CORE_CLAIMED);
+		assert_int_equal(member_core(7)->function_id, PACKET_FUNCTION);
+		fixture_check("an order");
+		/* The next one finds none, and waits: but there is no socket. */
+		assert_int_equal(fixture_counters().to_pending, 0);
+	}
+}
+
+/* The same id again goes to the same node, for no core, and uses no grant up for good. */
+static void test_again(void **state)
+{
+	struct packet_recipe recipe = { .payload = 10 };
+	struct wc_cluster_header expected;
+	struct packet in, out;
+
+	(void)state;
+	packet_build(&in, &recipe);
+	say_free(1, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	say_free(2, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().to_member, 1);
+	assert_int_equal(fixture_counters().to_member_again, 1);
+	wc_cluster_order(&expected, &member_address, WC_CORE_ANY, 0, in.data, in.len);
+	assert_memory_equal(out.data + 42, &expected, sizeof(expected));
+	say_free(2, 2);
+	assert_int_equal(member_core(2)->state, WC_CORE_FREE);
+	/* The node is another one now, or silent, or gone: the daemon knows what to say. */
+	fixture.tables.wc_members[MEMBER].epoch++;
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	fixture.tables.wc_members[MEMBER].epoch--;
+	say_free(2, 3);
+	fixture.tables.wc_members[MEMBER].heard_ns = now_ns() - 2 * SILENT_NS;
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	assert_int_equal(fixture_counters().pass_retransmit, 2);
+	fixture_check("again");
+}
+
+/* Stays here: what is too long with an ORDER around it, what refers to this host's memory, what nodes may not be sent, what has no more room by its limit. */
+static void test_stays(void **state)
+{
+	struct packet_recipe recipe = { .payload = 1500 - 28 - 48 - 14 - 28 - 48 };
+	struct packet in, out;
+
+	(void)state;
+	say_free(1, 1);
+	packet_build(&in, &recipe);
+	assert_int_equal(in.len + 20 + 8 + 48, 1500);
+	in.data[in.header + 7] = WC_FLAG_REFERENCE;
+	fixture_run(&in, &out);
+	in.data[in.header + 7] = 0;
+	function_at()->running_max = 2;
+	function_at()->running = 2;
+	fixture_run(&in, &out);
+	function_at()->running_max = 0;
+	fixture.tables.wc_member_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = 0;
+	fixture_run(&in, &out);
+	fixture.tables.wc_member_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = PACKET_FUNCTION;
+	recipe.payload++;
+	packet_build(&in, &recipe);
+	fixture_run(&in, &out);
+	assert_int_equal(fixture_counters().to_member, 0);
+	assert_int_equal(member_core(1)->state, WC_CORE_FREE);
+	recipe.payload--;
+	packet_build(&in, &recipe);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().to_member, 1);
+}
+
+static void test_limit(void **state)
+{
+	struct packet_recipe recipe = { .payload = 1 };
+	struct packet in, out;
+
+	(void)state;
+	function_at()->running_max = 1;
+	say_free(1, 1);
+	packet_build(&in, &recipe);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(function_at()->running, 1);
+	say_free(1, 2); /* it has ended */
+	assert_int_equal(function_at()->running, 0);
+	fixture_check("a limit");
+}
+
+static void build_order(struct packet *packet, const struct packet *inner, uint16_t core, uint32_t grant)
+{
+	struct wc_cluster_header header;
+
+	wc_cluster_order(&header, &member_address, core, grant, inner->data, inner->len);
+	wrap(packet, &header, inner->data, inner->len);
+}
+
+/* The node has the client's frame, addressed to itself, and answers the client. */
+static void test_obey(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct packet in, inner, out, expected;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		setup(NULL);
+		packet_build(&inner, &recipe);
+		core_at(9)->grant = 100;
+		if (i < 2) { /* free: that one; taken: any; the node's choice: any */
+			core_at(9)->releases = core_at(9)->claims - 1;
+			wc_release_core(&fixture.tables, 9);
+		}
+		build_order(&in, &inner, i == 1 ? WC_CORE_ANY : 9, 100);
+		assert_int_equal(fixture_run(&in, &out), XDP_TX);
+		if (i < 2)
+			assert_int_equal(fixture_counters().error_node_down, 1);
+		else
+			assert_int_equal(fixture_counters().error_node_down + fixture_counters().to_pending, 1);
+		assert_int_equal(fixture_counters().ordered, i == 0);
+		packet_answer(&expected, &inner, WC_TYPE_ERROR, WC_CODE_NODE_DOWN, 0);
+		memcpy(expected.data + 6, in.data, 6); /* from us, whose frame that was */
+		out.ip = inner.ip;
+		out.udp = inner.udp;
+		out.header = inner.header;
+		fixture_same("the answer", &out, &expected);
+		fixture_check("an order obeyed");
+	}
+	/* A function that is not here: not now. */
+	setup(NULL);
+	fixture.tables.wc_member_ids[WC_FUNCTION_SLOT(PACKET_FUNCTION)].ours = 0;
+	build_order(&in, &inner, 9, 0);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().busy_pending, 1);
+}
+
+static void test_forged_order(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct packet inner, good, in, out;
+
+	(void)state;
+	packet_build(&inner, &recipe);
+	build_order(&good, &inner, 9, 0);
+	for (uint32_t bit = 0; bit < (PACKET_HEADER_LEN - 8 + WC_ORDER_COVERED) * 8; bit++) {
+		uint32_t byte = bit / 8 < 40 ? bit / 8 : bit / 8 + 8;
+
+		in = good;
+		in.data[in.header + byte] ^= (uint8_t)(1 << bit % 8);
+		fixture_run(&in, &out);
+	}
+	assert_int_equal(fixture_counters().error_node_down, 0);
+	assert_true(fixture_counters().drop_forged > WC_ORDER_COVERED * 8);
+	fixture_clear_counters();
+	core_at(9)->grant = WC_GRANTS_OLD; /* so long ago */
+	assert_int_equal(fixture_run(&good, &out), XDP_DROP);
+	core_at(9)->grant = (uint32_t)-1; /* one that was never given */
+	assert_int_equal(fixture_run(&good, &out), XDP_DROP);
+	core_at(9)->grant = WC_GRANTS_OLD - 1;
+	assert_int_equal(fixture_run(&good, &out), XDP_TX);
+	fixture.tables.wc_cluster->self = 0; /* not joined */
+	assert_int_equal(fixture_run(&good, &out), XDP_DROP);
+	/* An ORDER with something else in it than an INVOKE. */
+	setup(NULL);
+	inner.data[inner.header + 3] = WC_TYPE_REPLY;
+	build_order(&in, &inner, 9, 0);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	inner.data[inner.header + 3] = WC_TYPE_ORDER;
+	build_order(&in, &inner, 9, 0);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture_counters().drop_cluster, 2);
+}
+
+static void test_budget(void **state)
+{
+	uint32_t count = wc_bpf_verified_insns(fixture.prog);
+
+	(void)state;
+	printf("verified_insns wc_dispatch in a cluster %u\n", count);
+	if (count >= VERIFIED_MAX)
+		fail_msg("wc_dispatch: the verifier walked %u instructions, it must be fewer than %u", count,
+			 VERIFIED_MAX);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_core_free, setup),	  cmocka_unit_test_setup(test_pending, setup),
+		cmocka_unit_test_setup(test_forged_free, setup),  cmocka_unit_test_setup(test_order, setup),
+		cmocka_unit_test_setup(test_again, setup),	  cmocka_unit_test_setup(test_stays, setup),
+		cmocka_unit_test_setup(test_limit, setup),	  cmocka_unit_test_setup(test_obey, setup),
+		cmocka_unit_test_setup(test_forged_order, setup), cmocka_unit_test(test_budget),
+	};
+
+	fixture_open();
+	return cmocka_run_group_tests_name("dispatch in a cluster", tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""A cluster for tests: hosts are network namespaces behind veth pairs, a bridge in a namespace of its own is the switch between them."""
+
+import contextlib
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+import devices
+import harness
+import wcproto
+from devices import ip
+from harness import wait_until
+
+PORT, DOOR = 4750, 4751
+
+
+@contextlib.contextmanager
+def inside(netns):
+    """This thread is in that network namespace meanwhile: sockets made here stay there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    own, other = os.open("/proc/thread-self/ns/net", os.O_RDONLY), os.open("/run/netns/" + netns, os.O_RDONLY)
+    try:
+        if libc.setns(other, 0x40000000):  # CLONE_NEWNET
+            raise OSError(ctypes.get_errno(), "setns")
+        yield
+    finally:
+        if libc.setns(own, 0x40000000):
+            os._exit(70)  # no test can go on from here
+        os.close(own)
+        os.close(other)
+
+
+class ClusterTest(unittest.TestCase):
+    """`self.scheduler`, started by start(); `self.nodes`, by add_node(); clients by client()."""
+
+    SCHEDULER_CORES = "0"
+
+    def setUp(self):
+        self.tag = "%05d" % (os.getpid() % 100000)
+        self.switch = "e2e-sw" + self.tag
+        self.hosts, self.nodes, self.scheduler, self.faulty = {}, [], None, None
+        self.namespace(self.switch)
+        ip("-n", self.switch, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        ip("-n", self.switch, "link", "set", "br0", "up")
+        self.outside = self.host("c")
+
+    def namespace(self, name):
+        ip("netns", "add", name)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", name])
+        ip("-n", name, "link", "set", "lo", "up")
+
+    def host(self, letters):
+        """A new host; returns its namespace. Its device is eth0, its address 192.0.2.N."""
+        name, number = "e2e-%s%s" % (letters, self.tag), len(self.hosts) + 1
+        self.namespace(name)
+        port = "p%d" % number
+        ip("-n", self.switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name)
+        with inside(self.switch):
+            devices.switch_gro_on(port)
+        with inside(name):
+            devices.switch_gro_on("eth0")
+            devices.switch_checksums_off("eth0")  # or frames that a faulty switch passes on would lack them
+        ip("-n", self.switch, "link", "set", port, "master", "br0", "up")
+        # A frame in an ORDER is longer than the frame: the network between the hosts has to have room for that.
+        for netns, device in ((self.switch, port), (name, "eth0")):
+            ip("-n", netns, "link", "set", device, "mtu", "2000")
+        ip("-n", name, "addr", "add", "192.0.2.%d/24" % number, "dev", "eth0")
+        ip("-n", name, "addr", "add", "2001:db8::%d/64" % number, "dev", "eth0", "nodad")
+        ip("-n", name, "link", "set", "eth0", "up")
+        self.hosts[name] = number
+        return name
+
+    def faults(self, **faults):
+        """From now on a faulty switch is between the hosts, with these faults (faulty_switch.py)."""
+        ports = ["p%d" % number for number in self.hosts.values()]
+        if not self.faulty:
+            for port in ports:
+                ip("-n", self.switch, "link", "set", port, "nomaster")
+            command = ["nsenter", "--net=/run/netns/" + self.switch, sys.executable, os.path.join(harness.HERE, "faulty_switch.py"), *ports]
+            self.faulty = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.addCleanup(self.end_faults)
+            self.assertEqual(self.faulty.stdout.readline(), "ok\n")
+        self.faulty.stdin.write(json.dumps(faults) + "\n")
+        self.faulty.stdin.flush()
+        self.assertEqual(self.faulty.stdout.readline(), "ok\n")
+
+    def end_faults(self):
+        self.faulty.kill()
+        self.faulty.wait()
+        self.faulty.stdin.close()
+        self.faulty.stdout.close()
+
+    def port_of(self, node):
+        return "p%d" % self.hosts[node.netns]
+
+    def start(self, *options):
+        netns = self.host("s")
+        self.scheduler = harness.Node("s", "--dev", "eth0", "--cores", self.SCHEDULER_CORES, "--poll-us", "0", netns=netns)
+        self.addCleanup(self.scheduler.close)
+        self.key = os.path.join(self.scheduler.root, "remote.key")
+        self.scheduler.cli("remote-key", self.key)
+        self.address = "192.0.2.%d" % self.hosts[netns]
+        self.scheduler.up("--remote", "%s:%d" % (self.address, DOOR), "--remote-key", self.key, "--cluster", *options)
+
+    def add_node(self, *options, cores="0-1"):
+        """A node that is told to join, under its letter and number as name."""
+        name = "n%d" % (len(self.nodes) + 1)
+        node = harness.Node(name, "--dev", "eth0", "--cores", cores, "--poll-us", "0", netns=self.host(name))
+        self.addCleanup(node.close)
+        node.member = name
+        node.shared = self.scheduler.shared  # it is in each function's environment, and a function is the same everywhere
+        self.nodes.append(node)
+        self.join(node, *options)
+        return node
+
+    def join(self, node, *options):
+        return node.up("--join", "%s:%d" % (self.address, DOOR), "--remote-key", self.key, "--join-as", node.member, *options)
+
+    def members(self):
+        """{name: what `warmcore nodes` shows of it}"""
+        return {node["name"]: node for node in self.scheduler.status()["cluster"]["nodes"]}
+
+    def wait_ready(self, count=None):
+        count = len(self.nodes) if count is None else count
+        wait_until(lambda: sum(each["state"] == "ready" and each["free"] == each["cores"] for each in self.members().values()) == count,
+                   "%d nodes are ready: %s" % (count, self.members()))  # fmt: skip
+
+    def client(self, family=4):
+        with inside(self.outside):
+            number = next(number for name, number in self.hosts.items() if "e2e-s" in name)
+            return wcproto.Client("2001:db8::%d" % number if family == 6 else self.address, PORT)

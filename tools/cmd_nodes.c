@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* cmd_nodes.c - `warmcore nodes`: the cluster as its scheduler sees it; `warmcore drain`: a node that is to get nothing new. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/table.h"
+
+static struct drain_options {
+	bool undo;
+} drain_options;
+
+static const struct option_spec drain_specs[] = {
+	{ .name = "undo",
+	  .type = OPTION_FLAG,
+	  .offset = offsetof(struct drain_options, undo),
+	  .help = "Give it something again." },
+	{ 0 },
+};
+
+static void print_nodes(const json_t *nodes)
+{
+	static const char *const titles[] = { "node", "address", "state", "cores", "free", "orders", "heard", "lacks" };
+	struct table *table = table_new("lllrrrrl");
+	const json_t *node, *name;
+	size_t i, k;
+
+	for (i = 0; i < sizeof(titles) / sizeof(titles[0]); i++)
+		table_cell(table, "%s", titles[i]);
+	json_array_foreach ((json_t *)nodes, i, node) {
+		const json_t *lacks = json_object_get(node, "lacks");
+		long long heard = cli_json_integer(node, "heard_ms_ago");
+		char text[200] = "-";
+		size_t at = 0;
+
+		table_cell(table, "%s", cli_json_text(node, "name", "?"));
+		table_cell(table, "%s:%lld", cli_json_text(node, "address", "?"), cli_json_integer(node, "port"));
+		table_cell(table, "%s", cli_json_text(node, "state", "?"));
+		table_cell(table, "%lld", cli_json_integer(node, "cores"));
+		table_cell(table, "%lld", cli_json_integer(node, "free"));
+		table_cell(table, "%lld", cli_json_integer(node, "orders"));
+		if (heard < 0)
+			table_cell(table, "never");
+		else
+			table_cell(table, "%lld ms ago", heard);
+		json_array_foreach ((json_t *)lacks, k, name)
+			if (at < sizeof(text))
+				at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "",
+						       json_string_value(name) ?: "?");
+		table_cell(table, "%s", text);
+	}
+	table_print(table, stdout, 0);
+}
+
+static void print_membership(const json_t *membership)
+{
+	printf("this node is %s in the cluster of %s%s%s\n", cli_json_text(membership, "as", "?"),
+	       cli_json_text(membership, "scheduler", "?"),
+	       json_is_true(json_object_get(membership, "joined")) ? "" : ", but has not joined: ",
+	       cli_json_text(membership, "why", ""));
+}
+
+static int run_nodes(struct cli *cli, int argc, char **argv)
+{
+	const json_t *cluster, *membership;
+	json_t *answer;
+	int ret = cli_control(cli, json_pack("{s:s}", "op", "nodes"), CLI_CONTROL_TIMEOUT_MS, &answer);
+
+	(void)argc;
+	(void)argv;
+	if (ret)
+		return ret;
+	cluster = json_object_get(answer, "cluster");
+	membership = json_object_get(answer, "membership");
+	if (cli->json)
+		cli_print_json(answer);
+	else if (json_is_object(membership))
+		print_membership(membership);
+	else if (!json_is_object(cluster))
+		printf("node '%s' is in no cluster; up --cluster makes it a scheduler of one, up --join a part of one\n",
+		       cli->node);
+	else if (!json_array_size(json_object_get(cluster, "nodes")))
+		printf("no node has joined yet\n");
+	else
+		print_nodes(json_object_get(cluster, "nodes"));
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int run_drain(struct cli *cli, int argc, char **argv)
+{
+	json_t *answer;
+	int ret = cli_control(
+		cli, json_pack("{s:s, s:s, s:b}", "op", "drain", "name", argv[0], "drain", !drain_options.undo),
+		CLI_CONTROL_TIMEOUT_MS, &answer);
+
+	(void)argc;
+	if (ret)
+		return ret;
+	if (cli->json)
+		cli_print_json(answer);
+	else
+		printf("node %s gets %s\n", argv[0],
+		       drain_options.undo ? "invocations again" : "nothing new; what runs there goes on");
+	json_decref(answer);
+	return CLI_OK;
+}
+
+const struct command cmd_nodes = {
+	.name = "nodes",
+	.run = run_nodes,
+	.help = {
+		.summary = "show the nodes of a cluster",
+		.synopsis = "",
+		.description = "At the scheduler of a cluster: each node that has joined, with its address, its cores and how many of them are free as the "
+			       "scheduler knows it, how many invocations were sent there, and when it was heard last. A node is ready; or draining; or "
+			       "silent, when it says nothing; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
+			       "nothing then. At a node: whether it has joined.",
+		.examples = "  warmcore nodes\n"
+			    "  warmcore --json nodes | jq '.cluster.nodes[] | select(.state != \"ready\")'",
+	},
+};
+
+const struct command cmd_drain = {
+	.name = "drain",
+	.run = run_drain,
+	.options = &drain_options,
+	.positional_min = 1,
+	.positional_max = 1,
+	.help = {
+		.summary = "have a node of the cluster get nothing new",
+		.synopsis = "[--undo] NAME",
+		.description = "At the scheduler of a cluster. What runs at the node goes on, and its answers reach their clients. `warmcore nodes` shows when all "
+			       "its cores are free; then it may be stopped. The name is that of --join-as. Draining ends with the node's session: one that comes "
+			       "again gets invocations again.",
+		.examples = "  warmcore drain n1\n"
+			    "  warmcore drain --undo n1",
+		.options = drain_specs,
+	},
+};

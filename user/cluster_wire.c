@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* cluster_wire.c - see cluster_wire.h. */
+#include "user/cluster_wire.h"
+
+#include <nettle/hmac.h>
+#include <string.h>
+
+void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], uint64_t ret_key[2])
+{
+	static const char label[] = "warmcore cluster 1";
+	struct hmac_sha256_ctx context;
+
+	hmac_sha256_set_key(&context, WC_REMOTE_KEY_SIZE, remote_key);
+	hmac_sha256_update(&context, sizeof(label), (const uint8_t *)label);
+	hmac_sha256_digest(&context, 16, (uint8_t *)ret_key);
+	explicit_bzero(&context, sizeof(context));
+}
+
+static void fill(struct wc_cluster_header *header, uint8_t type, const struct wc_cluster_address *address,
+		 uint32_t payload_len)
+{
+	*header = (struct wc_cluster_header){
+		.magic = htons(WC_MAGIC),
+		.version = WC_VERSION,
+		.type = type,
+		.header_len = WC_HEADER_LEN,
+		.member = htons(address->member),
+		.term = htobe64(address->term),
+		.epoch = htonl(address->epoch),
+		.payload_len = htonl(payload_len),
+	};
+}
+
+static void seal(struct wc_cluster_header *header, const uint64_t key[2], const void *covered, uint32_t length)
+{
+	const __u64 words[2] = { key[0], key[1] };
+	struct wc_sip sip;
+
+	wc_sip_begin(&sip, words);
+	for (uint32_t i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
+		wc_sip_word(&sip, wc_load64((const uint8_t *)header + i));
+	for (uint32_t i = 0; i < length; i += 8)
+		wc_sip_word(&sip, wc_load64((const uint8_t *)covered + i));
+	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + length);
+}
+
+void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
+		      uint32_t grant, const uint8_t *frame, uint32_t frame_len)
+{
+	fill(ret_header, WC_TYPE_ORDER, to, frame_len);
+	ret_header->core = htons(core);
+	ret_header->grant = htonl(grant);
+	seal(ret_header, to->key, frame, WC_ORDER_COVERED);
+}
+
+void wc_cluster_free(struct wc_cluster_header *ret_header, const struct wc_cluster_address *of,
+		     const struct wc_core_free *entries, uint16_t count)
+{
+	fill(ret_header, WC_TYPE_CORE_FREE, of, count * (uint32_t)sizeof(*entries));
+	ret_header->core = htons(count);
+	seal(ret_header, of->key, entries, count * (uint32_t)sizeof(*entries));
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * cluster_wire.h - what the hosts of a cluster write to each other from user space: the same messages as the kernel's (bpf/cluster.h), and the key for
+ * their MAC. Pure.
+ */
+#ifndef WC_CLUSTER_WIRE_H
+#define WC_CLUSTER_WIRE_H
+
+#include "bpf/cluster.h"
+#include "user/remote_wire.h"
+
+#define WC_ORDER_MAX 65000u /* bytes of a frame in an ORDER */
+
+/* The key of the MAC follows from the one that the hosts share for TCP. */
+void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], uint64_t ret_key[2]);
+
+/* What a message is for. */
+struct wc_cluster_address {
+	uint64_t key[2];
+	uint64_t term;
+	uint32_t epoch;
+	uint16_t member;
+};
+
+/* The header of an ORDER for this frame, of WC_ORDER_COVERED to WC_ORDER_MAX bytes; core WC_CORE_ANY: the node chooses. */
+void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
+		      uint32_t grant, const uint8_t *frame, uint32_t frame_len);
+
+/* The header of a CORE_FREE with these entries, of which there are WC_FREE_MAX at most. */
+void wc_cluster_free(struct wc_cluster_header *ret_header, const struct wc_cluster_address *of,
+		     const struct wc_core_free *entries, uint16_t count);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * member.h - a node that is in a cluster (docs/CLUSTER.md): it joins the scheduler's host over TCP, learns what that calls the functions, and says which
+ * of its cores are free (CORE_FREE, bpf/cluster.h). The node's own queues go on as they are: without the scheduler it serves whoever asks it.
+ */
+#ifndef WC_MEMBER_H
+#define WC_MEMBER_H
+
+#include "user/agent.h"
+
+#include <jansson.h>
+
+struct wc_membership;
+
+/* Both do nothing, and return 0, without --join. Reading the key, before packets are served; then its threads. Errors with a sentence. */
+int wc_member_open(struct wc_node *node, struct wc_fault *fault);
+int wc_member_start(struct wc_node *node, struct wc_fault *fault);
+/* Tell the scheduler that it goes, by ending the session. Before the agents stop. */
+void wc_member_stop(struct wc_node *node);
+/* After them. */
+void wc_member_close(struct wc_node *node);
+
+/* The agent has released its core: tell the scheduler. `theirs`: what it calls the function that ran last, 0: that was not the scheduler's. */
+void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs);
+
+/* For status; null without --join. */
+json_t *wc_member_json(const struct wc_node *node);
+
+#endif

@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* members.c - see members.h. One lock for who comes and goes; the tables are changed by the rules of bpf/cluster.h. */
+#include "user/members.h"
+
+#include "user/agent_internal.h"
+#include "user/clock.h"
+#include "user/cluster_wire.h"
+#include "user/functions.h"
+#include "user/log.h"
+#include "user/members_roll.h"
+#include "user/pending.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LOOKS_MAX 16
+#define LOOK_NS (100 * WC_MS)	/* between two looks at the functions */
+#define SILENT_NS (300 * WC_MS) /* six times as long as a node is ever silent by itself */
+
+struct wc_member_session {
+	uint16_t id;
+	char name[WC_MEMBER_NAME_MAX];
+	bool drain;
+	bool silent;	/* at the last look */
+	bool lacking;	/* it has not all functions: gets nothing until it has */
+	uint64_t knows; /* generation of the functions that it has looked at */
+	json_t *lacks;
+	uint64_t joined_ns;
+};
+
+struct wc_members {
+	pthread_mutex_t lock;
+	struct wc_member_session *sessions[WC_MEMBERS_MAX]; /* by id */
+	struct wc_roll *roll;
+	json_t *functions;		  /* what nodes are told of functions, */
+	uint64_t generation;		  /* and its number */
+	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
+	uint64_t functions_ns;
+	int socket; /* for ORDERs of this process */
+	atomic_ullong sent, again, lost, departed;
+};
+
+/* --- opening --- */
+
+static int open_socket(const struct wc_node *node, struct wc_fault *fault)
+{
+	struct sockaddr_in own = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	inet_pton(AF_INET, node->address4, &own.sin_addr);
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&own, sizeof(own)))
+		return fd;
+	wc_fail(fault, errno, "cannot make a socket for the nodes of the cluster: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -EIO;
+}
+
+int wc_members_open(struct wc_node *node, struct wc_fault *fault)
+{
+	struct wc_cluster *cluster = node->tables.wc_cluster;
+	uint8_t key[WC_REMOTE_KEY_SIZE];
+	uint64_t words[2];
+	int error;
+
+	if (!node->options.cluster)
+		return 0;
+	if (!*node->address4)
+		return wc_fail(fault, EINVAL, "--cluster: %s has no IPv4 address, by which nodes could be reached",
+			       node->dev);
+	node->members = calloc(1, sizeof(*node->members));
+	if (!node->members)
+		return wc_fail(fault, ENOMEM, "out of memory");
+	pthread_mutex_init(&node->members->lock, NULL);
+	node->members->socket = -1;
+	error = wc_roll_open(&node->members->roll, node->options.state_dir, fault) ?:
+			wc_remote_key_load(node->options.remote_key, key, fault);
+	if (error)
+		return error;
+	node->members->socket = open_socket(node, fault);
+	if (node->members->socket < 0)
+		return node->members->socket;
+	wc_cluster_key(key, words);
+	explicit_bzero(key, sizeof(key));
+	memcpy(cluster->key, words, sizeof(cluster->key));
+	if (getrandom(&cluster->term, sizeof(cluster->term), 0) != sizeof(cluster->term))
+		return wc_fail(fault, EIO, "the system gives no random numbers");
+	cluster->term >>= 1; /* a number of JSON */
+	inet_pton(AF_INET, node->address4, &cluster->address);
+	cluster->port = htons(node->options.port);
+	cluster->mtu = (uint16_t)(node->mtu < UINT16_MAX ? node->mtu : UINT16_MAX);
+	cluster->silent_ns = SILENT_NS;
+	cluster->scheduler = 1;
+	for (uint32_t i = 0; i < node->tables.wc_member_cores_max; i++)
+		node->tables.wc_member_cores[i].state = WC_CORE_OFFLINE;
+	return 0;
+}
+
+void wc_members_close(struct wc_node *node)
+{
+	struct wc_members *members = node->members;
+
+	if (!members)
+		return;
+	for (uint32_t id = 0; id < WC_MEMBERS_MAX; id++)
+		free(members->sessions[id]); /* of sessions, which are over */
+	if (members->socket >= 0)
+		close(members->socket);
+	wc_roll_close(members->roll);
+	json_decref(members->functions);
+	pthread_mutex_destroy(&members->lock);
+	free(members);
+	node->members = NULL;
+}
+
+/* --- cores of a node --- */
+
+/* Room for so many, next to each other. WC_NONE: there is none. Under the lock. */
+static uint32_t find_room(const struct wc_node *node, uint32_t count)
+{
+	const struct wc_tables *tables = &node->tables;
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i < tables->wc_member_cores_max; i++) {
+		run = tables->wc_member_cores[i].member ? 0 : run + 1;
+		if (run == count)
+			return i + 1 - count;
+	}
+	return WC_NONE;
+}
+
+/* Used up, as if claimed: a grant will give them. Under the lock. */
+static void add_cores(struct wc_node *node, uint16_t id, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct wc_member_core *core = &node->tables.wc_member_cores[first + i];
+
+		*core = (struct wc_member_core){ .member = id, .core = (uint16_t)i, .claims = 1 };
+		WC_WRITE(core->state, WC_CORE_CLAIMED);
+	}
+	if (first + count > node->tables.wc_cluster->cores)
+		WC_WRITE(node->tables.wc_cluster->cores, first + count);
+}
+
+/* Out of the queue; what runs there, runs. */
+static void withdraw_cores(struct wc_node *node, const struct wc_member *member)
+{
+	for (uint32_t i = 0; i < member->count; i++) {
+		struct wc_member_core *core = &node->tables.wc_member_cores[member->first + i];
+
+		if (WC_READ(core->state) == WC_CORE_FREE)
+			wc_member_withdraw(&node->tables, core, member->first + i);
+	}
+}
+
+/* Its entry is nobody's any more: whoever has cleared its bit is about to write CLAIMED. */
+static void retire_core(struct wc_node *node, uint32_t index)
+{
+	struct wc_member_core *core = &node->tables.wc_member_cores[index];
+
+	for (int i = 0; i < 100000; i++) {
+		wc_member_withdraw(&node->tables, core, index);
+		if (wc_cas(&core->state, WC_CORE_CLAIMED, WC_CORE_OFFLINE) == WC_CORE_CLAIMED)
+			break;
+		sched_yield();
+	}
+	if (wc_member_uncount(&node->tables, core))
+		wc_pending_changed(node);
+	core->member = 0;
+}
+
+/* --- what a node is told --- */
+
+static void add_function(json_t *list, const json_t *function)
+{
+	json_t *entry = json_object();
+
+	static const char *const keys[] = { "name",    "id",	  "qualifier",	"code_sha256",
+					    "runtime", "handler", "timeout_ms", "memory_mb" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		json_object_set(entry, keys[i], json_object_get(function, keys[i]));
+	json_array_append_new(list, entry);
+}
+
+/* Those that are new, or others than before, have become so in this generation. Under the lock. */
+static void date_functions(struct wc_members *members, const json_t *list)
+{
+	const json_t *each, *old;
+	json_t *by_id = json_object();
+	char key[24];
+	size_t i;
+
+	json_array_foreach (members->functions, i, each) {
+		snprintf(key, sizeof(key), "%lld", (long long)json_integer_value(json_object_get(each, "id")));
+		json_object_set(by_id, key, (json_t *)(uintptr_t)each);
+	}
+	json_array_foreach (list, i, each) {
+		snprintf(key, sizeof(key), "%lld", (long long)json_integer_value(json_object_get(each, "id")));
+		old = json_object_get(by_id, key);
+		if (!old || !json_equal(old, each))
+			members->since[WC_FUNCTION_SLOT(json_integer_value(json_object_get(each, "id")))] =
+				members->generation;
+	}
+	json_decref(by_id);
+}
+
+/* What all nodes that get something have may be sent to them. Under the lock. */
+static void open_functions(struct wc_node *node)
+{
+	const struct wc_members *members = node->members;
+	uint64_t known = members->generation;
+	uint32_t ids[WC_FUNCTIONS_MAX] = { 0 };
+	const json_t *each;
+	size_t i;
+
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id] && !members->sessions[id]->lacking && members->sessions[id]->knows < known)
+			known = members->sessions[id]->knows;
+	json_array_foreach (members->functions, i, each) {
+		uint32_t id = (uint32_t)json_integer_value(json_object_get(each, "id"));
+
+		if (members->since[WC_FUNCTION_SLOT(id)] <= known)
+			ids[WC_FUNCTION_SLOT(id)] = id;
+	}
+	for (uint32_t slot = 0; slot < WC_FUNCTIONS_MAX && slot < node->tables.wc_member_functions_max; slot++)
+		WC_WRITE(node->tables.wc_member_functions[slot].id, ids[slot]);
+}
+
+/* Looked at again now and then: who deploys need not think of nodes. Under the lock. */
+static void refresh_functions(struct wc_node *node)
+{
+	struct wc_members *members = node->members;
+	uint64_t now = wc_now();
+	json_t *all, *list, *each;
+	size_t i;
+
+	if (members->functions && now - members->functions_ns < LOOK_NS)
+		return;
+	all = wc_functions_list(node->functions, true);
+	list = json_array();
+	json_array_foreach (all, i, each)
+		add_function(list, each);
+	json_decref(all);
+	members->functions_ns = now;
+	if (members->functions && json_equal(list, members->functions)) {
+		json_decref(list);
+		return;
+	}
+	members->generation++;
+	date_functions(members, list);
+	json_decref(members->functions);
+	members->functions = list;
+	open_functions(node);
+}
+
+static json_t *no(const char *code, const char *text)
+{
+	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
+}
+
+/* READY, unless something speaks against it. Under the lock. */
+static void set_state(struct wc_node *node, const struct wc_member_session *session)
+{
+	struct wc_member *member = &node->tables.wc_members[session->id];
+	uint32_t state = session->drain || session->lacking ? WC_MEMBER_DRAINING : WC_MEMBER_READY;
+
+	WC_WRITE(member->state, state);
+	__sync_synchronize();
+	if (state == WC_MEMBER_DRAINING)
+		withdraw_cores(node, member);
+}
+
+static json_t *enter(struct wc_node *node, const json_t *question, struct wc_member_session *session, uint32_t count)
+{
+	struct wc_members *members = node->members;
+	const char *address = json_string_value(json_object_get(question, "address")) ?: "";
+	json_int_t port = json_integer_value(json_object_get(question, "port"));
+	struct wc_member *member = &node->tables.wc_members[session->id];
+	uint32_t first = find_room(node, count);
+	struct in_addr ip;
+
+	if (first == WC_NONE)
+		return no("limit", "the cluster has as many cores as a scheduler can have, "
+				   "4096");
+	if (inet_pton(AF_INET, address, &ip) != 1 || port < 1 || port > 65535)
+		return no("bad-request", "\"address\" and \"port\" must be those of the node's device, IPv4");
+	memset((char *)member + sizeof(member->state), 0, sizeof(*member) - sizeof(member->state));
+	member->epoch = (uint32_t)json_integer_value(json_object_get(question, "epoch"));
+	member->address = ip.s_addr;
+	member->port = htons((uint16_t)port);
+	member->first = first;
+	member->count = count;
+	add_cores(node, session->id, first, count);
+	session->joined_ns = wc_now();
+	session->lacking = true; /* until it has said what it has */
+	members->sessions[session->id] = session;
+	__sync_synchronize();
+	WC_WRITE(member->state, WC_MEMBER_DRAINING);
+	wc_info("node %s has joined with %u cores", session->name, count);
+	return json_pack("{s:b, s:i, s:I, s:s, s:i}", "ok", 1, "member", session->id, "term",
+			 (json_int_t)node->tables.wc_cluster->term, "address", node->address4, "port",
+			 (int)node->options.port);
+}
+
+static json_t *join(struct wc_node *node, const json_t *question, struct wc_member_session **ret_session)
+{
+	const char *name = json_string_value(json_object_get(question, "name")) ?: "";
+	json_int_t cores = json_integer_value(json_object_get(question, "cores"));
+	struct wc_member_session *session;
+	json_t *answer = NULL;
+	struct wc_fault why;
+
+	if (!wc_roll_name_valid(name) || cores < 1 || cores > WC_MEMBER_CORES_MAX)
+		return no("bad-request", "\"name\" must be a node's name, \"cores\" a number from 1 to 4096");
+	session = calloc(1, sizeof(*session));
+	if (!session)
+		return no("failed", "out of memory");
+	snprintf(session->name, sizeof(session->name), "%s", name);
+	pthread_mutex_lock(&node->members->lock);
+	session->id = wc_roll_id(node->members->roll, name, &why);
+	if (!session->id)
+		answer = no("failed", why.text);
+	else if (node->members->sessions[session->id])
+		answer = no("exists", "a node of this name is in the cluster already; --join-as gives it another one");
+	else
+		answer = enter(node, question, session, (uint32_t)cores);
+	pthread_mutex_unlock(&node->members->lock);
+	if (json_is_true(json_object_get(answer, "ok")))
+		*ret_session = session;
+	else
+		free(session);
+	return answer;
+}
+
+/* What it lacks of what it was told; and what is new since. */
+static json_t *beat(struct wc_node *node, const json_t *question, struct wc_member_session *session)
+{
+	struct wc_members *members = node->members;
+	const json_t *lacks = json_object_get(question, "lacks");
+	json_int_t generation = json_integer_value(json_object_get(question, "generation"));
+	json_t *answer;
+	bool lacking;
+
+	pthread_mutex_lock(&members->lock);
+	refresh_functions(node);
+	/* Until it has looked at a change it goes on with what it has: what is new there waits at it, and is told so. */
+	lacking = json_array_size(lacks) || !generation;
+	if (lacking != session->lacking) {
+		session->lacking = lacking;
+		if (lacking)
+			wc_warning("node %s gets nothing: it lacks %zu functions, as `warmcore nodes` shows",
+				   session->name, json_array_size(lacks));
+		else
+			wc_info("node %s is ready", session->name);
+	}
+	json_decref(session->lacks);
+	session->lacks = lacks ? json_deep_copy(lacks) : NULL;
+	session->knows = (uint64_t)generation;
+	open_functions(node); /* before it may get any */
+	set_state(node, session);
+	answer = json_pack("{s:b, s:I}", "ok", 1, "generation", (json_int_t)members->generation);
+	if ((uint64_t)generation != members->generation)
+		json_object_set(answer, "functions", members->functions);
+	pthread_mutex_unlock(&members->lock);
+	return answer;
+}
+
+json_t *wc_members_ask(struct wc_node *node, const json_t *question, struct wc_member_session **session)
+{
+	const char *op = json_string_value(json_object_get(question, "op")) ?: "";
+
+	if (!node->members)
+		return no("not-cluster", "this node is no scheduler of a cluster; it has to be started with --cluster");
+	if (!strcmp(op, "join") && !*session)
+		return join(node, question, session);
+	if (!strcmp(op, "beat") && *session)
+		return beat(node, question, *session);
+	return no("bad-request", "a node says \"join\", once, and then \"beat\"");
+}
+
+void wc_members_left(struct wc_node *node, struct wc_member_session *session)
+{
+	struct wc_members *members = node->members;
+	struct wc_member *member;
+
+	if (!session)
+		return;
+	member = &node->tables.wc_members[session->id];
+	pthread_mutex_lock(&members->lock);
+	WC_WRITE(member->state, WC_MEMBER_NONE);
+	__sync_synchronize();
+	for (uint32_t i = 0; i < member->count; i++)
+		retire_core(node, member->first + i);
+	members->sessions[session->id] = NULL;
+	atomic_fetch_add(&members->departed, 1);
+	pthread_mutex_unlock(&members->lock);
+	wc_info("node %s has left", session->name);
+	json_decref(session->lacks);
+	free(session);
+}
+
+void wc_members_tick(struct wc_node *node, uint64_t now)
+{
+	struct wc_members *members = node->members;
+
+	if (!members)
+		return;
+	pthread_mutex_lock(&members->lock);
+	refresh_functions(node);
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++) {
+		struct wc_member_session *session = members->sessions[id];
+		const struct wc_member *member = &node->tables.wc_members[id];
+		uint64_t heard = WC_READ(member->heard_ns);
+		bool silent;
+
+		if (!session)
+			continue;
+		silent = now > (heard ?: session->joined_ns) + SILENT_NS;
+		if (silent)
+			withdraw_cores(node, member);
+		if (silent != session->silent)
+			wc_warning("node %s %s", session->name,
+				   silent ? "says nothing: it gets nothing until it does" : "is heard again");
+		session->silent = silent;
+	}
+	pthread_mutex_unlock(&members->lock);
+	wc_members_serve(node);
+}
+
+/* --- ORDERs --- */
+
+/* Where retransmissions of the id go from now on. */
+static void note_sent(struct wc_node *node, const struct wc_fingerprint *print, uint16_t member, uint32_t epoch)
+{
+	const struct wc_seen_set *set = wc_seen_at(&node->tables, print->set);
+	struct wc_sent *sent = wc_sent_at(&node->tables, print->set);
+
+	for (uint32_t way = 0; set && sent && way < WC_SEEN_WAYS; way++)
+		if (WC_SEEN_FINGERPRINT(WC_READ(set->slot[way])) == print->value)
+			WC_WRITE(sent->slot[way], WC_SENT(print, member, epoch));
+}
+
+static int send_order(struct wc_node *node, uint16_t id, uint16_t core, uint32_t grant, const struct wc_frame *frame)
+{
+	const struct wc_cluster *cluster = node->tables.wc_cluster;
+	const struct wc_member *member = &node->tables.wc_members[id];
+	struct wc_cluster_address to = {
+		.key = { cluster->key[0], cluster->key[1] }, .term = cluster->term, .epoch = member->epoch, .member = id
+	};
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = member->port,
+				       .sin_addr.s_addr = member->address };
+	struct wc_cluster_header header;
+	struct iovec parts[2] = { { &header, sizeof(header) }, { frame->data, frame->len } };
+	struct msghdr message = {
+		.msg_name = &address, .msg_namelen = sizeof(address), .msg_iov = parts, .msg_iovlen = 2
+	};
+
+	if (frame->len < WC_ORDER_COVERED || frame->len > WC_ORDER_MAX)
+		return -EMSGSIZE;
+	wc_cluster_order(&header, &to, core, grant, frame->data, frame->len);
+	return sendmsg(node->members->socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* To this core, which was taken out of the queue. */
+static void send_job(struct wc_node *node, uint32_t index, struct wc_job *job)
+{
+	struct wc_member_core *core = &node->tables.wc_member_cores[index];
+	struct wc_member *member = &node->tables.wc_members[core->member];
+
+	wc_member_claimed(core, job->function_id, job->how & WC_HOW_COUNTED);
+	/* Else a copy of it runs, or this moment nothing can be said; then the client sends it again. */
+	if (wc_seen_begin(&node->tables, &job->print, job->seen) == WC_SEEN_NEW) {
+		note_sent(node, &job->print, core->member, member->epoch);
+		member->orders++;
+		atomic_fetch_add(&node->members->sent, 1);
+		if (send_order(node, core->member, core->core, WC_READ(core->grant), &job->frame))
+			wc_debug("an invocation could not be sent to a node; its client will send it again");
+	}
+	wc_job_free(job);
+}
+
+void wc_members_serve(struct wc_node *node)
+{
+	if (!node->members)
+		return;
+	/* Not for ever: where functions with a limit begin and end all the time there is always something to look at again. The next tick goes on. */
+	for (int looks = 0;
+	     looks < LOOKS_MAX && wc_pending_any(node) && WC_READ(node->tables.wc_shards[WC_QUEUE_MEMBERS].summary);) {
+		uint32_t index = wc_member_claim_exact(&node->tables, 0);
+		uint64_t generation;
+		struct wc_job *job;
+
+		if (index == WC_NONE)
+			return;
+		job = wc_pending_pick_leaving(node, &generation);
+		if (job) {
+			send_job(node, index, job);
+			continue;
+		}
+		/* As an agent does (agent.c): release, and look again. */
+		wc_member_unclaim(&node->tables, index);
+		if (!wc_pending_look(node, generation))
+			return;
+		wc_pending_await(node);
+		looks++;
+	}
+}
+
+enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame)
+{
+	const struct wc_sent *sent = node->members ? wc_sent_at(&node->tables, print->set) : NULL;
+	const struct wc_member *member;
+	uint64_t word = 0;
+
+	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
+		if (WC_READ(sent->slot[way]) >> 16 == print->value)
+			word = WC_READ(sent->slot[way]);
+	if (!word)
+		return WC_AGAIN_HERE;
+	member = wc_members_at(&node->tables, WC_SENT_MEMBER(word));
+	if (!member || !WC_READ(member->state) || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word)) {
+		atomic_fetch_add(&node->members->lost, 1);
+		return WC_AGAIN_LOST;
+	}
+	if (frame && frame->data && !send_order(node, (uint16_t)WC_SENT_MEMBER(word), WC_CORE_ANY, 0, frame))
+		atomic_fetch_add(&node->members->again, 1);
+	return WC_AGAIN_SENT;
+}
+
+/* --- for people --- */
+
+int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct wc_fault *fault)
+{
+	struct wc_members *members = node->members;
+	int error = -ENOENT;
+
+	if (!members)
+		return wc_fail(fault, EINVAL, "this node is no scheduler of a cluster");
+	pthread_mutex_lock(&members->lock);
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX && error; id++) {
+		struct wc_member_session *session = members->sessions[id];
+
+		if (!session || strcmp(session->name, name) != 0)
+			continue;
+		session->drain = drain;
+		set_state(node, session);
+		error = 0;
+	}
+	pthread_mutex_unlock(&members->lock);
+	return error ? wc_fail(fault, ENOENT, "no node of this name is in the cluster; see `warmcore nodes`") : 0;
+}
+
+static json_t *session_json(const struct wc_node *node, const struct wc_member_session *session)
+{
+	const struct wc_member *member = &node->tables.wc_members[session->id];
+	char address[INET_ADDRSTRLEN] = "";
+	uint64_t heard = WC_READ(member->heard_ns), now = wc_now();
+	int free_cores = 0;
+	uint64_t claims = 0;
+
+	for (uint32_t i = 0; i < member->count; i++) {
+		const struct wc_member_core *core = &node->tables.wc_member_cores[member->first + i];
+
+		free_cores += WC_READ(core->state) == WC_CORE_FREE;
+		claims += WC_READ(core->claims) - 1;
+	}
+	inet_ntop(AF_INET, &member->address, address, sizeof(address));
+	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
+			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
+			 session->silent  ? "silent" :
+			 session->drain	  ? "draining" :
+			 session->lacking ? "lacking" :
+					    "ready",
+			 "cores", (int)member->count, "free", free_cores, "orders", (json_int_t)WC_READ(member->orders),
+			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",
+			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "lacks",
+			 session->lacks);
+}
+
+json_t *wc_members_json(const struct wc_node *node)
+{
+	struct wc_members *members = node->members;
+	json_t *nodes;
+
+	if (!members)
+		return json_null();
+	nodes = json_array();
+	pthread_mutex_lock(&members->lock);
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id])
+			json_array_append_new(nodes, session_json(node, members->sessions[id]));
+	pthread_mutex_unlock(&members->lock);
+	return json_pack("{s:o, s:I, s:I, s:I, s:I}", "nodes", nodes, "sent_by_daemon",
+			 (json_int_t)atomic_load(&members->sent), "sent_again",
+			 (json_int_t)atomic_load(&members->again), "lost", (json_int_t)atomic_load(&members->lost),
+			 "left_total", (json_int_t)atomic_load(&members->departed));
+}
