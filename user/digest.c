@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <limits.h>
-#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,19 +14,46 @@
 #define CHUNK (256 << 10)
 
 struct sum {
-	struct sha256_ctx hash;
+	struct wc_digester super;
 	char *chunk;
-	struct wc_digest digest;
 };
 
-static void add_head(struct sum *sum, char kind, const char *path, uint64_t size)
+void wc_digest_begin(struct wc_digester *sum)
+{
+	*sum = (struct wc_digester){ .digest = { .bytes = 0 } };
+	sha256_init(&sum->hash);
+}
+
+void wc_digest_entry(struct wc_digester *sum, char kind, const char *path, uint64_t size)
 {
 	uint64_t big = htobe64(size);
 
-	sha256_update(&sum->hash, 1, (const uint8_t *)&kind);
-	sha256_update(&sum->hash, strlen(path) + 1, (const uint8_t *)path);
-	sha256_update(&sum->hash, sizeof(big), (const uint8_t *)&big);
+	wc_digest_bytes(sum, &kind, 1);
+	wc_digest_bytes(sum, path, strlen(path) + 1);
+	wc_digest_bytes(sum, &big, sizeof(big));
 	sum->digest.files++;
+	if (kind == 'f' || kind == 'x')
+		sum->digest.bytes += size;
+}
+
+void wc_digest_bytes(struct wc_digester *sum, const void *bytes, size_t size)
+{
+	sha256_update(&sum->hash, size, bytes);
+}
+
+void wc_digest_text(struct sha256_ctx *hash, char text[WC_SHA256_TEXT])
+{
+	uint8_t result[SHA256_DIGEST_SIZE];
+
+	sha256_digest(hash, sizeof(result), result);
+	for (size_t i = 0; i < sizeof(result); i++)
+		snprintf(text + 2 * i, 3, "%02x", result[i]);
+}
+
+void wc_digest_end(struct wc_digester *sum, struct wc_digest *ret_digest)
+{
+	wc_digest_text(&sum->hash, sum->digest.sha256);
+	*ret_digest = sum->digest;
 }
 
 static int add_file(struct sum *sum, const char *file, const char *path, struct wc_fault *fault)
@@ -41,8 +67,7 @@ static int add_file(struct sum *sum, const char *file, const char *path, struct 
 		goto out;
 	}
 	left = (uint64_t)status.st_size;
-	add_head(sum, status.st_mode & 0100 ? 'x' : 'f', path, left);
-	sum->digest.bytes += left;
+	wc_digest_entry(&sum->super, status.st_mode & 0100 ? 'x' : 'f', path, left);
 	while (left) {
 		ssize_t n = read(fd, sum->chunk, left < CHUNK ? left : CHUNK);
 
@@ -50,7 +75,7 @@ static int add_file(struct sum *sum, const char *file, const char *path, struct 
 			error = wc_fail(fault, n ? errno : EIO, "cannot read %s: %s", file, strerror(n ? errno : EIO));
 			break;
 		}
-		sha256_update(&sum->hash, (size_t)n, (const uint8_t *)sum->chunk);
+		wc_digest_bytes(&sum->super, sum->chunk, (size_t)n);
 		left -= (uint64_t)n;
 	}
 out:
@@ -66,8 +91,8 @@ static int add_link(struct sum *sum, const char *file, const char *path, struct 
 
 	if (n < 0)
 		return wc_fail(fault, errno, "cannot read the link %s: %s", file, strerror(errno));
-	add_head(sum, 'l', path, (uint64_t)n);
-	sha256_update(&sum->hash, (size_t)n, (const uint8_t *)target);
+	wc_digest_entry(&sum->super, 'l', path, (uint64_t)n);
+	wc_digest_bytes(&sum->super, target, (size_t)n);
 	return 0;
 }
 
@@ -81,7 +106,7 @@ static int add_entry(struct sum *sum, const FTSENT *entry, const char *path, str
 	switch (entry->fts_info) {
 	case FTS_D:
 		if (entry->fts_level)
-			add_head(sum, 'd', path, 0);
+			wc_digest_entry(&sum->super, 'd', path, 0);
 		return 0;
 	case FTS_DP:
 		return 0;
@@ -100,14 +125,13 @@ int wc_digest_tree(const char *path, struct wc_digest *ret_digest, struct wc_fau
 {
 	FTS *walk = fts_open((char *const[]){ (char *)path, NULL }, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, compare);
 	struct sum sum = { .chunk = malloc(CHUNK) };
-	uint8_t result[SHA256_DIGEST_SIZE];
 	size_t root = strlen(path);
 	FTSENT *entry;
 	int error = 0;
 
 	if (!walk || !sum.chunk)
 		error = wc_fail(fault, errno, "cannot read %s: %s", path, strerror(errno));
-	sha256_init(&sum.hash);
+	wc_digest_begin(&sum.super);
 	while (!error && (entry = fts_read(walk)))
 		error = add_entry(&sum, entry, entry->fts_path + root + !!entry->fts_level, fault);
 	if (walk)
@@ -115,9 +139,6 @@ int wc_digest_tree(const char *path, struct wc_digest *ret_digest, struct wc_fau
 	free(sum.chunk);
 	if (error)
 		return error;
-	sha256_digest(&sum.hash, sizeof(result), result);
-	for (size_t i = 0; i < sizeof(result); i++)
-		snprintf(sum.digest.sha256 + 2 * i, 3, "%02x", result[i]);
-	*ret_digest = sum.digest;
+	wc_digest_end(&sum.super, ret_digest);
 	return 0;
 }

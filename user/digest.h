@@ -5,6 +5,8 @@
 
 #include "user/error.h"
 
+#include <nettle/sha2.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define WC_SHA256_TEXT 65 /* in hexadecimal, and a NUL */
@@ -20,5 +22,18 @@ struct wc_digest {
  * link), the path below `path` and a NUL, the size in 8 bytes, big endian, and the bytes, of a link where it leads to.
  */
 int wc_digest_tree(const char *path, struct wc_digest *ret_digest, struct wc_fault *fault);
+
+/* The same, by whoever walks: each entry in that order, and behind it its bytes. */
+struct wc_digester {
+	struct sha256_ctx hash;
+	struct wc_digest digest;
+};
+void wc_digest_begin(struct wc_digester *sum);
+void wc_digest_entry(struct wc_digester *sum, char kind, const char *path, uint64_t size);
+void wc_digest_bytes(struct wc_digester *sum, const void *bytes, size_t size);
+void wc_digest_end(struct wc_digester *sum, struct wc_digest *ret_digest);
+
+/* What sha256_digest() says, in hexadecimal. */
+void wc_digest_text(struct sha256_ctx *hash, char text[WC_SHA256_TEXT]);
 
 #endif
