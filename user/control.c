@@ -4,6 +4,7 @@
 
 #include "user/agent.h"
 #include "user/compile.h"
+#include "user/fd_pass.h"
 #include "user/launch.h"
 #include "user/live.h"
 #include "user/log.h"
@@ -500,6 +501,18 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	return fail("bad-request", "unknown \"op\"");
 }
 
+json_t *wc_control_answer_file(struct wc_node *node, json_t *request, int *ret_file)
+{
+	const char *op = json_string_value(json_object_get(request, "op"));
+	const char *name = json_string_value(json_object_get(request, "name"));
+
+	*ret_file = -1;
+	if (!op || strcmp(op, "code") != 0)
+		return wc_control_answer(node, request);
+	return name ? wc_control_code(node, name, request, control.stop, ret_file) :
+		      fail("bad-request", "the request has no \"name\"");
+}
+
 /* --- connections --- */
 
 /* Read one line. NULL: too long, too slow, or closed. The caller frees it. */
@@ -547,6 +560,15 @@ static void send_all(int fd, const char *text)
 	}
 }
 
+/* A descriptor comes with the first byte. */
+static void send_answer(int fd, const char *text, int file)
+{
+	if (file >= 0 && *text && wc_fd_send(fd, text++, 1, &file, 1))
+		return;
+	send_all(fd, text);
+	send_all(fd, "\n");
+}
+
 static void count_held(int more)
 {
 	pthread_mutex_lock(&control.lock);
@@ -576,16 +598,17 @@ static void *serve(void *argument)
 	char *line = read_line(connection->fd), *text;
 	json_error_t why;
 	json_t *request, *answer;
+	int file = -1;
 
 	if (line) {
 		request = json_loads(line, JSON_REJECT_DUPLICATES, &why);
-		answer = json_is_object(request) ? wc_control_answer(connection->node, request) :
+		answer = json_is_object(request) ? wc_control_answer_file(connection->node, request, &file) :
 						   fail("bad-request", "the request is not a JSON object in one line");
 		text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
-		if (text) {
-			send_all(connection->fd, text);
-			send_all(connection->fd, "\n");
-		}
+		if (text)
+			send_answer(connection->fd, text, file);
+		if (file >= 0)
+			close(file);
 		if (json_object_get(answer, "session"))
 			hold(connection, answer);
 		free(text);

@@ -9,8 +9,10 @@ int wc_control_start(struct wc_node *node, struct wc_fault *fault);
 /* Stop accepting and wait for requests under way. */
 void wc_control_stop(struct wc_node *node);
 
-/* Answer one request. Takes no reference; returns a new object. For tests, too. */
+/* Answer one request that needs no descriptor for its answer. Takes no reference; returns a new object. */
 json_t *wc_control_answer(struct wc_node *node, json_t *request);
+/* Any request: *ret_file is -1, or a descriptor that goes with the answer. For tests, too. */
+json_t *wc_control_answer_file(struct wc_node *node, json_t *request, int *ret_file);
 
 /* The op `metrics`: control_metrics.c. */
 json_t *wc_control_metrics(struct wc_node *node);

@@ -12,6 +12,7 @@
 
 #include "user/clock.h"
 #include "user/control_client.h"
+#include "user/fd_pass.h"
 
 #define ANSWER_CHUNK 4096
 
@@ -104,8 +105,24 @@ static int send_line(int fd, char *line, size_t length, long long deadline_ms)
 	return 0;
 }
 
+/*
+ * As recv(2), with a descriptor, if `file` is not NULL and has none yet: one that nobody asked for is not taken. -EBADMSG: there were several.
+ */
+static ssize_t receive_some(int fd, char *data, size_t size, int *file)
+{
+	int count;
+	ssize_t n;
+
+	if (file && *file < 0) {
+		n = wc_fd_receive(fd, data, size, 0, file, 1, &count);
+		return n == -EPIPE ? -EBADMSG : n;
+	}
+	n = recv(fd, data, size, 0);
+	return n < 0 ? -errno : n;
+}
+
 /* Reads until a newline or the end. Text is not NUL-terminated; the caller frees it. */
-static int receive_line(int fd, long long deadline_ms, char **ret_text, size_t *ret_length)
+static int receive_line(int fd, long long deadline_ms, char **ret_text, size_t *ret_length, int *file)
 {
 	size_t length = 0, capacity = 0;
 	char *text = NULL, *grown, *newline;
@@ -121,10 +138,10 @@ static int receive_line(int fd, long long deadline_ms, char **ret_text, size_t *
 				goto err_free;
 			text = grown;
 		}
-		n = recv(fd, text + length, capacity - length, 0);
-		if (n < 0 && errno == EINTR)
+		n = receive_some(fd, text + length, capacity - length, file);
+		if (n == -EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
+		if (n == -EAGAIN) {
 			ret = wait_for(fd, POLLIN, deadline_ms);
 			if (ret)
 				goto err_free;
@@ -163,13 +180,14 @@ static int parse_answer(const char *text, size_t length, json_t **ret_answer)
 	return 0;
 }
 
-/* *ret_fd: the connection; NULL: it is closed. */
-static int ask(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
+/* *ret_fd: the connection; NULL: it is closed. *ret_file: what the answer brought, or -1; NULL: nothing is taken. */
+static int ask(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd,
+	       int *ret_file)
 {
 	long long deadline_ms = now_ms() + timeout_ms;
 	char *line, *text = NULL;
 	size_t length = 0;
-	int fd = -1, ret;
+	int fd = -1, file = -1, ret;
 
 	line = json_dumps(request, JSON_COMPACT);
 	if (!line)
@@ -182,7 +200,7 @@ static int ask(const char *path, const json_t *request, unsigned timeout_ms, jso
 		goto out_line;
 	ret = send_line(fd, line, strlen(line), deadline_ms);
 	if (!ret)
-		ret = receive_line(fd, deadline_ms, &text, &length);
+		ret = receive_line(fd, deadline_ms, &text, &length, ret_file ? &file : NULL);
 	if (!ret)
 		ret = parse_answer(text, length, ret_answer);
 	free(text);
@@ -190,6 +208,10 @@ static int ask(const char *path, const json_t *request, unsigned timeout_ms, jso
 		*ret_fd = fd;
 	else
 		close(fd);
+	if (ret && file >= 0)
+		close(file);
+	else if (!ret && ret_file)
+		*ret_file = file;
 out_line:
 	free(line);
 	return ret;
@@ -197,25 +219,38 @@ out_line:
 
 int wc_control_request_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
 {
-	return ask(path, request, timeout_ms, ret_answer, NULL);
+	return ask(path, request, timeout_ms, ret_answer, NULL, NULL);
 }
 
-static int ask_node(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
+int wc_control_request_file_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer,
+				 int *ret_file)
+{
+	return ask(path, request, timeout_ms, ret_answer, NULL, ret_file);
+}
+
+static int ask_node(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd,
+		    int *ret_file)
 {
 	char path[sizeof(WC_CONTROL_RUN_DIR "//control.sock") + WC_CONTROL_NODE_MAX];
 
 	if (!wc_control_node_valid(node))
 		return -EINVAL;
 	snprintf(path, sizeof(path), "%s/%s/control.sock", WC_CONTROL_RUN_DIR, node);
-	return ask(path, request, timeout_ms, ret_answer, ret_fd);
+	return ask(path, request, timeout_ms, ret_answer, ret_fd, ret_file);
 }
 
 int wc_control_request(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer)
 {
-	return ask_node(node, request, timeout_ms, ret_answer, NULL);
+	return ask_node(node, request, timeout_ms, ret_answer, NULL, NULL);
 }
 
 int wc_control_open(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_fd)
 {
-	return ask_node(node, request, timeout_ms, ret_answer, ret_fd);
+	return ask_node(node, request, timeout_ms, ret_answer, ret_fd, NULL);
+}
+
+int wc_control_request_file(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer,
+			    int *ret_file)
+{
+	return ask_node(node, request, timeout_ms, ret_answer, NULL, ret_file);
 }

@@ -43,4 +43,10 @@ int wc_control_open(const char *node, const json_t *request, unsigned timeout_ms
 /* The same to a socket path. */
 int wc_control_request_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer);
 
+/* A request whose answer may bring a descriptor: *ret_file, or -1. */
+int wc_control_request_file(const char *node, const json_t *request, unsigned timeout_ms, json_t **ret_answer,
+			    int *ret_file);
+int wc_control_request_file_path(const char *path, const json_t *request, unsigned timeout_ms, json_t **ret_answer,
+				 int *ret_file);
+
 #endif

@@ -27,4 +27,7 @@ json_t *wc_control_published(struct wc_node *node, const char *name, json_t *req
 json_t *wc_control_alias(struct wc_node *node, const char *name, json_t *request);
 json_t *wc_control_concurrency(struct wc_node *node, const char *name, json_t *request);
 
+/* The request of control_code.c, which the answer's receiver gets *ret_file with (untouched: none). `stop` ends it when it can be read. */
+json_t *wc_control_code(struct wc_node *node, const char *name, json_t *request, int stop, int *ret_file);
+
 #endif

@@ -368,6 +368,18 @@ bool wc_functions_use(const struct wc_functions *functions, const struct wc_fn *
 	return false;
 }
 
+struct wc_stored *wc_functions_same_code(const struct wc_functions *functions, const struct wc_fn *latest,
+					 const char *sha256)
+{
+	struct wc_stored *same = wc_record_same_code(latest, sha256);
+
+	for (uint32_t i = 0; !same && i < WC_FUNCTIONS_MAX; i++)
+		if (functions->slot[i] && functions->slot[i]->user == latest->user &&
+		    !strcmp(functions->slot[i]->stored->digest.sha256, sha256))
+			same = functions->slot[i]->stored;
+	return same;
+}
+
 struct wc_fn *wc_functions_get(struct wc_functions *functions, uint32_t id)
 {
 	struct wc_fn *fn;

@@ -133,6 +133,10 @@ struct wc_fn *wc_functions_get(struct wc_functions *functions, uint32_t id);
 struct wc_fn *wc_functions_find(struct wc_functions *functions, const char *name);
 void wc_fn_put(struct wc_fn *fn);
 
+/* A reference to the code of a deployment that is kept, or of a published version, by its digest. -ENOENT. */
+int wc_functions_code(struct wc_functions *functions, const char *name, const char *sha256, struct wc_stored **ret_code,
+		      struct wc_fault *fault);
+
 /* Check and fill a manifest from a JSON object. Unknown keys other than `op`, `source` and `example` are refused. */
 int wc_manifest_parse(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault);
 void wc_manifest_release(struct wc_manifest *manifest);

@@ -104,13 +104,8 @@ static int install(struct wc_functions *functions, struct wc_version *version, s
 /* The same content as that of a version that is kept or published: use its folder. */
 static void share_code(const struct wc_functions *functions, struct wc_version *version, const struct wc_fn *old)
 {
-	const char *sha256 = version->code->digest.sha256;
-	struct wc_stored *same = wc_record_same_code(old, sha256);
+	struct wc_stored *same = wc_functions_same_code(functions, old, version->code->digest.sha256);
 
-	for (uint32_t i = 0; !same && i < WC_FUNCTIONS_MAX; i++)
-		if (functions->slot[i] && functions->slot[i]->user == old->user &&
-		    !strcmp(functions->slot[i]->stored->digest.sha256, sha256))
-			same = functions->slot[i]->stored;
 	if (!same)
 		return;
 	wc_stored_put(version->code);
@@ -220,6 +215,26 @@ int wc_functions_versions(struct wc_functions *functions, const char *name, json
 	if (!error)
 		*ret_versions = wc_record_versions(fn);
 	pthread_mutex_unlock(&functions->lock);
+	return error;
+}
+
+int wc_functions_code(struct wc_functions *functions, const char *name, const char *sha256, struct wc_stored **ret_code,
+		      struct wc_fault *fault)
+{
+	struct wc_stored *code = NULL;
+	struct wc_fn *latest;
+	int error;
+
+	pthread_mutex_lock(&functions->lock);
+	error = wc_functions_require(functions, name, 0, &latest, fault);
+	if (!error) {
+		code = wc_stored_get(wc_functions_same_code(functions, latest, sha256));
+		if (!code)
+			error = wc_fail(fault, ENOENT, "no version of %s that is kept has this code", name);
+	}
+	pthread_mutex_unlock(&functions->lock);
+	if (!error)
+		*ret_code = code;
 	return error;
 }
 

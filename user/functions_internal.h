@@ -67,6 +67,10 @@ void wc_family_free(struct wc_family *family);
 bool wc_functions_use(const struct wc_functions *functions, const struct wc_fn *latest, const struct wc_fn *without,
 		      const struct wc_stored *code);
 
+/* Code of any version of the function that has this content, or NULL. The caller holds `lock` or `change`. */
+struct wc_stored *wc_functions_same_code(const struct wc_functions *functions, const struct wc_fn *latest,
+					 const char *sha256);
+
 /* An id of its own, with a generation that the next put into the registry keeps. */
 int wc_functions_new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fault *fault);
 

@@ -41,6 +41,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argc, (void)argv;
 	snprintf(state_dir, sizeof(state_dir), "/tmp/warmcore-fuzz-XXXXXX");
 	REQUIRE(mkdtemp(state_dir) && !chmod(state_dir, 0755));
+	snprintf(node.options.state_dir, sizeof(node.options.state_dir), "%s", state_dir);
 	node.tables.wc_config = &config;
 	node.tables.wc_config_max = 1;
 	node.tables.wc_cores_max = 4;
@@ -70,18 +71,20 @@ static bool left_out(json_t *request)
 	return op && name && !strcmp(op, "remove") && !strcmp(name, FUNCTION); /* the others want to find it */
 }
 
+#define OPS 15
+
 /* A request of the right shape: few bytes that the fuzzer changes make sound JSON. */
 static json_t *build(const uint8_t *data, size_t size)
 {
-	static const char *const ops[] = { "ping",	  "list",      "resolve",  "remove",	"logs",
-					   "Ping",	  "",	       "publish",  "published", "alias",
-					   "concurrency", "configure", "settings", "limit" };
+	static const char *const ops[OPS] = { "ping",	     "list",	  "resolve",  "remove",	   "logs",
+					      "Ping",	     "",	  "publish",  "published", "alias",
+					      "concurrency", "configure", "settings", "limit",	   "code" };
 	static const char *const actions[] = { "list", "get", "set", "create", "update", "remove", "" };
 	static const char *const qualifiers[] = { "$LATEST", "1", "2", "prod", "beta", "01", "" };
 	json_t *request = json_object(), *name = NULL;
 	size_t len = size > 3 ? size - 3 : 0;
 
-	json_object_set_new(request, "op", json_string(ops[data[0] % 14]));
+	json_object_set_new(request, "op", json_string(ops[data[0] % OPS]));
 	if (size > 1 && data[1] % 4 == 1)
 		name = json_string(FUNCTION);
 	else if (size > 1 && data[1] % 4 == 2)
@@ -93,7 +96,7 @@ static json_t *build(const uint8_t *data, size_t size)
 	if (size > 2 && data[2])
 		json_object_set_new(request, "lines",
 				    data[2] == 1 ? json_true() : json_integer((int8_t)data[2] * 1000LL));
-	if (size > 8 && data[0] % 14 >= 7) { /* words of versions and aliases; the answer says what does not fit */
+	if (size > 8 && data[0] % OPS >= 7) { /* words of versions and aliases; the answer says what does not fit */
 		json_object_set_new(request, "action", json_string(actions[data[3] % 7]));
 		json_object_set_new(request, "alias", json_string(qualifiers[data[4] % 7]));
 		if (data[5] % 8 != 7)
@@ -119,10 +122,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						   json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
 	json_t *answer, *ok;
 	char *text;
+	int file;
 
 	if (json_is_object(request) && !left_out(request)) {
-		answer = wc_control_answer(&node, request);
+		answer = wc_control_answer_file(&node, request, &file);
 		ok = json_object_get(answer, "ok");
+		if (file >= 0) {
+			REQUIRE(json_is_true(ok) && json_is_object(json_object_get(answer, "archive")));
+			REQUIRE(lseek(file, 0, SEEK_END) >= 22 && write(file, "x", 1) < 0);
+			close(file);
+		}
 		REQUIRE(json_is_boolean(ok));
 		REQUIRE(json_is_true(ok) || (json_is_string(json_object_get(answer, "code")) &&
 					     json_is_string(json_object_get(answer, "error"))));

@@ -34,7 +34,7 @@ static inline void reopen_with(uint32_t cores)
 	open_registry_with(cores);
 }
 
-static void reopen(void)
+static inline void reopen(void)
 {
 	wc_functions_free(functions);
 	open_registry();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* test_cli_control.c - user/control_client.c against a fake daemon: a thread that answers one connection. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +20,7 @@
 #include <cmocka.h>
 
 #include "user/control_client.h"
+#include "user/fd_pass.h"
 
 struct fake {
 	int listen_fd;
@@ -26,6 +29,7 @@ struct fake {
 	size_t answer_len;
 	unsigned before_ms; /* silence before the answer */
 	bool in_bytes;	    /* one byte a send */
+	int files;	    /* descriptors that come with the first byte */
 	char request[65536];
 	pthread_t thread;
 };
@@ -44,6 +48,11 @@ static void *serve(void *argument)
 		length += (size_t)n;
 	}
 	nanosleep(&(struct timespec){ .tv_nsec = fake->before_ms * 1000000l }, NULL);
+	if (fake->files) {
+		int fds[2] = { fake->listen_fd, fake->listen_fd };
+
+		sent = !wc_fd_send(fd, fake->answer, 1, fds, fake->files);
+	}
 	while (fake->answer && sent < fake->answer_len) {
 		n = send(fd, fake->answer + sent, fake->in_bytes ? 1 : fake->answer_len - sent, MSG_NOSIGNAL);
 		if (n <= 0)
@@ -72,16 +81,22 @@ static struct fake *fake_new(const char *answer, size_t length)
 	return fake;
 }
 
-static int ask(struct fake *fake, unsigned timeout_ms, json_t **ret_answer)
+static int ask_file(struct fake *fake, unsigned timeout_ms, json_t **ret_answer, int *ret_file)
 {
 	json_t *request = json_pack("{s:s}", "op", "ping");
 	int ret;
 
 	assert_int_equal(pthread_create(&fake->thread, NULL, serve, fake), 0);
-	ret = wc_control_request_path(fake->path, request, timeout_ms, ret_answer);
+	ret = ret_file ? wc_control_request_file_path(fake->path, request, timeout_ms, ret_answer, ret_file) :
+			 wc_control_request_path(fake->path, request, timeout_ms, ret_answer);
 	json_decref(request);
 	pthread_join(fake->thread, NULL);
 	return ret;
+}
+
+static int ask(struct fake *fake, unsigned timeout_ms, json_t **ret_answer)
+{
+	return ask_file(fake, timeout_ms, ret_answer, NULL);
 }
 
 static void fake_free(struct fake *fake)
@@ -90,6 +105,58 @@ static void fake_free(struct fake *fake)
 	unlink(fake->path);
 	rmdir(fake->dir);
 	free(fake);
+}
+
+static unsigned open_files(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+/* One is the caller's; more, or one with an answer that is none or that nobody asked a descriptor of, are closed. */
+static void test_files(void **state)
+{
+	static const struct {
+		const char *answer;
+		int files, expected;
+	} table[] = {
+		{ "{\"ok\":true}\n", 0, 0 },	 { "{\"ok\":true}\n", 1, 0 },	  { "{\"ok\":true}\n", 2, -EBADMSG },
+		{ "{\"ok\":tr\n", 1, -EBADMSG }, { "{\"ok\":true", 1, -EBADMSG },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		for (int in_bytes = 0; in_bytes < 2; in_bytes++) {
+			struct fake *fake = fake_new(table[i].answer, strlen(table[i].answer));
+			unsigned before = open_files();
+			json_t *answer = NULL;
+			int file = -1;
+
+			fake->in_bytes = in_bytes;
+			fake->files = table[i].files;
+			assert_int_equal(ask_file(fake, 5000, &answer, &file), table[i].expected);
+			assert_int_equal(!answer, table[i].expected != 0);
+			assert_int_equal(file >= 0, table[i].files == 1 && !table[i].expected);
+			if (file >= 0) {
+				assert_true(fcntl(file, F_GETFD) & FD_CLOEXEC);
+				close(file);
+			}
+			json_decref(answer);
+			answer = NULL;
+			if (!table[i].expected) {
+				assert_int_equal(ask(fake, 5000, &answer), 0);
+				json_decref(answer);
+			}
+			assert_int_equal(open_files(), before);
+			fake_free(fake);
+		}
+	}
 }
 
 static void test_answers(void **state)
@@ -240,7 +307,7 @@ int main(void)
 		cmocka_unit_test(test_answers),	     cmocka_unit_test(test_large_answer),
 		cmocka_unit_test(test_answer_limit), cmocka_unit_test(test_request_limit),
 		cmocka_unit_test(test_timeout),	     cmocka_unit_test(test_nobody_there),
-		cmocka_unit_test(test_node_names),
+		cmocka_unit_test(test_node_names),   cmocka_unit_test(test_files),
 	};
 
 	return cmocka_run_group_tests_name("control", tests, NULL, NULL);

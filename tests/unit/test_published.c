@@ -591,6 +591,45 @@ static void test_long_name(void **state)
 	wc_fn_put(fn);
 }
 
+static void expect_code(const char *sha256, const struct wc_stored *expected)
+{
+	struct wc_stored *code = NULL;
+
+	assert_int_equal(wc_functions_code(functions, "hello", sha256, &code, &fault), 0);
+	assert_ptr_equal(code, expected);
+	wc_stored_put(code);
+}
+
+/* Code is found by its digest as long as any version has it, and lives as long as somebody holds it. */
+static void test_code(void **state)
+{
+	char first[WC_SHA256_TEXT], second[WC_SHA256_TEXT];
+	struct wc_stored *code = NULL;
+	struct stat status;
+
+	(void)state;
+	deploy("one", 1000);
+	memcpy(first, version(0)->stored->digest.sha256, sizeof(first));
+	publish();
+	for (int i = 0; i < 4; i++) { /* more than are kept */
+		deploy(i ? "three" : "two", 1001 + (uint32_t)i);
+		if (!i)
+			memcpy(second, version(0)->stored->digest.sha256, sizeof(second));
+	}
+	expect_code(version(0)->stored->digest.sha256, version(0)->stored);
+	expect_code(first, version(1)->stored);
+	FAILS(wc_functions_code(functions, "hello", second, &code, &fault), ENOENT, "no version of hello that is kept");
+	FAILS(wc_functions_code(functions, "hello", "", &code, &fault), ENOENT, "no version of hello that is kept");
+	FAILS(wc_functions_code(functions, "nobody", first, &code, &fault), ENOENT, "no function named nobody");
+	assert_int_equal(wc_functions_code(functions, "hello", first, &code, &fault), 0);
+	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+	FAILS(wc_functions_code(functions, "hello", first, &(struct wc_stored *){ NULL }, &fault), ENOENT,
+	      "no function");
+	assert_int_equal(stat(code->path, &status), 0);
+	wc_stored_put(code);
+	assert_false(exists("state/functions/hello"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -608,6 +647,7 @@ int main(void)
 		TEST(test_provisioned),
 		TEST(test_provisioned_too_many),
 		TEST(test_long_name),
+		TEST(test_code),
 	};
 
 	return cmocka_run_group_tests_name("published", tests, NULL, NULL);
