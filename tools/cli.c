@@ -97,13 +97,9 @@ static int control_failed(const struct cli *cli, int error)
 	}
 }
 
-int cli_control(const struct cli *cli, json_t *request, unsigned timeout_ms, json_t **ret_answer)
+/* Takes the answer of a request over. */
+static int check_answer(const struct cli *cli, int ret, json_t *answer, json_t **ret_answer)
 {
-	json_t *answer;
-	int ret;
-
-	ret = wc_control_request(cli->node, request, timeout_ms, &answer);
-	json_decref(request);
 	if (ret)
 		return control_failed(cli, ret);
 	if (json_is_true(json_object_get(answer, "ok"))) {
@@ -115,6 +111,29 @@ int cli_control(const struct cli *cli, json_t *request, unsigned timeout_ms, jso
 		cli_print_json(answer);
 	json_decref(answer);
 	return CLI_FAILED;
+}
+
+int cli_control(const struct cli *cli, json_t *request, unsigned timeout_ms, json_t **ret_answer)
+{
+	json_t *answer = NULL;
+	int ret = wc_control_request(cli->node, request, timeout_ms, &answer);
+
+	json_decref(request);
+	return check_answer(cli, ret, answer, ret_answer);
+}
+
+int cli_control_file(const struct cli *cli, json_t *request, unsigned timeout_ms, json_t **ret_answer, int *ret_file)
+{
+	json_t *answer = NULL;
+	int file = -1, ret = wc_control_request_file(cli->node, request, timeout_ms, &answer, &file);
+
+	json_decref(request);
+	ret = check_answer(cli, ret, answer, ret_answer);
+	if (ret && file >= 0)
+		close(file);
+	else if (!ret)
+		*ret_file = file;
+	return ret;
 }
 
 int cli_ping(const struct cli *cli)

@@ -171,6 +171,13 @@ def handle(request):
                 "alias": {"aliases": [alias]} if request.get("action") == "list" else {"alias": alias, "created": True, "removed": "prod"},
                 "published": {"versions": [dict(describe("echo"), qualifier="$LATEST"),
                                            dict(describe("echo"), qualifier="3", published_at="2026-01-01T00:00:00Z")]}}[op]
+    if op == "code" and request["name"] not in functions:
+        return {"ok": False, "error": "no function '%s' is deployed" % request["name"], "code": "not-found"}
+    if op == "code":
+        with open(run + "/asked", "w") as out:
+            json.dump(request, out, sort_keys=True)
+        return {"function": describe(request["name"]), "exact": request["name"] != "text",
+                "archive": {"sha256": "0123456789abcdef" * 4, "size": 22, "files": 3, "bytes": 7}}
     if op == "rollback":
         with open(run + "/asked", "w") as out:
             json.dump(request, out, sort_keys=True)
@@ -190,6 +197,13 @@ while True:
     request = json.loads(line)
     reply = {"ok": True}
     reply.update(handle(request))
+    if request["op"] == "code" and reply["ok"] and request["name"] != "fail":
+        with open(run + "/archive", "wb") as out:  # of nothing, or none
+            out.write(b"no archive" if request["name"] == "binary" else b"PK\5\6" + bytes(18))
+        with open(run + "/archive", "rb") as archive:
+            socket.send_fds(connection, [json.dumps(reply).encode() + b"\n"], [archive.fileno()])
+        connection.close()
+        continue
     connection.sendall(b"half an ans" if mode == "cut" and request["op"] == "list" else
                        json.dumps(reply).encode() + b"\n")
     connection.close()
@@ -280,14 +294,14 @@ expect 2 '' 'reserved: 4096 is out of range, 0 to 4095' -- limit echo --reserved
 expect 2 '' 'queue: 1000001 is out of range, 0 to 1000000' -- limit echo --queue 1000001
 expect 2 '' 'priority: 8 is out of range, 0 to 7' -- limit echo --priority 8
 expect 2 '' "priority: 'high' is not a whole number" -- limit echo --priority high
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
+for command in up down status set deploy list remove versions rollback publish alias code evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
 	expect 0 "warmcore $command - " '' -- $command --help
 	expect 0 'EXIT STATUS' '' -- help $command
 done
 expect 0 'protocol version 1' '' -- version
 
 # --- the manual page and the completion know what --help knows
-for command in up down status set deploy list remove versions rollback publish alias evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
+for command in up down status set deploy list remove versions rollback publish alias code evict limit invoke logs keys doctor version gateway config reload upgrade top metrics load trace async sim remote-key; do
 	section=$command
 	[ $command != set ] || section='\(set\|up\)' # it has the knobs of `up`, and says so
 	for option in $("$tmp/warmcore" $command --help | sed -n 's/^        \(-[a-zA-Z], \)\{0,1\}--\([a-z-]*\).*/\2/p'); do
@@ -407,6 +421,45 @@ for _ in $(seq 50); do grep -q three "$tmp/follow" && break; sleep 0.1; done
 kill $follower
 wait $follower 2>/dev/null
 [ "$(tr '\n' ' ' <"$tmp/follow")" = "two three " ] || fail "--follow printed: $(cat "$tmp/follow")"
+
+# --- code
+cd "$tmp" || exit 1
+mkdir "$tmp/full"
+touch "$tmp/full/something"
+expect 2 '' 'an argument is missing' -- code
+expect 2 '' "unexpected argument 'text'" -- code echo text
+expect 2 '' 'output and --folder exclude each other' -- code echo -o x -d y
+expect 2 '' 'force is for a FILE' -- code echo --folder x --force
+expect 2 '' 'the name of the file is empty' -- code echo -o ''
+expect 2 '' 'the name of the folder is empty' -- code echo -d ''
+expect 2 '"code":"usage"' 'both want standard output' -- --json code echo -o -
+expect 2 '' "'../echo' is not the name of a function" -- code ../echo
+expect 2 '' "':1' is not the name of a function" -- code :1
+expect 1 '' "no function 'nobody' is deployed" -- code nobody
+expect 1 '"code":"not-found"' '' -- --json code nobody:3
+expect 1 '' 'the node answered without an archive' -- code fail
+[ -z "$(find . -name '*.zip*')" ] || fail "what failed left a file"
+expect 0 '^wrote echo to echo.zip \(3 files, 22 bytes\)$' '' -- code echo
+[ "$(stat -c '%s %a' echo.zip)" = '22 600' ] || fail "echo.zip is $(stat -c '%s %a' echo.zip)"
+expect 1 '' 'echo.zip is there already; --force replaces it' -- code echo
+expect 1 '"ok":false.*"code":"failed"' '' -- --json code echo
+expect 0 'wrote echo:3' '' -- code echo:3 --force
+asked '{"name": "echo", "op": "code", "qualifier": "3"}'
+expect 0 '"output":"two.zip"' '' -- --json code echo -o two.zip
+expect 0 'wrote text' 'not byte for byte what was deployed' -- code text
+expect 1 '' 'full is there, and is not a file' -- code echo -o full -f
+expect 1 '' 'cannot create none/x.zip: No such file' -- code echo -o none/x.zip
+expect 1 '' 'full is not empty' -- code echo -d full
+expect 1 '' 'echo.zip: Not a directory' -- code echo -d echo.zip
+expect 1 '' 'cannot create none/x: No such file' -- code echo -d none/x
+expect 1 '' 'new: this is not a sound zip archive' -- code binary -d new
+[ ! -e new ] || fail "a folder that nothing came into is there"
+expect 0 '^unpacked echo to new \(3 files, 7 bytes\)$' '' -- code echo -d new
+expect 1 '' 'new: this is not a sound zip archive' -- code binary -d new
+expect 0 '"folder":"new"' '' -- --json code echo -d new
+[ "$("$tmp/warmcore" --node "$node" code echo -o - | wc -c)" = 22 ] || fail "an archive on standard output is not 22 bytes"
+[ "$(find . -maxdepth 1 -name '*.zip*' | sort | tr '\n' ' ')" = './echo.zip ./text.zip ./two.zip ' ] || fail "other files: $(ls)"
+cd / || exit 1
 
 # --- deploying
 mkdir "$tmp/f"

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """Functions as zip archives, and their versions: good ones and hostile ones, deploy and rollback under load, kill -9 meanwhile."""
 
+import hashlib
 import io
 import json
 import os
+import py_compile
 import random
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -307,6 +310,304 @@ class Versions(PackagesTest):
             harness.wait_until(lambda: len([f for f in self.folders(name) if f.startswith("v")]) <= 3, "old code is gone: %s" % kept)
             self.remove(name)
         print("%d invocations, %d versions seen, %d switches" % (len(seen), len(set(seen)), SWITCHES))
+
+
+class Code(PackagesTest):
+    """What was deployed, back."""
+
+    TAG = "cod"
+    OPTIONS = ("--allow-trusted",)
+
+    def setUp(self):
+        self.place = tempfile.mkdtemp(dir=self.node.root)
+
+    def at(self, name):
+        return os.path.join(self.place, name)
+
+    def tree(self, path):
+        """Of each name below: an execute bit and the content, where a link leads to, or None for a folder."""
+        found = {}
+        for folder, folders, files in os.walk(path):
+            for name in folders + files:
+                whole = os.path.join(folder, name)
+                short = os.path.relpath(whole, path)
+                if os.path.islink(whole):
+                    found[short] = os.readlink(whole)
+                elif os.path.isdir(whole):
+                    found[short] = None
+                else:
+                    with open(whole, "rb") as file:
+                        found[short] = (bool(os.stat(whole).st_mode & 0o100), file.read())
+        return found
+
+    def source(self, name, files):
+        path = self.at(name)
+        for short, data in files.items():
+            whole = os.path.join(path, short)
+            os.makedirs(os.path.dirname(whole), exist_ok=True)
+            with open(whole, "wb") as file:
+                file.write(data)
+        return path
+
+    def get(self, *arguments, check=True, options=(), **how):
+        """`warmcore code`, where `how` says."""
+        done = subprocess.run([harness.WARMCORE, "--node", self.node.name, *options, "code", *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False, **how)  # fmt: skip
+        if check and done.returncode:
+            raise AssertionError("%s: status %d: %s" % (arguments, done.returncode, done.stderr))
+        return done
+
+    def told(self, *arguments, **how):
+        return json.loads(self.get(*arguments, options=("--json",), **how).stdout)
+
+    def fails(self, words, *arguments, status=1, **how):
+        done = self.get(*arguments, check=False, **how)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertIn(words, done.stderr)
+        return done
+
+    def test_folder(self):
+        """There and back, as an archive and as a folder; the node finds that nothing has changed."""
+        source = self.source("back", {"function.json": MANIFEST, "main.py": b"from lib import two\n" + code("back"), "lib/two.py": b"",
+                                      "run": b"#!/bin/sh\n", "\u00e9 \U0001f600": os.urandom(70000)})  # fmt: skip
+        os.chmod(os.path.join(source, "run"), 0o711)
+        os.mkdir(os.path.join(source, "none"))
+        os.symlink("../main.py", os.path.join(source, "lib", "link.py"))
+        self.node.cli("deploy", source)
+        self.assertEqual(self.invoke("back"), "back")
+        stored = os.path.join(self.node.state, "functions", "back", self.folders("back")[0])
+        self.assertTrue(os.listdir(os.path.join(stored, "__pycache__")))  # which nobody deployed
+
+        done = self.get("back", cwd=self.place)
+        self.assertRegex(done.stdout, r"^wrote back to back\.zip \(8 files, \d+ bytes\)\n$")
+        self.assertEqual((done.stderr, stat.S_IMODE(os.stat(self.at("back.zip")).st_mode)), ("", 0o600))
+        self.assertEqual(sorted(os.listdir(self.place)), ["back", "back.zip"])
+        with zipfile.ZipFile(self.at("back.zip")) as unzip:
+            self.assertIsNone(unzip.testzip())
+            self.assertEqual({name.rstrip("/") for name in unzip.namelist()}, set(self.tree(source)))
+            self.assertEqual({info.date_time for info in unzip.infolist()}, {(1980, 1, 1, 0, 0, 0)})
+        again = self.told("back", "-o", self.at("again.zip"), env={**os.environ, "TZ": "Asia/Tokyo"})
+        with open(self.at("back.zip"), "rb") as one, open(self.at("again.zip"), "rb") as two:
+            data = one.read()
+            self.assertEqual(data, two.read())
+        self.assertEqual(again["archive"]["sha256"], hashlib.sha256(data).hexdigest())
+        self.assertEqual((again["archive"]["size"], again["output"], again["exact"]), (len(data), self.at("again.zip"), True))
+        piped = subprocess.run([harness.WARMCORE, "--node", self.node.name, "code", "back", "-o", "-"], stdout=subprocess.PIPE, check=True)
+        self.assertEqual(piped.stdout, data)
+
+        self.assertIn("unpacked back ", self.get("back", "-d", self.at("new")).stdout)
+        self.assertEqual(self.tree(self.at("new")), self.tree(source))
+        os.mkdir(self.at("empty"), 0o755)
+        self.get("back", "-d", ".", cwd=self.at("empty"))
+        self.assertEqual(self.tree(self.at("empty")), self.tree(source))
+        for path in ("new", "empty", "back.zip"):
+            self.assertIn("unchanged back ", self.node.cli("deploy", self.at(path), "--name", "back").stdout)
+        self.node.down()
+        self.node.up()
+        self.get("back", "-o", self.at("later.zip"))
+        with open(self.at("later.zip"), "rb") as later:
+            self.assertEqual(later.read(), data)
+        self.remove("back")
+
+    def test_archive_and_file(self):
+        data = archive(("function.json", MANIFEST), ("main.py", code("zip")), ("lib/", b""), (entry("tool", 0o104755), b"#!/bin/sh\n"))
+        self.node.cli("deploy", self.write("zip.zip", data))
+        self.get("zip", "-d", self.at("zip"))
+        self.assertEqual(self.tree(self.at("zip")), {"function.json": (False, MANIFEST), "main.py": (False, code("zip")), "lib": None,
+                                                     "tool": (True, b"#!/bin/sh\n")})  # fmt: skip
+        self.node.cli("deploy", self.write("single.py", code("one")))
+        self.get("single", "-d", self.at("single"))
+        self.assertEqual(self.tree(self.at("single")), {"single.py": (False, code("one"))})
+        for name in ("zip", "single"):
+            self.remove(name)
+
+    def test_runtimes(self):
+        """The archive, deployed under another name, is the same code to the node, and answers the same."""
+        with open(harness.native_function("probe"), "rb") as file:
+            probe = file.read()
+        for name, runtime, handler, files, event, more in (
+            ("two-py", "python", "main.handler", {"main.py": code("two")}, "{}", {}),
+            ("two-js", "node", "main.handler", {"main.js": b"exports.handler = async () => 'two';\n"}, "{}", {}),
+            ("two-c", "native", "probe.so", {"probe.so": probe}, "etwo", {"event": "binary"}),
+        ):
+            with self.subTest(runtime=runtime):
+                self.node.deploy(name, runtime, handler, files, **more)
+                first = self.node.cli("invoke", name, event).stdout
+                self.assertIn("two", first)
+                self.assertTrue(self.told(name, "-o", self.at(name + ".zip"))["exact"])
+                copy = self.node.json("deploy", self.at(name + ".zip"), "--name", name + "-copy")["function"]
+                self.assertEqual(copy["code_sha256"], self.told(name, "-f", cwd=self.place)["code_sha256"])
+                self.assertEqual(self.node.cli("invoke", name + "-copy", event).stdout, first)
+                self.get(name + "-copy", cwd=self.place)
+                with open(self.at(name + ".zip"), "rb") as one, open(self.at(name + "-copy.zip"), "rb") as two:
+                    self.assertEqual(one.read(), two.read())
+                self.remove(name)
+                self.remove(name + "-copy")
+
+    def test_trusted(self):
+        with open(harness.native_function("probe"), "rb") as file:
+            probe = file.read()
+        self.node.deploy("trusted", "native", "probe.so", {"probe.so": probe}, trusted=True, event="binary")
+        self.assertEqual(self.node.cli("invoke", "trusted", "ehello").stdout, "hello")
+        self.get("trusted", "-d", self.at("trusted"))
+        self.assertEqual(self.tree(self.at("trusted"))["probe.so"][1], probe)
+        self.remove("trusted")
+
+    def test_versions(self):
+        for value in range(2):
+            self.node.cli("deploy", self.source("many", {"function.json": MANIFEST, "main.py": code(value)}))
+            self.node.cli("publish", "many")
+        self.node.cli("deploy", self.source("many", {"function.json": MANIFEST, "main.py": code(2)}))
+        self.node.cli("alias", "many", "prod", "1")
+        for qualifier, value in (("", 2), (":$LATEST", 2), (":1", 0), (":2", 1), (":prod", 0)):
+            self.get("many" + qualifier, "-f", cwd=self.place)
+            with zipfile.ZipFile(self.at("many.zip")) as unzip:
+                self.assertEqual(unzip.read("main.py"), code(value), qualifier)
+        self.fails("no published version 3", "many:3", "-f", cwd=self.place)
+        self.fails("no alias nobody", "many:nobody", "-f", cwd=self.place)
+        self.fails("neither $LATEST", "many:0", "-f", cwd=self.place)
+        self.fails("no function named nobody", "nobody", cwd=self.place)
+        self.fails("no function named nobody", "nobody:1", cwd=self.place)
+        self.assertEqual(self.told("many:3", "-o", self.at("x"), check=False)["code"], "not-found")
+        self.assertEqual(sorted(os.listdir(self.place)), ["many", "many.zip"])
+        self.remove("many")
+
+    def test_modules_of_the_package(self):
+        """Compiled ones that came along come back, as far as the node did not put others in their place."""
+        source = self.source("own", {"function.json": MANIFEST, "main.py": code("own"), "lib/two.py": b"TWO = 2\n"})
+        for name in ("main.py", "lib/two.py"):
+            py_compile.compile(os.path.join(source, name), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        self.node.cli("deploy", source)
+        self.assertTrue(self.told("own", "-d", self.at("all"))["exact"])
+        self.assertEqual(self.tree(self.at("all")), self.tree(source))
+        self.source("own", {"more.py": b"MORE = 1\n"})  # that the node compiles
+        self.node.cli("deploy", source)
+        mixed = self.get("own", "-d", self.at("mixed"))
+        self.assertIn("not byte for byte", mixed.stderr)
+        self.assertEqual({name for name in self.tree(source) if "__pycache__" not in name}, set(self.tree(self.at("mixed"))))
+        self.remove("own")
+
+    def test_targets(self):
+        """What is there stays; what fails leaves nothing."""
+        self.node.cli("deploy", self.source("here", {"function.json": MANIFEST, "main.py": code("here"), "noise": os.urandom(200000)}))
+        self.write(self.at("here.zip"), b"mine")
+        self.fails("here.zip is there already; --force", "here", cwd=self.place)
+        self.fails("is not a file", "here", "-o", self.place)
+        self.fails("is not a file", "here", "-o", "/dev/full", "--force")
+        os.symlink("here.zip", self.at("link.zip"))
+        self.fails("is not a file", "here", "-o", self.at("link.zip"), "--force")
+        self.fails("No such file", "here", "-o", self.at("none/x.zip"))
+        self.fails("is not empty", "here", "-d", self.place)
+        self.fails("Not a directory", "here", "-d", self.at("here.zip"))
+        self.fails("No such file", "here", "-d", self.at("none/x"))
+        with open(self.at("here.zip"), "rb") as file:
+            self.assertEqual(file.read(), b"mine")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([harness.WARMCORE, "--node", self.node.name, "code", "here", "-o", "-"], stdout=full, stderr=subprocess.PIPE, check=False)
+        self.assertEqual((done.returncode, b"cannot write standard output: No space left" in done.stderr), (1, True), done)
+        ours, theirs = os.openpty()
+        done = subprocess.run([harness.WARMCORE, "--node", self.node.name, "code", "here", "-o", "-"], stdout=theirs, stderr=subprocess.PIPE, check=False)
+        os.close(ours)
+        os.close(theirs)
+        self.assertEqual((done.returncode, b"is a terminal" in done.stderr), (1, True), done)
+
+        # A disk that is full.
+        small = self.at("small")
+        os.mkdir(small)
+        for how, left in (("-o %s/x.zip" % small, b""), ("-d %s/x" % small, b""), ("-d %s" % small, b"")):
+            script = "mount -t tmpfs -o size=64k small %s && %s --node %s code here %s; echo $?; ls -A %s" % (
+                small, harness.WARMCORE, self.node.name, how, small)  # fmt: skip
+            done = subprocess.run(["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+            self.assertEqual(done.stdout, b"1\n" + left, (how, done))
+            self.assertIn(b"No space left", done.stderr)
+        self.get("here", "--force", cwd=self.place)
+        with zipfile.ZipFile(self.at("here.zip")) as unzip:
+            self.assertEqual(unzip.read("main.py"), code("here"))
+        self.assertEqual(sorted(os.listdir(self.place)), ["here", "here.zip", "link.zip", "small"])
+        self.remove("here")
+
+    def test_hostile(self):
+        """What must not be in the folder, should it ever get there."""
+        self.node.cli("deploy", self.source("bad", {"function.json": MANIFEST, "main.py": code("bad")}))
+        stored = os.path.join(self.node.state, "functions", "bad", self.folders("bad")[0])
+        secret = self.write("secret", b"secret")
+
+        def hole(path):
+            with open(path, "wb") as file:
+                file.truncate(257 << 20)
+
+        for words, make in (("leads out", lambda path: os.symlink(secret, path)), ("leads out", lambda path: os.symlink("../../../..", path)),
+                            ("leads out", lambda path: os.symlink("nowhere", path)), ("is neither", os.mkfifo),
+                            ("is neither", lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5))),
+                            ("larger than 256 MiB", hole)):  # fmt: skip
+            with self.subTest(words=words):
+                make(os.path.join(stored, "x"))
+                try:
+                    self.fails(words, "bad", cwd=self.place)
+                finally:
+                    os.unlink(os.path.join(stored, "x"))
+        for number in range(10001):
+            os.mkdir(os.path.join(stored, "d%d" % number))
+        self.fails("more than 10000 files", "bad", cwd=self.place)
+        for number in range(10001):
+            os.rmdir(os.path.join(stored, "d%d" % number))
+        self.assertEqual(os.listdir(self.place), ["bad"])
+        self.assertTrue(self.told("bad", cwd=self.place)["exact"])
+        with open(os.path.join(stored, "main.py"), "ab") as file:
+            file.write(b"# changed\n")
+        self.assertFalse(self.told("bad", "-f", cwd=self.place)["exact"])
+        self.remove("bad")
+
+    def test_under_way(self):
+        """Code that is replaced and removed meanwhile is whole; and nothing is left of all the archives."""
+        self.node.cli("deploy", self.source("moving", {"function.json": MANIFEST, "main.py": code(0)}))
+        stopping, wrong = threading.Event(), []
+
+        def get():
+            while not stopping.is_set():
+                done = subprocess.run([harness.WARMCORE, "--node", self.node.name, "--json", "code", "moving", "-o", "-"],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)  # fmt: skip
+                if done.returncode != 2:
+                    wrong.append(done)
+                done = subprocess.run([harness.WARMCORE, "--node", self.node.name, "code", "moving", "-o", "-"],
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)  # fmt: skip
+                if done.returncode:
+                    if b"no function named" not in done.stderr:
+                        wrong.append(done)
+                    continue
+                with zipfile.ZipFile(io.BytesIO(done.stdout)) as unzip:
+                    value = int(unzip.read("value"))
+                    if unzip.testzip() or unzip.read("main.py") != code(value) or done.stderr:
+                        wrong.append(done)
+
+        def deploy(value):
+            self.node.cli("deploy", self.source("moving", {"function.json": MANIFEST, "main.py": code(value), "value": b"%d" % value}))
+
+        deploy(1)
+        threads = [threading.Thread(target=get) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for value in range(2, 2 + SWITCHES // 2):
+                deploy(value)
+                if value % 5 == 0:
+                    self.remove("moving")
+        finally:
+            stopping.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+        def left():
+            found = []
+            for number in os.listdir("/proc/%d/fd" % self.node.pid):
+                try:
+                    found.append(os.readlink("/proc/%d/fd/%s" % (self.node.pid, number)))
+                except FileNotFoundError:
+                    pass  # closed meanwhile
+            return [path for path in found if path.endswith(" (deleted)") and path.startswith(self.node.state + "/#")]
+
+        harness.wait_until(lambda: not left(), "no archive is open any more")
 
 
 class KillDuringDeploy(PackagesTest):

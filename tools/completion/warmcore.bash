@@ -96,7 +96,7 @@ _warmcore() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		return
 		;;
-	--state-dir)
+	--state-dir | --folder)
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 		;;
@@ -119,7 +119,7 @@ _warmcore() {
 	"" | help)
 		mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_commands "$program")" -- "$word")
 		;;
-	invoke | logs | versions | rollback | secret | publish | alias)
+	invoke | logs | versions | rollback | secret | publish | alias | code)
 		if [ $positional = 0 ]; then
 			mapfile -t COMPREPLY < <(compgen -W "$(_warmcore_functions "$program" "$node")" -- "$word")
 		fi
