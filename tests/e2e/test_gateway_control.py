@@ -83,6 +83,16 @@ class Sdk(harness.NodeTest):
     def one(self, name, **values):
         return self.sdk([name, values])[0]
 
+    def assert_archive(self, got):
+        """What GetFunction says of the archive is what its link gives, without any key. Its files."""
+        self.assertEqual(got["status"], 200, got)
+        with urllib.request.urlopen(got["Code"]["Location"]) as response:
+            data = response.read()
+            self.assertEqual(response.headers["content-type"], "application/zip")
+        self.assertEqual((got["Configuration"]["CodeSha256"], got["Configuration"]["CodeSize"]), (sha256(data), len(data)))
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
     def assert_error(self, answer, status, name, word=""):
         self.assertEqual((answer.get("status"), answer.get("error")), (status, name), answer)
         self.assertIn(word, answer["message"])
@@ -188,12 +198,68 @@ class GatewayControl(Sdk):
             ["Invoke", {"FunctionName": "local", "Payload": "{}"}],
             ["UpdateFunctionCode", {"FunctionName": "local", "ZipFile": b64(code(4))}],
             ["Invoke", {"FunctionName": "local", "Payload": "{}"}])  # fmt: skip
-        self.assertNotIn("Location", got["Code"])
-        self.assertEqual(got["Code"]["Error"]["ErrorCode"], "CodeNotArchived")
-        self.assertEqual(changed["Timeout"], 9, changed)
+        self.assert_archive(got)
+        self.assertEqual((changed["Timeout"], changed["CodeSha256"]), (9, got["Configuration"]["CodeSha256"]), changed)
         self.assertEqual(json.loads(called["Payload"]), {"n": 3, "env": "blue"})
         self.assertEqual(code_changed["CodeSha256"], sha256(code(4)))
         self.assertEqual(json.loads(recalled["Payload"]), {"n": 4, "env": "blue"})
+
+    def test_code_of_the_node(self):
+        """What no archive came for has one all the same, and says of it what clients compare, wherever it is shown."""
+        self.node.deploy("own", "python", "app.handler", {"app.py": (CODE % 5).encode()}, description="first")
+        self.node.cli("publish", "own")
+        self.node.deploy("own", "python", "app.handler", {"app.py": (CODE % 6).encode()})
+        self.node.cli("publish", "own")
+        self.node.deploy("own", "python", "app.handler", {"app.py": (CODE % 7).encode(), "more": bytes(100000)})
+        self.node.cli("alias", "own", "prod", "1")
+        self.node.cli("alias", "own", "newest", "$LATEST")
+        latest, first, second, prod, newest, configuration, versions, wrong = self.sdk(
+            ["GetFunction", {"FunctionName": "own"}],
+            *[["GetFunction", {"FunctionName": "own", "Qualifier": qualifier}] for qualifier in ("1", "2", "prod", "newest")],
+            ["GetFunctionConfiguration", {"FunctionName": "own"}],
+            ["ListVersionsByFunction", {"FunctionName": "own"}],
+            ["PublishVersion", {"FunctionName": "own", "CodeSha256": sha256(b"another")}])  # fmt: skip
+        for got, number in ((latest, 7), (first, 5), (second, 6), (prod, 5), (newest, 7)):
+            files = self.assert_archive(got)
+            self.assertEqual(files["app.py"], (CODE % number).encode())
+            self.assertEqual(json.loads(files["function.json"])["name"], "own")
+            self.assertEqual(len(files), 2 + (number == 7), files.keys())
+        one = {key: latest["Configuration"][key] for key in ("CodeSha256", "CodeSize")}
+        self.assertEqual({key: configuration[key] for key in one}, one)
+        self.assertEqual([version["CodeSha256"] for version in versions["Versions"]],
+                         [got["Configuration"]["CodeSha256"] for got in (latest, first, second)])  # fmt: skip
+        self.assert_error(wrong, 400, "InvalidParameterValueException", one["CodeSha256"])
+        published, pages = self.sdk(["PublishVersion", {"FunctionName": "own", "CodeSha256": one["CodeSha256"]}],
+                                    ["paginateListFunctions", {"input": {"FunctionVersion": "ALL"}}])  # fmt: skip
+        self.assertEqual((published["status"], published["CodeSha256"]), (201, one["CodeSha256"]), published)
+        listed = [function for page in pages["pages"] for function in page["Functions"] if function["FunctionName"] == "own"]
+        for key in one:
+            self.assertEqual({function["Version"]: function[key] for function in listed if function["Version"] in ("$LATEST", "1", "3")},
+                             {"$LATEST": one[key], "1": first["Configuration"][key], "3": one[key]})  # fmt: skip
+        # It can be given back; a link is of the code that it was made for, also when other code is current.
+        with urllib.request.urlopen(latest["Code"]["Location"]) as response:
+            data = response.read()
+        self.node.deploy("own", "python", "app.handler", {"app.py": (CODE % 8).encode()})
+        with urllib.request.urlopen(latest["Code"]["Location"]) as response:
+            self.assertEqual(response.read(), data)
+        given, called = self.sdk(["UpdateFunctionCode", {"FunctionName": "own", "ZipFile": b64(data)}],
+                                 ["Invoke", {"FunctionName": "own", "Payload": "{}"}])  # fmt: skip
+        self.assertEqual({key: given[key] for key in one}, one)
+        self.assertEqual(json.loads(called["Payload"])["n"], 7)
+        # What is gone is gone.
+        self.node.cli("remove", "own")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(prod["Code"]["Location"])
+        self.assertEqual(refused.exception.code, 404)
+        refused.exception.close()
+
+    def test_code_that_no_archive_takes(self):
+        self.node.deploy("odd", "python", "app.handler", {"app.py": (CODE % 1).encode(), "a\\b": b""})
+        got, configuration = self.sdk(["GetFunction", {"FunctionName": "odd"}], ["GetFunctionConfiguration", {"FunctionName": "odd"}])
+        self.assertEqual((got["status"], got["Code"].get("Location"), got["Code"]["Error"]["ErrorCode"]), (200, None, "CodeNotArchived"), got)
+        self.assertIn("backslash", got["Code"]["Error"]["Message"])
+        self.assertEqual(len(base64.b64decode(configuration["CodeSha256"])), 32)
+        self.assertEqual(configuration["CodeSha256"], got["Configuration"]["CodeSha256"])
 
     def test_list(self):
         names = ["page-%02d" % i for i in range(7)]
@@ -571,6 +637,24 @@ class GatewayControlKeys(Sdk):
                            ["DeleteFunction", {"FunctionName": "trust"}], **self.keys["all"])  # fmt: skip
         for answer in answers:
             self.assert_error(answer, 400, "InvalidParameterValueException", "trusted")
+        with open(harness.native_function("probe"), "rb") as probe:
+            got = self.sdk(["GetFunction", {"FunctionName": "trust"}], **self.keys["all"])[0]
+            self.assertEqual(self.assert_archive(got)["probe.so"], probe.read())
+
+    def test_rights_to_code_of_the_node(self):
+        for name in ("web-node", "other-node"):
+            self.node.deploy(name, "python", "app.handler", {"app.py": (CODE % 1).encode()})
+        asks = [["GetFunction", {"FunctionName": name}] for name in ("web-node", "other-node")]
+        mine, other = self.sdk(*asks, **self.keys["web"])
+        self.assertEqual(self.assert_archive(mine)["app.py"], (CODE % 1).encode())
+        self.assert_error(other, 403, "AccessDeniedException")
+        for answer in self.sdk(*asks, **self.keys["invoke"]):
+            self.assert_error(answer, 403, "AccessDeniedException")
+        # The signature is of one function: its code under another's name is another link.
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(mine["Code"]["Location"].replace("web-node", "other-node"))
+        self.assertEqual(refused.exception.code, 403)
+        refused.exception.close()
 
 
 if __name__ == "__main__":

@@ -214,6 +214,17 @@ static void test_removal(void **state)
 	}
 }
 
+/* Takes the version over. */
+static void expect_code(const json_t *described, json_t *version, const char *sha256, json_int_t size)
+{
+	json_t *shown = wc_manage_configuration(described, version);
+
+	assert_string_equal(json_string_value(json_object_get(shown, "CodeSha256")), sha256);
+	assert_int_equal(json_integer_value(json_object_get(shown, "CodeSize")), size);
+	json_decref(shown);
+	json_decref(version);
+}
+
 static void test_shapes(void **state)
 {
 	json_t *described = json_pack("{s:{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:I}, s:{s:s}}", "function", "name", "f",
@@ -233,6 +244,17 @@ static void test_shapes(void **state)
 	/* It was deployed with another runtime since. */
 	assert_string_equal(json_string_value(json_object_get(shown, "Runtime")), "python3");
 	json_decref(shown);
+	/* With an archive, it is that which clients compare; each version has its own, or none. */
+	json_object_set_new(json_object_get(described, "function"), "archive",
+			    json_pack("{s:s, s:i}", "sha256", "SUM=", "size", 9));
+	expect_code(described, NULL, "SUM=", 9);
+	expect_code(described, json_object(), "SUM=", 9); /* an alias of $LATEST */
+	expect_code(described,
+		    json_pack("{s:s, s:s, s:{s:s, s:i}}", "qualifier", "1", "code_sha256", "x", "archive", "sha256",
+			      "OLD=", "size", 5),
+		    "OLD=", 5);
+	expect_code(described, json_pack("{s:s, s:s, s:i}", "qualifier", "2", "code_sha256", "", "code_bytes", 3), "",
+		    3);
 	json_decref(described);
 }
 

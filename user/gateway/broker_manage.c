@@ -2,6 +2,10 @@
 /* broker_manage.c - see broker_manage.h. */
 #include "user/gateway/broker_manage.h"
 
+#include <nettle/base16.h>
+#include <nettle/base64.h>
+#include <nettle/sha2.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +13,8 @@
 
 #include "user/control_client.h"
 #include "user/gateway/broker_frame.h"
+
+#define KNOWN_MAX 8192 /* twice what a node has of functions and published versions */
 
 static json_t *refuse(const char *code, const char *text)
 {
@@ -22,12 +28,14 @@ static json_t *refuse_fault(int error, const struct wc_fault *fault)
 
 /* --- the node --- */
 
-/* Takes the request over. */
-static json_t *ask_node(const char *node, json_t *request)
+/* Takes the request over. *ret_file: what the answer brought, or -1. */
+static json_t *ask_node_file(const char *node, json_t *request, int *ret_file)
 {
 	json_t *answer = NULL;
-	int ret = request ? wc_control_request(node, request, WC_MANAGE_NODE_TIMEOUT_MS, &answer) : -ENOMEM;
+	int ret;
 
+	*ret_file = -1;
+	ret = request ? wc_control_request_file(node, request, WC_MANAGE_NODE_TIMEOUT_MS, &answer, ret_file) : -ENOMEM;
 	json_decref(request);
 	if (!ret)
 		return answer;
@@ -37,6 +45,16 @@ static json_t *ask_node(const char *node, json_t *request)
 		      ret == -EMSGSIZE	? "limit" :
 					  "failed",
 		      "the node does not answer");
+}
+
+static json_t *ask_node(const char *node, json_t *request)
+{
+	int file;
+	json_t *answer = ask_node_file(node, request, &file);
+
+	if (file >= 0)
+		close(file);
+	return answer;
 }
 
 static bool is_ok(const json_t *answer)
@@ -59,7 +77,6 @@ static const struct {
 	{ "status", false, { NULL } },
 	{ "limit", true, { "concurrency", "provisioned" } },
 	{ "publish", true, { "description", "code_sha256", "revision" } },
-	{ "published", true, { NULL } },
 	{ "alias", true, { "action", "alias", "version", "description", "weights", "revision" } },
 	{ "concurrency", true, { "qualifier", "action", "reserved", "provisioned" } },
 	{ "resolve", true, { "qualifier" } },
@@ -80,6 +97,101 @@ static json_t *pass(const char *node, const json_t *question, size_t index)
 	return ask_node(node, request);
 }
 
+/* --- archives --- */
+
+/*
+ * What the archives are that the node makes of code that did not come as one: clients compare their SHA-256 and size, of every function that they
+ * list, and to know them the archive has to be made. The same code is the same archive (user/pack.h), so it is made once, as long as it is
+ * remembered. A few places, by the code's digest; the last one has it.
+ */
+static struct known {
+	char code[WC_SHELF_CODE_LENGTH + 1];
+	char sha256[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1];
+	json_int_t size;
+} known[KNOWN_MAX];
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct known *place_of(const char *code)
+{
+	char head[9];
+
+	snprintf(head, sizeof(head), "%.8s", code);
+	return &known[strtoul(head, NULL, 16) % KNOWN_MAX];
+}
+
+static json_t *recall(const char *code)
+{
+	const struct known *place = place_of(code);
+	json_t *archive = NULL;
+
+	pthread_mutex_lock(&known_lock);
+	if (!strcmp(place->code, code))
+		archive = json_pack("{s:s, s:I}", "sha256", place->sha256, "size", place->size);
+	pthread_mutex_unlock(&known_lock);
+	return archive;
+}
+
+static bool base64_of(const char *hexadecimal, char out[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1])
+{
+	struct base16_decode_ctx context;
+	uint8_t digest[SHA256_DIGEST_SIZE + 1];
+	size_t size = sizeof(digest);
+
+	base16_decode_init(&context);
+	if (strlen(hexadecimal) != WC_SHELF_CODE_LENGTH ||
+	    !base16_decode_update(&context, &size, digest, WC_SHELF_CODE_LENGTH, hexadecimal) ||
+	    size != SHA256_DIGEST_SIZE)
+		return false;
+	base64_encode_raw(out, SHA256_DIGEST_SIZE, digest);
+	out[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE)] = 0;
+	return true;
+}
+
+/* Ask the node for the archive: its answer, and a descriptor when that is yes. What it is is remembered, also in the place of something else. */
+static json_t *make_archive(const char *node, const char *name, const char *code, json_t **ret_archive, int *ret_file)
+{
+	json_t *answer = ask_node_file(
+		node, json_pack("{s:s, s:s, s:s}", "op", "code", "name", name, "code_sha256", code), ret_file);
+	const json_t *archive = json_object_get(answer, "archive");
+	struct known made = { .size = json_integer_value(json_object_get(archive, "size")) };
+
+	*ret_archive = NULL;
+	if (!is_ok(answer))
+		return answer;
+	if (*ret_file < 0 || !wc_shelf_code_valid(code) || !base64_of(text_of(archive, "sha256"), made.sha256)) {
+		json_decref(answer);
+		return refuse("failed", "the node answered without an archive");
+	}
+	memcpy(made.code, code, sizeof(made.code));
+	if (json_is_true(json_object_get(answer, "exact"))) { /* else the digest does not say what is in it */
+		pthread_mutex_lock(&known_lock);
+		*place_of(code) = made;
+		pthread_mutex_unlock(&known_lock);
+	}
+	*ret_archive = json_pack("{s:s, s:I}", "sha256", made.sha256, "size", made.size);
+	return answer;
+}
+
+/* Say of a function, or of a version of it, what its archive is: "archive"; or why there is none: "archive_error". */
+static void add_archive(const char *node, const char *name, const json_t *meta, json_t *function)
+{
+	const char *code = text_of(function, "code_sha256");
+	json_t *archive = json_incref(json_object_get(json_object_get(meta, "archives"), code)), *answer = NULL;
+	int file = -1;
+
+	if (!archive)
+		archive = recall(code);
+	if (!archive)
+		answer = make_archive(node, name, code, &archive, &file);
+	if (archive)
+		json_object_set_new(function, "archive", archive);
+	else
+		json_object_set_new(function, "archive_error", json_string(text_of(answer, "error")));
+	if (file >= 0)
+		close(file);
+	json_decref(answer);
+}
+
 /* --- functions --- */
 
 void wc_manage_revision(const json_t *described, char out[WC_MANAGE_REVISION_MAX])
@@ -87,13 +199,12 @@ void wc_manage_revision(const json_t *described, char out[WC_MANAGE_REVISION_MAX
 	snprintf(out, WC_MANAGE_REVISION_MAX, "%.36s", text_of(json_object_get(described, "function"), "revision"));
 }
 
-/* The function with its environment, of the version that is asked for, and what is on the shelf. */
-static json_t *describe(const char *node, const struct wc_place *place, const json_t *qualifier)
+/* The function with its environment, of the version that is asked for, and what is on the shelf; with `archive` also what its archive is. */
+static json_t *describe(const char *node, const struct wc_place *place, const json_t *qualifier, bool archive)
 {
 	json_t *found = ask_node(node, json_pack("{s:s, s:s, s:O*}", "op", "resolve", "name", place->name, "qualifier",
 						 qualifier)),
 	       *settings, *function, *meta, *answer;
-	const char *code;
 
 	if (!is_ok(found))
 		return found;
@@ -105,11 +216,11 @@ static json_t *describe(const char *node, const struct wc_place *place, const js
 	}
 	function = json_object_get(found, "function");
 	json_object_set(function, "environment", json_object_get(json_object_get(settings, "settings"), "environment"));
-	code = text_of(function, "code_sha256");
 	meta = wc_place_meta(place);
-	answer = json_pack("{s:b, s:O, s:b, s:O*, s:O*, s:o}", "ok", 1, "function", function, "busy", place->busy,
-			   "source", json_object_get(settings, "source"), "archive",
-			   json_object_get(json_object_get(meta, "archives"), code), "meta", meta);
+	if (archive)
+		add_archive(node, place->name, meta, function);
+	answer = json_pack("{s:b, s:O, s:b, s:O*, s:o}", "ok", 1, "function", function, "busy", place->busy, "source",
+			   json_object_get(settings, "source"), "meta", meta);
 	json_decref(settings);
 	json_decref(found);
 	return answer;
@@ -220,7 +331,7 @@ static json_t *deploy(const char *node, const struct wc_place *place, const json
 
 static json_t *put_locked(const char *node, const struct wc_place *place, const json_t *question, int fd)
 {
-	json_t *described = describe(node, place, NULL), *refusal, *answer, *archive = NULL, *meta;
+	json_t *described = describe(node, place, NULL, false), *refusal, *answer, *archive = NULL, *meta;
 	const char *code;
 	struct wc_fault fault;
 	int ret = 0;
@@ -248,7 +359,7 @@ static json_t *put_locked(const char *node, const struct wc_place *place, const 
 	ret = wc_place_set_meta(place, meta, &fault);
 	json_decref(meta);
 	json_decref(answer);
-	return ret ? refuse_fault(ret, &fault) : describe(node, place, NULL);
+	return ret ? refuse_fault(ret, &fault) : describe(node, place, NULL, true);
 }
 
 static json_t *do_put(const char *node, const struct wc_shelf *shelf, const json_t *question, int fd, int *ret_fd)
@@ -279,7 +390,7 @@ static json_t *do_describe(const char *node, const struct wc_shelf *shelf, const
 	ret = wc_place_open(shelf, text_of(question, "name"), WC_PLACE_LOOK, &place, &fault);
 	if (ret)
 		return refuse_fault(ret, &fault);
-	answer = describe(node, &place, json_object_get(question, "qualifier"));
+	answer = describe(node, &place, json_object_get(question, "qualifier"), true);
 	wc_place_close(&place);
 	return answer;
 }
@@ -297,7 +408,7 @@ static json_t *do_remove(const char *node, const struct wc_shelf *shelf, const j
 	ret = wc_place_open(shelf, text_of(question, "name"), WC_PLACE_CHANGE, &place, &fault);
 	if (ret)
 		return refuse_fault(ret, &fault);
-	described = describe(node, &place, NULL);
+	described = describe(node, &place, NULL, false);
 	answer = check_expected(described, "");
 	json_decref(described);
 	if (!answer)
@@ -309,23 +420,57 @@ static json_t *do_remove(const char *node, const struct wc_shelf *shelf, const j
 	return answer;
 }
 
+/* Each with its archive. */
+static json_t *do_published(const char *node, const struct wc_shelf *shelf, const json_t *question, int fd, int *ret_fd)
+{
+	json_t *answer = ask_node(node, json_pack("{s:s, s:O}", "op", "published", "name",
+						  json_object_get(question, "name"))),
+	       *meta, *version;
+	struct wc_place place;
+	struct wc_fault fault;
+	size_t i;
+	int ret;
+
+	(void)fd;
+	(void)ret_fd;
+	ret = is_ok(answer) ? wc_place_open(shelf, text_of(question, "name"), WC_PLACE_LOOK, &place, &fault) : 0;
+	if (ret) {
+		json_decref(answer);
+		return refuse_fault(ret, &fault);
+	}
+	if (!is_ok(answer))
+		return answer;
+	meta = wc_place_meta(&place);
+	json_array_foreach (json_object_get(answer, "versions"), i, version)
+		add_archive(node, place.name, meta, version);
+	json_decref(meta);
+	wc_place_close(&place);
+	return answer;
+}
+
 static json_t *do_archive(const char *node, const struct wc_shelf *shelf, const json_t *question, int fd, int *ret_fd)
 {
+	const char *code = text_of(question, "code_sha256");
+	json_t *archive, *answer;
 	struct wc_place place;
 	struct wc_fault fault;
 	int ret;
 
-	(void)node;
 	(void)fd;
 	ret = wc_place_open(shelf, text_of(question, "name"), WC_PLACE_LOOK, &place, &fault);
 	if (ret)
 		return refuse_fault(ret, &fault);
-	ret = wc_place_open_archive(&place, text_of(question, "code_sha256"));
+	ret = wc_place_open_archive(&place, code);
 	wc_place_close(&place);
-	if (ret < 0)
+	if (ret >= 0) {
+		*ret_fd = ret;
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (!wc_shelf_code_valid(code))
 		return refuse("not-found", "there is no such archive any more");
-	*ret_fd = ret;
-	return json_pack("{s:b}", "ok", 1);
+	answer = make_archive(node, text_of(question, "name"), code, &archive, ret_fd);
+	json_decref(archive);
+	return answer;
 }
 
 json_t *wc_manage_do(const char *node, const struct wc_shelf *shelf, const json_t *question, int fd, int *ret_fd)
@@ -335,10 +480,8 @@ json_t *wc_manage_do(const char *node, const struct wc_shelf *shelf, const json_
 		json_t *(*run)(const char *node, const struct wc_shelf *shelf, const json_t *question, int fd,
 			       int *ret_fd);
 	} own[] = {
-		{ "describe", do_describe },
-		{ "put", do_put },
-		{ "remove", do_remove },
-		{ "archive", do_archive },
+		{ "describe", do_describe },   { "put", do_put }, { "remove", do_remove }, { "archive", do_archive },
+		{ "published", do_published },
 	};
 	const char *op = text_of(question, "op"), *name = text_of(question, "name");
 	const json_t *given = json_object_get(question, "name");

@@ -62,17 +62,15 @@ void wc_manage_configure(struct wc_manage_task *task)
 	json_decref(described);
 }
 
-/* The archive, with a link that needs no key; of what was deployed otherwise there is none. */
-static json_t *location(const struct wc_manage_task *task, const json_t *described, const char *code)
+/* The archive, with a link that needs no key. */
+static json_t *location(const struct wc_manage_task *task, const json_t *function)
 {
-	const json_t *archives = json_object_get(json_object_get(described, "meta"), "archives");
-	const char *name = task->job.route.name;
+	const char *name = task->job.route.name, *code = text_of(function, "code_sha256");
 	char expires[24], signature[65];
 
-	if (!json_object_get(archives, code))
+	if (!json_object_get(function, "archive"))
 		return json_pack("{s:s, s:{s:s, s:s}}", "RepositoryType", "warmcore", "Error", "ErrorCode",
-				 "CodeNotArchived", "Message",
-				 "the function was deployed on the node, and not as an archive over this API");
+				 "CodeNotArchived", "Message", text_of(function, "archive_error"));
 	snprintf(expires, sizeof(expires), "%lld", (long long)time(NULL) + LINK_SECONDS);
 	wc_manage_sign(task->manage, name, code, expires, signature);
 	return json_pack("{s:s, s:o}", "RepositoryType", "S3", "Location",
@@ -102,7 +100,7 @@ static void show(struct wc_manage_task *task)
 	wc_manage_tag_callers(version ? version : function, tags);
 	configuration = wc_manage_configuration(described, version);
 	answer = json_pack("{s:o, s:o}", "Configuration", configuration, "Code",
-			   location(task, described, text_of(version ? version : function, "code_sha256")));
+			   location(task, json_object_get(version, "code_sha256") ? version : function));
 	if (json_is_integer(reserved))
 		json_object_set_new(answer, "Concurrency",
 				    json_pack("{s:O}", "ReservedConcurrentExecutions", reserved));

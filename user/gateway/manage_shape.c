@@ -34,10 +34,10 @@ json_t *wc_manage_time(const char *rfc3339)
 	return json_string(rfc3339);
 }
 
-const char *wc_manage_code_sha256(const json_t *described, const char *code, char out[64])
+const char *wc_manage_code_sha256(const json_t *function, char out[64])
 {
-	const json_t *archives = json_object_get(json_object_get(described, "meta"), "archives");
-	const char *archived = text_of(json_object_get(archives, code), "sha256");
+	const char *archived = text_of(json_object_get(function, "archive"), "sha256");
+	const char *code = text_of(function, "code_sha256");
 	struct base16_decode_ctx context;
 	uint8_t digest[DIGEST_SIZE + 1];
 	size_t size = sizeof(digest);
@@ -67,10 +67,9 @@ static const char *runtime_of(const json_t *function, const json_t *meta)
 	return !strcmp(runtime, "python") ? "python3" : !strcmp(runtime, "node") ? "nodejs" : "provided";
 }
 
-static json_int_t size_of(const json_t *described, const json_t *function)
+static json_int_t size_of(const json_t *function)
 {
-	const json_t *archives = json_object_get(json_object_get(described, "meta"), "archives");
-	const json_t *archive = json_object_get(archives, text_of(function, "code_sha256"));
+	const json_t *archive = json_object_get(function, "archive");
 
 	return json_integer_value(archive ? json_object_get(archive, "size") : json_object_get(function, "code_bytes"));
 }
@@ -88,9 +87,10 @@ static json_t *function_of(const json_t *described, const json_t *version)
 {
 	json_t *function = json_copy(json_object_get(described, "function"));
 
-	if (version && function) {
+	if (json_object_get(version, "code_sha256"))
+		json_object_del(function, "archive"); /* that of $LATEST; the version has its own, or none */
+	if (version && function)
 		json_object_update(function, (json_t *)version);
-	}
 	return function;
 }
 
@@ -98,7 +98,7 @@ json_t *wc_manage_configuration(const json_t *described, const json_t *version)
 {
 	const json_t *meta = json_object_get(described, "meta"), *environment;
 	json_t *function = function_of(described, version), *shown;
-	const char *code = text_of(function, "code_sha256"), *when = text_of(version, "published_at");
+	const char *when = text_of(version, "published_at");
 	char arn[WC_MANAGE_ARN_MAX], revision[WC_MANAGE_REVISION_MAX], sha256[64], number[24] = "$LATEST";
 	const json_t *description = json_object_get(function, "description");
 
@@ -108,15 +108,15 @@ json_t *wc_manage_configuration(const json_t *described, const json_t *version)
 	wc_manage_revision(described, revision);
 	if (*text_of(version, "revision"))
 		snprintf(revision, sizeof(revision), "%s", text_of(version, "revision"));
-	wc_manage_code_sha256(described, code, sha256);
+	wc_manage_code_sha256(function, sha256);
 	environment = json_object_get(function, "environment");
 	shown = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:o, s:s, s:s, s:s, s:s, s:s, s:[s], s:{s:i}, "
 		"s:{s:s}, s:{s:s, s:s}, s:{s:s}}",
 		"FunctionName", text_of(function, "name"), "FunctionArn", arn, "Runtime", runtime_of(function, meta),
-		"Role", text_of(meta, "role"), "Handler", text_of(function, "handler"), "CodeSize",
-		size_of(described, function), "CodeSha256", sha256, "Description", json_string_value(description) ?: "",
-		"Timeout", (json_integer_value(json_object_get(function, "timeout_ms")) + 999) / 1000, "MemorySize",
+		"Role", text_of(meta, "role"), "Handler", text_of(function, "handler"), "CodeSize", size_of(function),
+		"CodeSha256", sha256, "Description", json_string_value(description) ?: "", "Timeout",
+		(json_integer_value(json_object_get(function, "timeout_ms")) + 999) / 1000, "MemorySize",
 		json_integer_value(json_object_get(function, "memory_mb")), "LastModified",
 		wc_manage_time(*when ? when : text_of(function, "deployed_at")), "Version", number, "RevisionId",
 		revision, "State", "Active", "LastUpdateStatus",

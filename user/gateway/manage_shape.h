@@ -16,8 +16,11 @@ void wc_manage_arn(const char *function, const char *qualifier, char out[WC_MANA
  */
 json_t *wc_manage_configuration(const json_t *described, const json_t *version);
 
-/* The base64 of the SHA-256 of its archive; of code that came without one, of that code: "" when there is none. */
-const char *wc_manage_code_sha256(const json_t *described, const char *code, char out[64]);
+/*
+ * The base64 of the SHA-256 of the archive of a function, or of a version of it, as `describe` and `published` have them; of code that cannot be
+ * archived, of that code: "" when there is none.
+ */
+const char *wc_manage_code_sha256(const json_t *function, char out[64]);
 
 /*
  * Sets WC_MANAGE_TAG_OWNER and WC_MANAGE_TAG_CALLERS in *words as a function (or a version of it) has them; neither where there is nothing to say.

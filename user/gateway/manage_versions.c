@@ -102,7 +102,7 @@ static void publish(struct wc_manage_task *task)
 		goto out;
 	code = json_string_value(json_object_get(json_object_get(described, "function"), "code_sha256")) ?: "";
 	wc_manage_revision(described, now);
-	if (sha256 && strcmp(sha256, wc_manage_code_sha256(described, code, have)) != 0) {
+	if (sha256 && strcmp(sha256, wc_manage_code_sha256(json_object_get(described, "function"), have)) != 0) {
 		wc_manage_fail(
 			task, 400, "InvalidParameterValueException",
 			"CodeSHA256 (%.64s) is different from current CodeSHA256 in $LATEST (%s). Please try again "
