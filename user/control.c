@@ -129,6 +129,7 @@ void wc_control_switched(struct wc_node *node)
 	wc_zygotes_changed(node->launcher.zygotes);
 	wc_scheduler_wake(node);
 	wc_pending_changed(node); /* the limits may be others */
+	wc_members_changed(node);
 	sweep_all(node);
 }
 

@@ -7,8 +7,8 @@
 
 #include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/cluster_functions.h"
 #include "user/cluster_wire.h"
-#include "user/functions.h"
 #include "user/log.h"
 #include "user/remote_dial.h"
 
@@ -22,11 +22,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BEAT_NS (100 * WC_MS)  /* between two questions to the scheduler's host */
-#define SAY_NS (50 * WC_MS)    /* between two words of all cores */
-#define AGAIN_NS (150 * WC_MS) /* a free core whose grant is so old gets a newer one */
-#define RETRY_NS (250 * WC_MS) /* to reach the host */
-#define ANSWER_NS (5 * WC_SECOND)
+#define BEAT_NS (100 * WC_MS)	   /* between two questions to the scheduler's host */
+#define SAY_NS (50 * WC_MS)	   /* between two words of all cores */
+#define AGAIN_NS (150 * WC_MS)	   /* a free core whose grant is so old gets a newer one */
+#define RETRY_NS (250 * WC_MS)	   /* to reach the host */
+#define ANSWER_NS (30 * WC_SECOND) /* the code of a function may have to be packed first */
+#define FETCH_AGAIN_NS (5 * WC_SECOND)
 #define LACKS_MAX 32 /* names of functions that are told */
 
 /* Of a core: since when it has its grant. */
@@ -44,6 +45,7 @@ struct wc_membership {
 	int stop;	   /* eventfd */
 	atomic_int socket; /* connected to the scheduler's port; -1: it has not joined */
 	struct given *given;
+	uint64_t fetch_at; /* not before; of the session's thread */
 	atomic_ullong said;
 	/* Under the lock: for people. */
 	pthread_mutex_t lock;
@@ -54,33 +56,25 @@ struct wc_membership {
 
 /* --- what the scheduler calls them --- */
 
-/* Have we the same? Then ours under that name. 0: no. */
-static uint32_t own_id(const json_t *theirs, const json_t *ours)
-{
-	static const char *const same[] = { "name",    "qualifier",  "code_sha256", "runtime",
-					    "handler", "timeout_ms", "memory_mb" };
-
-	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
-		if (!json_equal(json_object_get(theirs, same[i]), json_object_get(ours, same[i])))
-			return 0;
-	return (uint32_t)json_integer_value(json_object_get(ours, "id"));
-}
-
+/* Ours that is the same, with the same qualifier if there is one. 0: it is not here. */
 static uint32_t find_own(const json_t *own, const json_t *function)
 {
-	const json_t *each;
-	uint32_t found = 0;
+	const json_t *each, *found = NULL;
 	size_t i;
 
-	json_array_foreach (own, i, each)
-		found = found ?: own_id(function, each);
-	return found;
+	json_array_foreach (own, i, each) {
+		bool exact = json_equal(json_object_get(each, "qualifier"), json_object_get(function, "qualifier"));
+
+		if (wc_cluster_same(function, each) && (!found || exact))
+			found = each;
+	}
+	return (uint32_t)json_integer_value(json_object_get(found, "id"));
 }
 
-/* Enter what the functions are called here. Returns the names of those that are not here. */
-static json_t *translate(struct wc_node *node, const json_t *functions)
+/* Enter what the functions are called here. Returns the names of those that are not here; *ret_lacked: one of them, published ones first. */
+static json_t *translate(struct wc_node *node, const json_t *functions, const json_t **ret_lacked)
 {
-	json_t *own = wc_functions_list(node->functions, true), *lacks = json_array();
+	json_t *own = wc_cluster_functions(node), *lacks = json_array();
 	struct wc_tables *tables = &node->tables;
 	struct wc_member_id ids[WC_FUNCTIONS_MAX] = { 0 };
 	const json_t *each;
@@ -90,7 +84,12 @@ static json_t *translate(struct wc_node *node, const json_t *functions)
 		uint32_t theirs = (uint32_t)json_integer_value(json_object_get(each, "id")), ours = find_own(own, each);
 
 		ids[WC_FUNCTION_SLOT(theirs)] = (struct wc_member_id){ theirs, ours };
-		if (!ours && json_array_size(lacks) < LACKS_MAX)
+		if (ours)
+			continue;
+		/* To publish one it has to be current here for a moment: the current one comes last. */
+		if (!*ret_lacked || *(json_string_value(json_object_get(*ret_lacked, "qualifier")) ?: "$") == '$')
+			*ret_lacked = each;
+		if (json_array_size(lacks) < LACKS_MAX)
 			json_array_append(lacks, json_object_get(each, "name"));
 	}
 	json_decref(own);
@@ -206,23 +205,55 @@ static json_t *beat_question(struct wc_membership *membership)
 	return question;
 }
 
-/* What functions there are, when that has changed here or there. */
-static void learn(struct wc_membership *membership, json_t **functions, const json_t *answer)
+/* What functions there are, when that has changed here or there. Returns one that is not here, or NULL. */
+static const json_t *learn(struct wc_membership *membership, json_t **functions, const json_t *answer)
 {
 	json_t *fresh = json_object_get(answer, "functions"), *lacks;
+	const json_t *lacked = NULL;
 
 	if (fresh) {
 		json_decref(*functions);
 		*functions = json_incref(fresh);
 	}
 	if (!*functions)
-		return;
-	lacks = translate(membership->node, *functions);
+		return NULL;
+	lacks = translate(membership->node, *functions, &lacked);
 	pthread_mutex_lock(&membership->lock);
 	json_decref(membership->lacks);
 	membership->lacks = lacks;
 	membership->generation = (uint64_t)json_integer_value(json_object_get(answer, "generation"));
 	pthread_mutex_unlock(&membership->lock);
+	return lacked;
+}
+
+struct asking {
+	struct wc_membership *membership;
+	int fd;
+};
+
+static json_t *ask_again(void *context, json_t *question)
+{
+	const struct asking *asking = context;
+
+	return ask(asking->membership, asking->fd, question);
+}
+
+/* Get it. One that cannot be had is tried again after a while. */
+static void fetch(struct wc_membership *membership, int fd, const json_t *function)
+{
+	struct asking asking = { membership, fd };
+	uint64_t now = wc_now();
+	struct wc_fault fault;
+	int error;
+
+	if (now < membership->fetch_at)
+		return;
+	error = wc_cluster_take(membership->node, function, ask_again, &asking, &fault);
+	if (!error || error == -EPIPE)
+		return;
+	membership->fetch_at = now + FETCH_AGAIN_NS;
+	wc_warning("function %s of the cluster cannot be had: %.300s",
+		   json_string_value(json_object_get(function, "name")) ?: "?", fault.text);
 }
 
 /* Until the host hangs up, or this node is told to stop (true). */
@@ -233,8 +264,12 @@ static bool be_member(struct wc_membership *membership, int fd)
 
 	membership->generation = 0;
 	while (!stopped && (answer = ask(membership, fd, beat_question(membership)))) {
-		learn(membership, &functions, answer);
+		const json_t *lacked = learn(membership, &functions, answer);
+
 		json_decref(answer);
+		explain(membership, "");
+		if (lacked)
+			fetch(membership, fd, lacked);
 		stopped = wait_or_stop(membership, BEAT_NS);
 	}
 	json_decref(functions);

@@ -4,8 +4,8 @@
 
 #include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/cluster_functions.h"
 #include "user/cluster_wire.h"
-#include "user/functions.h"
 #include "user/log.h"
 #include "user/members_roll.h"
 #include "user/pending.h"
@@ -26,6 +26,7 @@
 struct wc_member_session {
 	uint16_t id;
 	char name[WC_MEMBER_NAME_MAX];
+	int archive; /* of a function that it is about to get; -1: none */
 	bool drain;
 	bool silent;	/* at the last look */
 	bool lacking;	/* it has not all functions: gets nothing until it has */
@@ -177,18 +178,6 @@ static void retire_core(struct wc_node *node, uint32_t index)
 
 /* --- what a node is told --- */
 
-static void add_function(json_t *list, const json_t *function)
-{
-	json_t *entry = json_object();
-
-	static const char *const keys[] = { "name",    "id",	  "qualifier",	"code_sha256",
-					    "runtime", "handler", "timeout_ms", "memory_mb" };
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		json_object_set(entry, keys[i], json_object_get(function, keys[i]));
-	json_array_append_new(list, entry);
-}
-
 /* Those that are new, or others than before, have become so in this generation. Under the lock. */
 static void date_functions(struct wc_members *members, const json_t *list)
 {
@@ -238,16 +227,11 @@ static void refresh_functions(struct wc_node *node)
 {
 	struct wc_members *members = node->members;
 	uint64_t now = wc_now();
-	json_t *all, *list, *each;
-	size_t i;
+	json_t *list;
 
-	if (members->functions && now - members->functions_ns < LOOK_NS)
+	if (members->functions_ns && now - members->functions_ns < LOOK_NS)
 		return;
-	all = wc_functions_list(node->functions, true);
-	list = json_array();
-	json_array_foreach (all, i, each)
-		add_function(list, each);
-	json_decref(all);
+	list = wc_cluster_functions(node);
 	members->functions_ns = now;
 	if (members->functions && json_equal(list, members->functions)) {
 		json_decref(list);
@@ -322,6 +306,7 @@ static json_t *join(struct wc_node *node, const json_t *question, struct wc_memb
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return no("failed", "out of memory");
+	session->archive = -1;
 	snprintf(session->name, sizeof(session->name), "%s", name);
 	pthread_mutex_lock(&node->members->lock);
 	session->id = wc_roll_id(node->members->roll, name, &why);
@@ -382,7 +367,9 @@ json_t *wc_members_ask(struct wc_node *node, const json_t *question, struct wc_m
 		return join(node, question, session);
 	if (!strcmp(op, "beat") && *session)
 		return beat(node, question, *session);
-	return no("bad-request", "a node says \"join\", once, and then \"beat\"");
+	if ((!strcmp(op, "code") || !strcmp(op, "piece")) && *session)
+		return wc_cluster_give(node, question, &(*session)->archive);
+	return no("bad-request", "a node says \"join\", once, and then \"beat\", \"code\" and \"piece\"");
 }
 
 void wc_members_left(struct wc_node *node, struct wc_member_session *session)
@@ -403,7 +390,19 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	pthread_mutex_unlock(&members->lock);
 	wc_info("node %s has left", session->name);
 	json_decref(session->lacks);
+	if (session->archive >= 0)
+		close(session->archive);
 	free(session);
+}
+
+void wc_members_changed(struct wc_node *node)
+{
+	if (!node->members)
+		return;
+	pthread_mutex_lock(&node->members->lock);
+	node->members->functions_ns = 0; /* else the last look may be recent enough */
+	refresh_functions(node);
+	pthread_mutex_unlock(&node->members->lock);
 }
 
 void wc_members_tick(struct wc_node *node, uint64_t now)
@@ -573,7 +572,7 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 		claims += WC_READ(core->claims) - 1;
 	}
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
-	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
+	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
 			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
 			 session->silent  ? "silent" :
 			 session->drain	  ? "draining" :
@@ -581,8 +580,8 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 					    "ready",
 			 "cores", (int)member->count, "free", free_cores, "orders", (json_int_t)WC_READ(member->orders),
 			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",
-			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "lacks",
-			 session->lacks);
+			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "knows",
+			 (json_int_t)session->knows, "lacks", session->lacks);
 }
 
 json_t *wc_members_json(const struct wc_node *node)
@@ -598,8 +597,9 @@ json_t *wc_members_json(const struct wc_node *node)
 		if (members->sessions[id])
 			json_array_append_new(nodes, session_json(node, members->sessions[id]));
 	pthread_mutex_unlock(&members->lock);
-	return json_pack("{s:o, s:I, s:I, s:I, s:I}", "nodes", nodes, "sent_by_daemon",
-			 (json_int_t)atomic_load(&members->sent), "sent_again",
-			 (json_int_t)atomic_load(&members->again), "lost", (json_int_t)atomic_load(&members->lost),
-			 "left_total", (json_int_t)atomic_load(&members->departed));
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
+			 (json_int_t)members->generation, "sent_by_daemon", (json_int_t)atomic_load(&members->sent),
+			 "sent_again", (json_int_t)atomic_load(&members->again), "lost",
+			 (json_int_t)atomic_load(&members->lost), "left_total",
+			 (json_int_t)atomic_load(&members->departed));
 }

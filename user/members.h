@@ -30,6 +30,8 @@ void wc_members_close(struct wc_node *node);
 json_t *wc_members_ask(struct wc_node *node, const json_t *question, struct wc_member_session **session);
 void wc_members_left(struct wc_node *node, struct wc_member_session *session);
 
+/* Functions are others now: what has changed is sent nowhere until all nodes have it. Any thread. */
+void wc_members_changed(struct wc_node *node);
 /* Nodes that say nothing lose their cores here until they say something. Now and then. */
 void wc_members_tick(struct wc_node *node, uint64_t now);
 /* Something waits and a core of another node may be free: send it there. Any thread. */

@@ -30,7 +30,7 @@
 
 #define HELLO_MS 2000u		 /* for the node's own word */
 #define IDLE_MS 60000u		 /* without a question */
-#define MEMBER_MS 3000u		 /* likewise, of a node in the cluster: it may be gone without a word */
+#define MEMBER_MS 30000u	 /* likewise, of a node in the cluster, which may be deploying something */
 #define WARN_NS (10 * WC_SECOND) /* between two lines about strangers */
 
 struct wanted {

@@ -57,10 +57,10 @@ def sip(key, message):
 class Cluster(cluster.ClusterTest):
     def setUp(self):
         super().setUp()
-        self.start()
+        self.start("--allow-network")
         self.function = self.scheduler.deploy_python()
         for _ in range(2):
-            self.add_node().deploy_python()
+            self.add_node()
         self.wait_ready()
 
     def outcomes(self, node):
@@ -232,7 +232,7 @@ class Cluster(cluster.ClusterTest):
         """Nodes go on by themselves, and come again when it does."""
         self.scheduler.kill9()
         with inside(self.outside), wcproto.Client(self.nodes[0].address4, PORT) as client:
-            own = self.nodes[0].json("list")["functions"][0]["id"]
+            own = self.nodes[0].json("list")["functions"][0]["id"]  # which it got from the scheduler
             self.assertEqual(client.invoke(own, b'{"x": 1}').kind, wcproto.REPLY)
         wait_until(lambda: not self.nodes[0].status()["membership"]["joined"], "the node knows")
         self.scheduler.up("--remote", "%s:%d" % (self.address, cluster.DOOR), "--remote-key", self.key, "--cluster")
@@ -301,24 +301,51 @@ class Cluster(cluster.ClusterTest):
         self.assertEqual(self.scheduler.cli("drain", "n9", check=False).returncode, 1)
         self.assertIn("is in no cluster" if not self.nodes else "in the cluster of", self.nodes[0].cli("nodes").stdout)
 
+    def spread(self, client, function, payload):
+        """One at each core of the cluster at once, when all nodes have the function; what they say."""
+        def known():
+            return self.scheduler.status()["cluster"]["generation"]
+
+        want = known()
+        wait_until(lambda: all(each["knows"] >= want for each in self.members().values()), "all nodes know it")
+        self.wait_ready()
+        ids = [client.fresh_id() for _ in range(5)]
+        for request in ids:
+            client.send(request, function, payload)
+        return [json.loads(answer.payload) for answer in self.collect(client, ids).values()]
+
     def test_functions(self):
-        """A node that has not all functions, or another code, gets nothing until it has; a new function is sent nowhere before all have it."""
-        second = self.scheduler.deploy_python("second")
-        wait_until(lambda: all(each["state"] == "lacking" and each["lacks"] == ["second"] for each in self.members().values()), "both lack it")
-        self.nodes[1].deploy_python("second")
-        self.wait_ready(1)
+        """Nodes get what the scheduler has, and what becomes of it; what they cannot have keeps them from getting anything."""
+        code = b"import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return %d, context.timeout_ms if hasattr(context, 'timeout_ms') else 0\n"
         with self.client() as client:
-            ids = [client.fresh_id() for _ in range(3)]
+            for number in (1, 2):
+                second = self.scheduler.deploy("second", "python", "m.handler", {"m.py": code % number}, timeout_ms=5000 + number)
+                self.assertEqual({tuple(each)[0] for each in self.spread(client, second, b"{}")}, {number})
+            # A version that stays what it is, and one that comes after it.
+            self.scheduler.cli("publish", "second")
+            self.scheduler.deploy("second", "python", "m.handler", {"m.py": code % 3})
+            published = next(each["id"] for each in self.scheduler.json("list", "--all")["functions"] if each["name"] == "second" and each["qualifier"] == "1")
+            self.assertEqual({tuple(each)[0] for each in self.spread(client, published, b"{}")}, {2})
+            self.assertEqual({tuple(each)[0] for each in self.spread(client, second, b"{}")}, {3})
+            # A node has no say in it.
+            self.nodes[0].deploy("second", "python", "m.handler", {"m.py": code % 9})
+            wait_until(lambda: self.members()["n1"]["state"] == "lacking", "it has another code")
+            self.assertEqual({tuple(each)[0] for each in self.spread(client, second, b"{}")}, {3})
+            # Native code, and much of it.
+            big = self.scheduler.deploy("big", "native", "probe.so", {"probe.so": harness.native_function("probe"), "blob": os.urandom(5 << 20)})
+            ids = [client.fresh_id() for _ in range(5)]
+            self.wait_ready()
             for request in ids:
-                client.send(request, second, b'{"do": "sleep", "ms": 300}')
+                client.send(request, big, b"sleep 300")
             self.collect(client, ids)
-        self.assertEqual((self.members()["n1"]["orders"], self.members()["n2"]["orders"]), (0, 2))
-        self.nodes[0].deploy_python("second", timeout_ms=1234)
-        time.sleep(0.5)
-        self.assertEqual(self.members()["n1"]["state"], "lacking")
-        self.nodes[0].deploy_python("second")
-        self.wait_ready(2)
-        self.scheduler.cli("remove", "second")
+            # These nodes run nothing inside their agents.
+            self.scheduler.cli("remove", "big")
+            noop = os.path.join(harness.BUILD, "examples", "native", "noop", "noop.so")
+            self.scheduler.deploy("noop", "native", "noop.so", {"noop.so": noop}, network="host")
+            wait_until(lambda: all(each["lacks"] == ["noop"] for each in self.members().values()), "they lack what they may not run")
+            with open(os.path.join(self.nodes[0].state, "daemon.log")) as log:
+                self.assertIn("cannot be had", log.read())
+            self.scheduler.cli("remove", "noop")
         self.check_sound()
 
     def key_of_cluster(self):
