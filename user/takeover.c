@@ -46,6 +46,9 @@ int wc_takeover_receive(int channel, int timeout_ms, char text[WC_TAKEOVER_TEXT_
 	if (ret <= 0)
 		return ret ? -errno : -ETIMEDOUT;
 	n = wc_fd_receive(channel, text, WC_TAKEOVER_TEXT_MAX - 1, MSG_DONTWAIT, fds, WC_TAKEOVER_FDS, &count);
+	/* One that ended without having read what was said to it: the error of that comes before its last word, which is there (unix(7)). */
+	if (n == -ECONNRESET)
+		n = wc_fd_receive(channel, text, WC_TAKEOVER_TEXT_MAX - 1, MSG_DONTWAIT, fds, WC_TAKEOVER_FDS, &count);
 	if (n <= 0)
 		return n ? (int)n : -EPIPE;
 	text[n] = 0;
