@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Group `cluster`: a no-op that the scheduler of a cluster sends on to another node, over the same no-op at the same node by way of a host that does nothing but send
+the frame on: an XDP program of a few instructions that writes the node's Ethernet address into it. Client and node on one CPU.
+
+What is between the two is the scheduler's decision, the ORDER around the frame with its MAC, the node's check of it, and CORE_FREE. A round visits both, each first in turn.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import statistics
+import subprocess
+import struct
+import sys
+
+from ratios import figure
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import cluster  # noqa: E402
+import harness  # noqa: E402
+from cluster import PORT, inside, ip  # noqa: E402
+from syscall_bpf import bpf  # noqa: E402
+
+SKIP = 77
+CPU = max(os.sched_getaffinity(0))
+VIRTUAL = "192.0.2.200"  # what the plain forwarder is for
+PROG_LOAD, LINK_CREATE, PROG_TYPE_XDP, ATTACH_XDP = 5, 28, 6, 37
+
+
+def instruction(code, dst=0, src=0, offset=0, value=0):
+    return struct.pack("<BBhi", code, src << 4 | dst, offset, value)
+
+
+def forwarder(address, ifindex):
+    """UDP to our port goes to that Ethernet address, by the device it came from; all else passes."""
+    low, high = struct.unpack("<iH", address)
+    body = [
+        instruction(0x61, 2, 1, 0),  # r2 = data
+        instruction(0x61, 3, 1, 4),  # r3 = data_end
+        instruction(0xBF, 4, 2),
+        instruction(0x07, 4, 0, 0, 42),
+        instruction(0x2D, 4, 3, 9),  # shorter: pass
+        instruction(0x71, 5, 2, 23),
+        instruction(0x55, 5, 0, 7, 17),  # not UDP: pass
+        instruction(0x69, 5, 2, 36),
+        instruction(0x55, 5, 0, 5, struct.unpack("<H", struct.pack(">H", PORT))[0]),
+        instruction(0x62, 2, 0, 0, low),
+        instruction(0x6A, 2, 0, 4, high),
+        instruction(0xB7, 1, 0, 0, ifindex),
+        instruction(0xB7, 2, 0, 0, 0),
+        instruction(0x05, 0, 0, 2),
+        instruction(0xB7, 0, 0, 0, 2),  # XDP_PASS
+        instruction(0x95),
+        instruction(0x85, 0, 0, 0, 23),  # bpf_redirect
+        instruction(0x95),
+    ]
+    code, text = ctypes.create_string_buffer(b"".join(body)), ctypes.create_string_buffer(b"GPL")
+    program = bpf(PROG_LOAD, struct.pack("IIQQIIQ", PROG_TYPE_XDP, len(body), ctypes.addressof(code), ctypes.addressof(text), 0, 0, 0))[0]
+    return bpf(LINK_CREATE, struct.pack("IIIII", program, ifindex, ATTACH_XDP, 4, 0))[0]  # XDP_FLAGS_DRV_MODE; it lasts as long as we
+
+
+class Hosts(cluster.ClusterTest):
+    """The harness of the tests, without being one."""
+
+    def runTest(self):
+        pass
+
+    def mac(self, netns):
+        return ip("-n", netns, "-br", "link", "show", "eth0").decode().split()[2]
+
+    def make(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        self.SCHEDULER_CORES = str(cpus[0])
+        self.start()
+        noop = os.path.join(harness.BUILD, "examples", "native", "noop", "noop.so")
+        self.theirs = self.scheduler.deploy("noop", "native", "noop.so", {"noop.so": noop})
+        wait = self.scheduler.deploy_python(timeout_ms=900000)
+        node_host = self.host("n1")
+        ip("-n", node_host, "addr", "add", VIRTUAL + "/32", "dev", "eth0")
+        node = harness.Node("n1", "--dev", "eth0", "--cores", str(CPU), "--poll-us", "0", netns=node_host)
+        self.addCleanup(node.close)
+        node.member, node.shared = "n1", self.scheduler.shared
+        self.nodes.append(node)
+        self.join(node)
+        self.ours = node.deploy("noop", "native", "noop.so", {"noop.so": noop})
+        node.deploy_python(timeout_ms=900000)
+        self.wait_ready()
+        forward = self.host("f")
+        ip("-n", self.outside, "neigh", "replace", VIRTUAL, "lladdr", self.mac(forward), "dev", "eth0", "nud", "permanent")
+        # The frame keeps the client's address as its source: the switch must not think that the client is there.
+        port = "p%d" % self.hosts[forward]
+        ip("-n", self.switch, "link", "set", port, "type", "bridge_slave", "learning", "off")
+        subprocess.run(["bridge", "-n", self.switch, "fdb", "replace", self.mac(forward), "dev", port, "master", "static"], check=True)
+        with inside(forward):
+            index = int(ip("-n", forward, "-o", "link", "show", "eth0").split(b":")[0])
+            self.link = forwarder(bytes.fromhex(self.mac(node_host).replace(":", "")), index)
+        self.blocker = self.client()
+        self.addCleanup(self.blocker.close)
+        self.blocker.send(self.blocker.fresh_id(), wait, b'{"do": "wait", "file": "end"}')  # the scheduler's own core is taken
+        harness.wait_until(lambda: self.scheduler.status()["cores"][0]["state"] == "running", "the scheduler's core is taken")
+
+    def measure(self, address, function, seconds):
+        command = ["nsenter", "--net=/run/netns/" + self.outside, "taskset", "-c", str(CPU), harness.WARMCORE, "--json", "load", str(function), "--clients", "1",
+                   "--to", "%s:%d" % (address, PORT), "--duration", "%gs" % seconds, "--warm-up", "100ms"]  # fmt: skip
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise SystemExit("bench_cluster: %s" % done.stderr)
+        return json.loads(done.stdout)
+
+    def round(self, order, seconds):
+        values = {}
+        for what in order:
+            address, function = (self.address, self.theirs) if what == "remote" else (VIRTUAL, self.ours)
+            values[what] = self.measure(address, function, seconds)
+        return values
+
+
+def run(options):
+    hosts = Hosts()
+    hosts.setUp()
+    try:
+        hosts.make()
+        rounds = []
+        hosts.round(("remote", "floor"), options.seconds)
+        for i in range(options.rounds):
+            rounds.append(hosts.round(("remote", "floor") if i % 2 else ("floor", "remote"), options.seconds))
+        status = hosts.scheduler.status()
+        sent = status["counters"]["to_member"]
+        with open(os.path.join(hosts.scheduler.shared, "end"), "w"):
+            pass
+        return rounds, sent, status["node"]
+    finally:
+        hosts.doCleanups()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("out", nargs="?")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 3, 0.5
+    if os.geteuid():
+        print("bench_cluster: needs root", file=sys.stderr)
+        return SKIP
+    rounds, sent, node = run(options)
+    times = {what: [each[what]["total"]["times"]["latency"] for each in rounds] for what in ("remote", "floor")}
+    p50 = {what: [each["p50"] / 1000 for each in times[what]] for what in times}
+    calls = sum(each["remote"]["total"]["replied"] for each in rounds)
+    if any(each[what]["total"]["replied"] != each[what]["total"]["sent"] for each in rounds for what in each):
+        raise SystemExit("bench_cluster: not every call was answered with a REPLY")
+    if sent < calls:
+        raise SystemExit("bench_cluster: %d calls, but only %d left the scheduler's host" % (calls, sent))
+    more = {"datapath": node["datapath"], "xdp_mode": node["xdp_mode"], "af_xdp": node["af_xdp"], "scheduler": node["scheduler"], "kernel": node["kernel"]}
+    result = figure("remote_hop_p50", "us", p50["remote"], p50["floor"], more)
+    print("\nA no-op on another node, by the scheduler, and by a plain XDP forwarder (floor); %d rounds, p50 in us" % len(rounds))
+    print("  by the scheduler %8.1f   floor %8.1f   ratio %.3f (%.2f..%.2f)" % (result["value"], result["floor"], result["ratio"], result["ratio_min"], result["ratio_max"]))
+    print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
+    if options.out:
+        with open(options.out, "w") as file:
+            print(json.dumps(result), file=file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
