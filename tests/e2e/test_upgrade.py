@@ -99,6 +99,28 @@ class Load:
 
 
 class Upgrade(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """One waits for a program that says nothing, which takes a minute: beside all others, and the last test looks what has become of it."""
+        cls.patient = harness.Node("patient")
+        cls.patient.up()
+        cls.hanging = subprocess.Popen([harness.WARMCORE, "--node", cls.patient.name, "upgrade", cls.script(cls.patient, "hangs", "exec sleep 1000\n")],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.hanging.kill()
+        cls.hanging.communicate()
+        cls.patient.close()
+
+    def test_without_a_word(self):
+        error = self.hanging.communicate(timeout=harness.PATIENCE_S)[1]
+        self.assertEqual(self.hanging.returncode, 1)
+        self.assertIn("said nothing for", error)
+        self.assertEqual(self.patient.status()["node"]["pid"], self.patient.pid)
+        self.patient.down()
+        self.patient.check_nothing_left()
+
     def up(self, *options):
         node = harness.Node("upgrade", *options)
         self.addCleanup(node.close)
@@ -116,7 +138,8 @@ class Upgrade(unittest.TestCase):
             file.write(name.encode())  # another binary, which does the same
         return path
 
-    def script(self, node, name, text):
+    @staticmethod
+    def script(node, name, text):
         path = os.path.join(node.root, name)
         with open(path, "w") as file:
             file.write("#!/bin/bash\n" + text)
@@ -172,7 +195,6 @@ class Upgrade(unittest.TestCase):
         for name, text, sentence in (
             ("exits", "exit 1\n", "ended with status 1"),
             ("crashes", "kill -SEGV $$\n", "killed by signal 11"),
-            ("hangs", "exec sleep 1000\n", "said nothing for"),
             ("refuses", "exec %s --name other\n" % good, "ended with status"),
             ("wrong", "exec %s \"$@\" --port 1\n" % good, "port is another one than that of the daemon that runs"),
             ("cores", "exec %s \"$@\" --cores 0*7\n" % good, "has entries 2 with the daemon that runs, and 7"),

@@ -30,7 +30,7 @@ ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test
 	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_sim.py
 	test_gateway_autocannon.py test_gateway_callback.py test_gateway_context.py test_remote.py test_load.py test_study.py test_faults.py
 	test_runtime_calls.py test_lambda_calls.py test_call_permissions.py test_sdk.py test_workflow_compile.py test_workflow_media.py test_workflow_nfv.py
-	test_workflow_sort.py test_workflow_state.py test_state.py test_lines.py test_cluster.py"
+	test_workflow_sort.py test_workflow_state.py test_state.py test_streams.py test_lines.py test_cluster.py"
 ELSEWHERE=${ELSEWHERE//[$'\n\t']/ }
 
 part() {
@@ -53,4 +53,4 @@ done
 # SysRq-S is what test_sched.py throws the scheduler out with.
 # The system's programs first: a python3 that comes from elsewhere (pyenv) may be a shell script, which takes seconds to start here.
 exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 2900 --allow sysrq -- \
-	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=3000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 1200 "${TESTS[@]}"
+	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=1000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 1200 "${TESTS[@]}"
