@@ -147,6 +147,23 @@ static __always_inline bool wc_seen_forget(struct wc_tables *tables, const struc
 	return !(slot & WC_SEEN_STARTED) && wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot & 0xffff) == slot;
 }
 
+/*
+ * Forget an id although it was started: whoever had it is gone, and its function may run again. Only user space. False: it is not there, or somebody else
+ * was faster.
+ */
+static __always_inline bool wc_seen_reopen(struct wc_tables *tables, const struct wc_fingerprint *print)
+{
+	struct wc_seen_set *set = wc_seen_at(tables, print->set);
+
+	for (__u32 way = 0; set && way < WC_SEEN_WAYS; way++) {
+		__u64 slot = WC_READ(set->slot[way]);
+
+		if (WC_SEEN_FINGERPRINT(slot) == print->value)
+			return slot & WC_SEEN_STARTED && wc_cas(&set->slot[way], slot, slot & 0xfffe) == slot;
+	}
+	return false;
+}
+
 #define WC_SEEN_BEGIN_TRIES 64
 
 /*

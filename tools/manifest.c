@@ -42,6 +42,7 @@ static const struct key {
 	{ "memory_mb", KEY_INTEGER, MANIFEST_MEMORY_MB_MIN, MANIFEST_MEMORY_MB_MAX, { 0 } },
 	{ "environment", KEY_ENVIRONMENT, 0, 0, { 0 } },
 	{ "trusted", KEY_BOOLEAN, 0, 0, { 0 } },
+	{ "idempotent", KEY_BOOLEAN, 0, 0, { 0 } },
 	{ "network", KEY_CHOICE, 0, 0, { "none", "host" } },
 	{ "concurrency", KEY_INTEGER, 0, 65536, { 0 } },
 	{ "reserved", KEY_INTEGER, 0, 4095, { 0 } },

@@ -68,6 +68,7 @@ struct wc_manifest {
 	char handler[128];
 	bool binary; /* events are bytes, not JSON */
 	bool trusted;
+	bool idempotent;   /* it may run twice: the scheduler of a cluster tries again elsewhere when a node is lost */
 	bool host_network; /* it has the host's network, instead of none */
 	uint32_t timeout_ms;
 	uint32_t memory_mb;

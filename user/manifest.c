@@ -14,9 +14,9 @@ const char *const wc_runtime_names[WC_RUNTIME_COUNT] = {
 };
 
 static const char *const known_keys[] = {
-	"name",	    "runtime",	 "handler",	"event",   "timeout_ms",  "memory_mb", "environment",
-	"trusted",  "op",	 "source",	"example", "concurrency", "reserved",  "queue",
-	"priority", "libraries", "provisioned", "network", "description", "owner",     "callers",
+	"name",	       "runtime", "handler",	 "event",	"timeout_ms", "memory_mb",  "environment", "trusted",
+	"op",	       "source",  "example",	 "concurrency", "reserved",   "queue",	    "priority",	   "libraries",
+	"provisioned", "network", "description", "owner",	"callers",    "idempotent",
 };
 
 static int get_text(json_t *object, const char *key, char *out, size_t size, bool required, struct wc_fault *fault)
@@ -229,7 +229,7 @@ static int get_libraries(json_t *object, char *out, size_t size, struct wc_fault
 static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_fault *fault)
 {
 	char runtime[32] = "", event[16] = "json";
-	json_t *trusted = json_object_get(object, "trusted");
+	json_t *trusted = json_object_get(object, "trusted"), *idempotent = json_object_get(object, "idempotent");
 	const char *network = json_string_value(json_object_get(object, "network"));
 	int error;
 
@@ -285,6 +285,9 @@ static int parse_fields(struct wc_manifest *manifest, json_t *object, struct wc_
 	if (trusted && !json_is_boolean(trusted))
 		return wc_fail(fault, EINVAL, "\"trusted\" must be true or false");
 	manifest->trusted = json_is_true(trusted);
+	if (idempotent && !json_is_boolean(idempotent))
+		return wc_fail(fault, EINVAL, "\"idempotent\" must be true or false");
+	manifest->idempotent = json_is_true(idempotent);
 	if (manifest->trusted && manifest->runtime != WC_RUNTIME_NATIVE)
 		return wc_fail(fault, EINVAL, "\"trusted\" is for the native runtime only");
 	if (manifest->trusted && manifest->limits.provisioned)
@@ -339,7 +342,7 @@ static json_t *libraries_json(const struct wc_manifest *manifest)
 
 json_t *wc_manifest_json(const struct wc_manifest *manifest)
 {
-	return json_pack(
+	json_t *object = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:O*, s:s*, s:s*, s:O*}",
 		"name", manifest->name, "runtime", wc_runtime_names[manifest->runtime], "handler", manifest->handler,
 		"event", manifest->binary ? "binary" : "json", "network", manifest->host_network ? "host" : "none",
@@ -350,6 +353,10 @@ json_t *wc_manifest_json(const struct wc_manifest *manifest)
 		libraries_json(manifest), "environment", manifest->environment, "description",
 		manifest->description[0] ? manifest->description : NULL, "owner",
 		manifest->owner[0] ? manifest->owner : NULL, "callers", manifest->callers);
+
+	if (manifest->idempotent) /* not said otherwise: older daemons do not know it */
+		json_object_set_new(object, "idempotent", json_true());
+	return object;
 }
 
 bool wc_manifest_equal(const struct wc_manifest *a, const struct wc_manifest *b)

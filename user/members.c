@@ -44,7 +44,7 @@ struct wc_members {
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
 	uint64_t functions_ns;
 	int socket; /* for ORDERs of this process */
-	atomic_ullong sent, again, lost, departed;
+	atomic_ullong sent, again, lost, retried, departed;
 };
 
 /* --- opening --- */
@@ -534,6 +534,34 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 	return WC_AGAIN_SENT;
 }
 
+/* It is nowhere any more. */
+static void forget_sent(struct wc_node *node, const struct wc_fingerprint *print)
+{
+	struct wc_sent *sent = wc_sent_at(&node->tables, print->set);
+
+	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
+		if (WC_READ(sent->slot[way]) >> 16 == print->value)
+			WC_WRITE(sent->slot[way], 0);
+}
+
+bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, uint32_t function_id)
+{
+	struct wc_fn *fn;
+	bool retry;
+
+	if (!node->members || !(wc_seen_find(&node->tables, print) & WC_SEEN_STARTED))
+		return false;
+	fn = wc_functions_get(node->functions, function_id);
+	retry = fn && fn->manifest.idempotent && wc_members_again(node, print, NULL) == WC_AGAIN_LOST;
+	wc_fn_put(fn);
+	if (retry)
+		forget_sent(node, print); /* first: or another copy of it would be told that it is lost, while it waits here */
+	retry = retry && wc_seen_reopen(&node->tables, print);
+	if (retry)
+		atomic_fetch_add(&node->members->retried, 1);
+	return retry;
+}
+
 /* --- for people --- */
 
 int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct wc_fault *fault)
@@ -597,9 +625,9 @@ json_t *wc_members_json(const struct wc_node *node)
 		if (members->sessions[id])
 			json_array_append_new(nodes, session_json(node, members->sessions[id]));
 	pthread_mutex_unlock(&members->lock);
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
 			 (json_int_t)members->generation, "sent_by_daemon", (json_int_t)atomic_load(&members->sent),
 			 "sent_again", (json_int_t)atomic_load(&members->again), "lost",
-			 (json_int_t)atomic_load(&members->lost), "left_total",
-			 (json_int_t)atomic_load(&members->departed));
+			 (json_int_t)atomic_load(&members->lost), "retried", (json_int_t)atomic_load(&members->retried),
+			 "left_total", (json_int_t)atomic_load(&members->departed));
 }

@@ -46,6 +46,12 @@ enum wc_again {
 /* A request whose id was seen before. `frame`: that of the client, if there is one. Any thread. */
 enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame);
 
+/*
+ * The same of a request that is about to be looked for in the window: is it one of an idempotent function, and the node that had it gone? Then it is
+ * forgotten, and may run again. True: it was. Any thread; does nothing without --cluster.
+ */
+bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, uint32_t function_id);
+
 /* Give it nothing new, or again something. -ENOENT. */
 int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct wc_fault *fault);
 /* For `warmcore nodes`: an array, or null without --cluster. */

@@ -8,6 +8,7 @@
 #include "user/fanout.h"
 #include "user/line.h"
 #include "user/log.h"
+#include "user/members.h"
 #include "user/pending.h"
 #include "user/report.h"
 #include "user/streams.h"
@@ -656,6 +657,7 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	fn = wc_functions_get(worker->node->functions, job->function_id);
 
 	wc_worker_trace(worker, job);
+	wc_members_retry(worker->node, &job->print, job->function_id);
 	/* A retransmission of what runs or has run must not be told that it was not run. */
 	if (!(wc_seen_find(&worker->node->tables, &job->print) & WC_SEEN_STARTED)) {
 		/* A lane may have it long after its agent had. */

@@ -197,6 +197,7 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 	if (!job)
 		return WC_OUTCOME_drop_contended; /* no memory: as if it had not arrived */
 	decision.request.cpu = (uint32_t)sched_getcpu();
+	wc_members_retry(node, &print, job->function_id);
 	if (wc_seen_find(&node->tables, &print) & WC_SEEN_STARTED)
 		decision.outcome = WC_OUTCOME_pass_retransmit; /* whatever has become of the function or the node */
 	else if (WC_READ(config->up))

@@ -219,6 +219,27 @@ class Cluster(cluster.ClusterTest):
             self.collect(client, self.burst(client, 5, b'{"do": "sleep", "ms": 300}'))
             self.assertEqual(self.outcomes(victim)["ordered"], 2)
 
+    def test_idempotent(self):
+        """What a killed node had runs again, if the function says that it may."""
+        again = self.scheduler.deploy_python("again", idempotent=True)
+        want = self.scheduler.status()["cluster"]["generation"]
+        wait_until(lambda: all(each["knows"] >= want for each in self.members().values()), "all know it")
+        self.wait_ready()
+        payload = b'{"do": "count", "tag": "again", "sleep_ms": 1000}'
+        with self.client() as client:
+            ids = [client.fresh_id() for _ in range(5)]
+            for request in ids:
+                client.send(request, again, payload)
+            wait_until(lambda: self.scheduler.runs("again") == 5, "all of them run")
+            self.nodes[0].kill9()
+            wait_until(lambda: set(self.members()) == {"n2"}, "the killed node is gone")
+            for request in ids:
+                answer = client.invoke(again, payload, request_id=request)
+                self.assertEqual(answer.payload, b'"again"', answer)
+        self.assertEqual(self.scheduler.runs("again"), 7)
+        self.assertEqual(self.scheduler.status()["cluster"]["retried"], 2)
+        self.check_sound(1)
+
     def test_stopped_node(self):
         """One that says nothing gets nothing, and is there again when it goes on."""
         victim = self.nodes[0]

@@ -66,7 +66,7 @@ static void test_defaults(void **state)
 	assert_int_equal(manifest.runtime, WC_RUNTIME_NODE);
 	assert_int_equal(manifest.timeout_ms, 3000);
 	assert_int_equal(manifest.memory_mb, 128);
-	assert_false(manifest.binary || manifest.trusted);
+	assert_false(manifest.binary || manifest.trusted || manifest.idempotent);
 	assert_null(manifest.environment);
 	assert_int_equal(manifest.limits.concurrency, 0);
 	assert_int_equal(manifest.limits.reserved, 0);
@@ -95,10 +95,10 @@ static void test_everything(void **state)
 	assert_int_equal(
 		parse("{\"op\":\"deploy\",\"source\":\"/x\",\"example\":{},\"name\":\"A-b_9\",\"runtime\":\"native\","
 		      "\"handler\":\"lib/h.so\",\"event\":\"binary\",\"timeout_ms\":900000,\"memory_mb\":10240,"
-		      "\"trusted\":true,\"environment\":{\"A\":\"1\",\"EMPTY\":\"\"},\"concurrency\":65536,"
+		      "\"trusted\":true,\"idempotent\":true,\"environment\":{\"A\":\"1\",\"EMPTY\":\"\"},\"concurrency\":65536,"
 		      "\"reserved\":4095,\"queue\":1000000,\"priority\":7,\"libraries\":[\"scipy\",\"numpy\"]}"),
 		0);
-	assert_true(manifest.binary && manifest.trusted);
+	assert_true(manifest.binary && manifest.trusted && manifest.idempotent);
 	assert_int_equal(manifest.timeout_ms, 900000);
 	assert_int_equal(manifest.memory_mb, 10240);
 	assert_int_equal(json_object_size(manifest.environment), 2);
@@ -193,6 +193,7 @@ static void test_refused(void **state)
 		  "\"a\",\"a\",\"a\"]",
 		  "at most 16 names" },
 		{ ",\"trusted\":1", "must be true or false" },
+		{ ",\"idempotent\":\"yes\"", "must be true or false" },
 		{ ",\"trusted\":\"true\"", "must be true or false" },
 		{ ",\"trusted\":null", "must be true or false" },
 		{ ",\"environment\":[]", "must be an object of texts" },
