@@ -4,6 +4,9 @@
 the frame on: an XDP program of a few instructions that writes the node's Ethernet address into it. Client and node on one CPU.
 
 What is between the two is the scheduler's decision, the ORDER around the frame with its MAC, the node's check of it, and CORE_FREE. A round visits both, each first in turn.
+
+And the p99 of the slowdown of functions that sleep, on many hosts with four virtual cores each behind one scheduler, at 80 % of what they can do, open loop: over that of one ideal
+queue for as many cores, by simulation of the same process.
 """
 
 import argparse
@@ -135,15 +138,64 @@ def run(options):
         hosts.doCleanups()
 
 
+class Many(cluster.ClusterTest):
+    """As many hosts as are asked for, the scheduler's among them."""
+
+    CORES = ",".join("%d*%d" % (cpu, max(1, 4 // len(os.sched_getaffinity(0)))) for cpu in sorted(os.sched_getaffinity(0))[:4])
+    SCHEDULER_CORES = CORES
+    SERVICE = "bimodal:450ms,10s,0.005"
+    MEAN_S = 0.995 * 0.45 + 0.005 * 10
+
+    def runTest(self):
+        pass
+
+    def measure(self, hosts, seconds):
+        self.start()
+        spin = os.path.join(harness.BUILD, "examples", "native", "spin", "spin.so")
+        function = self.scheduler.deploy("spin", "native", "spin.so", {"spin.so": spin}, timeout_ms=60000)
+        for _ in range(hosts - 1):
+            self.add_node(cores=self.CORES)
+        self.wait_ready()
+        cores = sum(each["cores"] for each in self.members().values()) + len(self.scheduler.status()["cores"])
+        arrivals = "poisson:%d" % (0.8 * cores / self.MEAN_S)
+        done = subprocess.run(["nsenter", "--net=/run/netns/" + self.outside, harness.WARMCORE, "--json", "load", str(function), "--arrivals", arrivals, "--service", self.SERVICE,
+                               "--work", "sleep", "--to", "%s:%d" % (self.address, PORT), "--duration", "%gs" % seconds, "--warm-up", "5s", "--timeout", "60s"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        total = json.loads(done.stdout or "{}").get("total", {})
+        if done.returncode or total["replied"] != total["sent"]:
+            raise SystemExit("bench_cluster: %s %s" % (done.stderr, total))
+        ideal = subprocess.run([harness.WARMCORE, "--json", "sim", "--ideal", "--cores", str(cores), "--shards", "1", "--arrivals", arrivals, "--service", self.SERVICE,
+                                "--invocations", "200000"], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        sent = sum(each["orders"] for each in self.members().values())
+        late = sum(node.status()["counters"]["ordered_late"] for node in self.nodes)
+        return total, json.loads(ideal.stdout)["slowdown_p99"], cores, sent, late
+
+
+def run_many(hosts, seconds):
+    many = Many()
+    many.setUp()
+    try:
+        total, ideal, cores, sent, late = many.measure(hosts, seconds)
+    finally:
+        many.doCleanups()
+    ours = total["times"]["slowdown"]["p99"] / 1000
+    print("\n%d hosts, %d virtual cores, 80 %% load: %d calls, %d of them sent to other hosts, %d to a core that was taken by then" % (hosts, cores, total["sent"], sent, late))
+    print("  slowdown p99     %8.3f   ideal %8.3f   ratio %.3f" % (ours, ideal, ours / ideal))
+    return {"name": "cluster_p99", "value": round(ours, 4), "unit": "slowdown", "floor": ideal, "ratio": round(ours / ideal, 4), "runs": 1, "hosts": hosts, "cores": cores,
+            "calls": total["sent"]}  # fmt: skip
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--hosts", type=int, default=64, help="for the slowdown; 0: without that part")
+    parser.add_argument("--load-seconds", type=float, default=40.0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("out", nargs="?")
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.seconds = 3, 0.5
+        options.rounds, options.seconds, options.hosts, options.load_seconds = 3, 0.5, 8, 15
     if os.geteuid():
         print("bench_cluster: needs root", file=sys.stderr)
         return SKIP
@@ -160,9 +212,11 @@ def main():
     print("\nA no-op on another node, by the scheduler, and by a plain XDP forwarder (floor); %d rounds, p50 in us" % len(rounds))
     print("  by the scheduler %8.1f   floor %8.1f   ratio %.3f (%.2f..%.2f)" % (result["value"], result["floor"], result["ratio"], result["ratio_min"], result["ratio_max"]))
     print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
+    results = [result] + ([run_many(options.hosts, options.load_seconds)] if options.hosts else [])
     if options.out:
         with open(options.out, "w") as file:
-            print(json.dumps(result), file=file)
+            for each in results:
+                print(json.dumps(each), file=file)
     return 0
 
 
