@@ -555,7 +555,9 @@ bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, 
 	retry = fn && fn->manifest.idempotent && wc_members_again(node, print, NULL) == WC_AGAIN_LOST;
 	wc_fn_put(fn);
 	if (retry)
-		forget_sent(node, print); /* first: or another copy of it would be told that it is lost, while it waits here */
+		forget_sent(
+			node,
+			print); /* first: or another copy of it would be told that it is lost, while it waits here */
 	retry = retry && wc_seen_reopen(&node->tables, print);
 	if (retry)
 		atomic_fetch_add(&node->members->retried, 1);
