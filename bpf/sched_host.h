@@ -26,11 +26,23 @@ static __always_inline __u32 less_loaded(const struct task_struct *p, __u32 own)
 	return scx_bpf_dsq_nr_queued(HOST(other)) + 1 < scx_bpf_dsq_nr_queued(HOST(own)) ? other : own;
 }
 
+/*
+ * How far ahead of the clock a thread may be queued. The clock stands while one thread has a CPU for itself, which would then owe
+ * others all of this time, a hundred times over at nice 19; and each domain has a clock of its own. Nobody shall wait for as long as the
+ * kernel's watchdog has patience.
+ */
+static __always_inline __u64 most_ahead(__u32 domain)
+{
+	__u64 each = AHEAD_SHARED / (1 + (__u32)scx_bpf_dsq_nr_queued(HOST(domain)));
+
+	return each < VTIME_AHEAD ? each : VTIME_AHEAD;
+}
+
 static void enqueue_host(struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p), idle;
 	struct wc_cpu *c = cpu_at(cpu);
-	__u64 vtime = p->scx.dsq_vtime, least;
+	__u64 vtime = p->scx.dsq_vtime, least, most;
 	__u32 domain, other;
 
 	if (!c)
@@ -46,8 +58,11 @@ static void enqueue_host(struct task_struct *p, u64 enq_flags)
 	vtime += WC_READ(host_vtime[other]) - WC_READ(host_vtime[domain]);
 	domain = other;
 	least = WC_READ(host_vtime[domain]) - VTIME_BEHIND;
+	most = WC_READ(host_vtime[domain]) + most_ahead(domain);
 	if ((__s64)(vtime - least) < 0)
 		vtime = least;
+	if ((__s64)(vtime - most) > 0)
+		vtime = most;
 	p->scx.dsq_vtime = vtime;
 	scx_bpf_dsq_insert_vtime(p, HOST(domain), host_slice(), vtime, enq_flags);
 	idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
@@ -86,6 +101,32 @@ static bool take_host(const struct wc_cpu *c)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * May the host thread that runs here go on beside those that wait? What runs is in no queue: were it always put back, two threads on a
+ * CPU would just take turns, whatever their weights.
+ */
+static bool goes_on(const struct task_struct *p, const struct wc_cpu *c, s32 cpu)
+{
+	__u64 ran = bpf_ktime_get_ns() - c->since_ns, vtime = p->scx.dsq_vtime + ran * 100 / (p->scx.weight ?: 1);
+	__u32 domain = c->domain & (WC_DOMAINS_MAX - 1), looks = 0;
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *first;
+	bool on = false;
+
+	if (ran >= ON_NS)
+		return false;
+	if (bpf_iter_scx_dsq_new(&it, HOST(domain), 0) == 0) {
+		while (looks++ < LOOKS_MAX && (first = bpf_iter_scx_dsq_next(&it))) {
+			if (!bpf_cpumask_test_cpu((__u32)cpu, first->cpus_ptr))
+				continue;
+			on = (__s64)(vtime - first->scx.dsq_vtime) < 0;
+			break;
+		}
+	}
+	bpf_iter_scx_dsq_destroy(&it);
+	return on;
 }
 
 /* Does a host thread wait that could run here? Keeps host_since. */

@@ -22,10 +22,14 @@
 #define INSTANCES(cpu) ((__u64)(cpu)*CPU_QUEUES + 1)
 #define HOST(domain) ((__u64)WC_CPUS_MAX * CPU_QUEUES + (domain))
 
-#define LONG_NS 1000000000ULL	  /* a slice that ends otherwise; not SCX_SLICE_INF, which could stop the tick */
-#define VTIME_BEHIND 100000000ULL /* what a host thread may save up while it sleeps */
-#define LOOK_NS 1000000000ULL	  /* how long others look into the queues of a CPU that has gone */
-#define SEE_OFF_NS 1000000ULL	  /* and how often one that goes is made to look itself */
+#define LONG_NS 1000000000ULL	   /* a slice that ends otherwise; not SCX_SLICE_INF, which could stop the tick */
+#define VTIME_BEHIND 100000000ULL  /* what a host thread may save up while it sleeps */
+#define VTIME_AHEAD 1000000000ULL  /* and by how much it may be ahead: more than a slice at nice 19 */
+#define AHEAD_SHARED 3000000000ULL /* less where many wait: this for all of them together */
+#define ON_NS 100000000ULL	   /* how long a host thread goes on at most while others wait */
+#define LOOKS_MAX 8		   /* at those that wait */
+#define LOOK_NS 1000000000ULL	   /* how long others look into the queues of a CPU that has gone */
+#define SEE_OFF_NS 1000000ULL	   /* and how often one that goes is made to look itself */
 #define PF_KTHREAD 0x00200000
 #define CLOCK_MONOTONIC 1
 #define private(name)                                                                                                  \

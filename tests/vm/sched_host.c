@@ -3,6 +3,7 @@
 #include "tests/vm/sched_fixture.h"
 
 #include <linux/membarrier.h>
+#include <sys/resource.h>
 
 #define TURNS 500
 #define WATCHDOG 15 /* seconds; the kernel throws a scheduler out that leaves a thread waiting for 10 */
@@ -172,6 +173,38 @@ static void host_among_itself(void)
 	note("two host threads had %llu and %llu ms of %llu", (unsigned long long)(had[0] / WC_MS),
 	     (unsigned long long)(had[1] / WC_MS), (unsigned long long)((wc_now() - start) / WC_MS));
 	expect(had[0] * 10 > sum * 4 && had[1] * 10 > sum * 4, "equal shares for two host threads");
+	/* Of two, also: while one runs, the other one is alone in the queue. */
+	require(!setpriority(PRIO_PROCESS, (id_t)hogs[1]->tid, 19), "nice 19");
+	for (int i = 0; i < 2; i++)
+		had[i] = process_cpu_ns(hogs[i]->tid);
+	usleep(2000000);
+	for (int i = 0; i < 2; i++)
+		had[i] = process_cpu_ns(hogs[i]->tid) - had[i];
+	note("with nice 19 for the second one %llu and %llu ms", (unsigned long long)(had[0] / WC_MS),
+	     (unsigned long long)(had[1] / WC_MS));
+	expect(had[0] > had[1] * 5 && had[1], "a smaller share for the one of low weight");
+}
+
+/* A host thread that had its CPU for itself does not owe what nobody wanted, whatever its weight. */
+static void alone_first(void)
+{
+	struct worker *nice = start_host(2, spin_on), *late[2] = { start_host(2, spin_on), start_host(2, spin_on) };
+	uint64_t start;
+
+	require(!setpriority(PRIO_PROCESS, (id_t)nice->tid, 19), "nice 19");
+	wake(nice);
+	require(progresses(nice, 20), "a thread alone on CPU 2 to run");
+	usleep(4000000);
+	for (int i = 0; i < 2; i++) {
+		wake(late[i]);
+		require(progresses(late[i], 20), "another one to run");
+	}
+	start = wc_now();
+	require(progresses(nice, 20), "the one of low weight to run again");
+	note("after 4 s alone, a thread of nice 19 ran again in %llu ms",
+	     (unsigned long long)((wc_now() - start) / WC_MS));
+	expect(wc_now() - start < 5 * WC_SECOND, "it waited %llu ms", (unsigned long long)((wc_now() - start) / WC_MS));
+	expect_loaded();
 }
 
 int main(int argc, char **argv)
@@ -181,6 +214,7 @@ int main(int argc, char **argv)
 		TEST(hogs_inside, .only = WC_SCHED_FULL),
 		TEST(agents_inside, .only = WC_SCHED_FULL),
 		TEST(host_among_itself, .only = WC_SCHED_FULL),
+		TEST(alone_first, .only = WC_SCHED_FULL),
 	};
 
 	return run_tests(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
