@@ -83,8 +83,13 @@ struct wc_cpu {
 };
 _Static_assert(sizeof(struct wc_cpu) % 64 == 0, "whole cache lines");
 
-/* wc_times[slot of the function]: CPU time, what a platform bills. */
+/*
+ * wc_times[slot of the function]: CPU time, what a platform bills. The daemon clears it when the slot's function gets its first instance;
+ * what instances of the function before still use is nobody's.
+ */
 struct wc_time {
+	__u32 function_id;
+	__u32 pad;
 	__u64 on_cpu_ns;
 	__u64 wait_ns;
 	__u64 switches;

@@ -14,8 +14,9 @@
 static __always_inline struct wc_time *time_of(const struct wc_thread *thread)
 {
 	__u32 slot = WC_FUNCTION_SLOT(thread->function_id);
+	struct wc_time *time = thread->function_id ? bpf_map_lookup_elem(&wc_times, &slot) : NULL;
 
-	return thread->function_id ? bpf_map_lookup_elem(&wc_times, &slot) : NULL;
+	return time && WC_READ(time->function_id) == thread->function_id ? time : NULL;
 }
 
 /* Since when the invocation of the instance's core sleeps; 0: it does not. */

@@ -312,6 +312,21 @@ void wc_sched_free(struct wc_sched *sched)
 
 /* --- threads --- */
 
+/* A slot of functions has another one than before: it begins at zero. Under the lock. */
+static void begin_times(struct wc_sched *sched, uint32_t function_id)
+{
+	struct wc_time *time = &sched->times[WC_FUNCTION_SLOT(function_id)];
+
+	if (WC_READ(time->function_id) == function_id)
+		return;
+	WC_WRITE(time->function_id, 0);
+	WC_WRITE(time->on_cpu_ns, 0);
+	WC_WRITE(time->wait_ns, 0);
+	WC_WRITE(time->switches, 0);
+	WC_WRITE(time->preempted, 0);
+	__atomic_store_n(&time->function_id, function_id, __ATOMIC_RELEASE);
+}
+
 static uint32_t take_slot(struct wc_sched *sched, uint32_t kind, uint32_t cpu, uint32_t function_id, pid_t pid)
 {
 	struct wc_thread *thread;
@@ -330,6 +345,8 @@ static uint32_t take_slot(struct wc_sched *sched, uint32_t kind, uint32_t cpu, u
 		thread->cpu = cpu;
 		thread->function_id = function_id;
 		sched->pids[slot] = pid;
+		if (function_id)
+			begin_times(sched, function_id);
 		__atomic_store_n(&thread->kind, kind, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&sched->lock);
@@ -586,7 +603,9 @@ struct wc_cpu *wc_sched_cpu(const struct wc_sched *sched, uint32_t cpu)
 
 struct wc_time *wc_sched_time(const struct wc_sched *sched, uint32_t function_id)
 {
-	return sched ? &sched->times[WC_FUNCTION_SLOT(function_id)] : NULL;
+	struct wc_time *time = sched ? &sched->times[WC_FUNCTION_SLOT(function_id)] : NULL;
+
+	return time && WC_READ(time->function_id) == function_id ? time : NULL;
 }
 
 struct wc_sched_knobs *wc_sched_knobs(const struct wc_sched *sched)

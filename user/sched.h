@@ -88,6 +88,7 @@ void wc_sched_leave(struct wc_sched *sched, uint32_t slot);
 
 struct wc_thread *wc_sched_thread(const struct wc_sched *sched, uint32_t slot); /* NULL if there is none */
 struct wc_cpu *wc_sched_cpu(const struct wc_sched *sched, uint32_t cpu);
+/* NULL until the function has had an instance, or when another one has its slot. */
 struct wc_time *wc_sched_time(const struct wc_sched *sched, uint32_t function_id);
 struct wc_sched_knobs *wc_sched_knobs(const struct wc_sched *sched);
 /* Instructions that the verifier walked, all operations together. */

@@ -2,6 +2,8 @@
 /* sched_accounts.c - the figures in the maps are true: what a thread, a function and a CPU had, and when. */
 #include "tests/vm/sched_fixture.h"
 
+#define NEXT_FUNCTION (FUNCTION + WC_FUNCTIONS_MAX) /* in the same slot, later */
+
 static bool near(uint64_t a, uint64_t b, unsigned percent, uint64_t slack)
 {
 	return (a > b ? a - b : b - a) <= b * percent / 100 + slack;
@@ -202,7 +204,7 @@ static void function_sums(void)
 		instances = 4
 	};
 	struct worker *w[instances];
-	struct wc_time sum = { 0 }, *time = wc_sched_time(sched, FUNCTION), *other = wc_sched_time(sched, FUNCTION + 1);
+	struct wc_time sum = { .function_id = FUNCTION }, *time, *later;
 
 	wc_sched_knobs(sched)->quantum_ns = WC_MS;
 	for (uint32_t i = 0; i < instances; i++) {
@@ -226,13 +228,26 @@ static void function_sums(void)
 		expect(thread->on_cpu_ns >= 147 * WC_MS, "on_cpu_ns %llu after 150 ms",
 		       (unsigned long long)thread->on_cpu_ns);
 	}
+	time = wc_sched_time(sched, FUNCTION);
+	require(time != NULL, "the function's times");
 	expect(!memcmp(&sum, time, sizeof(sum)),
 	       "on_cpu_ns %llu, wait_ns %llu, switches %llu, preempted %llu of the function; of its instances %llu, %llu, %llu, %llu",
 	       (unsigned long long)time->on_cpu_ns, (unsigned long long)time->wait_ns,
 	       (unsigned long long)time->switches, (unsigned long long)time->preempted,
 	       (unsigned long long)sum.on_cpu_ns, (unsigned long long)sum.wait_ns, (unsigned long long)sum.switches,
 	       (unsigned long long)sum.preempted);
-	expect(!other->on_cpu_ns && !other->switches, "CPU time of another function");
+	expect(!wc_sched_time(sched, FUNCTION + 1), "CPU time of another function");
+	/* Another function gets the slot: it has used nothing, nor has it when what is left of this one runs on. */
+	wc_sched_end_launch(sched, self, wc_sched_begin_launch(sched, self, 1, NEXT_FUNCTION), -1);
+	expect(!wc_sched_time(sched, FUNCTION), "times of a function that has gone");
+	later = wc_sched_time(sched, NEXT_FUNCTION);
+	require(later != NULL, "times of the one that has its slot now");
+	wake(w[0]);
+	require(await_asleep(w[0]), "an instance of the one before to end within 20 s");
+	usleep(100000);
+	expect(!later->on_cpu_ns && !later->wait_ns && !later->switches && !later->preempted,
+	       "it has used %llu ns of CPU time, all of which is that of the one before",
+	       (unsigned long long)later->on_cpu_ns);
 }
 
 /* Threads of one instance on one slot: all count. */
