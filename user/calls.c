@@ -495,6 +495,8 @@ void wc_worker_calls(struct wc_worker *worker, const struct wc_job *job, struct 
 
 	instance->calls = true;
 	while (result->failure == WC_FAILURE_NONE && result->kind == WC_CHANNEL_CALL) {
+		/* That it sleeps says nothing of the core, which works for it: it starts what is called, or runs it. */
+		atomic_store(&worker->serving, 0);
 		serve(worker, &caller, result);
 		if (instance->channel && caller.payload == caller.small)
 			memcpy((uint8_t *)instance->channel + WC_CHANNEL_RESULT_AT, caller.small, caller.length);

@@ -217,6 +217,7 @@ static int wait_here(struct wc_worker *worker, struct wc_workflow *workflow, str
 		atomic_store(&worker->serving, caller->instance->slot + 1); /* the core may be lent meanwhile */
 		until = next_look(workflow);
 		sleep_until(worker, workflow, until < caller->deadline_ns ? until : caller->deadline_ns);
+		atomic_store(&worker->serving, 0);
 	}
 	TAILQ_REMOVE(&workflow->waiting, caller, in_waiting);
 	return error;

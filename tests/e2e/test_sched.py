@@ -5,11 +5,13 @@
 Skipped on kernels without sched_ext; tests/vm/e2e.sh runs it on such a kernel.
 """
 
+import json
 import os
 import signal
 import subprocess
 import time
 import unittest
+import zlib
 
 import gates
 import harness
@@ -189,6 +191,160 @@ class SchedPartial(Sched):
 
 class SchedUser(Sched):
     USER = True
+
+
+class SchedUser(Sched):
+    USER = True
+
+
+BURN = b"""
+import time
+
+def burn(ms):
+    end = time.thread_time() + ms / 1000
+    while time.thread_time() < end:
+        pass
+
+def handler(event, context):
+    burn(event)
+    return "burnt"
+"""
+SLOW = BURN.replace(b"burn(event)", b"pass") + b"burn(1500)\n"  # to load; and then it does nothing
+
+
+class SchedCalls(gates.Test):
+    """Calls from function to function, on one core, which is lent while its invocation sleeps, or is not."""
+
+    TAG = "scall"
+
+    @classmethod
+    def options(cls):
+        options = super().options()
+        cls.cpus = cls.cpus[:1]
+        return ("--cores", str(cls.cpus[0]), *options[2:], "--sched", "full")
+
+    @classmethod
+    def prepare(cls):
+        node, long = cls.node, {"timeout_ms": 120000}
+        relay = {"relay.so": harness.native_function("relay")}
+        python = {"relay.py": os.path.join(harness.PROBES, "relay.py")}
+        cls.held = node.native("held")
+        cls.relay = node.deploy("relay-c", "native", "relay.so", relay, event="binary", **long)
+        cls.echo = node.deploy("echo", "native", "relay.so", relay, event="binary", **long)
+        cls.relay_py = node.deploy("relay-py", "python", "relay.handler", python, event="binary", **long)
+        cls.fan = node.deploy("fan", "python", "relay.fan", python, **long)
+        cls.caller = node.deploy("caller", "python", "relay.json_call", python, **long)
+        cls.line = node.deploy("line", "native", "line.so", {"line.so": harness.native_function("line")}, event="binary", **long)
+        for name, text in (("burn", BURN), ("slow", SLOW)):
+            node.deploy(name, "python", name + ".handler", {name + ".py": text}, **long)
+
+    def setUp(self):
+        super().setUp()
+        self.node.defaults()
+        self.client = self.node.client()
+        self.addCleanup(self.client.close)
+
+    def send(self, function, payload):
+        number = self.client.fresh_id()
+        self.client.send(number, function, payload)
+        return number
+
+    def receive(self, count):
+        """So many answers, in the order in which they come."""
+        answers = {}
+        while len(answers) < count:
+            answer = self.client.receive(harness.PATIENCE_S)
+            self.assertIsNotNone(answer, "%d answers are missing" % (count - len(answers)))
+            self.assertNotIn(answer.request_id, answers)
+            self.assert_reply(answer)
+            answers[answer.request_id] = bytes(answer.payload)
+        return answers
+
+    def used_ms(self, *names):
+        """Milliseconds of CPU time, and of waiting for a CPU."""
+        functions = {f["name"]: f for f in self.node.json("list")["functions"]}
+        return [(functions[name]["on_cpu_ns"] / 1e6, functions[name]["wait_ns"] / 1e6) for name in names]
+
+    def check_all(self):
+        """C and Python call each other, begin calls, and call again and again: what comes back is right, and the core is sound."""
+        wanted = {}
+        for i in range(6):
+            text = b"%d" % i
+            wanted[self.send(self.relay, b"relay-py\nrelay-c\necho\n\n" + text)] = text
+            wanted[self.send(self.relay_py, b"?relay-c\nrelay-py\n\n" + text)] = b"%d %08x" % (len(text), zlib.crc32(text))
+            wanted[self.send(self.relay, b"&9 echo\n")] = b"9 36"
+            wanted[self.send(self.fan, json.dumps({"name": "relay-py", "count": 5}).encode())] = b"[0, 1, 2, 3, 4]"
+            wanted[self.send(self.line, b"loop 20 line echo " + text)] = text
+        answers = self.receive(len(wanted))
+        self.assertEqual({number: json.loads(text) if text[:1] == b"[" else text for number, text in answers.items()},
+                         {number: json.loads(text) if text[:1] == b"[" else text for number, text in wanted.items()})  # fmt: skip
+        self.node.wait_idle()
+
+    def test_calls(self):
+        self.check_all()
+        self.assertEqual(self.node.status()["agents"]["calls_direct"], 0)  # call by call here, or nobody would be billed
+
+    def test_calls_while_cores_are_lent(self):
+        self.node.set("--lend", "on")
+        self.check_all()
+
+    def test_a_core_whose_callee_sleeps_is_lent(self):
+        for begin in (b"held\n", b"relay-py\nheld\n"):
+            self.node.set("--lend", "on")
+            gate, tag = self.gate(), self.prefix + "%d" % len(begin)
+            long = self.send(self.relay, begin + b"%s %s" % (tag.encode(), gate.encode()))
+            self.node.wait_begun(tag, 1)
+            short = self.send(self.echo, b"\nshort")
+            self.assertEqual(self.receive(1), {short: b"short"})
+            self.assertEqual(self.node.problems(), [])
+            self.node.set("--lend", "off")
+            late = self.send(self.echo, b"\nlate")
+            self.node.wait_pending(1)
+            self.assertIsNone(self.client.receive(0.3))
+            self.node.open(gate)
+            self.assertEqual(list(self.receive(2)), [long, late])
+
+    def test_a_core_whose_callee_computes_or_is_started_is_not_lent(self):
+        """Its caller sleeps, but that is not the point."""
+        self.node.set("--lend", "on")
+        for name, event in (("slow", 0), ("burn", 500)):
+            self.send(self.caller, json.dumps({"name": "burn", "event": 0}).encode())  # warm
+            self.receive(1)
+            self.node.wait_idle()
+            long = self.send(self.caller, json.dumps({"name": name, "event": event}).encode())
+            harness.wait_until(lambda: self.node.status()["cores"][0]["state"] == "running", "it runs")
+            short = self.send(self.echo, b"\nshort")
+            self.assertEqual(list(self.receive(2)), [long, short], name)
+
+    def test_each_function_is_billed_what_it_used(self):
+        for lend in ("off", "on"):
+            self.node.set("--lend", lend)
+            self.send(self.caller, json.dumps({"name": "burn", "event": 0}).encode())  # warm
+            self.receive(1)
+            self.node.wait_idle()
+            before = self.used_ms("caller", "burn")
+            self.send(self.caller, json.dumps({"name": "burn", "event": 1000}).encode())
+            self.receive(1)
+            self.node.wait_idle()
+            (caller, caller_wait), (burn, _) = (
+                [now - was for now, was in zip(*pair)] for pair in zip(self.used_ms("caller", "burn"), before))  # fmt: skip
+            self.assertGreater(burn, 990)
+            self.assertLess(caller, 300)  # a virtual CPU is slow
+            self.assertLess(caller_wait, 300)
+
+    def test_a_function_does_not_inherit_the_bill_of_another(self):
+        used = []
+        for name in ("first", "second"):
+            function = self.node.deploy(name, "python", "burn.handler", {"burn.py": BURN}, timeout_ms=120000)
+            self.assertEqual(self.used_ms(name), [(0, 0)])
+            self.send(function, b"0" if used else b"2000")
+            self.receive(1)
+            self.node.wait_idle()
+            used.append((function % 4096, self.used_ms(name)[0][0]))
+            self.node.cli("remove", name)
+        self.assertEqual(used[0][0], used[1][0], "slots of wc_functions")
+        self.assertGreater(used[0][1], 1990)
+        self.assertLess(used[1][1], 1990)
 
 
 if __name__ == "__main__":
