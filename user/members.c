@@ -26,6 +26,7 @@
 struct wc_member_session {
 	uint16_t id;
 	char name[WC_MEMBER_NAME_MAX];
+	int fd;	     /* the socket of the session; the remote thread's, which closes it when this is gone */
 	int archive; /* of a function that it is about to get; -1: none */
 	bool drain;
 	bool silent;	/* at the last look */
@@ -293,7 +294,17 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 			 (int)node->options.port);
 }
 
-static json_t *join(struct wc_node *node, const json_t *question, struct wc_member_session **ret_session)
+/* Somebody has the name. One that is silent may be this node before its host lost power: it goes, and the node, which asks again soon, gets in. Under the lock. */
+static json_t *taken(const struct wc_member_session *session)
+{
+	if (!session->silent)
+		return no("exists", "a node of this name is in the cluster already; --join-as gives it another one");
+	shutdown(session->fd, SHUT_RDWR);
+	return no("exists",
+		  "a node of this name was in the cluster until now, and says nothing: it is let go of, ask again");
+}
+
+static json_t *join(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **ret_session)
 {
 	const char *name = json_string_value(json_object_get(question, "name")) ?: "";
 	json_int_t cores = json_integer_value(json_object_get(question, "cores"));
@@ -306,6 +317,7 @@ static json_t *join(struct wc_node *node, const json_t *question, struct wc_memb
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return no("failed", "out of memory");
+	session->fd = fd;
 	session->archive = -1;
 	snprintf(session->name, sizeof(session->name), "%s", name);
 	pthread_mutex_lock(&node->members->lock);
@@ -313,7 +325,7 @@ static json_t *join(struct wc_node *node, const json_t *question, struct wc_memb
 	if (!session->id)
 		answer = no("failed", why.text);
 	else if (node->members->sessions[session->id])
-		answer = no("exists", "a node of this name is in the cluster already; --join-as gives it another one");
+		answer = taken(node->members->sessions[session->id]);
 	else
 		answer = enter(node, question, session, (uint32_t)cores);
 	pthread_mutex_unlock(&node->members->lock);
@@ -357,14 +369,14 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	return answer;
 }
 
-json_t *wc_members_ask(struct wc_node *node, const json_t *question, struct wc_member_session **session)
+json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **session)
 {
 	const char *op = json_string_value(json_object_get(question, "op")) ?: "";
 
 	if (!node->members)
 		return no("not-cluster", "this node is no scheduler of a cluster; it has to be started with --cluster");
 	if (!strcmp(op, "join") && !*session)
-		return join(node, question, session);
+		return join(node, question, fd, session);
 	if (!strcmp(op, "beat") && *session)
 		return beat(node, question, *session);
 	if ((!strcmp(op, "code") || !strcmp(op, "piece")) && *session)

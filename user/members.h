@@ -24,10 +24,10 @@ int wc_members_open(struct wc_node *node, struct wc_fault *fault);
 void wc_members_close(struct wc_node *node);
 
 /*
- * A question of a node over its session; the first has to be {"op":"join"}. *session: NULL before; whoever called this calls wc_members_left() at the
- * session's end. Never NULL, but for no memory.
+ * A question of a node over its session, whose socket `fd` is; the first has to be {"op":"join"}. *session: NULL before; whoever called this calls
+ * wc_members_left() at the session's end, before it closes the socket. Never NULL, but for no memory.
  */
-json_t *wc_members_ask(struct wc_node *node, const json_t *question, struct wc_member_session **session);
+json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **session);
 void wc_members_left(struct wc_node *node, struct wc_member_session *session);
 
 /* Functions are others now: what has changed is sent nowhere until all nodes have it. Any thread. */

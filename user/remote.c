@@ -90,11 +90,12 @@ static json_t *answer_to(struct wc_node *node, const char *line, size_t length)
 }
 
 /* Of a node in the cluster of this one. */
-static json_t *answer_member(struct wc_node *node, const char *line, size_t length, struct wc_member_session **member)
+static json_t *answer_member(struct session *session, const char *line, size_t length,
+			     struct wc_member_session **member)
 {
 	json_t *question = json_loadb(line, length, JSON_REJECT_DUPLICATES, NULL), *answer;
 
-	answer = wc_members_ask(node, question, member);
+	answer = wc_members_ask(session->remote->node, question, session->fd, member);
 	json_decref(question);
 	return answer;
 }
@@ -137,7 +138,7 @@ static void serve_questions(struct session *session)
 		    wc_remote_decode(head, WC_REMOTE_BY_CLIENT, &frame) || frame.kind != WC_REMOTE_ASK ||
 		    wc_remote_read(session->fd, line, frame.length, end))
 			break;
-		answer = session->for_cluster ? answer_member(node, line, frame.length, &member) :
+		answer = session->for_cluster ? answer_member(session, line, frame.length, &member) :
 						answer_to(node, line, frame.length);
 		text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 		error = text && strlen(text) <= WC_REMOTE_ANSWER_MAX ? send_answer(session->fd, frame.id, text) :

@@ -249,6 +249,18 @@ class Cluster(cluster.ClusterTest):
             self.assertEqual(self.members()["n1"]["orders"], 0)
         self.check_sound()
 
+    def test_vanished_node(self):
+        """A host that is cut off from all, and comes again as another one under its name: it is let in, although nobody has told that it had gone."""
+        victim = self.nodes[0]
+        port = self.port_of(victim)
+        others = ["p%d" % number for number in self.hosts.values()]
+        self.faults(cut=[[port, other] for other in others] + [[other, port] for other in others])
+        victim.kill9()  # of which no word gets out
+        wait_until(lambda: self.members()["n1"]["state"] == "silent", "nothing is heard of it")
+        self.faults()
+        self.join(victim)
+        self.check_sound()
+
     def test_killed_scheduler(self):
         """Nodes go on by themselves, and come again when it does."""
         self.scheduler.kill9()
