@@ -50,9 +50,9 @@ def warmcore(*arguments):
 
 
 def counters():
-    """Of the XDP program and of the node's UDP socket."""
+    """Of the XDP program, of the node's UDP socket, and of the agents."""
     status = warmcore("status")
-    return (status["counters"] if KERNEL else {}), status["stack"]
+    return (status["counters"] if KERNEL else {}), status["stack"], status["agents"]
 
 
 def check(example, folder, name, reply):
@@ -116,8 +116,10 @@ def measure(folder, manifest, echo):
     after = counters()
     by_xdp, by_socket = (sum(after[i].get(c, 0) - before[i].get(c, 0) for c in ("to_core", "to_pending"))
                          for i in (0, 1))
-    if by_xdp + by_socket != COLD + WARM:
-        fail(f"{name}: {COLD + WARM} invocations, but the counters say {by_xdp} by XDP and {by_socket} by the socket")
+    # On a busy machine an answer may come so late that the client has asked again: that got a core, too, whose agent knew it.
+    again = after[2]["retransmits"] - before[2]["retransmits"]
+    if by_xdp + by_socket != COLD + WARM + again:
+        fail(f"{name}: {COLD + WARM} invocations and {again} retransmissions, but the counters say {by_xdp} by XDP and {by_socket} by the socket")
     return {
         "name": name,
         "runtime": {"native": "C", "python": "Python", "node": "Node.js"}[manifest["runtime"]],
@@ -158,7 +160,7 @@ def table(rows, echo):
 def kernel_side():
     found = subprocess.run(["scripts/find-tool.sh", "bpftool"], capture_output=True, text=True, check=False)
     bpftool = found.stdout.strip()
-    seen, _ = counters()
+    seen = counters()[0]
     print(color("BOLD", "\nThe kernel's side of it"))
     print("  counters of the XDP program: " +
           ", ".join(f"{name} {value}" for name, value in seen.items() if value))
