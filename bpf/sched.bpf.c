@@ -211,10 +211,6 @@ void BPF_PROG(wc_dispatch_cpu, s32 cpu, struct task_struct *prev)
 	}
 	if (WC_READ(look_until) && take_stranded())
 		return;
-	if (kind == WC_THREAD_HOST && !thread && goes_on(prev, c, cpu)) {
-		prev->scx.slice = host_slice();
-		return;
-	}
 	if (!take_host(c) && kind == WC_THREAD_HOST)
 		prev->scx.slice = host_slice();
 	/* What was ordered elsewhere is not kept: it is enqueued with ENQ_LAST. */

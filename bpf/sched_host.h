@@ -103,32 +103,6 @@ static bool take_host(const struct wc_cpu *c)
 	return false;
 }
 
-/*
- * May the host thread that runs here go on beside those that wait? What runs is in no queue: were it always put back, two threads on a
- * CPU would just take turns, whatever their weights.
- */
-static bool goes_on(const struct task_struct *p, const struct wc_cpu *c, s32 cpu)
-{
-	__u64 ran = bpf_ktime_get_ns() - c->since_ns, vtime = p->scx.dsq_vtime + ran * 100 / (p->scx.weight ?: 1);
-	__u32 domain = c->domain & (WC_DOMAINS_MAX - 1), looks = 0;
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *first;
-	bool on = false;
-
-	if (ran >= ON_NS)
-		return false;
-	if (bpf_iter_scx_dsq_new(&it, HOST(domain), 0) == 0) {
-		while (looks++ < LOOKS_MAX && (first = bpf_iter_scx_dsq_next(&it))) {
-			if (!bpf_cpumask_test_cpu((__u32)cpu, first->cpus_ptr))
-				continue;
-			on = (__s64)(vtime - first->scx.dsq_vtime) < 0;
-			break;
-		}
-	}
-	bpf_iter_scx_dsq_destroy(&it);
-	return on;
-}
-
 /* Does a host thread wait that could run here? Keeps host_since. */
 static __always_inline bool host_waits(struct wc_cpu *c, __u64 now)
 {

@@ -26,8 +26,6 @@
 #define VTIME_BEHIND 100000000ULL  /* what a host thread may save up while it sleeps */
 #define VTIME_AHEAD 1000000000ULL  /* and by how much it may be ahead: more than a slice at nice 19 */
 #define AHEAD_SHARED 3000000000ULL /* less where many wait: this for all of them together */
-#define ON_NS 100000000ULL	   /* how long a host thread goes on at most while others wait */
-#define LOOKS_MAX 8		   /* at those that wait */
 #define LOOK_NS 1000000000ULL	   /* how long others look into the queues of a CPU that has gone */
 #define SEE_OFF_NS 1000000ULL	   /* and how often one that goes is made to look itself */
 #define PF_KTHREAD 0x00200000
