@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 import unittest
 
@@ -316,6 +317,37 @@ class Cluster(cluster.ClusterTest):
                 self.assertIn(answer.code, (0, wcproto.NODE_LOST))
         self.assertLessEqual(self.scheduler.runs("cut"), 5)
         self.check_sound()
+
+    def test_upgrade(self):
+        """Another daemon takes over at the scheduler, and at a node, while a client goes on: it is answered, nothing runs twice, and the cluster is whole again."""
+        ids, done = {}, threading.Event()
+
+        def load():
+            with self.client() as client:
+                while not done.is_set():
+                    request, tag = client.fresh_id(), "upgrade-%d" % len(ids)
+                    payload = json.dumps({"do": "count", "tag": tag, "sleep_ms": 10}).encode()
+                    answer = client.invoke(self.function, payload, request_id=request, seconds=harness.PATIENCE_S)
+                    ids[tag] = answer.payload.decode() == json.dumps(tag) if answer else None
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            for node in (self.scheduler, self.nodes[0], self.scheduler):
+                wanted = len(ids) + 20
+                wait_until(lambda: len(ids) > wanted, "invocations go on")  # pylint: disable=cell-var-from-loop
+                node.cli("upgrade", "--timeout", "60")
+                node.pid = node.status()["node"]["pid"]
+                self.wait_ready()
+        finally:
+            done.set()
+            thread.join()
+        self.assertEqual({tag: right for tag, right in ids.items() if not right}, {})
+        runs = self.scheduler.all_runs()
+        self.assertEqual({tag: runs.get(tag) for tag in ids}, dict.fromkeys(ids, 1))
+        self.check_sound()
+        with self.client() as client:
+            self.collect(client, self.burst(client, 5, b'{"do": "sleep", "ms": 300}'))
 
     def test_drain(self):
         with self.client() as client:
