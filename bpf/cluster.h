@@ -56,6 +56,16 @@ struct wc_core_free {
 } WC_WIRE;
 _Static_assert(sizeof(struct wc_core_free) == 16, "wire format");
 
+/* Begin the MAC of a message: with its header. */
+static __always_inline void wc_cluster_mac_begin(struct wc_sip *sip, const __u64 key[2],
+						 const struct wc_cluster_header *header)
+{
+	wc_sip_begin(sip, key);
+	WC_UNROLL
+	for (int i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
+		wc_sip_word(sip, wc_load64((const __u8 *)header + i));
+}
+
 #define WC_FREE_NOW 1	    /* flags: it is free under this grant; else it is taken */
 #define WC_FREE_MAX 64	    /* entries of a message: it fits any path */
 #define WC_GRANTS_OLD 65536 /* an ORDER with a grant that is as far behind is a replay */

@@ -12,7 +12,6 @@
 
 #include "bpf/answer.h"
 #include "bpf/cluster.h"
-#include "bpf/decide.h"
 
 #define WC_OUTER_LEN (WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN)
 
@@ -148,10 +147,7 @@ __attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct
 		return WC_OUTCOME_drop_short;
 	if (!wc_order_is_for(cluster, header) || header->header_len != WC_HEADER_LEN)
 		return WC_OUTCOME_drop_cluster;
-	wc_sip_begin(&sip, cluster->key);
-	WC_UNROLL
-	for (int i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
-		wc_sip_word(&sip, wc_load64((__u8 *)header + i));
+	wc_cluster_mac_begin(&sip, cluster->key, header);
 	WC_UNROLL
 	for (int i = 0; i < WC_ORDER_COVERED; i += 8)
 		wc_sip_word(&sip, wc_load64(inner + i));
@@ -262,10 +258,7 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	    wc_ntohl(header->payload_len) != count * sizeof(struct wc_core_free))
 		return WC_OUTCOME_drop_cluster;
 	mac = header->mac;
-	wc_sip_begin(&walk.sip, cluster->key);
-	WC_UNROLL
-	for (int i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
-		wc_sip_word(&walk.sip, wc_load64((__u8 *)header + i));
+	wc_cluster_mac_begin(&walk.sip, cluster->key, header);
 	walk.at = offset + WC_HEADER_LEN;
 	wc_loop(count, wc_free_mac_step, &walk);
 	if (mac != wc_sip_end(&walk.sip, WC_CLUSTER_WORDS * 8 + count * (__u32)sizeof(struct wc_core_free)))
@@ -333,7 +326,7 @@ static __always_inline __u32 wc_take_member_core(const struct wc_decision *decis
 
 /*
  * Send it to the core, which was claimed for it, unless its id was seen before: then to the node that has it. decision->seen is the entry that its waiting
- * made in the window, or WC_NONE. Returns the outcome; to_member and to_member_again: *ret_to is where wc_wrap() is to send it. If nothing comes of it the core is not given
+ * made in the window, or WC_NONE. Returns the outcome; to_member and to_member_again: *to says where wc_wrap() is to send it. If nothing comes of it the core is not given
  * back: its node says a newer grant soon (cluster.h), and these cases are rare.
  */
 __attribute__((noinline)) int wc_forward(struct xdp_md *ctx, struct wc_decision *decision, __u32 index,

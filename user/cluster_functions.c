@@ -73,22 +73,16 @@ json_t *wc_cluster_functions(struct wc_node *node)
 	return list;
 }
 
-bool wc_cluster_same(const json_t *a, const json_t *b)
+void wc_cluster_identity(const json_t *function, bool qualified, char out[WC_CLUSTER_IDENTITY_MAX])
 {
-	static const char *const same[] = { "name", "code_sha256", "settings" };
-	bool equal = true;
-
-	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
-		equal = equal && json_equal(json_object_get(a, same[i]), json_object_get(b, same[i]));
-	return equal;
+	snprintf(out, WC_CLUSTER_IDENTITY_MAX, "%s %s %s %s",
+		 json_string_value(json_object_get(function, "name")) ?: "",
+		 json_string_value(json_object_get(function, "code_sha256")) ?: "",
+		 json_string_value(json_object_get(function, "settings")) ?: "",
+		 qualified ? json_string_value(json_object_get(function, "qualifier")) ?: "" : "");
 }
 
 /* --- giving --- */
-
-static json_t *no(const char *code, const char *text)
-{
-	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
-}
 
 static json_t *give_code(struct wc_node *node, const json_t *question, int *archive)
 {
@@ -99,7 +93,7 @@ static json_t *give_code(struct wc_node *node, const json_t *question, int *arch
 	int file = -1, error;
 
 	if (!name)
-		return no("bad-request", "\"name\" must be that of a function");
+		return wc_control_fail("bad-request", "\"name\" must be that of a function");
 	error = wc_control_find(node, name, (json_t *)(uintptr_t)question, &fn, &fault);
 	if (error)
 		return wc_control_fault(error, &fault);
@@ -131,7 +125,7 @@ static json_t *give_piece(const json_t *question, int archive)
 	}
 	free(bytes);
 	free(text);
-	return answer ?: no("failed", "there is no archive open, or it cannot be read");
+	return answer ?: wc_control_fail("failed", "there is no archive open, or it cannot be read");
 }
 
 json_t *wc_cluster_give(struct wc_node *node, const json_t *question, int *archive)

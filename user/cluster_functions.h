@@ -15,8 +15,12 @@
  * scheduler's business.
  */
 json_t *wc_cluster_functions(struct wc_node *node);
-/* Are these the same function, whatever their ids? One is published here under another number perhaps. */
-bool wc_cluster_same(const json_t *a, const json_t *b);
+/*
+ * One text for what is the same function, whatever its ids: `qualified`, and called the same; else one may be published under another number. It has room for
+ * any that is deployed here; what another host says, and does not fit, is cut, and equal to none.
+ */
+#define WC_CLUSTER_IDENTITY_MAX 256
+void wc_cluster_identity(const json_t *function, bool qualified, char out[WC_CLUSTER_IDENTITY_MAX]);
 
 /*
  * The scheduler's end. {"op":"code", "name", "qualifier"}: `manifest` and `size`; the archive is open from then on. {"op":"piece", "offset"}: `data`, base64.

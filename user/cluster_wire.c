@@ -36,9 +36,7 @@ static void seal(struct wc_cluster_header *header, const uint64_t key[2], const 
 	const __u64 words[2] = { key[0], key[1] };
 	struct wc_sip sip;
 
-	wc_sip_begin(&sip, words);
-	for (uint32_t i = 0; i < WC_CLUSTER_WORDS * 8; i += 8)
-		wc_sip_word(&sip, wc_load64((const uint8_t *)header + i));
+	wc_cluster_mac_begin(&sip, words, header);
 	for (uint32_t i = 0; i < length; i += 8)
 		wc_sip_word(&sip, wc_load64((const uint8_t *)covered + i));
 	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + length);

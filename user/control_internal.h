@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* control_internal.h - what the files of the control socket share. Only for control*.c. */
+/* control_internal.h - what the files of the control socket share. Only for control*.c, and for those of a cluster, who ask the same. */
 #ifndef WC_CONTROL_INTERNAL_H
 #define WC_CONTROL_INTERNAL_H
 

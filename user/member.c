@@ -56,17 +56,35 @@ struct wc_membership {
 
 /* --- what the scheduler calls them --- */
 
-/* Ours that is the same, with the same qualifier if there is one. 0: it is not here. */
-static uint32_t find_own(const json_t *own, const json_t *function)
+/* Our functions by what is equal of the same ones, with and without the qualifier. */
+static json_t *index_own(struct wc_node *node)
 {
-	const json_t *each, *found = NULL;
+	json_t *own = wc_cluster_functions(node), *index = json_object(), *each;
+	char identity[WC_CLUSTER_IDENTITY_MAX];
 	size_t i;
 
 	json_array_foreach (own, i, each) {
-		bool exact = json_equal(json_object_get(each, "qualifier"), json_object_get(function, "qualifier"));
+		wc_cluster_identity(each, true, identity);
+		json_object_set(index, identity, each);
+		wc_cluster_identity(each, false, identity);
+		if (!json_object_get(index, identity))
+			json_object_set(index, identity, each);
+	}
+	json_decref(own);
+	return index;
+}
 
-		if (wc_cluster_same(function, each) && (!found || exact))
-			found = each;
+/* Ours that is the same, with the same qualifier if there is one. 0: it is not here. */
+static uint32_t find_own(const json_t *index, const json_t *function)
+{
+	char identity[WC_CLUSTER_IDENTITY_MAX];
+	const json_t *found;
+
+	wc_cluster_identity(function, true, identity);
+	found = json_object_get(index, identity);
+	if (!found) {
+		wc_cluster_identity(function, false, identity);
+		found = json_object_get(index, identity);
 	}
 	return (uint32_t)json_integer_value(json_object_get(found, "id"));
 }
@@ -74,7 +92,7 @@ static uint32_t find_own(const json_t *own, const json_t *function)
 /* Enter what the functions are called here. Returns the names of those that are not here; *ret_lacked: one of them, published ones first. */
 static json_t *translate(struct wc_node *node, const json_t *functions, const json_t **ret_lacked)
 {
-	json_t *own = wc_cluster_functions(node), *lacks = json_array();
+	json_t *own = index_own(node), *lacks = json_array();
 	struct wc_tables *tables = &node->tables;
 	struct wc_member_id ids[WC_FUNCTIONS_MAX] = { 0 };
 	const json_t *each;
@@ -309,10 +327,8 @@ static void *session_main(void *argument)
 
 /* --- CORE_FREE --- */
 
-static void fill_entry(const struct wc_node *node, uint32_t core, uint32_t grant, bool is_free, uint32_t theirs,
-		       struct wc_core_free *ret_entry)
+static void fill_entry(uint32_t core, uint32_t grant, bool is_free, uint32_t theirs, struct wc_core_free *ret_entry)
 {
-	(void)node;
 	*ret_entry = (struct wc_core_free){
 		.core = htons((uint16_t)core),
 		.flags = htons(is_free ? WC_FREE_NOW : 0),
@@ -352,7 +368,7 @@ void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs)
 
 	if (!node->membership || atomic_load_explicit(&node->membership->socket, memory_order_relaxed) < 0)
 		return;
-	fill_entry(node, core, wc_fetch_add(&entry->grant, 1) + 1, true, theirs, &said);
+	fill_entry(core, wc_fetch_add(&entry->grant, 1) + 1, true, theirs, &said);
 	say(node->membership, &said, 1);
 }
 
@@ -373,7 +389,7 @@ static void look_at(struct wc_membership *membership, uint32_t core, uint64_t no
 		given->grant = grant;
 		given->since = now;
 	}
-	fill_entry(membership->node, core, grant, is_free, 0, ret_entry);
+	fill_entry(core, grant, is_free, 0, ret_entry);
 }
 
 static void *say_main(void *argument)

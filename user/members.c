@@ -6,6 +6,7 @@
 #include "user/clock.h"
 #include "user/cluster_functions.h"
 #include "user/cluster_wire.h"
+#include "user/control_internal.h"
 #include "user/log.h"
 #include "user/members_roll.h"
 #include "user/pending.h"
@@ -245,11 +246,6 @@ static void refresh_functions(struct wc_node *node)
 	open_functions(node);
 }
 
-static json_t *no(const char *code, const char *text)
-{
-	return json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text);
-}
-
 /* READY, unless something speaks against it. Under the lock. */
 static void set_state(struct wc_node *node, const struct wc_member_session *session)
 {
@@ -272,10 +268,10 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	struct in_addr ip;
 
 	if (first == WC_NONE)
-		return no("limit", "the cluster has as many cores as a scheduler can have, "
-				   "4096");
+		return wc_control_fail("limit", "the cluster has as many cores as a scheduler can have, 4096");
 	if (inet_pton(AF_INET, address, &ip) != 1 || port < 1 || port > 65535)
-		return no("bad-request", "\"address\" and \"port\" must be those of the node's device, IPv4");
+		return wc_control_fail("bad-request",
+				       "\"address\" and \"port\" must be those of the node's device, IPv4");
 	memset((char *)member + sizeof(member->state), 0, sizeof(*member) - sizeof(member->state));
 	member->epoch = (uint32_t)json_integer_value(json_object_get(question, "epoch"));
 	member->address = ip.s_addr;
@@ -298,10 +294,12 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 static json_t *taken(const struct wc_member_session *session)
 {
 	if (!session->silent)
-		return no("exists", "a node of this name is in the cluster already; --join-as gives it another one");
+		return wc_control_fail("exists",
+				       "a node of this name is in the cluster already; --join-as gives it another one");
 	shutdown(session->fd, SHUT_RDWR);
-	return no("exists",
-		  "a node of this name was in the cluster until now, and says nothing: it is let go of, ask again");
+	return wc_control_fail(
+		"exists",
+		"a node of this name was in the cluster until now, and says nothing: it is let go of, ask again");
 }
 
 static json_t *join(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **ret_session)
@@ -313,17 +311,18 @@ static json_t *join(struct wc_node *node, const json_t *question, int fd, struct
 	struct wc_fault why;
 
 	if (!wc_roll_name_valid(name) || cores < 1 || cores > WC_MEMBER_CORES_MAX)
-		return no("bad-request", "\"name\" must be a node's name, \"cores\" a number from 1 to 4096");
+		return wc_control_fail("bad-request",
+				       "\"name\" must be a node's name, \"cores\" a number from 1 to 4096");
 	session = calloc(1, sizeof(*session));
 	if (!session)
-		return no("failed", "out of memory");
+		return wc_control_fail("failed", "out of memory");
 	session->fd = fd;
 	session->archive = -1;
 	snprintf(session->name, sizeof(session->name), "%s", name);
 	pthread_mutex_lock(&node->members->lock);
 	session->id = wc_roll_id(node->members->roll, name, &why);
 	if (!session->id)
-		answer = no("failed", why.text);
+		answer = wc_control_fail("failed", why.text);
 	else if (node->members->sessions[session->id])
 		answer = taken(node->members->sessions[session->id]);
 	else
@@ -342,13 +341,14 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	struct wc_members *members = node->members;
 	const json_t *lacks = json_object_get(question, "lacks");
 	json_int_t generation = json_integer_value(json_object_get(question, "generation"));
+	bool lacking, changed;
 	json_t *answer;
-	bool lacking;
 
 	pthread_mutex_lock(&members->lock);
 	refresh_functions(node);
 	/* Until it has looked at a change it goes on with what it has: what is new there waits at it, and is told so. */
 	lacking = json_array_size(lacks) || !generation;
+	changed = lacking != session->lacking || session->knows != (uint64_t)generation;
 	if (lacking != session->lacking) {
 		session->lacking = lacking;
 		if (lacking)
@@ -360,7 +360,8 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	json_decref(session->lacks);
 	session->lacks = lacks ? json_deep_copy(lacks) : NULL;
 	session->knows = (uint64_t)generation;
-	open_functions(node); /* before it may get any */
+	if (changed)
+		open_functions(node); /* before it may get any */
 	set_state(node, session);
 	answer = json_pack("{s:b, s:I}", "ok", 1, "generation", (json_int_t)members->generation);
 	if ((uint64_t)generation != members->generation)
@@ -374,14 +375,15 @@ json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, str
 	const char *op = json_string_value(json_object_get(question, "op")) ?: "";
 
 	if (!node->members)
-		return no("not-cluster", "this node is no scheduler of a cluster; it has to be started with --cluster");
+		return wc_control_fail("not-cluster",
+				       "this node is no scheduler of a cluster; it has to be started with --cluster");
 	if (!strcmp(op, "join") && !*session)
 		return join(node, question, fd, session);
 	if (!strcmp(op, "beat") && *session)
 		return beat(node, question, *session);
 	if ((!strcmp(op, "code") || !strcmp(op, "piece")) && *session)
 		return wc_cluster_give(node, question, &(*session)->archive);
-	return no("bad-request", "a node says \"join\", once, and then \"beat\", \"code\" and \"piece\"");
+	return wc_control_fail("bad-request", "a node says \"join\", once, and then \"beat\", \"code\" and \"piece\"");
 }
 
 void wc_members_left(struct wc_node *node, struct wc_member_session *session)
@@ -398,6 +400,7 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	for (uint32_t i = 0; i < member->count; i++)
 		retire_core(node, member->first + i);
 	members->sessions[session->id] = NULL;
+	open_functions(node); /* nobody waits for what it did not know */
 	atomic_fetch_add(&members->departed, 1);
 	pthread_mutex_unlock(&members->lock);
 	wc_info("node %s has left", session->name);
@@ -605,14 +608,9 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	char address[INET_ADDRSTRLEN] = "";
 	uint64_t heard = WC_READ(member->heard_ns), now = wc_now();
 	int free_cores = 0;
-	uint64_t claims = 0;
 
-	for (uint32_t i = 0; i < member->count; i++) {
-		const struct wc_member_core *core = &node->tables.wc_member_cores[member->first + i];
-
-		free_cores += WC_READ(core->state) == WC_CORE_FREE;
-		claims += WC_READ(core->claims) - 1;
-	}
+	for (uint32_t i = 0; i < member->count; i++)
+		free_cores += WC_READ(node->tables.wc_member_cores[member->first + i].state) == WC_CORE_FREE;
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
 	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
 			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",

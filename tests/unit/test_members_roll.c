@@ -8,37 +8,15 @@
 #include <cmocka.h>
 
 #include "bpf/cluster_tables.h"
+#include "tests/unit/scratch.h"
 #include "user/members_roll.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static char dir[64], path[96];
-
-static int setup(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/wc-roll-XXXXXX");
-	snprintf(path, sizeof(path), "%s/members.json", mkdtemp(dir) ?: "");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	unlink(path);
-	return rmdir(dir);
-}
 
 static struct wc_roll *open_roll(void)
 {
 	struct wc_fault fault;
 	struct wc_roll *roll = NULL;
 
-	if (wc_roll_open(&roll, dir, &fault))
+	if (wc_roll_open(&roll, scratch, &fault))
 		fail_msg("%s", fault.text);
 	return roll;
 }
@@ -95,13 +73,12 @@ static void test_ids(void **state)
 static void test_not_written(void **state)
 {
 	struct wc_roll *roll = open_roll();
-	char fresh[120];
+	const char *fresh = path_of("members.json.new"); /* what it is written to first */
 	struct wc_fault fault;
 
 	(void)state;
 	assert_true(wc_roll_id(roll, "a", &fault) > 0);
-	snprintf(fresh, sizeof(fresh), "%s.new", path); /* what it is written to first */
-	assert_int_equal(mkdir(fresh, 0700), 0);
+	make_folder("members.json.new");
 	assert_int_equal(wc_roll_id(roll, "b", &fault), 0);
 	assert_non_null(strstr(fault.text, fresh));
 	assert_true(wc_roll_id(roll, "a", &fault) > 0);
@@ -130,14 +107,10 @@ static void test_damaged(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		FILE *file = fopen(path, "w");
-
-		assert_non_null(file);
-		fputs(texts[i], file);
-		fclose(file);
-		if (!wc_roll_open(&roll, dir, &fault))
+		make_file("members.json", texts[i], 0600);
+		if (!wc_roll_open(&roll, scratch, &fault))
 			fail_msg("it was read: %s", texts[i]);
-		assert_non_null(strstr(fault.text, path));
+		assert_non_null(strstr(fault.text, path_of("members.json")));
 		assert_null(roll);
 	}
 }
@@ -146,9 +119,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
-		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_not_written, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ids, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(test_not_written, scratch_setup, scratch_teardown),
+		cmocka_unit_test_setup_teardown(test_damaged, scratch_setup, scratch_teardown),
 	};
 
 	return cmocka_run_group_tests_name("members roll", tests, NULL, NULL);
