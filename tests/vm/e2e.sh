@@ -5,7 +5,7 @@
 # AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
 # virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for things that do not touch what differs here, and
 # would take half an hour more: ELSEWHERE, and the copies of tests for the user datapath (test_user_datapath.py is
-# there). `make test` runs `threads` on both kernels, packets, life, sandbox and rest on the newer one (this machine's tests are for older ones), and leaves the others to `make test-vm`, which runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
+# there). `make test` runs `threads` on the older kernel and `life` on the newer one, and leaves the others to `make test-vm`, which runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
