@@ -51,7 +51,7 @@ PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 # libevent serves HTTP to bootstraps (runtimes/custom).
 _ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
-# h2o serves HTTP in the gateway (user/gateway); curl sends results to URLs, and the questions of `warmcore async`.
+# h2o serves HTTP in the gateway (user/gateway); curl sends results to URLs, the questions of `warmcore async`, and the daemon's to etcd.
 _ := $(foreach p,libh2o-evloop openssl libcurl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl libcurl)
 CURL_LIBS := $(shell pkg-config --libs libcurl)
@@ -247,6 +247,8 @@ $(BUILD)/libwarmcore.a: $(BUILD)/obj/libwarmcore.a
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
+ETCD_TESTS := $(foreach n,test_etcd test_etcd_real,$(BUILD)/tests/unit/$(n) $(BUILD)/san/tests/unit/$(n))
+$(BUILD)/bin/warmcored $(ETCD_TESTS): private LDLIBS += $(CURL_LIBS)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway $(BUILD)/tests/unit/test_gateway_http $(BUILD)/san/tests/unit/test_gateway_http: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)

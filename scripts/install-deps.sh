@@ -151,6 +151,31 @@ need_test() {
 	need vpx-tools # the workflow media: 0.3 MB, and libvpx
 	need python3-boto3 # the SDK of AWS inside of functions; that for JavaScript comes by scripts/npm-kit.sh
 	need curl cmake autoconf automake libtool # custom runtimes: the shell example, and scripts/npm-kit.sh
+	command -v etcd >/dev/null || need etcd-server # tests start their own: quiet_etcd keeps the package's from running
+}
+
+# Debian's etcd-server starts a server on port 2379 when it is installed, and at every boot. Neither is wanted: while the packages are
+# installed, what asks before it starts a service (policy-rc.d) says no for this one; where there is such a policy already, or nobody
+# asks, it is stopped afterwards.
+POLICY=/usr/sbin/policy-rc.d
+OUR_POLICY=
+quiet_etcd() {
+	[[ " ${MISSING[*]} " == *" etcd-server "* && ! -e $POLICY ]] || return 0
+	OUR_POLICY=$POLICY
+	cat >"$POLICY" <<-'END'
+		#!/bin/sh
+		# Of warmcore's scripts/install-deps.sh, and gone when it ends.
+		case " $* " in *" etcd "* | *" etcd.service "*) exit 101 ;; esac
+	END
+	chmod 755 "$POLICY"
+}
+unquiet_etcd() {
+	[ -z "$OUR_POLICY" ] || rm -f "$OUR_POLICY"
+	OUR_POLICY=
+	if [[ " ${MISSING[*]} " == *" etcd-server "* ]] && installed etcd-server; then
+		update-rc.d etcd disable >/dev/null 2>&1 || true # systemd's unit, too
+		invoke-rc.d etcd stop >/dev/null 2>&1 || true
+	fi
 }
 
 # Not with the tests: Debian's nginx starts a server on port 80 when it is installed.
@@ -201,6 +226,8 @@ if [ ${#MISSING[@]} -gt 0 ]; then
 	refresh_lists
 	echo "installing: ${MISSING[*]}"
 	LOG=$(mktemp)
+	trap unquiet_etcd EXIT
+	quiet_etcd
 	if ! DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
 		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install "${MISSING[@]}" >"$LOG" 2>&1 </dev/null; then
 		cat "$LOG" >&2
