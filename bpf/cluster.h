@@ -72,6 +72,12 @@ static __always_inline void wc_cluster_mac_begin(struct wc_sip *sip, const __u64
 
 /* --- decisions of the scheduler --- */
 
+/* Does a frame of so many bytes fit the device with an ORDER around it? In fragments no node would see it. */
+static __always_inline bool wc_order_fits(const struct wc_cluster *cluster, __u64 frame_len)
+{
+	return frame_len + WC_IP4_LEN + WC_UDP_LEN + WC_HEADER_LEN <= cluster->mtu;
+}
+
 /* The grant is used up. The caller has cleared the bit. */
 static __always_inline void wc_member_claimed(struct wc_member_core *core, __u32 function_id, bool counted)
 {
@@ -194,7 +200,8 @@ static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 inde
 	if (!core || !queue)
 		return 0;
 	was = WC_READ(core->grant);
-	if ((__s32)(grant - was) < 0)
+	/* 0: nothing was heard of it yet since its node joined, whose daemon may have counted for long. */
+	if (was && (__s32)(grant - was) < 0)
 		return 0;
 	if (grant != was && wc_cas(&core->grant, was, grant) != was)
 		return 0; /* another message is just being read, and the next one says it again */

@@ -98,6 +98,12 @@ static void test_grants(void **state)
 	assert_int_equal(wc_member_said(&tables, 3, 1, true, 0), WC_SAID_FREE);
 	assert_int_equal(wc_member_said(&tables, 3, UINT32_MAX, true, 0), 0);
 	check_sound();
+	/* Of a node that joins again after it has counted for weeks: the first word of it counts, whatever it is. */
+	assert_int_equal(wc_member_said(&tables, 4, 0x80000005, true, 0), WC_SAID_FREE);
+	assert_int_equal(wc_member_said(&tables, 4, 0x80000004, true, 0), 0);
+	assert_int_equal(wc_member_said(&tables, 5, 0xfffffff0, false, 0), 0);
+	assert_int_equal(wc_member_said(&tables, 5, 0xfffffff1, true, 0), WC_SAID_FREE);
+	check_sound();
 }
 
 static void test_taken_there(void **state)
