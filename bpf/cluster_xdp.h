@@ -29,7 +29,7 @@ static __always_inline bool wc_fits_order(struct xdp_md *ctx)
 	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
 	struct wc_cursor cursor = frame(ctx);
 
-	return cluster && (long)cursor.end - (long)cursor.pos + WC_IP4_LEN + WC_UDP_LEN + WC_HEADER_LEN <= cluster->mtu;
+	return cluster && wc_order_fits(cluster, (__u64)((long)cursor.end - (long)cursor.pos));
 }
 
 static __always_inline void wc_outer_headers(__u8 *outer, const struct wc_cluster *cluster,

@@ -50,6 +50,12 @@ struct wc_job {
 	struct wc_job *next;
 };
 
+/* What the client calls the function, and is told in its answer. */
+static inline uint32_t wc_job_asked_for(const struct wc_job *job)
+{
+	return job->how & WC_HOW_ORDERED ? job->theirs : job->function_id;
+}
+
 int wc_agents_start(struct wc_node *node, struct wc_fault *fault);
 /* Ask all to finish what is under way, and join them. */
 void wc_agents_stop(struct wc_node *node);

@@ -160,11 +160,11 @@ static bool may_use(const struct wc_node *node, const struct wc_function *entry,
 #define ANY_CORE WC_NONE
 #define LEAVING (WC_NONE - 1) /* another node */
 
-/* What comes from this host is answered on it, and what is large lies in its memory. */
+/* What comes from this host is answered on it, what is large lies in its memory, and what does not fit a frame any more no node would see. */
 static bool may_leave(struct wc_node *node, const struct wc_job *job)
 {
 	return job->frame.data && !job->caller && !job->async && !job->refers &&
-	       wc_member_may(&node->tables, job->function_id);
+	       wc_order_fits(node->tables.wc_cluster, job->frame.len) && wc_member_may(&node->tables, job->function_id);
 }
 
 static bool is_for(struct wc_node *node, const struct wc_function *entry, const struct wc_job *job, uint32_t core)

@@ -208,7 +208,7 @@ void wc_worker_respond(struct wc_worker *worker, const struct wc_job *job, const
 	struct wc_header header = {
 		.magic = htons(WC_MAGIC),
 		.request_id = htobe64(job->id.request_id),
-		.function_id = htonl(job->function_id),
+		.function_id = htonl(wc_job_asked_for(job)),
 	};
 
 	if (job->caller) {

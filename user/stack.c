@@ -101,7 +101,7 @@ void wc_stack_answer(struct wc_node *node, const struct wc_job *job, const struc
 	struct wc_header header = {
 		.magic = htons(WC_MAGIC),
 		.request_id = htobe64(job->id.request_id),
-		.function_id = htonl(job->function_id),
+		.function_id = htonl(wc_job_asked_for(job)),
 	};
 
 	wc_answer_header(&header, answer);

@@ -140,6 +140,39 @@ class Cluster(cluster.ClusterTest):
             self.assertEqual(blocker.receive(harness.PATIENCE_S).kind, wcproto.REPLY)
         self.check_sound()
 
+    def test_long(self):
+        """What waits and is too long for an ORDER stays here, also when a core of another node is free first. And answers that are too long for a frame name the
+        function as the client does, whatever the node calls it."""
+        for node in self.nodes:
+            node.deploy_python("own")
+        second = self.scheduler.deploy_python("second")
+        want = self.scheduler.status()["cluster"]["generation"]
+        wait_until(lambda: all(each["knows"] >= want for each in self.members().values()), "all know it")
+        self.wait_ready()
+        there = next(each["id"] for each in self.nodes[0].json("list")["functions"] if each["name"] == "second")
+        self.assertNotEqual(second, there)
+        with self.client() as blocker, self.client() as client:
+            blocker.send(blocker.fresh_id(), second, b'{"do": "wait", "file": "here"}')
+            wait_until(lambda: self.scheduler.status()["cores"][0]["state"] == "running", "the core of the scheduler is taken")
+            ids = [client.fresh_id() for _ in range(4)]
+            for request in ids:
+                client.send(request, second, b'{"do": "wait", "file": "there"}')
+            wait_until(lambda: not sum(each["free"] for each in self.members().values()), "those of the nodes are, too")
+            big = client.fresh_id()
+            client.send(big, second, json.dumps({"pad": "x" * 1890}).encode())
+            wait_until(lambda: self.outcomes(self.scheduler)["to_pending"] == 1, "it waits")
+            for name in ("there", "here"):
+                with open(os.path.join(self.scheduler.shared, name), "w"):
+                    pass
+                if name == "there":
+                    self.collect(client, ids)
+                    wait_until(lambda: sum(each["free"] for each in self.members().values()) == 4, "the nodes are free again")
+                    answer = client.invoke(second, b'{"do": "huge", "bytes": 30000}')
+                    self.assertEqual((answer.kind, answer.function_id, len(answer.payload)), (wcproto.REPLY, second, 30002))
+            self.assertEqual(client.receive(harness.PATIENCE_S).request_id, big)
+            self.assertEqual(blocker.receive(harness.PATIENCE_S).kind, wcproto.REPLY)
+        self.check_sound()
+
     def test_warm(self):
         """Of the cores of others one that has run the function is taken first."""
         with self.client() as blocker, self.client() as client:
