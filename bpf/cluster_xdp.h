@@ -118,8 +118,9 @@ __attribute__((noinline)) int wc_wrap(struct xdp_md *ctx, struct wc_forward *to)
 
 /* What an ORDER asks for, when it is one to be obeyed. */
 struct wc_obey {
-	__u32 core; /* WC_NONE: the node chooses */
-	__u32 pad;
+	__u32 core;  /* WC_NONE: the node chooses */
+	__u16 taken; /* bytes of the outer headers, which are in front of the frame still */
+	__u16 to[3]; /* what the client's frame was addressed to */
 };
 
 /*
@@ -163,6 +164,8 @@ __attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct
 		obey->core = core;
 	}
 	/* The outer headers go. What the client's frame was addressed to, the scheduler, is what its answer comes from: us. */
+	__builtin_memcpy(obey->to, inner, 6);
+	obey->taken = (__u16)(offset + WC_HEADER_LEN);
 	if (bpf_xdp_adjust_head(ctx, (int)(offset + WC_HEADER_LEN)))
 		return WC_OUTCOME_drop_cluster;
 	cursor = frame(ctx);
@@ -170,6 +173,22 @@ __attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct
 		return WC_OUTCOME_drop_short;
 	__builtin_memcpy(inner, own, 6);
 	return WC_OUTCOME_to_core;
+}
+
+/*
+ * What it orders was ordered before, and no core is free to look for the answer: to the daemon, as the ORDER that it was. The client's frame would not get there: it is
+ * addressed to the scheduler's host.
+ */
+__attribute__((noinline)) int wc_rewrap(struct xdp_md *ctx, struct wc_obey *obey)
+{
+	struct wc_cursor cursor = frame(ctx);
+	__u8 *inner;
+
+	if (!obey || !WC_TAKE(&cursor, &inner, WC_ETH_LEN))
+		return WC_OUTCOME_drop_cluster;
+	__builtin_memcpy(inner, obey->to, 6);
+	return bpf_xdp_adjust_head(ctx, -(int)(obey->taken & 0x1ff)) ? WC_OUTCOME_drop_cluster :
+								       WC_OUTCOME_pass_retransmit;
 }
 
 /* --- CORE_FREE --- */
@@ -325,28 +344,53 @@ static __always_inline __u32 wc_take_member_core(const struct wc_decision *decis
 }
 
 /*
- * Send it to the core, which was claimed for it, unless its id was seen before: then to the node that has it. decision->seen is the entry that its waiting
- * made in the window, or WC_NONE. Returns the outcome; to_member and to_member_again: *to says where wc_wrap() is to send it. If nothing comes of it the core is not given
- * back: its node says a newer grant soon (cluster.h), and these cases are rare.
+ * Its id was seen before: to the node that has it, if it is with one; no core is needed for that. The outcome, to_member_again: *ret_to is where wc_wrap() is to
+ * send it; 0: the id is a new one. `decision` has its fingerprint.
  */
-__attribute__((noinline)) int wc_forward(struct xdp_md *ctx, struct wc_decision *decision, __u32 index,
-					 struct wc_forward *to)
+static __always_inline int wc_forward_again(const struct wc_decision *decision, struct wc_forward *ret_to)
 {
-	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_sent *sent = wc_sent_at(NULL, decision->print.set);
 	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_member *member;
+	__u64 word = 0;
+
+	if (!sent || !cluster || !wc_seen_find(NULL, &decision->print))
+		return 0;
+	WC_UNROLL
+	for (int w = 0; w < WC_SEEN_WAYS; w++) {
+		__u64 each = WC_READ(sent->slot[w]);
+
+		word |= each & -wc_is_zero(each >> 16 ^ decision->print.value);
+	}
+	if (!word)
+		return WC_OUTCOME_pass_retransmit; /* it waits, or ran here */
+	ret_to->member = WC_SENT_MEMBER(word);
+	ret_to->core = WC_CORE_ANY;
+	ret_to->grant = 0;
+	member = wc_members_at(NULL, ret_to->member);
+	if (!member || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word) || !WC_READ(member->state) ||
+	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns)
+		return WC_OUTCOME_pass_retransmit; /* the daemon knows what to say */
+	return WC_OUTCOME_to_member_again;
+}
+
+/*
+ * Send it to the core, which was claimed for it. decision->seen is the entry that its waiting made in the window, or WC_NONE. Returns the outcome; to_member: *to
+ * is where wc_wrap() is to send it. If nothing comes of it the core is not given back: its node says a newer grant soon (cluster.h), and these cases are rare.
+ */
+__attribute__((noinline)) int wc_forward(struct wc_decision *decision, __u32 index, struct wc_forward *to)
+{
 	struct wc_member_core *core;
 	struct wc_member *member;
 	struct wc_sent *sent;
 	__u32 entry = 0;
-	__u64 word;
 	int seen;
 
-	if (!decision || !config || !cluster || !to)
+	if (!decision || !to)
 		return WC_OUTCOME_drop_contended;
 	core = wc_member_cores_at(NULL, index);
-	if (!core || wc_identify(ctx, &decision->request.id))
+	if (!core)
 		return WC_OUTCOME_drop_contended;
-	decision->print = wc_fingerprint(&decision->request.id, config->seen_key);
 	if (decision->seen == WC_NONE) {
 		seen = wc_seen_enter(NULL, &decision->print, WC_SEEN_STARTED, &entry);
 	} else {
@@ -362,33 +406,18 @@ __attribute__((noinline)) int wc_forward(struct xdp_md *ctx, struct wc_decision 
 		    wc_cas(&set->slot[entry % WC_SEEN_WAYS], slot, slot | WC_SEEN_STARTED) == slot)
 			seen = WC_SEEN_NEW;
 	}
-	if (seen == WC_SEEN_CONTENDED)
-		return WC_OUTCOME_drop_contended;
+	if (seen == WC_SEEN_AGAIN)
+		return WC_OUTCOME_pass_retransmit; /* a copy of it, this moment */
 	sent = wc_sent_at(NULL, entry / WC_SEEN_WAYS);
-	if (!sent)
-		return WC_OUTCOME_drop_contended;
 	to->member = core->member;
-	if (seen == WC_SEEN_NEW) {
-		to->core = core->core;
-		to->grant = WC_READ(core->grant);
-		member = wc_members_at(NULL, to->member);
-		if (!member)
-			return WC_OUTCOME_drop_contended;
-		WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&decision->print, to->member, member->epoch));
-		member->orders++;
-		return WC_OUTCOME_to_member;
-	}
-	word = WC_READ(sent->slot[entry % WC_SEEN_WAYS]);
-	if (word >> 16 != decision->print.value)
-		return WC_OUTCOME_pass_retransmit; /* it waits, or ran here */
-	to->member = WC_SENT_MEMBER(word);
-	to->core = WC_CORE_ANY;
-	to->grant = 0;
+	to->core = core->core;
+	to->grant = WC_READ(core->grant);
 	member = wc_members_at(NULL, to->member);
-	if (!member || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word) || !WC_READ(member->state) ||
-	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns)
-		return WC_OUTCOME_pass_retransmit; /* the daemon knows what to say */
-	return WC_OUTCOME_to_member_again;
+	if (seen != WC_SEEN_NEW || !sent || !member)
+		return WC_OUTCOME_drop_contended;
+	WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&decision->print, to->member, member->epoch));
+	member->orders++;
+	return WC_OUTCOME_to_member;
 }
 
 /*
@@ -397,26 +426,33 @@ __attribute__((noinline)) int wc_forward(struct xdp_md *ctx, struct wc_decision 
  */
 __attribute__((noinline)) int wc_leave(struct xdp_md *ctx, struct wc_decision *decision, __u32 late)
 {
+	struct wc_config *config = wc_config_at(NULL, 0);
 	struct wc_forward to = {};
 	struct wc_function *function;
 	struct wc_shard *shard;
+	int outcome = 0;
 	__u32 index;
-	int outcome;
 
-	if (!decision || decision->facts & WC_DECIDED_HELD)
+	if (!decision || !config || wc_identify(ctx, &decision->request.id))
 		return 0;
-	function = wc_functions_at(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
-	shard = wc_shards_at(NULL, decision->request.shard);
-	if (!function || !shard)
-		return 0;
-	index = wc_take_member_core(decision, late);
-	if (index == WC_NONE)
-		return 0;
-	if (late) {
-		wc_fetch_add(&function->waiting, -1U);
-		wc_fetch_add(&shard->pending_in, -1ULL);
+	decision->print = wc_fingerprint(&decision->request.id, config->seen_key);
+	/* First, and without a core: when all are busy for long, who lost his answer gets it all the same. */
+	if (!late)
+		outcome = wc_forward_again(decision, &to);
+	if (!outcome) {
+		function = wc_functions_at(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+		shard = wc_shards_at(NULL, decision->request.shard);
+		if (!function || !shard || decision->facts & WC_DECIDED_HELD)
+			return 0;
+		index = wc_take_member_core(decision, late);
+		if (index == WC_NONE)
+			return 0;
+		if (late) {
+			wc_fetch_add(&function->waiting, -1U);
+			wc_fetch_add(&shard->pending_in, -1ULL);
+		}
+		outcome = wc_forward(decision, index, &to);
 	}
-	outcome = wc_forward(ctx, decision, index, &to);
 	/* What cannot be sent is the client's to send again, which the daemon sees. */
 	if ((outcome == WC_OUTCOME_to_member || outcome == WC_OUTCOME_to_member_again) && wc_wrap(ctx, &to))
 		outcome = WC_OUTCOME_pass_retransmit;

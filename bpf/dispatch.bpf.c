@@ -394,6 +394,8 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 		     outcome == WC_OUTCOME_busy_pending || outcome == WC_OUTCOME_busy_function) &&
 		    wc_is_retransmission(ctx))
 			outcome = WC_OUTCOME_pass_retransmit;
+		if (ordered && outcome == WC_OUTCOME_pass_retransmit)
+			outcome = wc_rewrap(ctx, &obey);
 	}
 	switch (outcome) {
 	case WC_OUTCOME_pass_foreign:

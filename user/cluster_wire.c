@@ -51,6 +51,22 @@ void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_clus
 	seal(ret_header, to->key, frame, WC_ORDER_COVERED);
 }
 
+bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length)
+{
+	const uint64_t key[2] = { cluster->key[0], cluster->key[1] };
+	struct wc_cluster_header header, expected;
+
+	if (length < sizeof(header) + WC_ORDER_COVERED || length > sizeof(header) + WC_ORDER_MAX)
+		return false;
+	memcpy(&header, datagram, sizeof(header));
+	if (header.type != WC_TYPE_ORDER || header.header_len != WC_HEADER_LEN || !wc_order_is_for(cluster, &header) ||
+	    ntohl(header.payload_len) != length - sizeof(header))
+		return false;
+	expected = header;
+	seal(&expected, key, datagram + sizeof(header), WC_ORDER_COVERED);
+	return expected.mac == header.mac;
+}
+
 void wc_cluster_free(struct wc_cluster_header *ret_header, const struct wc_cluster_address *of,
 		     const struct wc_core_free *entries, uint16_t count)
 {

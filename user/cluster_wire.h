@@ -26,6 +26,9 @@ struct wc_cluster_address {
 void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
 		      uint32_t grant, const uint8_t *frame, uint32_t frame_len);
 
+/* Is this datagram an ORDER for this host, in this term and epoch, of somebody who has the key? A whole frame of WC_ORDER_COVERED bytes and more is in it then. */
+bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length);
+
 /* The header of a CORE_FREE with these entries, of which there are WC_FREE_MAX at most. */
 void wc_cluster_free(struct wc_cluster_header *ret_header, const struct wc_cluster_address *of,
 		     const struct wc_core_free *entries, uint16_t count);

@@ -3,7 +3,9 @@
 #include "user/stack.h"
 
 #include "bpf/parse.h"
+#include "user/agent_internal.h"
 #include "user/clock.h"
+#include "user/cluster_wire.h"
 #include "user/log.h"
 #include "user/members.h"
 #include "user/pending.h"
@@ -231,6 +233,27 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 	return (enum wc_outcome)decision.outcome;
 }
 
+/* An ORDER that the kernel has passed on, of what was ordered before. Whoever else sends one has not the key. */
+static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagram *datagram)
+{
+	struct wc_node *node = stack->node;
+	struct datagram asked = { .len = 0 };
+	struct wc_frame frame;
+	struct wc_job job;
+
+	if (!node->membership || datagram->len > DATAGRAM_MAX ||
+	    !wc_cluster_order_genuine(node->tables.wc_cluster, datagram->data, datagram->len))
+		return WC_OUTCOME_drop_cluster;
+	frame = (struct wc_frame){ .data = datagram->data + WC_HEADER_LEN, .len = datagram->len - WC_HEADER_LEN };
+	memset(&job, 0, sizeof(job));
+	if (!wc_job_from_frame(node, &frame, &job))
+		return WC_OUTCOME_drop_cluster;
+	asked.id = job.id;
+	asked.local = job.local;
+	resend(stack, &asked, &job.print);
+	return WC_OUTCOME_pass_retransmit;
+}
+
 static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, struct wc_header **ret_header)
 {
 	struct wc_cursor cursor = { .pos = datagram->data, .end = datagram->data + datagram->len };
@@ -246,6 +269,8 @@ static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, 
 	case WC_CHECK_ANSWER:
 		return WC_OUTCOME_drop_answer;
 	case WC_CHECK_CLUSTER:
+		if ((*ret_header)->type == WC_TYPE_ORDER)
+			return ordered_again(stack, datagram);
 		/* The kernel has read it, and passed it on because something waits. Whoever else sends one makes us look in vain. */
 		if (!stack->node->members)
 			return WC_OUTCOME_drop_cluster;

@@ -210,7 +210,7 @@ static void test_order(void **state)
 	}
 }
 
-/* The same id again goes to the same node, for no core, and uses no grant up for good. */
+/* The same id again goes to the same node, for no core: none has to be free, and one that is stays so. */
 static void test_again(void **state)
 {
 	struct packet_recipe recipe = { .payload = 10 };
@@ -221,14 +221,21 @@ static void test_again(void **state)
 	packet_build(&in, &recipe);
 	say_free(1, 1);
 	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().to_member_again, 1);
+	fixture_clear_counters();
 	say_free(2, 1);
 	assert_int_equal(fixture_run(&in, &out), XDP_TX);
-	assert_int_equal(fixture_counters().to_member, 1);
+	assert_int_equal(fixture_counters().to_member, 0);
 	assert_int_equal(fixture_counters().to_member_again, 1);
 	wc_cluster_order(&expected, &member_address, WC_CORE_ANY, 0, in.data, in.len);
 	assert_memory_equal(out.data + 42, &expected, sizeof(expected));
-	say_free(2, 2);
 	assert_int_equal(member_core(2)->state, WC_CORE_FREE);
+	/* Nor does a limit of the function hold it up, which the invocation itself has reached. */
+	function_at()->running_max = function_at()->running = 1;
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	function_at()->running_max = function_at()->running = 0;
+	assert_int_equal(fixture_counters().to_member_again, 2);
 	/* The node is another one now, or silent, or gone: the daemon knows what to say. */
 	fixture.tables.wc_members[MEMBER].epoch++;
 	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
@@ -333,6 +340,29 @@ static void test_obey(void **state)
 	assert_int_equal(fixture_counters().busy_pending, 1);
 }
 
+/* What was ordered before, while no core is free to look for the answer: to the daemon, as it came. */
+static void test_obeyed_before(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct wc_fingerprint print;
+	struct packet in, inner, out;
+	uint32_t entry;
+
+	(void)state;
+	for (int version = 4; version <= 6; version += 2) {
+		setup(NULL);
+		recipe.version = version;
+		packet_build(&inner, &recipe);
+		build_order(&in, &inner, WC_CORE_ANY, 0);
+		print = print_of(&inner);
+		assert_int_equal(wc_seen_enter(&fixture.tables, &print, WC_SEEN_STARTED, &entry), WC_SEEN_NEW);
+		assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+		assert_int_equal(fixture_counters().pass_retransmit, 1);
+		assert_int_equal(out.len, in.len);
+		assert_memory_equal(out.data, in.data, in.len);
+	}
+}
+
 static void test_forged_order(void **state)
 {
 	struct packet_recipe recipe = { .payload = 30 };
@@ -384,11 +414,17 @@ static void test_budget(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_core_free, setup),	  cmocka_unit_test_setup(test_pending, setup),
-		cmocka_unit_test_setup(test_forged_free, setup),  cmocka_unit_test_setup(test_order, setup),
-		cmocka_unit_test_setup(test_again, setup),	  cmocka_unit_test_setup(test_stays, setup),
-		cmocka_unit_test_setup(test_limit, setup),	  cmocka_unit_test_setup(test_obey, setup),
-		cmocka_unit_test_setup(test_forged_order, setup), cmocka_unit_test(test_budget),
+		cmocka_unit_test_setup(test_core_free, setup),
+		cmocka_unit_test_setup(test_pending, setup),
+		cmocka_unit_test_setup(test_forged_free, setup),
+		cmocka_unit_test_setup(test_order, setup),
+		cmocka_unit_test_setup(test_again, setup),
+		cmocka_unit_test_setup(test_stays, setup),
+		cmocka_unit_test_setup(test_limit, setup),
+		cmocka_unit_test_setup(test_obey, setup),
+		cmocka_unit_test_setup(test_forged_order, setup),
+		cmocka_unit_test_setup(test_obeyed_before, setup),
+		cmocka_unit_test(test_budget),
 	};
 
 	fixture_open();

@@ -221,6 +221,30 @@ class Cluster(cluster.ClusterTest):
             self.assertTrue(client.receive(harness.PATIENCE_S).flags & 16)
             self.assertEqual(self.scheduler.runs("once"), 1)
 
+    def test_once_busy(self):
+        """Who has lost his answer gets it again also while no core of the cluster is free, and others wait."""
+        with self.client() as blocker, self.client() as client:
+            payload = b'{"do": "count", "tag": "busy"}'
+            held = [blocker.fresh_id() for _ in range(7)]
+            blocker.send(held[0], self.function, b'{"do": "wait", "file": "go"}')
+            wait_until(lambda: self.scheduler.status()["cores"][0]["state"] == "running", "the core of the scheduler is taken")
+            request = client.fresh_id()
+            client.send(request, self.function, payload)
+            self.assertEqual(client.receive(harness.PATIENCE_S).payload, b'"busy"')
+            self.wait_ready()
+            for each in held[1:]:
+                blocker.send(each, self.function, b'{"do": "wait", "file": "go"}')
+            wait_until(lambda: self.outcomes(self.scheduler)["to_pending"] == 2, "all are busy, and two wait")
+            wait_until(lambda: all(core["state"] == "running" for node in self.nodes for core in node.status()["cores"]), "they run")
+            client.send(request, self.function, payload)
+            answer = client.receive(20)
+            self.assertTrue(answer and answer.flags & 16, answer)  # CACHED
+            with open(os.path.join(self.scheduler.shared, "go"), "w"):
+                pass
+            self.collect(blocker, held)
+        self.assertEqual(self.scheduler.runs("busy"), 1)
+        self.check_sound()
+
     def test_limit(self):
         """A function's limit holds over all nodes."""
         self.scheduler.cli("limit", "probe", "--concurrency", "2")

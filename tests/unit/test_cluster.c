@@ -284,6 +284,32 @@ static void test_key(void **state)
 	assert_true(one[0] != other[0] && one[1] != other[1] && one[0] && one[1]);
 }
 
+/* As the daemon reads one: any other bit, length, term or epoch is no ORDER for this host. */
+static void test_genuine(void **state)
+{
+	struct wc_cluster cluster = { .key = { 0x1111, 0x2222 }, .term = 5, .epoch = 6, .self = 7 };
+	const struct wc_cluster_address to = { .key = { 0x1111, 0x2222 }, .term = 5, .epoch = 6, .member = 7 };
+	uint8_t datagram[WC_HEADER_LEN + 200];
+	struct wc_cluster_header header;
+
+	(void)state;
+	memset(datagram, 0x5a, sizeof(datagram));
+	wc_cluster_order(&header, &to, WC_CORE_ANY, 0, datagram + sizeof(header), 200);
+	memcpy(datagram, &header, sizeof(header));
+	assert_true(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+	for (uint32_t length = 0; length < sizeof(datagram); length++)
+		assert_false(wc_cluster_order_genuine(&cluster, datagram, length));
+	for (uint32_t bit = 3 * 8; bit < (sizeof(header) + WC_ORDER_COVERED) * 8; bit++) {
+		if (bit / 8 >= 40 && bit / 8 < 48) /* what is spare */
+			continue;
+		datagram[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+		datagram[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	cluster.self = 0;
+	assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_sip),
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_key),
+		cmocka_unit_test(test_genuine),
 	};
 
 	return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
