@@ -22,11 +22,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BEAT_NS (100 * WC_MS)	   /* between two questions to the scheduler's host */
-#define SAY_NS (50 * WC_MS)	   /* between two words of all cores */
-#define AGAIN_NS (150 * WC_MS)	   /* a free core whose grant is so old gets a newer one */
-#define RETRY_NS (250 * WC_MS)	   /* to reach the host */
-#define ANSWER_NS (30 * WC_SECOND) /* the code of a function may have to be packed first */
+#define BEAT_NS (100 * WC_MS)  /* between two questions to the scheduler's host */
+#define SAY_NS (50 * WC_MS)    /* between two words of all cores */
+#define AGAIN_NS (150 * WC_MS) /* a free core whose grant is so old gets a newer one */
+#define RETRY_NS (250 * WC_MS) /* to reach the host */
+#define ANSWER_NS (30 * WC_SECOND)
+#define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)
 #define LACKS_MAX 32 /* names of functions that are told */
 
@@ -42,13 +43,15 @@ struct wc_membership {
 	char host[64], port[8];
 	pthread_t session_thread, say_thread;
 	bool session_started, say_started;
-	int stop;	   /* eventfd */
-	atomic_int socket; /* connected to the scheduler's port; -1: it has not joined */
+	int stop;   /* eventfd */
+	int socket; /* connected to the scheduler's port while it has joined; the same one for good, because agents may be about to use it */
+	atomic_bool joined; /* it has */
 	struct given *given;
 	uint64_t fetch_at; /* not before; of the session's thread */
 	atomic_ullong said;
-	/* Under the lock: for people. */
 	pthread_mutex_t lock;
+	int session; /* under the lock: the socket of the session, -1: there is none */
+	/* Under the lock: for people. */
 	char why[200]; /* it is not joined; empty: it is */
 	uint64_t generation;
 	json_t *lacks;
@@ -144,7 +147,7 @@ static void explain(struct wc_membership *membership, const char *why)
 }
 
 /* One question. NULL: the session is over, and it was explained. */
-static json_t *ask(struct wc_membership *membership, int fd, json_t *question)
+static json_t *ask_within(struct wc_membership *membership, int fd, json_t *question, uint64_t ns)
 {
 	char *line = question ? json_dumps(question, JSON_COMPACT) : NULL;
 	json_t *answer = NULL;
@@ -152,46 +155,48 @@ static json_t *ask(struct wc_membership *membership, int fd, json_t *question)
 
 	json_decref(question);
 	if (!error)
-		error = wc_remote_ask(fd, line, strlen(line), wc_now() + ANSWER_NS, &answer);
+		error = wc_remote_ask(fd, line, strlen(line), wc_now() + ns, &answer);
 	free(line);
 	if (!error && json_is_true(json_object_get(answer, "ok")))
 		return answer;
-	explain(membership, error						? wc_remote_why(error) :
-			    json_string_value(json_object_get(answer, "error")) ?:
-										  "its answer makes no sense");
+	if (!wait_or_stop(membership, 0)) /* else it was hung up from here */
+		explain(membership, error						? wc_remote_why(error) :
+				    json_string_value(json_object_get(answer, "error")) ?:
+											  "its answer makes no sense");
 	json_decref(answer);
 	return NULL;
 }
 
+static json_t *ask(struct wc_membership *membership, int fd, json_t *question)
+{
+	return ask_within(membership, fd, question, ANSWER_NS);
+}
+
 /* To the port where the scheduler takes CORE_FREE. */
-static int connect_to(const json_t *joined)
+static int connect_to(int fd, const json_t *joined)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
-	int fd;
 
 	if (inet_pton(AF_INET, json_string_value(json_object_get(joined, "address")) ?: "", &to.sin_addr) != 1)
 		return -EINVAL;
 	to.sin_port = htons((uint16_t)json_integer_value(json_object_get(joined, "port")));
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && !connect(fd, (struct sockaddr *)&to, sizeof(to)))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return -errno;
+	return connect(fd, (struct sockaddr *)&to, sizeof(to)) ? -errno : 0;
 }
 
 /* ORDERs are obeyed from here on, and cores are given. */
 static int enter(struct wc_membership *membership, const json_t *joined)
 {
 	struct wc_cluster *cluster = membership->node->tables.wc_cluster;
-	int fd = connect_to(joined);
+	int error = connect_to(membership->socket, joined);
 
-	if (fd < 0)
-		return fd;
+	if (error) {
+		explain(membership, "the scheduler's address cannot be reached from here");
+		return error;
+	}
 	WC_WRITE(cluster->term, (uint64_t)json_integer_value(json_object_get(joined, "term")));
 	__sync_synchronize();
 	WC_WRITE(cluster->self, (uint16_t)json_integer_value(json_object_get(joined, "member")));
-	atomic_store(&membership->socket, fd);
+	atomic_store(&membership->joined, true);
 	explain(membership, "");
 	wc_info("joined the cluster of %s:%s", membership->host, membership->port);
 	return 0;
@@ -199,17 +204,21 @@ static int enter(struct wc_membership *membership, const json_t *joined)
 
 static void leave(struct wc_membership *membership)
 {
-	struct wc_cluster *cluster = membership->node->tables.wc_cluster;
-	int fd = atomic_exchange(&membership->socket, -1);
+	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
 
-	WC_WRITE(cluster->self, 0);
-	__sync_synchronize();
-	if (fd >= 0) {
-		/* Agents may be about to use it: it stays a descriptor of a socket until they cannot be any more. */
-		shutdown(fd, SHUT_RDWR);
-		usleep(20000);
-		close(fd);
-	}
+	atomic_store(&membership->joined, false);
+	WC_WRITE(membership->node->tables.wc_cluster->self, 0);
+	if (connect(membership->socket, &nobody, sizeof(nobody)))
+		wc_debug("the socket to the scheduler stays connected: %s", strerror(errno));
+}
+
+/* Its socket is known to who stops this, from here on or not any more (-1). False: it was stopped. */
+static bool note_session(struct wc_membership *membership, int fd)
+{
+	pthread_mutex_lock(&membership->lock);
+	membership->session = fd;
+	pthread_mutex_unlock(&membership->lock);
+	return !wait_or_stop(membership, 0);
 }
 
 static json_t *beat_question(struct wc_membership *membership)
@@ -253,7 +262,7 @@ static json_t *ask_again(void *context, json_t *question)
 {
 	const struct asking *asking = context;
 
-	return ask(asking->membership, asking->fd, question);
+	return ask_within(asking->membership, asking->fd, question, CODE_NS);
 }
 
 /* Get it. One that cannot be had is tried again after a while. */
@@ -308,7 +317,7 @@ static void *session_main(void *argument)
 
 		if (fd < 0)
 			explain(membership, wc_remote_why(fd));
-		else
+		else if (note_session(membership, fd))
 			joined = ask(membership, fd,
 				     json_pack("{s:s, s:s, s:i, s:I, s:s, s:i}", "op", "join", "name",
 					       node->options.join_as, "cores", (int)node->options.core_count, "epoch",
@@ -318,6 +327,7 @@ static void *session_main(void *argument)
 			stopped = be_member(membership, fd);
 		json_decref(joined);
 		leave(membership);
+		note_session(membership, -1);
 		if (fd >= 0)
 			close(fd);
 		stopped = stopped || wait_or_stop(membership, RETRY_NS);
@@ -351,13 +361,12 @@ static void say(struct wc_membership *membership, struct wc_core_free *entries, 
 		struct wc_cluster_header header;
 		struct wc_core_free entries[WC_FREE_MAX];
 	} message;
-	int fd = atomic_load(&membership->socket);
 
-	if (fd < 0 || !of.member)
+	if (!atomic_load(&membership->joined) || !of.member)
 		return;
 	wc_cluster_free(&message.header, &of, entries, count);
 	memcpy(message.entries, entries, count * sizeof(*entries));
-	if (send(fd, &message, sizeof(message.header) + count * sizeof(*entries), MSG_NOSIGNAL) > 0)
+	if (send(membership->socket, &message, sizeof(message.header) + count * sizeof(*entries), MSG_NOSIGNAL) > 0)
 		atomic_fetch_add_explicit(&membership->said, 1, memory_order_relaxed);
 }
 
@@ -366,7 +375,7 @@ void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs)
 	struct wc_core *entry = &node->tables.wc_cores[core];
 	struct wc_core_free said;
 
-	if (!node->membership || atomic_load_explicit(&node->membership->socket, memory_order_relaxed) < 0)
+	if (!node->membership || !atomic_load_explicit(&node->membership->joined, memory_order_relaxed))
 		return;
 	fill_entry(core, wc_fetch_add(&entry->grant, 1) + 1, true, theirs, &said);
 	say(node->membership, &said, 1);
@@ -434,12 +443,13 @@ int wc_member_open(struct wc_node *node, struct wc_fault *fault)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	node->membership = membership;
 	membership->node = node;
-	membership->socket = -1;
+	membership->session = -1;
+	membership->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	snprintf(membership->why, sizeof(membership->why), "it has not been reached yet");
 	pthread_mutex_init(&membership->lock, NULL);
 	membership->stop = eventfd(0, EFD_CLOEXEC);
 	membership->given = calloc(node->options.core_count, sizeof(*membership->given));
-	if (membership->stop < 0 || !membership->given)
+	if (membership->stop < 0 || membership->socket < 0 || !membership->given)
 		return wc_fail(fault, ENOMEM, "out of memory or files for the cluster");
 	error = wc_remote_split(node->options.join, membership->host, sizeof(membership->host), membership->port, fault) ?:
 			wc_remote_key_load(node->options.remote_key, membership->key, fault);
@@ -474,6 +484,11 @@ void wc_member_stop(struct wc_node *node)
 
 	if (!membership || write(membership->stop, &one, sizeof(one)) != sizeof(one))
 		return;
+	/* It may wait for a host that says nothing. */
+	pthread_mutex_lock(&membership->lock);
+	if (membership->session >= 0)
+		shutdown(membership->session, SHUT_RDWR);
+	pthread_mutex_unlock(&membership->lock);
 	if (membership->session_started)
 		pthread_join(membership->session_thread, NULL);
 	if (membership->say_started)
@@ -489,6 +504,8 @@ void wc_member_close(struct wc_node *node)
 		return;
 	if (membership->stop >= 0)
 		close(membership->stop);
+	if (membership->socket >= 0)
+		close(membership->socket);
 	json_decref(membership->lacks);
 	free(membership->given);
 	explicit_bzero(membership->key, sizeof(membership->key));

@@ -307,6 +307,17 @@ class Cluster(cluster.ClusterTest):
             self.assertEqual(self.members()["n1"]["orders"], 0)
         self.check_sound()
 
+    def test_stopped_scheduler(self):
+        """A node that waits for a scheduler that says nothing can be stopped all the same."""
+        with harness.stopped(self.scheduler.pid):
+            time.sleep(0.5)  # it asks ten times a second
+            begun = time.monotonic()
+            self.nodes[0].down()
+            self.assertLess(time.monotonic() - begun, 10)
+        wait_until(lambda: set(self.members()) == {"n2"}, "the scheduler knows")
+        self.join(self.nodes[0])
+        self.check_sound()
+
     def test_vanished_node(self):
         """A host that is cut off from all, and comes again as another one under its name: it is let in, although nobody has told that it had gone."""
         victim = self.nodes[0]
