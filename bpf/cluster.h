@@ -223,6 +223,24 @@ static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 inde
 	return said | WC_SAID_FREE;
 }
 
+/*
+ * Another daemon has joined under the name of this node: what went to one before it, whose epoch looks the same in wc_sent, went to nobody who is there. Only user
+ * space. Not of this daemon, which has got nothing yet.
+ */
+static inline void wc_sent_disown(struct wc_tables *tables, __u32 member, __u32 epoch)
+{
+	struct wc_sent *sent;
+
+	for (__u32 s = 0; (sent = wc_sent_at(tables, s)); s++) {
+		for (int w = 0; w < WC_SEEN_WAYS; w++) {
+			__u64 word = WC_READ(sent->slot[w]);
+
+			if (word && WC_SENT_MEMBER(word) == member && WC_SENT_EPOCH(word) == (epoch & 0xff))
+				wc_cas(&sent->slot[w], word, word & ~0xffffULL);
+		}
+	}
+}
+
 /* --- what a node asks of an ORDER beside its MAC --- */
 
 static __always_inline bool wc_order_is_for(const struct wc_cluster *cluster, const struct wc_cluster_header *header)

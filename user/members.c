@@ -27,9 +27,8 @@
 struct wc_member_session {
 	uint16_t id;
 	char name[WC_MEMBER_NAME_MAX];
-	int fd;	     /* the socket of the session; the remote thread's, which closes it when this is gone */
-	int archive; /* of a function that it is about to get; -1: none */
-	bool drain;
+	int fd;		/* the socket of the session; the remote thread's, which closes it when this is gone */
+	int archive;	/* of a function that it is about to get; -1: none */
 	bool silent;	/* at the last look */
 	bool lacking;	/* it has not all functions: gets nothing until it has */
 	uint64_t knows; /* generation of the functions that it has looked at */
@@ -40,6 +39,7 @@ struct wc_member_session {
 struct wc_members {
 	pthread_mutex_t lock;
 	struct wc_member_session *sessions[WC_MEMBERS_MAX]; /* by id */
+	bool drained[WC_MEMBERS_MAX];			    /* likewise: also when it comes again */
 	struct wc_roll *roll;
 	json_t *functions;		  /* what nodes are told of functions, */
 	uint64_t generation;		  /* and its number */
@@ -250,7 +250,7 @@ static void refresh_functions(struct wc_node *node)
 static void set_state(struct wc_node *node, const struct wc_member_session *session)
 {
 	struct wc_member *member = &node->tables.wc_members[session->id];
-	uint32_t state = session->drain || session->lacking ? WC_MEMBER_DRAINING : WC_MEMBER_READY;
+	uint32_t state = node->members->drained[session->id] || session->lacking ? WC_MEMBER_DRAINING : WC_MEMBER_READY;
 
 	WC_WRITE(member->state, state);
 	__sync_synchronize();
@@ -264,6 +264,7 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	const char *address = json_string_value(json_object_get(question, "address")) ?: "";
 	json_int_t port = json_integer_value(json_object_get(question, "port"));
 	struct wc_member *member = &node->tables.wc_members[session->id];
+	uint32_t epoch = (uint32_t)json_integer_value(json_object_get(question, "epoch"));
 	uint32_t first = find_room(node, count);
 	struct in_addr ip;
 
@@ -272,8 +273,10 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	if (inet_pton(AF_INET, address, &ip) != 1 || port < 1 || port > 65535)
 		return wc_control_fail("bad-request",
 				       "\"address\" and \"port\" must be those of the node's device, IPv4");
+	if (member->epoch && member->epoch != epoch)
+		wc_sent_disown(&node->tables, session->id, epoch);
 	memset((char *)member + sizeof(member->state), 0, sizeof(*member) - sizeof(member->state));
-	member->epoch = (uint32_t)json_integer_value(json_object_get(question, "epoch"));
+	member->epoch = epoch;
 	member->address = ip.s_addr;
 	member->port = htons((uint16_t)port);
 	member->first = first;
@@ -594,7 +597,7 @@ int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct 
 
 		if (!session || strcmp(session->name, name) != 0)
 			continue;
-		session->drain = drain;
+		members->drained[id] = drain;
 		set_state(node, session);
 		error = 0;
 	}
@@ -614,10 +617,10 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
 	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
 			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
-			 session->silent  ? "silent" :
-			 session->drain	  ? "draining" :
-			 session->lacking ? "lacking" :
-					    "ready",
+			 session->silent		     ? "silent" :
+			 node->members->drained[session->id] ? "draining" :
+			 session->lacking		     ? "lacking" :
+							       "ready",
 			 "cores", (int)member->count, "free", free_cores, "orders", (json_int_t)WC_READ(member->orders),
 			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",
 			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "knows",

@@ -426,6 +426,11 @@ class Cluster(cluster.ClusterTest):
             self.assertEqual(self.members()["n1"]["state"], "draining")
             self.collect(client, self.burst(client, 5, b'{"do": "sleep", "ms": 100}'))
             self.assertEqual(self.members()["n1"]["orders"], 2)
+        # It is for the node, and not for a daemon of it.
+        self.nodes[0].down()
+        self.join(self.nodes[0])
+        wait_until(lambda: self.members().get("n1", {}).get("knows"), "it is there again")
+        self.assertEqual(self.members()["n1"]["state"], "draining")
         self.scheduler.cli("drain", "--undo", "n1")
         self.check_sound()
         text = self.scheduler.cli("nodes").stdout

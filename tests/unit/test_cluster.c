@@ -310,6 +310,27 @@ static void test_genuine(void **state)
 	assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
 }
 
+/* The window names a daemon by its node and eight bits: who comes after it and has the same ones is another one all the same. */
+static void test_disown(void **state)
+{
+	const struct wc_fingerprint print = { .value = 0xabcdef, .set = 1 };
+	__u64 *slot;
+
+	(void)state;
+	free(tables.wc_sent);
+	tables.wc_sent = tables_alloc(2, sizeof(*tables.wc_sent));
+	tables.wc_sent_max = 2;
+	slot = tables.wc_sent[1].slot;
+	slot[0] = WC_SENT(&print, 3, 0x1177);
+	slot[5] = WC_SENT(&print, 3, 0x1178);
+	slot[7] = WC_SENT(&print, 4, 0x1177);
+	wc_sent_disown(&tables, 3, 0x9977);
+	assert_int_equal(slot[0], WC_SENT(&print, 0, 0));
+	assert_int_equal(slot[1], 0);
+	assert_int_equal(slot[5], WC_SENT(&print, 3, 0x1178));
+	assert_int_equal(slot[7], WC_SENT(&print, 4, 0x1177));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_warm, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exact, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_disown, setup, teardown),
 		cmocka_unit_test(test_sip),
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_key),
