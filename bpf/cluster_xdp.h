@@ -261,7 +261,8 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	__u64 link = 0, mac;
 	__u32 count;
 
-	if (!cluster || !config || !cluster->scheduler)
+	/* While one daemon takes over from another the tables are cleared. */
+	if (!cluster || !config || !cluster->scheduler || config->up != WC_UP_SERVING)
 		return WC_OUTCOME_drop_cluster;
 	if ((__u8 *)cursor.pos + WC_ETH_LEN > (__u8 *)cursor.end)
 		return WC_OUTCOME_drop_short;
@@ -283,7 +284,8 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	if (mac != wc_sip_end(&walk.sip, WC_CLUSTER_WORDS * 8 + count * (__u32)sizeof(struct wc_core_free)))
 		return WC_OUTCOME_drop_forged;
 	WC_WRITE(member->heard_ns, bpf_ktime_get_ns());
-	if (WC_READ(member->link) != link)
+	/* What is played back by somebody else is no news, and must not lead ORDERs to him. */
+	if (!WC_READ(member->link))
 		WC_WRITE(member->link, link);
 	member->frees++;
 	if (WC_READ(member->state) != WC_MEMBER_READY)
@@ -292,6 +294,8 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	walk.count = member->count;
 	walk.at = offset + WC_HEADER_LEN;
 	wc_loop(count, wc_free_said_step, &walk);
+	if (walk.said && WC_READ(member->link) != link)
+		WC_WRITE(member->link, link);
 	/* Somebody waits: the daemon sends it to the core, or another one to where it may run now. */
 	if (walk.said && wc_anything_pending(config))
 		return WC_OUTCOME_pass_core_free;

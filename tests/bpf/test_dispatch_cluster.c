@@ -118,10 +118,28 @@ static void test_core_free(void **state)
 	assert_int_equal(fixture_counters().core_free, 1);
 	/* Again: nothing is free twice. */
 	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	/* Nor does a copy from elsewhere say where the node is; what is new does. */
+	in.data[11] = 0x77;
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture.tables.wc_members[MEMBER].link, 0xc30000000002);
+	entries[0] = (struct wc_core_free){ .core = htons(0), .flags = htons(WC_FREE_NOW), .grant = htonl(2) };
+	build_free(&in, entries, 1);
+	in.data[11] = 0x77;
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture.tables.wc_members[MEMBER].link, 0x770000000002);
+	/* Between two daemons nothing is read. */
+	fixture.tables.wc_config->up = WC_UP_HANDOVER;
+	entries[0].grant = htonl(3);
+	entries[0].core = htons(2);
+	build_free(&in, entries, 1);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(member_core(2)->state, WC_CORE_CLAIMED);
+	fixture.tables.wc_config->up = WC_UP_SERVING;
+	fixture_clear_counters();
 	fixture_check("CORE_FREE");
 	build_free(&in, entries, 0);
 	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
-	assert_int_equal(fixture_counters().core_free, 3);
+	assert_int_equal(fixture_counters().core_free, 1);
 }
 
 /* While something waits the daemon has to know. */

@@ -277,6 +277,30 @@ class Cluster(cluster.ClusterTest):
             self.collect(client, self.burst(client, 5, b'{"do": "sleep", "ms": 300}'))
             self.assertEqual(self.outcomes(victim)["ordered"], 2)
 
+    def test_held(self):
+        """Who waits for the end of another invocation of a function with a limit runs at the scheduler's host when the node that had that one is gone, and no other is there."""
+        self.nodes[1].down()
+        other = self.scheduler.deploy_python("other")
+        self.scheduler.cli("limit", "probe", "--concurrency", "1")
+        want = self.scheduler.status()["cluster"]["generation"]
+        wait_until(lambda: all(each["knows"] >= want for each in self.members().values()), "it knows the other function")
+        self.wait_ready(1)
+        with self.client() as blocker, self.client() as client, self.client() as last:
+            blocker.send(blocker.fresh_id(), other, b'{"do": "wait", "file": "go"}')
+            wait_until(lambda: self.scheduler.status()["cores"][0]["state"] == "running", "the core of the scheduler is taken")
+            client.send(client.fresh_id(), self.function, b'{"do": "count", "tag": "first", "sleep_ms": 60000}')
+            wait_until(lambda: self.scheduler.runs("first") == 1, "it runs at the node")
+            last.send(last.fresh_id(), self.function, b'{"x": 1}')
+            wait_until(lambda: self.outcomes(self.scheduler)["to_pending"] == 1, "the second one waits")
+            with open(os.path.join(self.scheduler.shared, "go"), "w"):
+                pass
+            self.assertEqual(blocker.receive(harness.PATIENCE_S).kind, wcproto.REPLY)
+            wait_until(lambda: self.scheduler.status()["cores"][0]["state"] == "free", "the core of the scheduler is free")
+            self.nodes[0].kill9()
+            wait_until(lambda: not self.members(), "the killed node is gone")
+            answer = last.receive(15)
+            self.assertTrue(answer and answer.kind == wcproto.REPLY, answer)
+
     def test_idempotent(self):
         """What a killed node had runs again, if the function says that it may."""
         again = self.scheduler.deploy_python("again", idempotent=True)
