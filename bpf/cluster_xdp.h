@@ -349,23 +349,29 @@ static __always_inline __u32 wc_take_member_core(const struct wc_decision *decis
 
 /*
  * Its id was seen before: to the node that has it, if it is with one; no core is needed for that. The outcome, to_member_again: *ret_to is where wc_wrap() is to
- * send it; 0: the id is a new one. `decision` has its fingerprint.
+ * send it; 0: the id is a new one. `decision` has its fingerprint. A global function: verified once.
  */
-static __always_inline int wc_forward_again(const struct wc_decision *decision, struct wc_forward *ret_to)
+__attribute__((noinline)) int wc_forward_again(const struct wc_decision *decision, struct wc_forward *ret_to)
 {
-	struct wc_sent *sent = wc_sent_at(NULL, decision->print.set);
+	struct wc_seen_set *set = decision ? wc_seen_at(NULL, decision->print.set) : NULL;
+	struct wc_sent *sent = decision ? wc_sent_at(NULL, decision->print.set) : NULL;
 	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
 	struct wc_member *member;
-	__u64 word = 0;
+	__u64 word = 0, seen = 0;
 
-	if (!sent || !cluster || !wc_seen_find(NULL, &decision->print))
+	if (!set || !sent || !cluster || !ret_to)
 		return 0;
 	WC_UNROLL
 	for (int w = 0; w < WC_SEEN_WAYS; w++) {
-		__u64 each = WC_READ(sent->slot[w]);
+		__u64 each = WC_READ(sent->slot[w]), here;
 
-		word |= each & -wc_is_zero(each >> 16 ^ decision->print.value);
+		here = -wc_is_zero(WC_SEEN_FINGERPRINT(WC_READ(set->slot[w])) ^ decision->print.value);
+		seen |= here;
+		/* Elsewhere it is of an older time: the window had forgotten it, and it has come anew since. */
+		word |= each & here & -wc_is_zero(each >> 16 ^ decision->print.value);
 	}
+	if (!seen)
+		return 0;
 	if (!word)
 		return WC_OUTCOME_pass_retransmit; /* it waits, or ran here */
 	ret_to->member = WC_SENT_MEMBER(word);

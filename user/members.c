@@ -534,11 +534,14 @@ void wc_members_serve(struct wc_node *node)
 enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame)
 {
 	const struct wc_sent *sent = node->members ? wc_sent_at(&node->tables, print->set) : NULL;
+	const struct wc_seen_set *set = wc_seen_at(&node->tables, print->set);
 	const struct wc_member *member;
 	uint64_t word = 0;
 
-	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
-		if (WC_READ(sent->slot[way]) >> 16 == print->value)
+	/* At another place than in the window it is of an older time, which that has forgotten. */
+	for (uint32_t way = 0; sent && set && way < WC_SEEN_WAYS; way++)
+		if (WC_READ(sent->slot[way]) >> 16 == print->value &&
+		    WC_SEEN_FINGERPRINT(WC_READ(set->slot[way])) == print->value)
 			word = WC_READ(sent->slot[way]);
 	if (!word)
 		return WC_AGAIN_HERE;
