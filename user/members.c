@@ -30,6 +30,7 @@ struct wc_member_session {
 	int fd;		/* the socket of the session; the remote thread's, which closes it when this is gone */
 	int archive;	/* of a function that it is about to get; -1: none */
 	bool silent;	/* at the last look */
+	bool missed;	/* it was silent, and has not looked at the functions since: gets nothing until it has */
 	bool lacking;	/* it has not all functions: gets nothing until it has */
 	uint64_t knows; /* generation of the functions that it has looked at */
 	json_t *lacks;
@@ -202,6 +203,12 @@ static void date_functions(struct wc_members *members, const json_t *list)
 	json_decref(by_id);
 }
 
+/* Is it waited for with what is new? Else it gets nothing. */
+static bool may_get(const struct wc_member_session *session)
+{
+	return !session->lacking && !session->missed;
+}
+
 /* What all nodes that get something have may be sent to them. Under the lock. */
 static void open_functions(struct wc_node *node)
 {
@@ -212,7 +219,7 @@ static void open_functions(struct wc_node *node)
 	size_t i;
 
 	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
-		if (members->sessions[id] && !members->sessions[id]->lacking && members->sessions[id]->knows < known)
+		if (members->sessions[id] && may_get(members->sessions[id]) && members->sessions[id]->knows < known)
 			known = members->sessions[id]->knows;
 	json_array_foreach (members->functions, i, each) {
 		uint32_t id = (uint32_t)json_integer_value(json_object_get(each, "id"));
@@ -250,7 +257,8 @@ static void refresh_functions(struct wc_node *node)
 static void set_state(struct wc_node *node, const struct wc_member_session *session)
 {
 	struct wc_member *member = &node->tables.wc_members[session->id];
-	uint32_t state = node->members->drained[session->id] || session->lacking ? WC_MEMBER_DRAINING : WC_MEMBER_READY;
+	uint32_t state = node->members->drained[session->id] || !may_get(session) ? WC_MEMBER_DRAINING :
+										    WC_MEMBER_READY;
 
 	WC_WRITE(member->state, state);
 	__sync_synchronize();
@@ -351,7 +359,8 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	refresh_functions(node);
 	/* Until it has looked at a change it goes on with what it has: what is new there waits at it, and is told so. */
 	lacking = json_array_size(lacks) || !generation;
-	changed = lacking != session->lacking || session->knows != (uint64_t)generation;
+	changed = lacking != session->lacking || session->missed || session->knows != (uint64_t)generation;
+	session->missed = session->missed && session->silent;
 	if (lacking != session->lacking) {
 		session->lacking = lacking;
 		if (lacking)
@@ -440,6 +449,11 @@ void wc_members_tick(struct wc_node *node, uint64_t now)
 		if (!session)
 			continue;
 		silent = now > (heard ?: session->joined_ns) + SILENT_NS;
+		if (silent && !session->missed) {
+			session->missed = true;
+			set_state(node, session);
+			open_functions(node); /* nobody waits for what it does not know */
+		}
 		if (silent)
 			withdraw_cores(node, member);
 		if (silent != session->silent)
@@ -620,7 +634,7 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
 	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
 			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
-			 session->silent		     ? "silent" :
+			 session->silent || session->missed  ? "silent" :
 			 node->members->drained[session->id] ? "draining" :
 			 session->lacking		     ? "lacking" :
 							       "ready",

@@ -329,6 +329,17 @@ class Cluster(cluster.ClusterTest):
             wait_until(lambda: self.members()["n1"]["state"] == "silent" and not self.members()["n1"]["free"], "it is silent")
             self.collect(client, self.burst(client, 6, b'{"do": "sleep", "ms": 100}'))
             self.assertEqual(self.members()["n1"]["orders"], 0)
+            # Nor do the others wait until it knows what is deployed meanwhile.
+            second = self.scheduler.deploy_python("second")
+            want = self.scheduler.status()["cluster"]["generation"]
+            wait_until(lambda: self.members()["n2"]["knows"] >= want, "the other one knows it")
+            ids = [client.fresh_id() for _ in range(3)]
+            before = self.members()["n2"]["orders"]
+            for request in ids:
+                client.send(request, second, b'{"do": "sleep", "ms": 500}')
+            self.collect(client, ids)
+            self.assertEqual(self.members()["n2"]["orders"] - before, 2)
+        wait_until(lambda: self.members()["n1"]["knows"] >= want, "and it does, when it goes on")
         self.check_sound()
 
     def test_stopped_scheduler(self):
