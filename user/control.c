@@ -141,10 +141,14 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 	struct wc_fault fault;
 	struct wc_fn *fn;
 	json_t *answer;
+	uint32_t id;
 	int error;
 
 	if (!source || source[0] != '/')
 		return fail("bad-request", "\"source\" must be an absolute path");
+	if (!wc_control_id(request, &id))
+		return fail("bad-request", WC_CONTROL_NO_ID);
+	json_object_del(request, "id"); /* it is none of the settings */
 	error = wc_manifest_parse(&manifest, request, &fault);
 	if (error)
 		return fail_fault(error, &fault);
@@ -153,8 +157,8 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 		wc_manifest_release(&manifest);
 		return fail_fault(error, &fault);
 	}
-	error = wc_functions_deploy(node->functions, &manifest, &(struct wc_source){ .path = source }, &fn, &what,
-				    &fault);
+	error = wc_functions_deploy_as(node->functions, &manifest, &(struct wc_source){ .path = source }, id, &fn,
+				       &what, &fault);
 	if (error)
 		return fail_fault(error, &fault);
 	/* Also when nothing changed: Python may have, or a crash came in between. Before instances are provided. */

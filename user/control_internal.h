@@ -16,6 +16,10 @@ void wc_control_switched(struct wc_node *node);
 int wc_control_find(struct wc_node *node, const char *name, json_t *request, struct wc_fn **ret_fn,
 		    struct wc_fault *fault);
 
+#define WC_CONTROL_NO_ID "\"id\" must be the id that the function is to have, a whole number"
+/* The "id" that a new function is to have; 0: the request has none. False: what it has is no number that could be one. */
+bool wc_control_id(const json_t *request, uint32_t *ret_id);
+
 /* The requests of control_registry.c: each takes the name that was asked for, and returns a new answer. */
 json_t *wc_control_resolve(struct wc_node *node, const char *name, json_t *request);
 json_t *wc_control_settings(struct wc_node *node, const char *name, json_t *request);

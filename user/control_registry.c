@@ -49,6 +49,19 @@ static bool get_number(json_t *request, const char *key, uint32_t max, bool *ret
 	return true;
 }
 
+bool wc_control_id(const json_t *request, uint32_t *ret_id)
+{
+	const json_t *value = json_object_get(request, "id");
+
+	*ret_id = 0;
+	if (!value)
+		return true;
+	if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > UINT32_MAX)
+		return false;
+	*ret_id = (uint32_t)json_integer_value(value);
+	return true;
+}
+
 /* What runs is not touched; what waits may be allowed to run now, and instances may be wanted or not. */
 static void limits_changed(struct wc_node *node)
 {
@@ -217,11 +230,15 @@ json_t *wc_control_publish(struct wc_node *node, const char *name, json_t *reque
 	char description[WC_DESCRIPTION_BYTES] = "";
 	struct wc_publish publish = { .description = NULL };
 	struct wc_fault fault;
+	bool unchanged, numbered;
 	struct wc_fn *fn;
 	json_t *answer;
-	bool unchanged;
 	int error;
 
+	if (!wc_control_id(request, &publish.id))
+		return wc_control_fail("bad-request", WC_CONTROL_NO_ID);
+	if (!get_number(request, "version", UINT32_MAX, &numbered, &publish.number) || (numbered && !publish.number))
+		return wc_control_fail("bad-request", "\"version\" must be the number that the version is to have");
 	if (!get_text(request, "code_sha256", &publish.code_sha256))
 		return bad_text("code_sha256");
 	if (!get_text(request, "revision", &publish.revision))

@@ -166,6 +166,17 @@ enum wc_deployed {
 /* Copy or extract the source and deploy. Takes over the manifest. On failure nothing changes. *ret_fn is a reference. */
 int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
 			struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault);
+/*
+ * The same, with this id (0: any) if there is no such function yet: that of another node, which answers for it that the id never meant anything else.
+ * -EEXIST: the function has another id, or the id's slot is taken.
+ */
+int wc_functions_deploy_as(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
+			   uint32_t id, struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault);
+
+/* The generation of ids that was given out last. */
+uint32_t wc_functions_generation(struct wc_functions *functions);
+/* Ids that are given out from here on are of a later generation than this one, also after a restart. */
+int wc_functions_raise_generation(struct wc_functions *functions, uint32_t generation, struct wc_fault *fault);
 
 /*
  * Make a version that is kept current again, with its code and its settings; 0: the one that was before the current one.

@@ -9,23 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-int wc_functions_new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fault *fault)
-{
-	uint32_t generation = functions->generation + 1;
-
-	if (generation >= WC_GENERATIONS)
-		return wc_fail(fault, ENOSPC, "all %u function generations of this node are used up", WC_GENERATIONS);
-	for (uint32_t slot = 1; slot < WC_FUNCTIONS_MAX; slot++) {
-		if (functions->slot[slot])
-			continue;
-		functions->generation = generation;
-		*ret_id = generation << WC_FUNCTION_SLOT_BITS | slot;
-		return 0;
-	}
-	return wc_fail(fault, ENOSPC, "this node already has %u functions and published versions; remove one first",
-		       WC_FUNCTIONS_MAX - 1);
-}
-
 static int record(struct wc_functions *functions, const struct wc_fn *fn, struct wc_fault *fault)
 {
 	return fn->published ? wc_registry_put_version(functions->registry, fn, functions->generation, fault) :
@@ -44,11 +27,11 @@ static void retire_unused(const struct wc_functions *functions, const struct wc_
 }
 
 /*
- * Make the version current, in place of `old`, if there is one. Takes the version over, also on failure, when nothing changes.
- * The caller holds `change`.
+ * Make the version current, in place of `old`, if there is one, else with this id (0: any). Takes the version over, also on failure, when
+ * nothing changes. The caller holds `change`.
  */
-static int install(struct wc_functions *functions, struct wc_version *version, struct wc_fn *old, struct wc_fn **ret_fn,
-		   struct wc_fault *fault)
+static int install(struct wc_functions *functions, struct wc_version *version, struct wc_fn *old, uint32_t id,
+		   struct wc_fn **ret_fn, struct wc_fault *fault)
 {
 	struct wc_fn *fn = wc_fn_new(version, wc_former_after(old, version->number, functions->keep - 1), 0);
 	struct wc_family *family = old ? NULL : calloc(1, sizeof(*family));
@@ -63,7 +46,7 @@ static int install(struct wc_functions *functions, struct wc_version *version, s
 	if (old)
 		fn->id = old->id;
 	else
-		error = wc_functions_new_id(functions, &fn->id, fault);
+		error = wc_functions_new_id(functions, id, &fn->id, fault);
 	fn->user = WC_FUNCTION_SLOT(fn->id);
 	if (!error)
 		error = wc_functions_reserve(functions, fn, old, fault);
@@ -112,8 +95,20 @@ static void share_code(const struct wc_functions *functions, struct wc_version *
 	version->code = wc_stored_get(same);
 }
 
-int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
-			struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault)
+/* May it have this id? Before its code is copied. */
+static int check_wanted(const struct wc_functions *functions, const struct wc_fn *old, uint32_t id,
+			struct wc_fault *fault)
+{
+	if (!id || (old && old->id == id))
+		return 0;
+	if (old)
+		return wc_fail(fault, EEXIST, "function %s is deployed with the id %u, not %u; remove it first",
+			       old->manifest.name, old->id, id);
+	return wc_functions_check_id(functions, id, fault);
+}
+
+int wc_functions_deploy_as(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
+			   uint32_t id, struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault)
 {
 	struct wc_version version = { .manifest = *manifest, .deployed_at = time(NULL) };
 	enum wc_deployed what;
@@ -128,8 +123,11 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 	old = wc_functions_lookup(functions, version.manifest.name, 0);
 	what = old ? WC_REPLACED : WC_DEPLOYED;
 	last = functions->version;
+	error = check_wanted(functions, old, id, fault);
 	/* Nobody may look into it before enter() opens it, to its own group. */
-	error = wc_stored_new(dir, &functions->version, functions->gid_base ? 0700 : 0755, &version.code, fault);
+	if (!error)
+		error = wc_stored_new(dir, &functions->version, functions->gid_base ? 0700 : 0755, &version.code,
+				      fault);
 	if (!error)
 		error = wc_stored_fill(version.code, source, fault);
 	if (error) {
@@ -145,7 +143,7 @@ int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *mani
 		*ret_fn = old;
 		what = WC_UNCHANGED;
 	} else {
-		error = install(functions, &version, old, ret_fn, fault);
+		error = install(functions, &version, old, id, ret_fn, fault);
 	}
 out:
 	if (error || what == WC_UNCHANGED)
@@ -154,6 +152,12 @@ out:
 	if (!error)
 		*ret_what = what;
 	return error;
+}
+
+int wc_functions_deploy(struct wc_functions *functions, struct wc_manifest *manifest, const struct wc_source *source,
+			struct wc_fn **ret_fn, enum wc_deployed *ret_what, struct wc_fault *fault)
+{
+	return wc_functions_deploy_as(functions, manifest, source, 0, ret_fn, ret_what, fault);
 }
 
 static int no_version(const struct wc_fn *fn, uint32_t version, struct wc_fault *fault)
@@ -195,7 +199,7 @@ int wc_functions_rollback(struct wc_functions *functions, const char *name, uint
 		copy = *wanted;
 		wc_manifest_hold(&copy.manifest);
 		wc_stored_get(copy.code);
-		error = install(functions, &copy, old, ret_fn, fault);
+		error = install(functions, &copy, old, 0, ret_fn, fault);
 	}
 	if (!error)
 		*ret_from = from;
@@ -292,7 +296,7 @@ int wc_functions_configure(struct wc_functions *functions, const char *name, jso
 	}
 	version.number = functions->version + 1;
 	version.code = wc_stored_get(old->stored);
-	error = install(functions, &version, old, ret_fn, fault);
+	error = install(functions, &version, old, 0, ret_fn, fault);
 	if (!error) {
 		functions->version++;
 		*ret_what = WC_REPLACED;

@@ -30,8 +30,8 @@ struct wc_functions {
 	struct wc_family *family[WC_FUNCTIONS_MAX]; /* by slot of $LATEST; changed under both */
 	uint32_t reserved[WC_RESERVES_MAX];	    /* cores wanted by each reserve */
 	atomic_uint provisioned;		    /* functions with provisioned instances */
-	uint32_t generation;			    /* last one given out; kept in the registry */
-	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
+	atomic_uint generation; /* last one given out; kept in the registry, changed under `change` */
+	uint32_t version;	/* last one given out; the first one of a new daemon follows the highest loaded */
 };
 
 /* Takes over the version and those before it, also when there is no memory. A published version has no former ones: NULL. */
@@ -71,7 +71,9 @@ bool wc_functions_use(const struct wc_functions *functions, const struct wc_fn *
 struct wc_stored *wc_functions_same_code(const struct wc_functions *functions, const struct wc_fn *latest,
 					 const char *sha256);
 
-/* An id of its own, with a generation that the next put into the registry keeps. */
-int wc_functions_new_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fault *fault);
+/* The id `wanted`, or (0) one of its own, with a generation that the next put into the registry keeps. The caller holds `change`. */
+int wc_functions_new_id(struct wc_functions *functions, uint32_t wanted, uint32_t *ret_id, struct wc_fault *fault);
+/* Could a new function have this id? -EINVAL: it is none; -EEXIST: its slot is taken. The caller holds `change`. */
+int wc_functions_check_id(const struct wc_functions *functions, uint32_t id, struct wc_fault *fault);
 
 #endif

@@ -180,19 +180,41 @@ static struct wc_fn *freeze(const struct wc_fn *latest, uint32_t number, const c
 	return fn;
 }
 
-static int publish_next(struct wc_functions *functions, const struct wc_fn *latest, const char *description,
-			struct wc_fn **ret_fn, struct wc_fault *fault)
+/* The version that is there already; or NULL, and then there may be a new one. */
+static int find_published(const struct wc_functions *functions, const struct wc_publish *publish,
+			  struct wc_fn *numbered, struct wc_fn *last, const struct wc_fn *latest, struct wc_fn **ret_fn,
+			  struct wc_fault *fault)
+{
+	struct wc_fn *there = publish->number ? numbered : last && same(last, latest) ? last : NULL;
+
+	*ret_fn = there;
+	if (!there)
+		return publish->id ? wc_functions_check_id(functions, publish->id, fault) : 0;
+	if (!same(there, latest))
+		return wc_fail(fault, EEXIST,
+			       "version %u of %s is there already, with other code or settings; remove it first",
+			       there->published, latest->manifest.name);
+	if (publish->id && publish->id != there->id)
+		return wc_fail(fault, EEXIST,
+			       "function %s is published as version %u already, with the id %u, not %u; remove that "
+			       "version first",
+			       latest->manifest.name, there->published, there->id, publish->id);
+	return 0;
+}
+
+static int publish_new(struct wc_functions *functions, const struct wc_fn *latest, const struct wc_publish *publish,
+		       struct wc_fn **ret_fn, struct wc_fault *fault)
 {
 	struct wc_family *family = functions->family[latest->user];
 	struct wc_fn *fn;
 	int error;
 
-	if (family->last_published == UINT32_MAX)
+	if (!publish->number && family->last_published == UINT32_MAX)
 		return wc_fail(fault, ENOSPC, "all numbers of versions of %s are used up", latest->manifest.name);
-	fn = freeze(latest, family->last_published + 1, description);
+	fn = freeze(latest, publish->number ?: family->last_published + 1, publish->description);
 	if (!fn)
 		return wc_fail(fault, ENOMEM, "out of memory");
-	error = wc_functions_new_id(functions, &fn->id, fault);
+	error = wc_functions_new_id(functions, publish->id, &fn->id, fault);
 	if (!error)
 		error = wc_registry_put_version(functions->registry, fn, functions->generation, fault);
 	if (error) {
@@ -201,7 +223,8 @@ static int publish_next(struct wc_functions *functions, const struct wc_fn *late
 	}
 	atomic_fetch_add(&fn->references, 1);
 	pthread_mutex_lock(&functions->lock);
-	family->last_published = fn->published;
+	if (fn->published > family->last_published)
+		family->last_published = fn->published;
 	wc_functions_enter(functions, fn);
 	pthread_mutex_unlock(&functions->lock);
 	*ret_fn = fn;
@@ -211,8 +234,7 @@ static int publish_next(struct wc_functions *functions, const struct wc_fn *late
 int wc_functions_publish(struct wc_functions *functions, const char *name, const struct wc_publish *publish,
 			 struct wc_fn **ret_fn, bool *ret_unchanged, struct wc_fault *fault)
 {
-	struct wc_fn *latest, *last;
-	bool unchanged = false;
+	struct wc_fn *latest, *last, *there = NULL;
 	uint32_t count;
 	int error;
 
@@ -223,21 +245,24 @@ int wc_functions_publish(struct wc_functions *functions, const char *name, const
 	if (error)
 		goto out;
 	last = last_published(functions, latest, &count);
-	unchanged = last && same(last, latest);
-	if (unchanged) {
-		atomic_fetch_add(&last->references, 1);
-		*ret_fn = last;
+	error = find_published(functions, publish, wc_functions_lookup(functions, name, publish->number), last, latest,
+			       &there, fault);
+	if (error)
+		goto out;
+	if (there) {
+		atomic_fetch_add(&there->references, 1);
+		*ret_fn = there;
 	} else if (count >= WC_PUBLISHED_MAX) {
 		error = wc_fail(fault, ENOSPC,
 				"function %s has %u published versions, the most there may be; remove one first", name,
 				count);
 	} else {
-		error = publish_next(functions, latest, publish->description, ret_fn, fault);
+		error = publish_new(functions, latest, publish, ret_fn, fault);
 	}
 out:
 	pthread_mutex_unlock(&functions->change);
 	if (!error)
-		*ret_unchanged = unchanged;
+		*ret_unchanged = there;
 	return error;
 }
 

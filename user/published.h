@@ -2,7 +2,7 @@
 /*
  * published.h - published versions and aliases of functions, as AWS Lambda has them, beside the deployments of functions.h.
  *
- * Publishing freezes what is current, code and settings, under a number that is never given again. The version is a function of its own to the
+ * Publishing freezes what is current, code and settings, under a number that is never given again, unless somebody asks for it. The version is a function of its own to the
  * dispatcher: another id, other instances, other counts. An alias is a name for one version, or for two with a weight. A qualifier is
  * "$LATEST", the number of a version, or an alias. All of it is in the registry before it is in memory; on failure nothing changes.
  */
@@ -30,9 +30,13 @@ struct wc_publish {
 	const char *description; /* instead of that of $LATEST */
 	const char *code_sha256; /* $LATEST must have this code, */
 	const char *revision;	 /* and be this one: -ESTALE otherwise */
+	uint32_t number, id;	 /* of the version; 0: any. For whoever makes this node like another one */
 };
 
-/* *ret_fn is a reference to the version; *ret_unchanged: it is the last one, and was published before. */
+/*
+ * *ret_fn is a reference to the version; *ret_unchanged: it is the last one, or that of the number, and was published before. -EEXIST: number or id
+ * are something else's.
+ */
 int wc_functions_publish(struct wc_functions *functions, const char *name, const struct wc_publish *publish,
 			 struct wc_fn **ret_fn, bool *ret_unchanged, struct wc_fault *fault);
 /* -EEXIST: an alias stands for it. */

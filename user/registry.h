@@ -72,6 +72,8 @@ int wc_registry_put_alias(struct wc_registry *registry, const char *name, const 
 			  struct wc_fault *fault);
 int wc_registry_drop_alias(struct wc_registry *registry, const char *name, const char *alias, struct wc_fault *fault);
 int wc_registry_put_reserved(struct wc_registry *registry, const char *name, int64_t reserved, struct wc_fault *fault);
+/* At least this one. */
+int wc_registry_put_generation(struct wc_registry *registry, uint32_t generation, struct wc_fault *fault);
 
 /* Read all of it: a new object with `path`, `schema`, `bytes`, `problems` (array of texts; empty: it is sound). */
 json_t *wc_registry_check(struct wc_registry *registry);

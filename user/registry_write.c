@@ -189,3 +189,8 @@ int wc_registry_put_reserved(struct wc_registry *registry, const char *name, int
 	return wc_registry_run(registry->db, fault, "UPDATE functions SET reserved = ?2 WHERE name = ?1", "ti", name,
 			       reserved);
 }
+
+int wc_registry_put_generation(struct wc_registry *registry, uint32_t generation, struct wc_fault *fault)
+{
+	return wc_registry_note_generation(registry->db, generation, fault);
+}

@@ -110,6 +110,45 @@ class Versions(Case):
         self.assertEqual(self.invoke("keeper", '{"secret": "key"}'), "open sesame")
         self.node.cli("remove", "keeper")
 
+    def test_ids(self):
+        """Functions and versions under ids of another node: they are called by them, and no id means two things."""
+        self.deploy(1, "source")
+        folder = os.path.join(self.node.root, "source-source")
+        manifest = {"source": folder, "runtime": "python", "handler": "main.handler"}
+        ids = {key: 900 << 12 | slot for key, slot in (("latest", 3000), ("version", 4095), ("other", 3001))}
+        function = self.good("deploy", name="alien", id=ids["latest"], **manifest)["function"]
+        self.assertEqual(function["id"], ids["latest"])
+        published = self.good("publish", name="alien", id=ids["version"], version=17)
+        self.assertEqual((published["version"], published["function"]["id"]), (17, ids["version"]))
+        self.assertTrue(self.good("publish", name="alien", id=ids["version"], version=17)["unchanged"])
+        self.assertTrue(self.good("deploy", name="alien", id=ids["latest"], **manifest)["unchanged"])
+        for wrong in (0, -1, 1, 4096, 4095, 5 << 12, 1 << 32, "7", 4097.0, None, True):
+            self.refused("bad-request", "deploy", name="beta", id=wrong, **manifest)
+            self.refused("bad-request", "publish", name="source", id=wrong)
+        self.refused("bad-request", "publish", name="source", version=0)
+        self.refused("bad-request", "configure", name="alien", id=ids["other"])
+        self.assertIn("of alien,", self.refused("conflict", "deploy", name="beta", id=ids["latest"], **manifest))
+        self.assertIn("of alien:17,", self.refused("conflict", "deploy", name="beta", id=ids["version"], **manifest))
+        self.assertIn("of alien:17,", self.refused("conflict", "publish", name="source", id=ids["version"]))
+        self.assertIn("remove it first", self.refused("conflict", "deploy", name="alien", id=ids["other"], **manifest))
+        self.refused("not-found", "resolve", name="beta")
+        with self.node.client() as client:
+            self.assertEqual(json.loads(client.invoke(ids["latest"], b"{}").payload)[0], 1)
+            self.assert_reply(client.invoke(ids["version"], b"{}"), [1, "17"])
+            # The same id for something else, at once: nothing of the first is left that could answer to it.
+            self.good("remove", name="alien")
+            self.assert_error(client.invoke(ids["latest"], b"{}"), wcproto.UNKNOWN_FUNCTION)
+            self.deploy(2, "source")
+            self.good("deploy", name="beta", id=ids["latest"], **manifest)
+            self.assertEqual(json.loads(client.invoke(ids["latest"], b"{}").payload)[0], 2)
+        self.assertEqual(self.deploy(1, "gamma") >> 12, 901)
+        # It is nothing that a function could say of itself.
+        self.node.cli("remove", "gamma")
+        with self.assertRaisesRegex(AssertionError, "unknown key"):
+            self.deploy(1, "gamma", id=ids["other"])
+        for name in "beta", "source":
+            self.node.cli("remove", name)
+
     def test_latest_in_flight(self):
         """What began on an old $LATEST ends there, whatever is published, configured and deployed meanwhile."""
         function = self.deploy(1, "flight", timeout_ms=60000)

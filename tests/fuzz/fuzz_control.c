@@ -99,8 +99,14 @@ static json_t *build(const uint8_t *data, size_t size)
 	if (size > 8 && data[0] % OPS >= 7) { /* words of versions and aliases; the answer says what does not fit */
 		json_object_set_new(request, "action", json_string(actions[data[3] % 7]));
 		json_object_set_new(request, "alias", json_string(qualifiers[data[4] % 7]));
-		if (data[5] % 8 != 7)
+		if (data[0] % OPS == 7) { /* publish has numbers of its own, or without any the next ones */
+			if (data[5] % 4)
+				json_object_set_new(request, "version", json_integer(data[5] / 4));
+			if (data[6] % 4)
+				json_object_set_new(request, "id", json_integer((json_int_t)data[6] << 10 | data[7]));
+		} else if (data[5] % 8 != 7) {
 			json_object_set_new(request, "version", json_string(qualifiers[data[5] % 7]));
+		}
 		if (data[6] % 8 != 7)
 			json_object_set_new(request, "qualifier", json_string(qualifiers[data[6] % 7]));
 		if (data[7] % 2)
