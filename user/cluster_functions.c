@@ -2,10 +2,12 @@
 /* cluster_functions.c - see cluster_functions.h. */
 #include "user/cluster_functions.h"
 
+#include "user/cluster_mirror.h"
 #include "user/control.h"
 #include "user/control_internal.h"
 #include "user/functions.h"
 #include "user/log.h"
+#include "user/published.h"
 
 #include <nettle/base16.h>
 #include <nettle/base64.h>
@@ -174,36 +176,55 @@ static int take_archive(int file, json_int_t size, wc_cluster_ask *ask, void *co
 	return have == size ? 0 : wc_fail(fault, EBADMSG, "its archive is longer than was said");
 }
 
-/* As if somebody had asked for it here. */
-static int deploy(struct wc_node *node, json_t *manifest, int file, bool publish, struct wc_fault *fault)
+/* To publish `function`, or NULL when it is $LATEST. With `latest` it gets its id and number, and there is a way for both. */
+static json_t *publication(const json_t *function, const json_t *latest)
 {
-	json_t *request = json_deep_copy(manifest), *answer;
+	const char *qualifier = json_string_value(json_object_get(function, "qualifier")) ?: "$LATEST";
+	json_t *request = NULL;
+	uint32_t number = 0;
+
+	if (*qualifier == '$')
+		return NULL;
+	request = json_pack("{s:s, s:O}", "op", "publish", "name", json_object_get(function, "name"));
+	if (latest && wc_qualifier_number(qualifier, &number)) {
+		json_object_set(request, "id", json_object_get(function, "id"));
+		json_object_set_new(request, "version", json_integer(number));
+	}
+	return request;
+}
+
+/* As if somebody had asked for it here. `latest`: of the list, whose id it is to have; or NULL. */
+static int deploy(struct wc_node *node, json_t *manifest, int file, const json_t *function, const json_t *latest,
+		  struct wc_fault *fault)
+{
+	json_t *request = json_deep_copy(manifest), *answer, *more = publication(function, latest);
 	char path[32];
 	int error = 0;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
 	json_object_set_new(request, "op", json_string("deploy"));
 	json_object_set_new(request, "source", json_string(path));
+	if (latest)
+		json_object_set(request, "id", json_object_get(latest, "id"));
 	answer = wc_control_answer(node, request);
-	if (publish && json_is_true(json_object_get(answer, "ok"))) {
-		json_t *more = json_pack("{s:s, s:O}", "op", "publish", "name", json_object_get(manifest, "name"));
-
+	if (more && json_is_true(json_object_get(answer, "ok"))) {
 		json_decref(answer);
 		answer = wc_control_answer(node, more);
-		json_decref(more);
 	}
 	if (!json_is_true(json_object_get(answer, "ok")))
 		error = wc_fail(fault, EINVAL, "%.300s",
 				json_string_value(json_object_get(answer, "error")) ?: "it cannot be deployed here");
 	json_decref(request);
+	json_decref(more);
 	json_decref(answer);
 	return error;
 }
 
-int wc_cluster_take(struct wc_node *node, const json_t *function, wc_cluster_ask *ask, void *context,
-		    struct wc_fault *fault)
+int wc_cluster_take(struct wc_node *node, const json_t *function, const json_t *functions, bool same_ids,
+		    wc_cluster_ask *ask, void *context, struct wc_fault *fault)
 {
 	const char *qualifier = json_string_value(json_object_get(function, "qualifier")) ?: "$LATEST";
+	const json_t *latest = same_ids ? wc_cluster_latest(functions, json_object_get(function, "name")) : NULL;
 	json_t *answer = ask(context, json_pack("{s:s, s:O, s:s}", "op", "code", "name",
 						json_object_get(function, "name"), "qualifier", qualifier));
 	int file, error;
@@ -215,8 +236,10 @@ int wc_cluster_take(struct wc_node *node, const json_t *function, wc_cluster_ask
 		error = wc_fail(fault, errno, "cannot make a file in memory: %s", strerror(errno));
 	else
 		error = take_archive(file, json_integer_value(json_object_get(answer, "size")), ask, context, fault);
+	if (!error && same_ids) /* its code is here: it is gone for a moment only */
+		error = wc_cluster_make_way(node, function, functions, fault);
 	if (!error)
-		error = deploy(node, json_object_get(answer, "manifest"), file, *qualifier != '$', fault);
+		error = deploy(node, json_object_get(answer, "manifest"), file, function, latest, fault);
 	if (!error)
 		wc_info("function %s is as at the scheduler of the cluster now",
 			json_string_value(json_object_get(function, "name")) ?: "?");

@@ -30,8 +30,11 @@ json_t *wc_cluster_give(struct wc_node *node, const json_t *question, int *archi
 
 /* Ask the other end. NULL: the session is over. Takes the question. */
 typedef json_t *wc_cluster_ask(void *context, json_t *question);
-/* The node's end: deploy this one of the other end's list. 0; -EPIPE: the session is over; others with a sentence. */
-int wc_cluster_take(struct wc_node *node, const json_t *function, wc_cluster_ask *ask, void *context,
-		    struct wc_fault *fault);
+/*
+ * The node's end: deploy this one of the other end's list. `same_ids`: with its id there, and a published version with its number; `functions` is the whole
+ * list then, and what is in the way here is removed (cluster_mirror.h). 0; -EPIPE: the session is over; others with a sentence.
+ */
+int wc_cluster_take(struct wc_node *node, const json_t *function, const json_t *functions, bool same_ids,
+		    wc_cluster_ask *ask, void *context, struct wc_fault *fault);
 
 #endif

@@ -275,7 +275,7 @@ static void fetch(struct wc_membership *membership, int fd, const json_t *functi
 
 	if (now < membership->fetch_at)
 		return;
-	error = wc_cluster_take(membership->node, function, ask_again, &asking, &fault);
+	error = wc_cluster_take(membership->node, function, NULL, false, ask_again, &asking, &fault);
 	if (!error || error == -EPIPE)
 		return;
 	membership->fetch_at = now + FETCH_AGAIN_NS;
