@@ -43,7 +43,7 @@ CLANG := $(or $(CLANG),$(shell scripts/find-tool.sh clang),$(call missing,clang 
 BPFTOOL := $(or $(BPFTOOL),$(shell scripts/find-tool.sh bpftool),$(call missing,bpftool))
 _ := $(or $(shell command -v $(CC)),$(call missing,a C compiler))
 
-PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle sqlite3 yaml-0.1
+PACKAGES := libxdp libbpf libelf zlib jansson libnl-3.0 libnl-route-3.0 libseccomp libzip nettle sqlite3 yaml-0.1 libcurl
 _ := $(or $(shell command -v pkg-config),$(call missing,pkg-config))
 _ := $(foreach p,$(PACKAGES),$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES))
@@ -51,10 +51,9 @@ PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES))
 # libevent serves HTTP to bootstraps (runtimes/custom).
 _ := $(foreach p,libevent_core libevent_extra,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
 CUSTOM_LIBS := $(shell pkg-config --libs libevent_extra libevent_core jansson)
-# h2o serves HTTP in the gateway (user/gateway); curl sends results to URLs, the questions of `warmcore async`, and the daemon's to etcd.
-_ := $(foreach p,libh2o-evloop openssl libcurl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
-GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl libcurl)
-CURL_LIBS := $(shell pkg-config --libs libcurl)
+# h2o serves HTTP in the gateway (user/gateway).
+_ := $(foreach p,libh2o-evloop openssl,$(or $(shell pkg-config --exists $(p) && echo yes),$(call missing,the library $(p))))
+GATEWAY_LIBS := $(shell pkg-config --libs libh2o-evloop openssl)
 # ncurses draws the screen of `warmcore top`.
 _ := $(or $(shell pkg-config --exists ncursesw && echo yes),$(call missing,the library ncursesw))
 CURSES_LIBS := $(shell pkg-config --libs ncursesw)
@@ -247,12 +246,10 @@ $(BUILD)/libwarmcore.a: $(BUILD)/obj/libwarmcore.a
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 $(BUILD)/bin/warmcored: $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
-ETCD_TESTS := $(foreach n,test_etcd test_etcd_real,$(BUILD)/tests/unit/$(n) $(BUILD)/san/tests/unit/$(n))
-$(BUILD)/bin/warmcored $(ETCD_TESTS): private LDLIBS += $(CURL_LIBS)
 $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway $(BUILD)/tests/unit/test_gateway_http $(BUILD)/san/tests/unit/test_gateway_http: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)
-$(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS) $(CURL_LIBS)
+$(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -o $@ $(filter %.o %.a,$^) $(LDLIBS)

@@ -4,6 +4,7 @@
  *
  *   CORE_FREE  node -> scheduler: these cores are free (step iv of the paper), or are not any more
  *   ORDER      scheduler -> node: an invocation, as the frame in which it came, for this core of yours
+ *   STARTED    scheduler -> standby: this id has begun at my own host (docs/CLUSTER.md, several schedulers)
  *
  * The truth about a core is at its own node, in that node's free-core queue. The scheduler has a copy: entries of wc_member_cores, in a free-core
  * queue of their own (WC_QUEUE_MEMBERS). A node numbers the times it gives a core: the **grant**. CORE_FREE says of a core its grant; whoever
@@ -28,7 +29,7 @@
 struct wc_cluster_header {
 	__be16 magic;
 	__u8 version;
-	__u8 type;	 /* WC_TYPE_CORE_FREE, WC_TYPE_ORDER */
+	__u8 type;	 /* WC_TYPE_CORE_FREE, WC_TYPE_ORDER, WC_TYPE_STARTED */
 	__u8 header_len; /* 48 */
 	__u8 reserved;
 	__be16 member; /* the node: of which, or for which it is */
@@ -55,6 +56,14 @@ struct wc_core_free {
 	__be32 reserved;    /* 0 */
 } WC_WIRE;
 _Static_assert(sizeof(struct wc_core_free) == 16, "wire format");
+
+/* STARTED has one of these. In the window of the standby it is as if it had run at a node that is gone (WC_MEMBER_BEFORE). */
+struct wc_started {
+	__be64 print; /* struct wc_fingerprint: the hosts of a cluster have one key for it */
+	__be32 set;
+	__be32 reserved; /* 0 */
+} WC_WIRE;
+_Static_assert(sizeof(struct wc_started) == 16, "wire format");
 
 /* Begin the MAC of a message: with its header. */
 static __always_inline void wc_cluster_mac_begin(struct wc_sip *sip, const __u64 key[2],

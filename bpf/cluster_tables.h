@@ -10,7 +10,9 @@
 
 /* --- tables of the scheduler's host --- */
 
-#define WC_MEMBERS_MAX 256		 /* ids of nodes, 1 and up */
+#define WC_MEMBERS_MAX 256 /* ids of nodes, 1 and up */
+#define WC_MEMBER_BEFORE                                                                                               \
+	0 /* no node: of what ran in the time of the scheduler that led before this one, and is nowhere known */
 #define WC_MEMBER_CORES_MAX WC_CORES_MAX /* of all of them */
 
 enum wc_member_state {
@@ -92,7 +94,8 @@ struct wc_cluster {
 	__u16 mtu;	 /* of the device: what is longer with its ORDER around it does not go in a frame */
 	__u64 silent_ns; /* a node that says nothing for so long is not asked */
 	__u32 cores;	 /* wc_member_cores below this may be in use */
-	__u32 pad0;
+	__be32 virtual4; /* address of whichever of several schedulers leads; 0: there is one only */
+	__u64 lead_until; /* of the clock of heard_ns: this host leads, and no other can before that; 0: it does not, or not yet */
 };
 
 #endif

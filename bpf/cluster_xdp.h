@@ -302,6 +302,86 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	return WC_OUTCOME_core_free;
 }
 
+/* --- several schedulers --- */
+
+/* Does another host lead, or none, so that what is sent to the address of the one that leads is not for this host? */
+static __always_inline bool wc_leads_not(const struct wc_cluster *cluster, __be32 address)
+{
+	return cluster->virtual4 && address == cluster->virtual4 &&
+	       (__s64)(bpf_ktime_get_ns() - WC_READ(cluster->lead_until)) >= 0;
+}
+
+#define WC_ETHERTYPE_ARP 0x0806
+#define WC_ARP_TARGET (WC_ETH_LEN + 24)
+
+/* Does somebody ask for the link address of that address, which this host has not to answer? The kernel would, after a daemon that was killed. */
+__attribute__((noinline)) int wc_hides(struct xdp_md *ctx)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	__u8 *start = cursor.pos;
+
+	if (!cluster || start + WC_ARP_TARGET + 4 > (__u8 *)cursor.end)
+		return 0;
+	return ((struct wc_eth *)(void *)start)->type == wc_htons(WC_ETHERTYPE_ARP) &&
+	       wc_leads_not(cluster, wc_load32(start + WC_ARP_TARGET));
+}
+
+enum wc_virtual {
+	WC_VIRTUAL_NO,	  /* it is sent to an address of this host */
+	WC_VIRTUAL_OURS,  /* to that of the scheduler that leads, which is this one */
+	WC_VIRTUAL_OTHER, /* which is another one, or none */
+};
+
+/* Whom is this frame sent to, which wc_look() has found sound? */
+__attribute__((noinline)) int wc_sent_to(struct xdp_md *ctx)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_packet packet = {};
+
+	if (!cluster || !cluster->virtual4 || wc_parse_udp(&cursor, &packet) != WC_PARSED_UDP || packet.version != 4)
+		return WC_VIRTUAL_NO;
+	if (packet.ip4->to != cluster->virtual4)
+		return WC_VIRTUAL_NO;
+	return wc_leads_not(cluster, packet.ip4->to) ? WC_VIRTUAL_OTHER : WC_VIRTUAL_OURS;
+}
+
+/* The STARTED in this frame, whose header is at the offset. Returns the outcome. */
+__attribute__((noinline)) int wc_read_started(struct xdp_md *ctx, __u32 offset)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_cursor cursor = frame(ctx);
+	struct wc_cluster_header *header;
+	struct wc_fingerprint print;
+	struct wc_started *started;
+	struct wc_sent *sent;
+	struct wc_sip sip;
+	__u32 entry = 0;
+	int seen;
+
+	if (!cluster)
+		return WC_OUTCOME_drop_cluster;
+	offset &= 0xff;
+	cursor.pos = (__u8 *)cursor.pos + offset;
+	if (!WC_TAKE(&cursor, &header, WC_HEADER_LEN) || !WC_TAKE(&cursor, &started, sizeof(*started)))
+		return WC_OUTCOME_drop_short;
+	if (!wc_order_is_for(cluster, header) || header->payload_len != wc_htonl(sizeof(*started)))
+		return WC_OUTCOME_drop_cluster;
+	wc_cluster_mac_begin(&sip, cluster->key, header);
+	wc_sip_word(&sip, wc_load64(started));
+	wc_sip_word(&sip, wc_load64(&started->set));
+	if (header->mac != wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + sizeof(*started)))
+		return WC_OUTCOME_drop_forged;
+	print.value = wc_be64(started->print) & 0xffffffffffffULL;
+	print.set = wc_ntohl(started->set) & (WC_SEEN_SETS - 1);
+	seen = wc_seen_enter(NULL, &print, WC_SEEN_STARTED, &entry);
+	sent = wc_sent_at(NULL, entry / WC_SEEN_WAYS);
+	if (seen == WC_SEEN_NEW && sent)
+		WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&print, WC_MEMBER_BEFORE, 0));
+	return seen == WC_SEEN_CONTENDED ? WC_OUTCOME_drop_contended : WC_OUTCOME_started;
+}
+
 /* --- at the node --- */
 
 /* The core that was ordered, if it is free and nothing has to be asked about the function: 1, and decided. */

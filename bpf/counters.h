@@ -20,10 +20,11 @@
 	X(pass_handover, "came while one daemon took over from another: waits in the node's socket")                   \
 	X(pass_core_free, "CORE_FREE while something waits: passed to the daemon, which sends it there")               \
 	X(core_free, "CORE_FREE: a node of the cluster has said which cores are free")                                 \
+	X(started, "STARTED: the leading scheduler has said what runs at its own host")                                \
 	X(drop_short, "carries our magic but is shorter than a header")                                                \
 	X(drop_answer, "a REPLY, ERROR or BUSY sent to a node")                                                        \
-	X(drop_cluster, "CORE_FREE or ORDER that is not for this node, or for one that it was before")                 \
-	X(drop_forged, "CORE_FREE or ORDER with a wrong message authentication code")                                  \
+	X(drop_cluster, "of a cluster, and not for this node, or for what it was before, or it does not lead")         \
+	X(drop_forged, "CORE_FREE, ORDER or STARTED with a wrong message authentication code")                         \
 	X(drop_source, "source address or port that nothing may be sent to")                                           \
 	X(drop_contended, "could not enter the at-most-once window, other CPUs were faster four times")                \
 	X(drop_reply, "an in-kernel answer could not be built")                                                        \

@@ -244,7 +244,9 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx, __u32 ordered)
 		if (packet.header->version != WC_VERSION)
 			return WC_OUTCOME_drop_cluster;
 		/* Stands for an ORDER; its header is where an INVOKE's would be. */
-		outcome = packet.header->type == WC_TYPE_ORDER ? WC_OUTCOME_to_member : WC_OUTCOME_core_free;
+		outcome = packet.header->type == WC_TYPE_ORDER	 ? WC_OUTCOME_to_member :
+			  packet.header->type == WC_TYPE_STARTED ? WC_OUTCOME_started :
+								   WC_OUTCOME_core_free;
 		return outcome | (int)((long)packet.header - (long)start) << 16;
 	case WC_CHECK_VERSION:
 		outcome = WC_OUTCOME_error_version;
@@ -360,8 +362,8 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 	struct wc_counters *counters;
 	enum wc_outcome outcome;
 	struct wc_obey obey = {};
-	bool ordered = false;
-	int verdict = XDP_TX;
+	bool ordered = false, plain = found; /* to this host's own address */
+	int verdict = XDP_TX, to = 0;
 	__u32 zero = 0;
 
 	counters = bpf_map_lookup_elem(&wc_counters, &zero);
@@ -370,10 +372,19 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 	if (!found)
 		found = (__u32)wc_look(ctx, 0);
 	outcome = found & 0xffff;
-	if (!clustered && (outcome == WC_OUTCOME_core_free || outcome == WC_OUTCOME_to_member))
+	if (!clustered &&
+	    (outcome == WC_OUTCOME_core_free || outcome == WC_OUTCOME_to_member || outcome == WC_OUTCOME_started))
+		outcome = WC_OUTCOME_drop_cluster;
+	if (clustered && outcome == WC_OUTCOME_pass_foreign && wc_hides(ctx))
+		outcome = WC_OUTCOME_drop_cluster;
+	else if (clustered && !plain && outcome != WC_OUTCOME_pass_foreign)
+		to = wc_sent_to(ctx);
+	if (to == WC_VIRTUAL_OTHER)
 		outcome = WC_OUTCOME_drop_cluster;
 	if (clustered && outcome == WC_OUTCOME_core_free)
 		outcome = wc_read_free(ctx, found >> 16);
+	if (clustered && outcome == WC_OUTCOME_started)
+		outcome = wc_read_started(ctx, found >> 16);
 	if (clustered && outcome == WC_OUTCOME_to_member) {
 		outcome = wc_unwrap(ctx, found >> 16, &obey);
 		ordered = outcome == WC_OUTCOME_to_core;
@@ -394,6 +405,9 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 		     outcome == WC_OUTCOME_busy_pending || outcome == WC_OUTCOME_busy_function) &&
 		    wc_is_retransmission(ctx))
 			outcome = WC_OUTCOME_pass_retransmit;
+		/* The daemon that led was killed a moment ago: its client sends it again, and finds the next one. */
+		if (to == WC_VIRTUAL_OURS && outcome == WC_OUTCOME_error_node_down)
+			outcome = WC_OUTCOME_drop_cluster;
 		if (ordered && outcome == WC_OUTCOME_pass_retransmit)
 			outcome = wc_rewrap(ctx, &obey);
 	}
@@ -410,6 +424,7 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 	case WC_OUTCOME_drop_cluster:
 	case WC_OUTCOME_drop_forged:
 	case WC_OUTCOME_core_free:
+	case WC_OUTCOME_started:
 	case WC_OUTCOME_drop_source:
 	case WC_OUTCOME_drop_contended:
 		verdict = XDP_DROP;

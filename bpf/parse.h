@@ -187,7 +187,7 @@ enum wc_check {
 	WC_CHECK_FOREIGN,   /* not our magic */
 	WC_CHECK_SHORT,	    /* our magic, but less than a header */
 	WC_CHECK_ANSWER,    /* a REPLY, ERROR or BUSY: never answer an answer */
-	WC_CHECK_CLUSTER,   /* CORE_FREE or ORDER: cluster.h */
+	WC_CHECK_CLUSTER,   /* CORE_FREE, ORDER or STARTED: cluster.h */
 	WC_CHECK_VERSION,   /* answer ERROR(VERSION) */
 	WC_CHECK_MALFORMED, /* answer ERROR(MALFORMED) */
 	WC_CHECK_TOO_LARGE, /* answer ERROR(TOO_LARGE) */
@@ -233,7 +233,7 @@ static __always_inline enum wc_check wc_parse_header(struct wc_cursor *cursor, _
 	/* The type keeps its place in every version, so that no version ever answers another one's answer. */
 	if (header->type == WC_TYPE_REPLY || header->type == WC_TYPE_ERROR || header->type == WC_TYPE_BUSY)
 		return WC_CHECK_ANSWER;
-	if (header->type == WC_TYPE_CORE_FREE || header->type == WC_TYPE_ORDER)
+	if (header->type == WC_TYPE_CORE_FREE || header->type == WC_TYPE_ORDER || header->type == WC_TYPE_STARTED)
 		return WC_CHECK_CLUSTER;
 	if (header->version != WC_VERSION)
 		return WC_CHECK_VERSION;

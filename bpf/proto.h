@@ -43,6 +43,7 @@ enum wc_type {
 	WC_TYPE_BUSY = 4,   /* node -> client: not accepted, not run; code says why; may be retried with the same id */
 	WC_TYPE_CORE_FREE = 5, /* node -> scheduler of its cluster (cluster.h) */
 	WC_TYPE_ORDER = 6,     /* scheduler -> node: an INVOKE for one of its cores */
+	WC_TYPE_STARTED = 7,   /* scheduler -> standby: an id that has begun at the scheduler's own host */
 };
 
 /* flags; undefined bits must be 0 in an INVOKE, and are ignored by clients in replies. */

@@ -60,9 +60,26 @@ static void print_membership(const json_t *membership)
 	       cli_json_text(membership, "why", ""));
 }
 
+static void print_election(const json_t *election)
+{
+	const char *leader = cli_json_text(election, "leader", NULL),
+		   *why = cli_json_text(election, "etcd_error", NULL);
+
+	if (json_is_true(json_object_get(election, "leads")))
+		printf("%s leads the cluster of %s, with %zu standbys\n", cli_json_text(election, "as", "?"),
+		       cli_json_text(election, "address", "?"), json_array_size(json_object_get(election, "heirs")));
+	else if (leader)
+		printf("%s is a standby of %s, which leads the cluster of %s\n", cli_json_text(election, "as", "?"),
+		       leader, cli_json_text(election, "address", "?"));
+	else
+		printf("nobody is known to lead the cluster of %s\n", cli_json_text(election, "address", "?"));
+	if (why)
+		printf("%s\n", why);
+}
+
 static int run_nodes(struct cli *cli, int argc, char **argv)
 {
-	const json_t *cluster, *membership;
+	const json_t *cluster, *membership, *election;
 	json_t *answer;
 	int ret = cli_control(cli, json_pack("{s:s}", "op", "nodes"), CLI_CONTROL_TIMEOUT_MS, &answer);
 
@@ -72,6 +89,9 @@ static int run_nodes(struct cli *cli, int argc, char **argv)
 		return ret;
 	cluster = json_object_get(answer, "cluster");
 	membership = json_object_get(answer, "membership");
+	election = json_object_get(answer, "election");
+	if (!cli->json && json_is_object(election))
+		print_election(election);
 	if (cli->json)
 		cli_print_json(answer);
 	else if (json_is_object(membership))

@@ -35,7 +35,9 @@ static struct up_options {
 	const char *log_report, *log_format;
 	long long metrics_functions;
 	const char *listen, *remote, *remote_key, *join, *join_as;
+	const char *etcd, *etcd_ca, *etcd_cert, *etcd_key, *cluster_address;
 	bool cluster;
+	long long lease_ms;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
@@ -46,6 +48,7 @@ static struct up_options {
 	      .keep_alive_save_s = -1,
 	      .log_file_kib = -1,
 	      .log_files = -1,
+	      .lease_ms = -1,
 	      .metrics_functions = -1,
 	      .log_total_mib = -1,
 	      .log_rate_kib = -1,
@@ -281,16 +284,54 @@ static const struct option_spec specs[] = {
 	{ .name = "join",
 	  .type = OPTION_STRING,
 	  AT(join),
-	  .metavar = "HOST:PORT",
+	  .metavar = "HOST:PORT,...",
 	  .check = check_path,
 	  .help = "Give the cores of this node to the scheduler of a cluster, which is there with --remote and --cluster. The key is that of "
-		  "--remote-key. Takes --dev." },
+		  "--remote-key. Of several schedulers, all: it joins the one that leads. Takes --dev." },
 	{ .name = "join-as",
 	  .type = OPTION_STRING,
 	  AT(join_as),
 	  .metavar = "NAME",
 	  .check = check_path,
 	  .help = "What this node is called in the cluster. The host's name unless given." },
+	{ .name = "etcd",
+	  .type = OPTION_STRING,
+	  AT(etcd),
+	  .metavar = "URL,...",
+	  .check = check_path,
+	  .help = "With --cluster: this host is one of several schedulers, of which one leads, as the etcd at these URLs says. The others are nodes of "
+		  "it until one of them takes its place." },
+	{ .name = "etcd-ca",
+	  .type = OPTION_STRING,
+	  AT(etcd_ca),
+	  .metavar = "FILE",
+	  .check = check_path,
+	  .help = "Who vouches for an etcd at https, PEM. Whom the system trusts unless given." },
+	{ .name = "etcd-cert",
+	  .type = OPTION_STRING,
+	  AT(etcd_cert),
+	  .metavar = "FILE",
+	  .check = check_path,
+	  .help = "This host's certificate for etcd, PEM." },
+	{ .name = "etcd-key",
+	  .type = OPTION_STRING,
+	  AT(etcd_key),
+	  .metavar = "FILE",
+	  .check = check_path,
+	  .help = "And its key, PEM." },
+	{ .name = "cluster-address",
+	  .type = OPTION_STRING,
+	  AT(cluster_address),
+	  .metavar = "ADDRESS",
+	  .check = check_path,
+	  .help = "With --etcd: the IPv4 address of whichever scheduler leads, in the network of --dev, which nobody else has. Clients send there." },
+	{ .name = "lease-ms",
+	  .type = OPTION_INTEGER,
+	  AT(lease_ms),
+	  .min = 200,
+	  .max = 60000,
+	  .metavar = "N",
+	  .help = "With --etcd: a leader of which etcd has heard nothing for so long gives up, and another one takes its place. 1000 unless given." },
 	{ .name = "config",
 	  .type = OPTION_STRING,
 	  AT(config),
@@ -320,7 +361,8 @@ struct daemon_line {
 	char log[PATH_MAX];
 	char state_dir[PATH_MAX - 16];
 	char config[PATH_MAX];
-	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24], metrics[24];
+	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24], metrics[24],
+		lease[24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -416,6 +458,12 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--remote-key", options.remote_key);
 	add(line, "--join", options.join);
 	add(line, "--join-as", options.join_as);
+	add(line, "--etcd", options.etcd);
+	add(line, "--etcd-ca", options.etcd_ca);
+	add(line, "--etcd-cert", options.etcd_cert);
+	add(line, "--etcd-key", options.etcd_key);
+	add(line, "--cluster-address", options.cluster_address);
+	add_number(line, "--lease-ms", line->lease, sizeof(line->lease), options.lease_ms);
 	if (options.cluster)
 		line->argv[line->argc++] = "--cluster";
 	return CLI_OK;

@@ -68,7 +68,7 @@ static void reached(struct wc_away *away)
 /* A connection to the node after the handshake, or a negative errno. */
 static int dial(struct wc_away *away, enum wc_remote_purpose purpose)
 {
-	int fd = wc_remote_dial(away->host, away->port, away->key, purpose);
+	int fd = wc_remote_dial(away->host, away->port, away->key, purpose, WC_REMOTE_CONNECT_MS);
 
 	if (fd < 0)
 		explain(away, fd);

@@ -5,13 +5,17 @@
 #include <nettle/hmac.h>
 #include <string.h>
 
-void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], uint64_t ret_key[2])
+void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], enum wc_cluster_use use, uint64_t ret_key[2])
 {
-	static const char label[] = "warmcore cluster 1";
+	static const char *const labels[] = {
+		[WC_CLUSTER_MAC] = "warmcore cluster 1",
+		[WC_CLUSTER_WINDOW] = "warmcore window 1",
+		[WC_CLUSTER_NAME] = "warmcore name 1",
+	};
 	struct hmac_sha256_ctx context;
 
 	hmac_sha256_set_key(&context, WC_REMOTE_KEY_SIZE, remote_key);
-	hmac_sha256_update(&context, sizeof(label), (const uint8_t *)label);
+	hmac_sha256_update(&context, strlen(labels[use]) + 1, (const uint8_t *)labels[use]);
 	hmac_sha256_digest(&context, 16, (uint8_t *)ret_key);
 	explicit_bzero(&context, sizeof(context));
 }
@@ -49,6 +53,14 @@ void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_clus
 	ret_header->core = htons(core);
 	ret_header->grant = htonl(grant);
 	seal(ret_header, to->key, frame, WC_ORDER_COVERED);
+}
+
+void wc_cluster_started(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to,
+			const struct wc_fingerprint *print, struct wc_started *ret_started)
+{
+	*ret_started = (struct wc_started){ .print = htobe64(print->value), .set = htonl(print->set) };
+	fill(ret_header, WC_TYPE_STARTED, to, sizeof(*ret_started));
+	seal(ret_header, to->key, ret_started, sizeof(*ret_started));
 }
 
 bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length)

@@ -11,8 +11,13 @@
 
 #define WC_ORDER_MAX 65000u /* bytes of a frame in an ORDER */
 
-/* The key of the MAC follows from the one that the hosts share for TCP. */
-void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], uint64_t ret_key[2]);
+/* What follows from the key that the hosts of a cluster share for TCP. */
+enum wc_cluster_use {
+	WC_CLUSTER_MAC,	   /* the key of the messages' MAC */
+	WC_CLUSTER_WINDOW, /* wc_config.seen_key: an id has the same fingerprint on all of them */
+	WC_CLUSTER_NAME,   /* no secret: what the cluster is called in etcd */
+};
+void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], enum wc_cluster_use use, uint64_t ret_key[2]);
 
 /* What a message is for. */
 struct wc_cluster_address {
@@ -26,6 +31,9 @@ struct wc_cluster_address {
 void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
 		      uint32_t grant, const uint8_t *frame, uint32_t frame_len);
 
+/* A STARTED of this id: both parts of it. */
+void wc_cluster_started(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to,
+			const struct wc_fingerprint *print, struct wc_started *ret_started);
 /* Is this datagram an ORDER for this host, in this term and epoch, of somebody who has the key? A whole frame of WC_ORDER_COVERED bytes and more is in it then. */
 bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length);
 

@@ -9,10 +9,16 @@
 #include "user/clock.h"
 #include "user/cluster_functions.h"
 #include "user/cluster_wire.h"
+#include "user/cluster_mirror.h"
+#include "user/heirs.h"
+#include "user/lead.h"
 #include "user/log.h"
 #include "user/remote_dial.h"
+#include "user/window.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
+#include <nettle/base64.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,10 +28,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BEAT_NS (100 * WC_MS)  /* between two questions to the scheduler's host */
-#define SAY_NS (50 * WC_MS)    /* between two words of all cores */
-#define AGAIN_NS (150 * WC_MS) /* a free core whose grant is so old gets a newer one */
-#define RETRY_NS (250 * WC_MS) /* to reach the host */
+#define BEAT_NS (100 * WC_MS)	   /* between two questions to the scheduler's host */
+#define SAY_NS (50 * WC_MS)	   /* between two words of all cores */
+#define AGAIN_NS (150 * WC_MS)	   /* a free core whose grant is so old gets a newer one */
+#define RETRY_NS (250 * WC_MS)	   /* to reach the host */
+#define RETRY_SOON_NS (20 * WC_MS) /* of several schedulers, for a while: another one is about to lead */
+#define SOON_NS (5 * WC_SECOND)
+#define ANSWER_SOON_NS (500 * WC_MS) /* of several: one that has not answered a beat by then is left */
+#define SETTLE_MS 100
+#define WINDOW_WORDS 4096 /* in one question */
 #define ANSWER_NS (30 * WC_SECOND)
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)
@@ -40,7 +51,12 @@ struct given {
 struct wc_membership {
 	struct wc_node *node;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
-	char host[64], port[8];
+	char host[64], port[8]; /* of the scheduler that it is at, or tries; under the lock */
+	uint64_t term;		/* of the leader that it tries, as the election knows it */
+	int turn;		/* the next of --join */
+	uint64_t lost_ns;	/* when the last session ended */
+	bool strict;		/* of several: the session's thread */
+	atomic_bool paused;
 	pthread_t session_thread, say_thread;
 	bool session_started, say_started;
 	int stop;   /* eventfd */
@@ -104,6 +120,9 @@ static json_t *translate(struct wc_node *node, const json_t *functions, const js
 	json_array_foreach (functions, i, each) {
 		uint32_t theirs = (uint32_t)json_integer_value(json_object_get(each, "id")), ours = find_own(own, each);
 
+		if (node->lead && ours != theirs) /* who may lead next has to have the same ids */
+			ours = 0;
+
 		ids[WC_FUNCTION_SLOT(theirs)] = (struct wc_member_id){ theirs, ours };
 		if (ours)
 			continue;
@@ -140,7 +159,8 @@ static bool wait_or_stop(const struct wc_membership *membership, uint64_t ns)
 static void explain(struct wc_membership *membership, const char *why)
 {
 	pthread_mutex_lock(&membership->lock);
-	if (strcmp(membership->why, why) != 0 && *why)
+	/* Of several schedulers most are none, and that changes: once is enough. */
+	if (membership->strict ? *why && !*membership->why : strcmp(membership->why, why) != 0 && *why)
 		wc_warning("not in the cluster of %s:%s: %s", membership->host, membership->port, why);
 	snprintf(membership->why, sizeof(membership->why), "%s", why);
 	pthread_mutex_unlock(&membership->lock);
@@ -169,7 +189,7 @@ static json_t *ask_within(struct wc_membership *membership, int fd, json_t *ques
 
 static json_t *ask(struct wc_membership *membership, int fd, json_t *question)
 {
-	return ask_within(membership, fd, question, ANSWER_NS);
+	return ask_within(membership, fd, question, membership->strict ? 4 * ANSWER_SOON_NS : ANSWER_NS);
 }
 
 /* To the port where the scheduler takes CORE_FREE. */
@@ -183,8 +203,51 @@ static int connect_to(int fd, const json_t *joined)
 	return connect(fd, (struct sockaddr *)&to, sizeof(to)) ? -errno : 0;
 }
 
+/*
+ * What was ordered, and lies in a queue of the kernel, is not in the window yet: wait until each core that was claimed when the session ended is
+ * further on. (A claim that was lost is given up by others, and not waited for.)
+ */
+static void settle(const struct wc_node *node)
+{
+	for (uint32_t i = 0; i < node->options.core_count; i++) {
+		const struct wc_core *core = &node->tables.wc_cores[i];
+		uint64_t claims = WC_READ(core->claims);
+
+		for (int ms = 0;
+		     ms < SETTLE_MS && WC_READ(core->state) == WC_CORE_CLAIMED && WC_READ(core->claims) == claims; ms++)
+			usleep(1000);
+	}
+}
+
+/* Tell a scheduler, which may have just begun to lead, which ids wait here or have begun lately. */
+static bool tell_window(struct wc_membership *membership, int fd)
+{
+	static _Thread_local uint64_t words[WINDOW_WORDS];
+	static _Thread_local char text[BASE64_ENCODE_RAW_LENGTH(sizeof(words)) + 1];
+	uint64_t now = wc_now();
+	uint32_t set = 0;
+	bool good = true;
+
+	settle(membership->node);
+	while (good && set < WC_SEEN_SETS) {
+		size_t count = wc_window_read(&membership->node->tables, now, &set, words, WINDOW_WORDS);
+		size_t length = BASE64_ENCODE_RAW_LENGTH(count * sizeof(*words));
+		json_t *answer;
+
+		for (size_t i = 0; i < count; i++)
+			words[i] = htobe64(words[i]);
+		base64_encode_raw(text, count * sizeof(*words), (const uint8_t *)words);
+		answer = ask(membership, fd,
+			     json_pack("{s:s, s:s#, s:b}", "op", "window", "ids", text, (int)length, "last",
+				       set == WC_SEEN_SETS));
+		good = answer;
+		json_decref(answer);
+	}
+	return good;
+}
+
 /* ORDERs are obeyed from here on, and cores are given. */
-static int enter(struct wc_membership *membership, const json_t *joined)
+static int enter(struct wc_membership *membership, int session, const json_t *joined)
 {
 	struct wc_cluster *cluster = membership->node->tables.wc_cluster;
 	int error = connect_to(membership->socket, joined);
@@ -193,10 +256,18 @@ static int enter(struct wc_membership *membership, const json_t *joined)
 		explain(membership, "the scheduler's address cannot be reached from here");
 		return error;
 	}
+	if (json_is_true(json_object_get(joined, "window")) && !tell_window(membership, session))
+		return -EPIPE;
+	pthread_mutex_lock(&membership->lock);
+	if (atomic_load(&membership->paused)) { /* meanwhile */
+		pthread_mutex_unlock(&membership->lock);
+		return -ECANCELED;
+	}
 	WC_WRITE(cluster->term, (uint64_t)json_integer_value(json_object_get(joined, "term")));
 	__sync_synchronize();
 	WC_WRITE(cluster->self, (uint16_t)json_integer_value(json_object_get(joined, "member")));
 	atomic_store(&membership->joined, true);
+	pthread_mutex_unlock(&membership->lock);
 	explain(membership, "");
 	wc_info("joined the cluster of %s:%s", membership->host, membership->port);
 	return 0;
@@ -266,7 +337,7 @@ static json_t *ask_again(void *context, json_t *question)
 }
 
 /* Get it. One that cannot be had is tried again after a while. */
-static void fetch(struct wc_membership *membership, int fd, const json_t *function)
+static void fetch(struct wc_membership *membership, int fd, const json_t *function, const json_t *functions)
 {
 	struct asking asking = { membership, fd };
 	uint64_t now = wc_now();
@@ -275,7 +346,8 @@ static void fetch(struct wc_membership *membership, int fd, const json_t *functi
 
 	if (now < membership->fetch_at)
 		return;
-	error = wc_cluster_take(membership->node, function, NULL, false, ask_again, &asking, &fault);
+	error = wc_cluster_take(membership->node, function, functions, membership->node->lead != NULL, ask_again,
+				&asking, &fault);
 	if (!error || error == -EPIPE)
 		return;
 	membership->fetch_at = now + FETCH_AGAIN_NS;
@@ -283,56 +355,164 @@ static void fetch(struct wc_membership *membership, int fd, const json_t *functi
 		   json_string_value(json_object_get(function, "name")) ?: "?", fault.text);
 }
 
+/* What one that may lead next has to know. */
+static void prepare_to_lead(struct wc_membership *membership, const json_t *answer, const json_t *functions)
+{
+	struct wc_node *node = membership->node;
+	json_t *names = json_object_get(answer, "nodes");
+	struct wc_fault fault;
+
+	if (!node->lead)
+		return;
+	if (json_is_array(names))
+		wc_lead_roster(node, json_incref(names));
+	if (wc_functions_raise_generation(node->functions, (uint32_t)json_integer_value(json_object_get(answer, "ids")),
+					  &fault) ||
+	    (functions && wc_cluster_mirror(node, functions, &fault)))
+		wc_warning("this host is not ready to lead the cluster: %s", fault.text);
+}
+
+/* Who may lead next has what runs there in its own window. */
+static uint32_t except_self(const struct wc_node *node, struct wc_heir *heirs, uint32_t count)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (heirs[i].member != node->tables.wc_cluster->self)
+			heirs[kept++] = heirs[i];
+	return kept;
+}
+
 /* Until the host hangs up, or this node is told to stop (true). */
 static bool be_member(struct wc_membership *membership, int fd)
 {
 	json_t *answer, *functions = NULL;
+	struct wc_heir heirs[WC_HEIRS_MAX];
 	bool stopped = false;
 
 	membership->generation = 0;
-	while (!stopped && (answer = ask(membership, fd, beat_question(membership)))) {
-		const json_t *lacked = learn(membership, &functions, answer);
+	while (!stopped && (answer = ask_within(membership, fd, beat_question(membership),
+						membership->strict ? ANSWER_SOON_NS : ANSWER_NS))) {
+		const json_t *lacked;
+
+		wc_heirs_set(membership->node, heirs,
+			     except_self(membership->node, heirs,
+					 wc_heirs_read(json_object_get(answer, "heirs"), heirs)));
+		prepare_to_lead(membership, answer, json_object_get(answer, "functions"));
+		lacked = learn(membership, &functions, answer);
 
 		json_decref(answer);
 		explain(membership, "");
 		if (lacked)
-			fetch(membership, fd, lacked);
+			fetch(membership, fd, lacked, functions);
 		stopped = wait_or_stop(membership, BEAT_NS);
 	}
 	json_decref(functions);
 	return stopped;
 }
 
+/* Whom to join now. False: nobody, for the moment. */
+static bool choose(struct wc_membership *membership)
+{
+	const struct wc_node *node = membership->node;
+	struct wc_leader leader;
+	const char *door;
+	struct wc_fault fault;
+	bool good;
+
+	if (node->lead) {
+		if (atomic_load(&membership->paused) || !wc_lead_leader(node, &leader))
+			return false;
+		door = leader.door;
+		membership->term = leader.term;
+	} else {
+		door = wc_options_join(&node->options, membership->turn);
+		if (!door)
+			door = wc_options_join(&node->options, membership->turn = 0);
+		membership->turn++;
+	}
+	pthread_mutex_lock(&membership->lock);
+	good = !wc_remote_split(door, membership->host, sizeof(membership->host), membership->port, &fault);
+	pthread_mutex_unlock(&membership->lock);
+	return good;
+}
+
+/* One session. True: the node was told to stop. */
+static bool attend(struct wc_membership *membership)
+{
+	struct wc_node *node = membership->node;
+	int fd = wc_remote_dial(membership->host, membership->port, membership->key, WC_REMOTE_FOR_CLUSTER,
+				membership->strict ? (unsigned)(ANSWER_SOON_NS / WC_MS) : WC_REMOTE_CONNECT_MS);
+	json_t *joined = NULL;
+	bool stopped = false;
+
+	if (fd == -ECONNREFUSED && node->lead)
+		wc_lead_gone(node, membership->term);
+	if (fd < 0) {
+		explain(membership, wc_remote_why(fd));
+	} else if (note_session(membership, fd)) {
+		joined = ask(membership, fd,
+			     json_pack("{s:s, s:s, s:i, s:I, s:s, s:i, s:b}", "op", "join", "name",
+				       node->options.join_as, "cores", (int)node->options.core_count, "epoch",
+				       (json_int_t)node->tables.wc_cluster->epoch, "address", node->address4, "port",
+				       (int)node->options.port, "standby", node->lead != NULL));
+	}
+	if (joined && !enter(membership, fd, joined)) {
+		stopped = be_member(membership, fd);
+		membership->lost_ns = wc_now();
+		membership->turn = 0;
+	}
+	json_decref(joined);
+	leave(membership);
+	note_session(membership, -1);
+	if (fd >= 0)
+		close(fd);
+	return stopped;
+}
+
 static void *session_main(void *argument)
 {
 	struct wc_membership *membership = argument;
-	struct wc_node *node = membership->node;
 	bool stopped = false;
 
 	pthread_setname_np(pthread_self(), "member");
-	wc_sched_enrol_self(node->sched, WC_NONE);
+	wc_sched_enrol_self(membership->node->sched, WC_NONE);
 	while (!stopped) {
-		int fd = wc_remote_dial(membership->host, membership->port, membership->key, WC_REMOTE_FOR_CLUSTER);
-		json_t *joined = NULL;
+		uint64_t lost_ns = membership->lost_ns, pause = RETRY_NS;
 
-		if (fd < 0)
-			explain(membership, wc_remote_why(fd));
-		else if (note_session(membership, fd))
-			joined = ask(membership, fd,
-				     json_pack("{s:s, s:s, s:i, s:I, s:s, s:i}", "op", "join", "name",
-					       node->options.join_as, "cores", (int)node->options.core_count, "epoch",
-					       (json_int_t)node->tables.wc_cluster->epoch, "address", node->address4,
-					       "port", (int)node->options.port));
-		if (joined && !enter(membership, joined))
-			stopped = be_member(membership, fd);
-		json_decref(joined);
-		leave(membership);
-		note_session(membership, -1);
-		if (fd >= 0)
-			close(fd);
-		stopped = stopped || wait_or_stop(membership, RETRY_NS);
+		if (choose(membership))
+			stopped = attend(membership);
+		else
+			pause = RETRY_SOON_NS; /* the election says who leads; that costs nothing */
+		if (membership->strict && lost_ns != membership->lost_ns)
+			pause = 0; /* look at once whether it is dead, or another one leads */
+		else if (membership->strict && wc_now() - membership->lost_ns < SOON_NS)
+			pause = RETRY_SOON_NS;
+		stopped = stopped || wait_or_stop(membership, pause);
 	}
 	return NULL;
+}
+
+void wc_member_pause(struct wc_node *node)
+{
+	struct wc_membership *membership = node->membership;
+
+	pthread_mutex_lock(&membership->lock);
+	atomic_store(&membership->paused, true);
+	WC_WRITE(node->tables.wc_cluster->self, 0);
+	if (membership->session >= 0)
+		shutdown(membership->session, SHUT_RDWR); /* its thread closes it */
+	pthread_mutex_unlock(&membership->lock);
+}
+
+void wc_member_resume(struct wc_node *node)
+{
+	atomic_store(&node->membership->paused, false);
+}
+
+bool wc_member_may_begin(const struct wc_node *node)
+{
+	return !node->membership || !node->membership->strict || WC_READ(node->tables.wc_cluster->self);
 }
 
 /* --- CORE_FREE --- */
@@ -433,7 +613,7 @@ int wc_member_open(struct wc_node *node, struct wc_fault *fault)
 	uint64_t words[2];
 	int error;
 
-	if (!*node->options.join)
+	if (!*node->options.join && !*node->options.etcd)
 		return 0;
 	if (!*node->address4)
 		return wc_fail(fault, EINVAL, "--join: %s has no IPv4 address, by which the scheduler could reach it",
@@ -445,17 +625,17 @@ int wc_member_open(struct wc_node *node, struct wc_fault *fault)
 	membership->node = node;
 	membership->session = -1;
 	membership->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	membership->strict = *node->options.etcd || wc_options_join(&node->options, 1);
 	snprintf(membership->why, sizeof(membership->why), "it has not been reached yet");
 	pthread_mutex_init(&membership->lock, NULL);
 	membership->stop = eventfd(0, EFD_CLOEXEC);
 	membership->given = calloc(node->options.core_count, sizeof(*membership->given));
 	if (membership->stop < 0 || membership->socket < 0 || !membership->given)
 		return wc_fail(fault, ENOMEM, "out of memory or files for the cluster");
-	error = wc_remote_split(node->options.join, membership->host, sizeof(membership->host), membership->port, fault) ?:
-			wc_remote_key_load(node->options.remote_key, membership->key, fault);
+	error = wc_remote_key_load(node->options.remote_key, membership->key, fault);
 	if (error)
 		return error;
-	wc_cluster_key(membership->key, words);
+	wc_cluster_key(membership->key, WC_CLUSTER_MAC, words);
 	memcpy(cluster->key, words, sizeof(cluster->key));
 	if (getrandom(&cluster->epoch, sizeof(cluster->epoch), 0) != sizeof(cluster->epoch))
 		return wc_fail(fault, EIO, "the system gives no random numbers");
@@ -517,14 +697,15 @@ void wc_member_close(struct wc_node *node)
 json_t *wc_member_json(const struct wc_node *node)
 {
 	struct wc_membership *membership = node->membership;
+	char scheduler[sizeof(membership->host) + sizeof(membership->port)];
 	json_t *object;
 
-	if (!membership)
+	if (!membership || (node->lead && wc_lead_leads(node)))
 		return json_null();
 	pthread_mutex_lock(&membership->lock);
-	object = json_pack("{s:s, s:s, s:b, s:s?, s:i, s:I, s:O?}", "scheduler", node->options.join, "as",
-			   node->options.join_as, "joined", !*membership->why, "why",
-			   *membership->why ? membership->why : NULL, "member",
+	snprintf(scheduler, sizeof(scheduler), "%s:%s", membership->host, membership->port);
+	object = json_pack("{s:s, s:s, s:b, s:s?, s:i, s:I, s:O?}", "scheduler", scheduler, "as", node->options.join_as,
+			   "joined", !*membership->why, "why", *membership->why ? membership->why : NULL, "member",
 			   (int)WC_READ(node->tables.wc_cluster->self), "core_free_messages",
 			   (json_int_t)atomic_load(&membership->said), "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);

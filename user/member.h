@@ -20,6 +20,15 @@ void wc_member_stop(struct wc_node *node);
 /* After them. */
 void wc_member_close(struct wc_node *node);
 
+/* Of several schedulers this host leads: it is nobody's node from now on, and at once; or it does so no longer. */
+void wc_member_pause(struct wc_node *node);
+void wc_member_resume(struct wc_node *node);
+/*
+ * May what was ordered, and is in the window as started since a moment, really begin? Not if the scheduler may be another one by now: that one is told
+ * later what is in the window, and this is not to be in it then.
+ */
+bool wc_member_may_begin(const struct wc_node *node);
+
 /* The agent has released its core: tell the scheduler. `theirs`: what it calls the function that ran last, 0: that was not the scheduler's. */
 void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs);
 

@@ -7,11 +7,16 @@
 #include "user/cluster_functions.h"
 #include "user/cluster_wire.h"
 #include "user/control_internal.h"
+#include "user/heirs.h"
+#include "user/lead.h"
 #include "user/log.h"
 #include "user/members_roll.h"
 #include "user/pending.h"
+#include "user/window.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
+#include <nettle/base64.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -32,6 +37,8 @@ struct wc_member_session {
 	bool silent;	/* at the last look */
 	bool missed;	/* it was silent, and has not looked at the functions since: gets nothing until it has */
 	bool lacking;	/* it has not all functions: gets nothing until it has */
+	bool standby;	/* it may lead one day (lead.h) */
+	bool windowed;	/* it has said which ids it knows */
 	uint64_t knows; /* generation of the functions that it has looked at */
 	json_t *lacks;
 	uint64_t joined_ns;
@@ -90,17 +97,17 @@ int wc_members_open(struct wc_node *node, struct wc_fault *fault)
 	node->members->socket = open_socket(node, fault);
 	if (node->members->socket < 0)
 		return node->members->socket;
-	wc_cluster_key(key, words);
+	wc_cluster_key(key, WC_CLUSTER_MAC, words);
 	explicit_bzero(key, sizeof(key));
 	memcpy(cluster->key, words, sizeof(cluster->key));
-	if (getrandom(&cluster->term, sizeof(cluster->term), 0) != sizeof(cluster->term))
+	if (!node->lead && getrandom(&cluster->term, sizeof(cluster->term), 0) != sizeof(cluster->term))
 		return wc_fail(fault, EIO, "the system gives no random numbers");
 	cluster->term >>= 1; /* a number of JSON */
 	inet_pton(AF_INET, node->address4, &cluster->address);
 	cluster->port = htons(node->options.port);
 	cluster->mtu = (uint16_t)(node->mtu < UINT16_MAX ? node->mtu : UINT16_MAX);
 	cluster->silent_ns = SILENT_NS;
-	cluster->scheduler = 1;
+	cluster->scheduler = !node->lead; /* of several, whom the election says: wc_members_lead() */
 	for (uint32_t i = 0; i < node->tables.wc_member_cores_max; i++)
 		node->tables.wc_member_cores[i].state = WC_CORE_OFFLINE;
 	return 0;
@@ -121,6 +128,114 @@ void wc_members_close(struct wc_node *node)
 	pthread_mutex_destroy(&members->lock);
 	free(members);
 	node->members = NULL;
+}
+
+/* --- leading, of several schedulers --- */
+
+void wc_members_lead(struct wc_node *node, uint64_t term)
+{
+	struct wc_members *members = node->members;
+	struct wc_cluster *cluster = node->tables.wc_cluster;
+
+	pthread_mutex_lock(&members->lock);
+	json_decref(members->functions); /* of the last time: who knows which are the same still */
+	members->functions = NULL;
+	members->functions_ns = 0;
+	WC_WRITE(cluster->term, term);
+	__sync_synchronize();
+	WC_WRITE(cluster->scheduler, 1);
+	pthread_mutex_unlock(&members->lock);
+}
+
+void wc_members_resign(struct wc_node *node)
+{
+	struct wc_members *members = node->members;
+
+	pthread_mutex_lock(&members->lock);
+	WC_WRITE(node->tables.wc_cluster->scheduler, 0);
+	for (uint32_t slot = 0; slot < node->tables.wc_member_functions_max; slot++)
+		WC_WRITE(node->tables.wc_member_functions[slot].id, 0);
+	/* Their threads do the rest: wc_members_left(). */
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id])
+			shutdown(members->sessions[id]->fd, SHUT_RDWR);
+	pthread_mutex_unlock(&members->lock);
+}
+
+bool wc_members_known(struct wc_node *node, const char *name)
+{
+	struct wc_members *members = node->members;
+	bool known = false;
+
+	pthread_mutex_lock(&members->lock);
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX && !known; id++)
+		known = members->sessions[id] && members->sessions[id]->windowed &&
+			!strcmp(members->sessions[id]->name, name);
+	pthread_mutex_unlock(&members->lock);
+	return known;
+}
+
+/* {"op":"window", "ids"}: 8 bytes each, big-endian, in base64 (window.h); "last" with the last of them. */
+static json_t *take_window(struct wc_node *node, const json_t *question, struct wc_member_session *session)
+{
+	const json_t *ids = json_object_get(question, "ids");
+	const struct wc_member *member = &node->tables.wc_members[session->id];
+	size_t length = json_string_length(ids), size = 0;
+	uint64_t *words = malloc(BASE64_DECODE_LENGTH(length) + sizeof(*words));
+	struct base64_decode_ctx decoder;
+	bool good;
+
+	if (!words)
+		return wc_control_fail("failed", "out of memory");
+	base64_decode_init(&decoder);
+	good = json_is_string(ids) &&
+	       base64_decode_update(&decoder, &size, (uint8_t *)words, length, json_string_value(ids)) &&
+	       base64_decode_final(&decoder) && size % sizeof(*words) == 0;
+	for (size_t i = 0; good && i < size / sizeof(*words); i++)
+		words[i] = be64toh(words[i]);
+	if (good)
+		wc_window_enter(&node->tables, words, size / sizeof(*words), session->id, member->epoch);
+	free(words);
+	if (!good)
+		return wc_control_fail("bad-request", "\"ids\" must be base64 of 8 bytes for each id");
+	pthread_mutex_lock(&node->members->lock);
+	session->windowed = session->windowed || json_is_true(json_object_get(question, "last"));
+	pthread_mutex_unlock(&node->members->lock);
+	return json_pack("{s:b}", "ok", 1);
+}
+
+/* Who may lead next. Under the lock. */
+static void name_heirs(struct wc_node *node)
+{
+	const struct wc_members *members = node->members;
+	struct wc_heir heirs[WC_HEIRS_MAX];
+	uint32_t count = 0;
+
+	for (uint32_t id = 1; node->lead && id < WC_MEMBERS_MAX && count < WC_HEIRS_MAX; id++) {
+		const struct wc_member *member = &node->tables.wc_members[id];
+
+		if (members->sessions[id] && members->sessions[id]->standby)
+			heirs[count++] = (struct wc_heir){
+				.member = (uint16_t)id,
+				.epoch = member->epoch,
+				.address = { .sin_family = AF_INET,
+					     .sin_port = member->port,
+					     .sin_addr.s_addr = member->address },
+			};
+	}
+	if (wc_lead_leads(node))
+		wc_heirs_set(node, heirs, count);
+}
+
+/* Names of all nodes, for one that may lead next. Under the lock. */
+static json_t *roster(const struct wc_members *members)
+{
+	json_t *names = json_array();
+
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id])
+			json_array_append_new(names, json_string(members->sessions[id]->name));
+	return names;
 }
 
 /* --- cores of a node --- */
@@ -292,13 +407,15 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	add_cores(node, session->id, first, count);
 	session->joined_ns = wc_now();
 	session->lacking = true; /* until it has said what it has */
+	session->standby = node->lead && json_is_true(json_object_get(question, "standby"));
 	members->sessions[session->id] = session;
 	__sync_synchronize();
 	WC_WRITE(member->state, WC_MEMBER_DRAINING);
+	name_heirs(node);
 	wc_info("node %s has joined with %u cores", session->name, count);
-	return json_pack("{s:b, s:i, s:I, s:s, s:i}", "ok", 1, "member", session->id, "term",
+	return json_pack("{s:b, s:i, s:I, s:s, s:i, s:b}", "ok", 1, "member", session->id, "term",
 			 (json_int_t)node->tables.wc_cluster->term, "address", node->address4, "port",
-			 (int)node->options.port);
+			 (int)node->options.port, "window", node->lead != NULL);
 }
 
 /* Somebody has the name. One that is silent may be this node before its host lost power: it goes, and the node, which asks again soon, gets in. Under the lock. */
@@ -376,9 +493,26 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 		open_functions(node); /* before it may get any */
 	set_state(node, session);
 	answer = json_pack("{s:b, s:I}", "ok", 1, "generation", (json_int_t)members->generation);
+	if (node->lead)
+		json_object_set_new(answer, "heirs", wc_heirs_json(node));
+	if (session->standby) {
+		json_object_set_new(answer, "nodes", roster(members));
+		json_object_set_new(answer, "ids", json_integer(wc_functions_generation(node->functions)));
+	}
 	if ((uint64_t)generation != members->generation)
 		json_object_set(answer, "functions", members->functions);
 	pthread_mutex_unlock(&members->lock);
+	return answer;
+}
+
+/* Another one leads. */
+static json_t *stand_by(const struct wc_node *node)
+{
+	struct wc_leader leader;
+	json_t *answer = wc_control_fail("standby", "another scheduler leads this cluster, or none does yet");
+
+	if (wc_lead_leader(node, &leader))
+		json_object_set_new(answer, "leader", json_string(leader.door));
 	return answer;
 }
 
@@ -389,8 +523,12 @@ json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, str
 	if (!node->members)
 		return wc_control_fail("not-cluster",
 				       "this node is no scheduler of a cluster; it has to be started with --cluster");
+	if (!wc_lead_leads(node))
+		return stand_by(node);
 	if (!strcmp(op, "join") && !*session)
 		return join(node, question, fd, session);
+	if (!strcmp(op, "window") && *session)
+		return take_window(node, question, *session);
 	if (!strcmp(op, "beat") && *session)
 		return beat(node, question, *session);
 	if ((!strcmp(op, "code") || !strcmp(op, "piece")) && *session)
@@ -412,6 +550,7 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	for (uint32_t i = 0; i < member->count; i++)
 		retire_core(node, member->first + i);
 	members->sessions[session->id] = NULL;
+	name_heirs(node);
 	open_functions(node); /* nobody waits for what it did not know */
 	atomic_fetch_add(&members->departed, 1);
 	pthread_mutex_unlock(&members->lock);
@@ -547,7 +686,8 @@ void wc_members_serve(struct wc_node *node)
 
 enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame)
 {
-	const struct wc_sent *sent = node->members ? wc_sent_at(&node->tables, print->set) : NULL;
+	const struct wc_sent *sent = node->members && wc_lead_leads(node) ? wc_sent_at(&node->tables, print->set) :
+									    NULL;
 	const struct wc_seen_set *set = wc_seen_at(&node->tables, print->set);
 	const struct wc_member *member;
 	uint64_t word = 0;
@@ -649,7 +789,7 @@ json_t *wc_members_json(const struct wc_node *node)
 	struct wc_members *members = node->members;
 	json_t *nodes;
 
-	if (!members)
+	if (!members || !wc_lead_leads(node))
 		return json_null();
 	nodes = json_array();
 	pthread_mutex_lock(&members->lock);

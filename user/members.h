@@ -23,6 +23,12 @@ int wc_members_open(struct wc_node *node, struct wc_fault *fault);
 /* After all threads that may call the rest. */
 void wc_members_close(struct wc_node *node);
 
+/* Of several schedulers this one leads from now on, in this term; or does so no longer: all nodes are told to go. The thread of the election. */
+void wc_members_lead(struct wc_node *node, uint64_t term);
+void wc_members_resign(struct wc_node *node);
+/* Has the node of this name joined, and said which ids it knows? Any thread. */
+bool wc_members_known(struct wc_node *node, const char *name);
+
 /*
  * A question of a node over its session, whose socket `fd` is; the first has to be {"op":"join"}. *session: NULL before; whoever called this calls
  * wc_members_left() at the session's end, before it closes the socket. Never NULL, but for no memory.

@@ -8,11 +8,14 @@
 
 #include "user/agent.h"
 #include "user/clock.h"
+#include "user/cluster_wire.h"
 #include "user/cold_starts.h"
 #include "user/control.h"
 #include "user/farewell.h"
 #include "user/guard.h"
+#include "user/heirs.h"
 #include "user/launch.h"
+#include "user/lead.h"
 #include "user/log.h"
 #include "user/payloads.h"
 #include "user/pending.h"
@@ -84,6 +87,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
 		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
 			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
+	} else if (legacy->shared) {
+		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
 	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {
 		config->seen_key[0] = wc_now(); /* cannot be: getrandom() of 16 bytes does not fail once seeded */
 	}
@@ -96,6 +101,34 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		if (node->options.cpus[i] < WC_CPUS_MAX)
 			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);
 	}
+}
+
+/*
+ * The hosts of a cluster have one key for the fingerprints of ids (window.h). What a daemon has seen that was in no cluster, or another one, is forgotten: its
+ * fingerprints mean nothing here.
+ */
+static int share_seen_key(struct wc_node *node, struct wc_legacy *legacy, struct wc_fault *fault)
+{
+	uint8_t key[WC_REMOTE_KEY_SIZE];
+	uint64_t words[2];
+	__u64 seen_key[2];
+	int error;
+
+	if (!node->options.cluster && !*node->options.join)
+		return 0;
+	error = wc_remote_key_load(node->options.remote_key, key, fault);
+	if (error)
+		return error;
+	wc_cluster_key(key, WC_CLUSTER_WINDOW, words);
+	explicit_bzero(key, sizeof(key));
+	memcpy(seen_key, words, sizeof(seen_key));
+	if (legacy->seen && memcmp(legacy->seen_key, seen_key, sizeof(seen_key)) != 0) {
+		memset(legacy->seen, 0, WC_SEEN_SETS * sizeof(*legacy->seen));
+		wc_warning("request ids that were seen before this host came into the cluster are forgotten");
+	}
+	memcpy(legacy->seen_key, seen_key, sizeof(seen_key));
+	legacy->shared = true;
+	return 0;
 }
 
 /* Of the daemon before, as if the maps were new; but for the counters, which only grow, and the ids that were seen. */
@@ -432,6 +465,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 					0;
 	if (error)
 		return error;
+	if (!node->takeover)
+		wc_lead_clean(&node->options);
 	error = wc_setup_device(node, fault);
 	if (!error && !node->shard_count)
 		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);
@@ -441,6 +476,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 		error = wc_remote_prepare(node, fault);
 	if (!error && node->takeover)
 		error = take_over(node, legacy, fault);
+	if (!error)
+		error = share_seen_key(node, legacy, fault);
 	if (error)
 		return error;
 	fill_tables(node, legacy);
@@ -476,7 +513,10 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = wc_pending_open(node, fault);
 	if (!error)
-		error = wc_members_open(node, fault) ?: wc_member_open(node, fault);
+		error = wc_heirs_open(node, fault)	     ?:
+				wc_lead_open(node, fault)    ?:
+				wc_members_open(node, fault) ?:
+							       wc_member_open(node, fault);
 	if (!error)
 		error = wc_stack_start(node, fault) ?: wc_payloads_start(node, fault);
 	if (!error)
@@ -497,6 +537,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 		error = trace_if_asked(node, fault);
 	if (!error)
 		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault) ?: wc_member_start(node, fault);
+	if (!error)
+		error = wc_lead_start(node, fault);
 	if (!error)
 		answer_orphans(node, legacy);
 	return error;
@@ -636,6 +678,7 @@ static void close_fd(int *fd)
 /* The threads. */
 static void stop_threads(struct wc_node *node)
 {
+	wc_lead_stop(node);
 	wc_member_stop(node);
 	wc_remote_stop(node);
 	wc_scheduler_stop(node);
@@ -659,6 +702,8 @@ static void free_parts(struct wc_node *node)
 	wc_payloads_stop(node);
 	wc_stack_stop(node);
 	wc_scheduler_free(node);
+	wc_lead_close(node);
+	wc_heirs_close(node);
 	wc_member_close(node);
 	wc_members_close(node);
 	wc_pending_close(node);

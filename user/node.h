@@ -48,6 +48,8 @@ struct wc_agent_counters {
 
 struct wc_agent;
 struct wc_cold_starts;
+struct wc_heirs;
+struct wc_lead;
 struct wc_members;
 struct wc_membership;
 struct wc_payloads;
@@ -88,6 +90,8 @@ struct wc_node {
 	struct wc_remote *remote;	  /* NULL: clients on other hosts are not served */
 	struct wc_members *members;	  /* NULL: this host is no scheduler of a cluster */
 	struct wc_membership *membership; /* NULL: this node is in no cluster */
+	struct wc_heirs *heirs;		  /* likewise */
+	struct wc_lead *lead;		  /* NULL: this host is not one of several schedulers */
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;

@@ -479,14 +479,54 @@ static const struct wc_knob table[] = {
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
 	  FIELD(join),
-	  .argument = "HOST:PORT",
-	  .help = "give the cores of this node to the scheduler of a cluster, which is there with --remote and --cluster, too; the key is that of --remote-key" },
+	  .argument = "HOST:PORT,...",
+	  .help = "give the cores of this node to the scheduler of a cluster, which is there with --remote and --cluster, too; the key is that of --remote-key. "
+		  "Of several schedulers, all: it joins the one that leads" },
 	{ .name = "join-as",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
 	  FIELD(join_as),
 	  .argument = "NAME",
 	  .help = "what this node is called there (default: the host's name)" },
+	{ .name = "etcd",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(etcd),
+	  .argument = "URL,...",
+	  .help = "with --cluster: this host is one of several schedulers, of which one leads, as the etcd at these URLs says; the others are nodes of it until "
+		  "one of them takes its place (docs/CLUSTER.md)" },
+	{ .name = "etcd-ca",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(etcd_ca),
+	  .argument = "FILE",
+	  .help = "who vouches for an etcd at https (PEM; default: whom the system trusts)" },
+	{ .name = "etcd-cert",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(etcd_cert),
+	  .argument = "FILE",
+	  .help = "this host's certificate for etcd (PEM)" },
+	{ .name = "etcd-key",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(etcd_key),
+	  .argument = "FILE",
+	  .help = "and its key (PEM)" },
+	{ .name = "cluster-address",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(cluster_address),
+	  .argument = "ADDRESS",
+	  .help = "with --etcd: the IPv4 address of whichever scheduler leads, in the network of --dev, which nobody else has; clients send there" },
+	{ .name = "lease-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(lease_ms),
+	  .min = 200,
+	  .max = 60000,
+	  .argument = "N",
+	  .help = "with --etcd: a leader of which etcd has heard nothing for so long gives up, and another one takes its place (default 1000)" },
 	{ .name = "log",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
@@ -631,13 +671,38 @@ static void set_defaults(struct wc_options *options)
 	options->log_total_mib = 1024;
 	options->log_rate_kib = 1024;
 	options->metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT;
+	options->lease_ms = 1000;
+}
+
+const char *wc_options_join(const struct wc_options *options, int index)
+{
+	static _Thread_local char one[sizeof(options->join)];
+	const char *at = options->join;
+
+	for (; index > 0 && at; index--) {
+		at = strchr(at, ',');
+		at = at ? at + 1 : NULL;
+	}
+	if (!at)
+		return NULL;
+	snprintf(one, sizeof(one), "%.*s", (int)strcspn(at, ","), at);
+	return one;
 }
 
 static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 {
 	char host[64], port[8];
+	struct in_addr address;
 	struct wc_fault why;
+	const char *one;
 
+	if (options->etcd[0] && !options->cluster)
+		return wc_fail(fault, EINVAL, "--etcd is for schedulers: it takes --cluster");
+	if (!options->etcd[0] && (options->cluster_address[0] || options->etcd_ca[0] || options->etcd_cert[0]))
+		return wc_fail(fault, EINVAL, "--%s is for several schedulers: it takes --etcd",
+			       options->cluster_address[0] ? "cluster-address" :
+			       options->etcd_ca[0]	   ? "etcd-ca" :
+							     "etcd-cert");
 	if (!options->cluster && !options->join[0])
 		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join") : 0;
 	if (options->datapath != WC_DATAPATH_KERNEL || !options->dev[0])
@@ -648,11 +713,21 @@ static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 		return wc_fail(fault, EINVAL, "--cluster and --join: a host is the scheduler, or a node that has one");
 	if (options->cluster && !options->remote[0])
 		return wc_fail(fault, EINVAL, "--cluster: nodes join by --remote ADDRESS:PORT, which is missing");
-	if (options->join[0] && wc_remote_split(options->join, host, sizeof(host), port, &why))
-		return wc_fail(fault, EINVAL, "--join: %.200s", why.text);
-	if (options->join[0] && !options->join_as[0] && gethostname(options->join_as, sizeof(options->join_as) - 1))
+	if (options->etcd[0] && inet_pton(AF_INET, options->cluster_address, &address) != 1)
+		return wc_fail(fault, EINVAL,
+			       "--etcd: clients reach the scheduler that leads by --cluster-address, an IPv4 address");
+	if (!options->etcd_cert[0] != !options->etcd_key[0])
+		return wc_fail(fault, EINVAL, "--etcd-cert and --etcd-key go together");
+	if (options->cluster && !options->etcd[0])
+		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join and --etcd") : 0;
+	for (int i = 0; options->join[0] && (one = wc_options_join(options, i)); i++)
+		if (i == WC_JOINS_MAX)
+			return wc_fail(fault, EINVAL, "--join: at most %d schedulers", WC_JOINS_MAX);
+		else if (wc_remote_split(one, host, sizeof(host), port, &why))
+			return wc_fail(fault, EINVAL, "--join: %.200s", why.text);
+	if (!options->join_as[0] && gethostname(options->join_as, sizeof(options->join_as) - 1))
 		return wc_fail(fault, EINVAL, "the host has no name; --join-as gives it one");
-	if (options->join[0] && !wc_roll_name_valid(options->join_as))
+	if (!wc_roll_name_valid(options->join_as))
 		return wc_fail(fault, EINVAL, "--join-as %s: a name has up to 63 letters, digits, '-', '_' and '.'",
 			       options->join_as);
 	return 0;

@@ -91,9 +91,14 @@ struct wc_options {
 	char remote[80]; /* where clients on other hosts are listened to; empty: nowhere */
 	char remote_key[256];
 	bool cluster;	  /* nodes may join: this host schedules for them */
-	char join[80];	  /* HOST:PORT of the scheduler's host; empty: in no cluster */
+	char join[512];	  /* HOST:PORT of the scheduler's host, or of several with commas; empty: in no cluster */
 	char join_as[64]; /* name there */
-	char log[256];	  /* file for the log instead of stderr */
+	/* Of several schedulers, which one leads: docs/CLUSTER.md. All but etcd have their meaning with it only. */
+	char etcd[512];
+	char etcd_ca[256], etcd_cert[256], etcd_key[256];
+	char cluster_address[16]; /* IPv4, of whoever leads */
+	uint32_t lease_ms;
+	char log[256]; /* file for the log instead of stderr */
 	/* Logs of functions. */
 	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */
 	uint32_t log_files;	    /* of one function */
@@ -125,5 +130,9 @@ extern const char *const wc_prefer_names[];
 
 /* "0-3,7,7" or "0-1*32" -> cpus. Checks against the CPUs this process may use. */
 int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault);
+
+/* The scheduler of this number, from 0, among those of --join, as HOST:PORT; NULL: there are not so many. Until the thread's next call. */
+#define WC_JOINS_MAX 8
+const char *wc_options_join(const struct wc_options *options, int index);
 
 #endif

@@ -6,13 +6,17 @@
 #include "user/clock.h"
 #include "user/cold_starts.h"
 #include "user/fanout.h"
+#include "user/heirs.h"
+#include "user/lead.h"
 #include "user/line.h"
 #include "user/log.h"
+#include "user/member.h"
 #include "user/members.h"
 #include "user/pending.h"
 #include "user/report.h"
 #include "user/streams.h"
 #include "user/watch.h"
+#include "user/window.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -643,6 +647,27 @@ static bool take_context(struct wc_worker *worker, struct wc_job *job, const str
 	return true;
 }
 
+/*
+ * In a cluster of several schedulers: its id is in the window as begun. Another scheduler may have taken over, whom nobody has told of it: then it is
+ * taken out again, as if it had not come, and its client, who sends it again, finds the new one. Else those who may take over are told.
+ */
+static bool may_begin(struct wc_worker *worker, const struct wc_job *job)
+{
+	struct wc_node *node = worker->node;
+	bool ordered = job->how & WC_HOW_ORDERED;
+
+	if (!node->membership && !node->lead)
+		return true;
+	if (ordered ? !wc_member_may_begin(node) : !wc_lead_may(node, &job->local)) {
+		wc_seen_reopen(&node->tables, &job->print);
+		return false;
+	}
+	if (ordered)
+		wc_window_begins(&node->tables, &job->print, wc_now());
+	wc_heirs_tell(node, &job->print);
+	return true;
+}
+
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
 	enum wc_seen_result seen = WC_SEEN_AGAIN;
@@ -674,6 +699,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 			seen = wc_seen_begin(&worker->node->tables, &job->print, job->seen);
 		}
 	}
+	if (seen == WC_SEEN_NEW && !may_begin(worker, job))
+		seen = WC_SEEN_CONTENDED;
 	if (seen == WC_SEEN_NEW) {
 		if (worker->payload.session)
 			wc_payloads_begin(worker->node->payloads, &worker->payload);

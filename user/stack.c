@@ -21,13 +21,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SOCKETS_MAX 2
+#define SOCKETS_MAX 3
 #define DATAGRAM_MAX (WC_HEADER_LEN + WC_PAYLOAD_MAX)
 #define RECEIVE_BUFFER (8 << 20)
 
 struct wc_stack {
 	struct wc_node *node;
-	int sockets[SOCKETS_MAX]; /* IPv4, IPv6; -1 if there is none */
+	int sockets[SOCKETS_MAX]; /* IPv4, IPv6, the cluster's address; -1 if there is none */
 	int stop;		  /* eventfd */
 	pthread_t thread;
 	bool started;
@@ -405,11 +405,11 @@ static int answer_for_others(int fd, bool is4, struct wc_fault *fault)
 	if (!setsockopt(fd, is4 ? IPPROTO_IP : IPPROTO_IPV6, is4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one,
 			sizeof(one)))
 		return 0;
-	return wc_fail(fault, errno, "--join: cannot send from the scheduler's address: %s; it needs CAP_NET_ADMIN",
+	return wc_fail(fault, errno, "cannot send from the cluster's address: %s; it needs CAP_NET_ADMIN",
 		       strerror(errno));
 }
 
-static int open_socket(const char *address, uint16_t port, struct wc_fault *fault)
+static int open_socket(const char *address, uint16_t port, bool shared, struct wc_fault *fault)
 {
 	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
@@ -423,6 +423,9 @@ static int open_socket(const char *address, uint16_t port, struct wc_fault *faul
 		return wc_fail(fault, errno, "cannot open a UDP socket: %s", strerror(errno));
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (shared && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+		       setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one))))
+		errno = 0; /* bind() says it */
 	if (is4)
 		error = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) ||
 			bind(fd, (struct sockaddr *)&v4, sizeof(v4));
@@ -442,23 +445,28 @@ static int open_socket(const char *address, uint16_t port, struct wc_fault *faul
 int wc_stack_start(struct wc_node *node, struct wc_fault *fault)
 {
 	struct wc_stack *stack = calloc(1, sizeof(*stack));
-	const char *addresses[SOCKETS_MAX] = { node->address4, node->address6 };
+	const char *addresses[SOCKETS_MAX] = { node->address4, node->address6, node->options.cluster_address };
 	int error;
 
 	if (!stack)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	node->stack = stack;
 	stack->node = node;
-	stack->sockets[0] = stack->sockets[1] = -1;
+	for (int i = 0; i < SOCKETS_MAX; i++)
+		stack->sockets[i] = -1;
 	stack->stop = eventfd(0, EFD_CLOEXEC);
 	for (int i = 0; i < SOCKETS_MAX; i++) {
 		if (!addresses[i][0])
 			continue;
-		stack->sockets[i] = node->takeover ? node->takeover->sockets[i] :
-						     open_socket(addresses[i], node->options.port, fault);
+		/* The cluster's may be nobody's at the moment; another daemon does not hand it over. */
+		stack->sockets[i] = i == 2	   ? open_socket(addresses[i], node->options.port, true, fault) :
+				    node->takeover ? node->takeover->sockets[i] :
+						     open_socket(addresses[i], node->options.port, false, fault);
 		if (stack->sockets[i] < 0)
 			return stack->sockets[i];
-		error = *node->options.join ? answer_for_others(stack->sockets[i], i == 0, fault) : 0;
+		error = node->options.cluster || *node->options.join ?
+				answer_for_others(stack->sockets[i], i != 1, fault) :
+				0;
 		if (error)
 			return error;
 	}
@@ -497,9 +505,9 @@ void wc_stack_pause(struct wc_node *node)
 
 int wc_stack_sockets(const struct wc_node *node, int ret_fds[2])
 {
-	int fds[SOCKETS_MAX];
+	int fds[2];
 
-	for (int i = 0; i < SOCKETS_MAX; i++) {
+	for (int i = 0; i < 2; i++) {
 		fds[i] = node->stack->sockets[i] < 0 ? -1 : fcntl(node->stack->sockets[i], F_DUPFD_CLOEXEC, 3);
 		if (fds[i] < 0 && node->stack->sockets[i] >= 0) {
 			int error = -errno;

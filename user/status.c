@@ -17,6 +17,7 @@
 #include "user/watch.h"
 #include "user/workflow.h"
 #include "user/member.h"
+#include "user/lead.h"
 #include "user/members.h"
 #include "user/remote.h"
 #include "user/sandboxes.h"
@@ -251,6 +252,7 @@ json_t *wc_status(struct wc_node *node)
 	json_object_set_new(object, "remote", wc_remote_json(node));
 	json_object_set_new(object, "cluster", wc_members_json(node));
 	json_object_set_new(object, "membership", wc_member_json(node));
+	json_object_set_new(object, "election", wc_lead_json(node));
 	json_object_set_new(object, "instances", json_integer(wc_watch_count()));
 	json_object_set_new(object, "zygotes", wc_zygotes_json(node->launcher.zygotes));
 	json_object_set_new(object, "sandboxes", sandboxes_json(&node->launcher));

@@ -30,6 +30,7 @@ struct wc_legacy {
 	struct wc_seen_set *seen; /* NULL, or WC_SEEN_SETS entries with only the started ids */
 	struct wc_sent *sent;	  /* likewise, in a scheduler of a cluster: where these went */
 	uint64_t seen_key[2];
+	bool shared; /* that key is the cluster's, whether there are ids or not */
 };
 
 /* Read it from the pins of node `name`. 0 also when there is nothing. Free with wc_legacy_free(). */

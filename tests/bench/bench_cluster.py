@@ -7,17 +7,21 @@ What is between the two is the scheduler's decision, the ORDER around the frame 
 
 And the p99 of the slowdown of functions that sleep, on many hosts with four virtual cores each behind one scheduler, at 80 % of what they can do, open loop: over that of one ideal
 queue for as many cores, by simulation of the same process.
+
+And how long it takes until another scheduler serves when the one that leads is killed (failover.py).
 """
 
 import argparse
 import ctypes
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import struct
 import sys
 
+import failover
 from ratios import figure
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
@@ -191,11 +195,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--hosts", type=int, default=64, help="for the slowdown; 0: without that part")
     parser.add_argument("--load-seconds", type=float, default=40.0)
+    parser.add_argument("--kills", type=int, default=100, help="of the scheduler that leads; 0: without that part")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("out", nargs="?")
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.seconds, options.hosts, options.load_seconds = 3, 0.5, 8, 15
+        options.rounds, options.seconds, options.hosts, options.load_seconds, options.kills = 3, 0.5, 8, 15, 3
     if os.geteuid():
         print("bench_cluster: needs root", file=sys.stderr)
         return SKIP
@@ -213,6 +218,10 @@ def main():
     print("  by the scheduler %8.1f   floor %8.1f   ratio %.3f (%.2f..%.2f)" % (result["value"], result["floor"], result["ratio"], result["ratio_min"], result["ratio_max"]))
     print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
     results = [result] + ([run_many(options.hosts, options.load_seconds)] if options.hosts else [])
+    if options.kills and shutil.which("etcd"):
+        results.append(failover.run(options.kills))
+    elif options.kills:
+        print("no etcd, so no kills of schedulers: scripts/install-deps.sh --group test installs etcd-server", file=sys.stderr)
     if options.out:
         with open(options.out, "w") as file:
             for each in results:

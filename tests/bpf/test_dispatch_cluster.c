@@ -370,6 +370,142 @@ static void test_obey(void **state)
 	assert_int_equal(fixture_counters().busy_pending, 1);
 }
 
+static const struct wc_fingerprint started_print = { .value = 0x123456789abcULL, .set = 0x4321 };
+
+static void build_started(struct packet *packet, const struct wc_fingerprint *print)
+{
+	struct wc_cluster_header header;
+	struct wc_started started;
+
+	wc_cluster_started(&header, &member_address, print, &started);
+	wrap(packet, &header, &started, sizeof(started));
+}
+
+/* What has begun elsewhere is as if it had run at a node that is gone: asked for again it is the daemon's business. */
+static void test_started(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct wc_fingerprint print;
+	struct packet in, out, invoke;
+	uint32_t way = 0;
+
+	(void)state;
+	packet_build(&invoke, &recipe);
+	print = print_of(&invoke);
+	build_started(&in, &print);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture_counters().started, 2);
+	while (WC_SEEN_FINGERPRINT(fixture.tables.wc_seen[print.set].slot[way]) != print.value)
+		assert_true(++way < WC_SEEN_WAYS);
+	assert_true(fixture.tables.wc_seen[print.set].slot[way] & WC_SEEN_STARTED);
+	assert_true(fixture.tables.wc_sent[print.set].slot[way] == WC_SENT(&print, WC_MEMBER_BEFORE, 0));
+	say_free(7, 1);
+	fixture_clear_counters();
+	assert_int_equal(fixture_run(&invoke, &out), XDP_PASS);
+	assert_int_equal(fixture_counters().pass_retransmit, 1);
+	assert_int_equal(member_core(7)->state, WC_CORE_FREE);
+	fixture_check("a STARTED");
+}
+
+/* Each bit of it, its length, and whom it is for. */
+static void test_forged_started(void **state)
+{
+	const uint32_t length = sizeof(struct wc_cluster_header) + sizeof(struct wc_started);
+	struct packet good, in, out;
+
+	(void)state;
+	build_started(&good, &started_print);
+	for (uint32_t bit = 0; bit < length * 8; bit++) {
+		if (bit / 8 >= 40 && bit / 8 < 48) /* spare */
+			continue;
+		in = good;
+		in.data[in.header + bit / 8] ^= (uint8_t)(1 << bit % 8);
+		fixture_run(&in, &out);
+	}
+	assert_int_equal(fixture_counters().started, 0);
+	assert_true(fixture_counters().drop_forged > sizeof(struct wc_started) * 8);
+	in = good;
+	in.len -= 1;
+	fixture_run(&in, &out);
+	fixture.tables.wc_cluster->self = 0; /* it leads, or is in no cluster now */
+	fixture_run(&good, &out);
+	assert_int_equal(fixture_counters().started, 0);
+	assert_int_equal(fixture.tables.wc_seen[started_print.set].slot[0], 0);
+}
+
+#define VIRTUAL4 (PACKET_NODE4 + 100)
+
+static void to_virtual(struct packet *packet)
+{
+	put(packet->data + packet->ip + 16, 4, VIRTUAL4);
+	packet_checksums(packet);
+}
+
+/* What is sent to the cluster's address is for who leads, and as long as that is sure. */
+static void test_leading(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct wc_config *config = fixture.tables.wc_config;
+	struct wc_cluster *cluster = fixture.tables.wc_cluster;
+	struct packet in, out;
+
+	(void)state;
+	config->addr4[config->addr4_count++] = htonl(VIRTUAL4);
+	cluster->virtual4 = htonl(VIRTUAL4);
+	say_free(7, 1);
+	packet_build(&in, &recipe);
+	to_virtual(&in);
+	for (int i = 0; i < 2; i++) {
+		fixture_clear_counters();
+		cluster->lead_until = i ? now_ns() - 1 : 0; /* it does not, or not any more */
+		assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+		assert_int_equal(fixture_counters().drop_cluster, 1);
+		assert_int_equal(member_core(7)->state, WC_CORE_FREE);
+		assert_true(fixture_seen_nothing());
+	}
+	cluster->lead_until = now_ns() + 60000000000ULL;
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().to_member, 1);
+	/* Its daemon is dead: no answer, because another one will lead. At an address of its own it says so. */
+	fixture_clear_counters();
+	wc_release_core(&fixture.tables, 0);
+	recipe.request = 77;
+	packet_build(&in, &recipe);
+	to_virtual(&in);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	assert_int_equal(fixture_counters().drop_cluster, 1);
+	packet_build(&in, &recipe);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().error_node_down, 1);
+	config->addr4_count--;
+}
+
+static void test_arp(void **state)
+{
+	struct wc_cluster *cluster = fixture.tables.wc_cluster;
+	struct packet in = { .len = 60 }, out;
+
+	(void)state;
+	put(in.data, 6, 0xffffffffffff);
+	put(in.data + 6, 6, 0x0200000000c3);
+	put(in.data + 12, 2, 0x0806);
+	put(in.data + 14, 8, 0x0001080006040001);
+	put(in.data + 38, 4, VIRTUAL4);
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS); /* one scheduler only: whatever the kernel says */
+	cluster->virtual4 = htonl(VIRTUAL4);
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	cluster->lead_until = now_ns() + 60000000000ULL;
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	cluster->lead_until = now_ns() - 1;
+	assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+	put(in.data + 38, 4, VIRTUAL4 + 1); /* somebody else's */
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	in.len = 41; /* cut off */
+	put(in.data + 38, 4, VIRTUAL4);
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+}
+
 /* What was ordered before, while no core is free to look for the answer: to the daemon, as it came. */
 static void test_obeyed_before(void **state)
 {
@@ -454,6 +590,10 @@ int main(void)
 		cmocka_unit_test_setup(test_obey, setup),
 		cmocka_unit_test_setup(test_forged_order, setup),
 		cmocka_unit_test_setup(test_obeyed_before, setup),
+		cmocka_unit_test_setup(test_started, setup),
+		cmocka_unit_test_setup(test_forged_started, setup),
+		cmocka_unit_test_setup(test_leading, setup),
+		cmocka_unit_test_setup(test_arp, setup),
 		cmocka_unit_test(test_budget),
 	};
 

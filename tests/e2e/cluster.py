@@ -5,9 +5,12 @@ import contextlib
 import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
+import urllib.request
 
 import devices
 import harness
@@ -42,7 +45,7 @@ class ClusterTest(unittest.TestCase):
     def setUp(self):
         self.tag = "%05d" % (os.getpid() % 100000)
         self.switch = "e2e-sw" + self.tag
-        self.hosts, self.nodes, self.scheduler, self.faulty = {}, [], None, None
+        self.hosts, self.nodes, self.schedulers, self.scheduler, self.faulty = {}, [], [], None, None
         self.namespace(self.switch)
         ip("-n", self.switch, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
         ip("-n", self.switch, "link", "set", "br0", "up")
@@ -112,13 +115,71 @@ class ClusterTest(unittest.TestCase):
         node = harness.Node(name, "--dev", "eth0", "--cores", cores, "--poll-us", "0", netns=self.host(name))
         self.addCleanup(node.close)
         node.member = name
-        node.shared = self.scheduler.shared  # it is in each function's environment, and a function is the same everywhere
+        node.shared = (self.scheduler or self.schedulers[0]).shared  # it is in each function's environment, and a function is the same everywhere
         self.nodes.append(node)
         self.join(node, *options)
         return node
 
     def join(self, node, *options):
-        return node.up("--join", "%s:%d" % (self.address, DOOR), "--remote-key", self.key, "--join-as", node.member, *options)
+        door = self.doors() if self.schedulers else "%s:%d" % (self.address, DOOR)
+        return node.up("--join", door, "--remote-key", self.key, "--join-as", node.member, *options)
+
+    # --- several schedulers ---
+
+    VIRTUAL = "192.0.2.200"
+
+    def start_etcd(self):
+        """An etcd on a host of its own; self.etcd is its URL."""
+        if not shutil.which("etcd"):
+            harness.skip("there is no etcd; scripts/install-deps.sh --group test installs etcd-server")
+        netns = self.host("e")
+        folder = tempfile.mkdtemp(prefix="warmcore-e2e-etcd-")
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        self.etcd = "http://192.0.2.%d:2379" % self.hosts[netns]
+        command = ["nsenter", "--net=/run/netns/" + netns, "etcd", "--data-dir", folder, "--listen-client-urls", self.etcd + ",http://127.0.0.1:2379",
+                   "--advertise-client-urls", self.etcd, "--listen-peer-urls", "http://127.0.0.1:2380", "--logger", "zap", "--log-level", "error"]  # fmt: skip
+        self.etcd_process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "ETCD_UNSUPPORTED_ARCH": os.uname().machine})
+        self.addCleanup(self.end, self.etcd_process)
+        wait_until(lambda: self.etcd_healthy(netns), "etcd serves")
+
+    def etcd_healthy(self, netns):
+        try:
+            with inside(netns), urllib.request.urlopen(self.etcd + "/health", timeout=2) as answer:
+                return json.load(answer)["health"] == "true"
+        except OSError:
+            return False
+
+    def end(self, process):
+        process.kill()
+        process.wait()
+
+    def add_scheduler(self, *options, cores="0"):
+        """One of several schedulers, under its letter and number as name."""
+        name = "s%d" % (len(self.schedulers) + 1)
+        host = harness.Node(name, "--dev", "eth0", "--cores", cores, "--poll-us", "0", netns=self.host(name))
+        self.addCleanup(host.close)
+        host.member = name
+        if self.schedulers:
+            host.shared = self.schedulers[0].shared
+        else:
+            self.key = os.path.join(host.root, "remote.key")
+            host.cli("remote-key", self.key)
+        self.schedulers.append(host)
+        self.start_scheduler(host, *options)
+        return host
+
+    def start_scheduler(self, host, *options):
+        return host.up("--cluster", "--remote", "192.0.2.%d:%d" % (self.hosts[host.netns], DOOR), "--remote-key", self.key, "--join-as", host.member,
+                       "--etcd", self.etcd, "--cluster-address", self.VIRTUAL, *options)  # fmt: skip
+
+    def leader(self):
+        """Who leads and takes invocations, or None."""
+        leading = [host for host in self.schedulers if host.pid and (host.status()["election"] or {}).get("leads")]
+        self.assertLessEqual(len(leading), 1)
+        return leading[0] if leading else None
+
+    def doors(self):
+        return ",".join("192.0.2.%d:%d" % (self.hosts[host.netns], DOOR) for host in self.schedulers)
 
     def members(self):
         """{name: what `warmcore nodes` shows of it}"""

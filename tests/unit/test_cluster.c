@@ -278,9 +278,11 @@ static void test_key(void **state)
 	uint64_t one[2], other[2];
 
 	(void)state;
-	wc_cluster_key(key, one);
+	wc_cluster_key(key, WC_CLUSTER_MAC, one);
+	wc_cluster_key(key, WC_CLUSTER_WINDOW, other);
+	assert_true(one[0] != other[0] && one[1] != other[1]);
 	key[31] = 1;
-	wc_cluster_key(key, other);
+	wc_cluster_key(key, WC_CLUSTER_MAC, other);
 	assert_true(one[0] != other[0] && one[1] != other[1] && one[0] && one[1]);
 }
 
