@@ -176,8 +176,8 @@ __attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct
 }
 
 /*
- * What it orders was ordered before, and no core is free to look for the answer: to the daemon, as the ORDER that it was. The client's frame would not get there: it is
- * addressed to the scheduler's host.
+ * To the daemon, as the ORDER that it was: what was ordered before, while no core is free to look for the answer. The client's frame would not get there: it is
+ * addressed to the scheduler's host. 0, or -1.
  */
 __attribute__((noinline)) int wc_rewrap(struct xdp_md *ctx, struct wc_obey *obey)
 {
@@ -185,10 +185,9 @@ __attribute__((noinline)) int wc_rewrap(struct xdp_md *ctx, struct wc_obey *obey
 	__u8 *inner;
 
 	if (!obey || !WC_TAKE(&cursor, &inner, WC_ETH_LEN))
-		return WC_OUTCOME_drop_cluster;
+		return -1;
 	__builtin_memcpy(inner, obey->to, 6);
-	return bpf_xdp_adjust_head(ctx, -(int)(obey->taken & 0x1ff)) ? WC_OUTCOME_drop_cluster :
-								       WC_OUTCOME_pass_retransmit;
+	return bpf_xdp_adjust_head(ctx, -(int)(obey->taken & 0x1ff)) ? -1 : 0;
 }
 
 /* --- CORE_FREE --- */

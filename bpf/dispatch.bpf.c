@@ -408,8 +408,10 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 		/* The daemon that led was killed a moment ago: its client sends it again, and finds the next one. */
 		if (to == WC_VIRTUAL_OURS && outcome == WC_OUTCOME_error_node_down)
 			outcome = WC_OUTCOME_drop_cluster;
-		if (ordered && outcome == WC_OUTCOME_pass_retransmit)
-			outcome = wc_rewrap(ctx, &obey);
+		/* Not as the client's frame: a host that forwards would send that back to the scheduler, for which it is. */
+		if (ordered && (outcome == WC_OUTCOME_pass_retransmit || outcome == WC_OUTCOME_pass_handover) &&
+		    wc_rewrap(ctx, &obey))
+			outcome = WC_OUTCOME_drop_cluster;
 	}
 	switch (outcome) {
 	case WC_OUTCOME_pass_foreign:

@@ -526,6 +526,12 @@ static void test_obeyed_before(void **state)
 		assert_int_equal(fixture_counters().pass_retransmit, 1);
 		assert_int_equal(out.len, in.len);
 		assert_memory_equal(out.data, in.data, in.len);
+		/* Nor is the client's frame seen by the stack between two daemons. */
+		fixture.tables.wc_config->up = WC_UP_HANDOVER;
+		assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+		assert_int_equal(out.len, in.len);
+		assert_memory_equal(out.data, in.data, in.len);
+		fixture.tables.wc_config->up = WC_UP_SERVING;
 	}
 }
 
