@@ -54,6 +54,11 @@ static void print_nodes(const json_t *nodes)
 
 static void print_membership(const json_t *membership)
 {
+	if (json_is_true(json_object_get(membership, "left"))) {
+		printf("this node has left the cluster of %s; `warmcore join` lets it in again\n",
+		       cli_json_text(membership, "scheduler", "?"));
+		return;
+	}
 	printf("this node is %s in the cluster of %s%s%s\n", cli_json_text(membership, "as", "?"),
 	       cli_json_text(membership, "scheduler", "?"),
 	       json_is_true(json_object_get(membership, "joined")) ? "" : ", but has not joined: ",
@@ -134,7 +139,7 @@ const struct command cmd_nodes = {
 		.synopsis = "",
 		.description = "At the scheduler of a cluster: each node that has joined, with its address, its cores and how many of them are free as the "
 			       "scheduler knows it, how many invocations were sent there, and when it was heard last. A node is ready; or draining; or "
-			       "silent, when it says nothing; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
+			       "silent, when it says nothing; or leaving, as warmcore leave there wants; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
 			       "nothing then. At a node: whether it has joined.",
 		.examples = "  warmcore nodes\n"
 			    "  warmcore --json nodes | jq '.cluster.nodes[] | select(.state != \"ready\")'",
@@ -151,8 +156,8 @@ const struct command cmd_drain = {
 		.summary = "have a node of the cluster get nothing new",
 		.synopsis = "[--undo] NAME",
 		.description = "At the scheduler of a cluster. What runs at the node goes on, and its answers reach their clients. `warmcore nodes` shows when all "
-			       "its cores are free; then it may be stopped. The name is that of --join-as. Draining ends with the node's session: one that comes "
-			       "again gets invocations again.",
+			       "its cores are free; then it may be stopped. The name is that of --join-as. It stays so when the node "
+			       "comes again, until --undo, or until the scheduler's daemon ends.",
 		.examples = "  warmcore drain n1\n"
 			    "  warmcore drain --undo n1",
 		.options = drain_specs,

@@ -15,12 +15,12 @@
 #include "user/control_client.h"
 
 static const struct command *const commands[] = {
-	&cmd_up,      &cmd_down,     &cmd_status,   &cmd_set,	  &cmd_deploy,	   &cmd_list,
-	&cmd_remove,  &cmd_versions, &cmd_rollback, &cmd_evict,	  &cmd_limit,	   &cmd_invoke,
-	&cmd_logs,    &cmd_doctor,   &cmd_version,  &cmd_warmth,  &cmd_secret,	   &cmd_keys,
-	&cmd_gateway, &cmd_publish,  &cmd_alias,    &cmd_metrics, &cmd_top,	   &cmd_config,
-	&cmd_reload,  &cmd_upgrade,  &cmd_sim,	    &cmd_remote,  &cmd_remote_key, &cmd_load,
-	&cmd_trace,   &cmd_async,    &cmd_study,    &cmd_nodes,	  &cmd_drain,	   &cmd_code,
+	&cmd_up,	 &cmd_down,	&cmd_status, &cmd_set,	  &cmd_deploy,	&cmd_list,    &cmd_remove,
+	&cmd_versions,	 &cmd_rollback, &cmd_evict,  &cmd_limit,  &cmd_invoke,	&cmd_logs,    &cmd_doctor,
+	&cmd_version,	 &cmd_warmth,	&cmd_secret, &cmd_keys,	  &cmd_gateway, &cmd_publish, &cmd_alias,
+	&cmd_metrics,	 &cmd_top,	&cmd_config, &cmd_reload, &cmd_upgrade, &cmd_sim,     &cmd_remote,
+	&cmd_remote_key, &cmd_load,	&cmd_trace,  &cmd_async,  &cmd_study,	&cmd_nodes,   &cmd_drain,
+	&cmd_code,	 &cmd_leave,	&cmd_join,
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -259,6 +259,26 @@ static json_t *do_drain(struct wc_node *node, const char *name, const json_t *re
 	return error ? fail_fault(error, &fault) : json_pack("{s:b}", "ok", 1);
 }
 
+static json_t *do_leave(struct wc_node *node)
+{
+	struct wc_fault fault;
+	int error = wc_member_leave(node, &fault);
+
+	return error ? fail_fault(error, &fault) : json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *do_join(struct wc_node *node, const json_t *request)
+{
+	const json_t *schedulers = json_object_get(request, "schedulers");
+	struct wc_fault fault;
+	int error;
+
+	if (schedulers && !json_is_string(schedulers))
+		return fail("bad-request", "\"schedulers\" must be HOST:PORT, or several with commas");
+	error = wc_member_join(node, json_string_value(schedulers), &fault);
+	return error ? fail_fault(error, &fault) : json_pack("{s:b}", "ok", 1);
+}
+
 /* It is on until the connection ends: serve(). */
 static json_t *do_trace(struct wc_node *node, json_t *request)
 {
@@ -468,6 +488,10 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 				 wc_member_json(node), "election", wc_lead_json(node));
 	if (!strcmp(op, "drain"))
 		return do_drain(node, name, request);
+	if (!strcmp(op, "leave"))
+		return do_leave(node);
+	if (!strcmp(op, "join"))
+		return do_join(node, request);
 	if (!strcmp(op, "check"))
 		return json_pack("{s:b, s:o}", "ok", 1, "problems", wc_status_check(node));
 	if (!strcmp(op, "stop")) {

@@ -13,6 +13,7 @@
 #include "user/heirs.h"
 #include "user/lead.h"
 #include "user/log.h"
+#include "user/pending.h"
 #include "user/remote_dial.h"
 #include "user/window.h"
 
@@ -36,7 +37,8 @@
 #define SOON_NS (5 * WC_SECOND)
 #define ANSWER_SOON_NS (500 * WC_MS) /* of several: one that has not answered a beat by then is left */
 #define SETTLE_MS 100
-#define WINDOW_WORDS 4096 /* in one question */
+#define LINGER_NS (1 * WC_SECOND) /* after the last invocation of the scheduler's has ended, on the way out */
+#define WINDOW_WORDS 4096	  /* in one question */
 #define ANSWER_NS (30 * WC_SECOND)
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)
@@ -56,7 +58,10 @@ struct wc_membership {
 	int turn;		/* the next of --join */
 	uint64_t lost_ns;	/* when the last session ended */
 	bool strict;		/* of several: the session's thread */
-	atomic_bool paused;
+	atomic_bool paused;	/* this host leads */
+	atomic_bool leaving;	/* somebody has asked for it, */
+	atomic_bool left;	/* and it has happened */
+	atomic_int running;	/* of what was ordered */
 	pthread_t session_thread, say_thread;
 	bool session_started, say_started;
 	int stop;   /* eventfd */
@@ -383,11 +388,34 @@ static uint32_t except_self(const struct wc_node *node, struct wc_heir *heirs, u
 	return kept;
 }
 
+/*
+ * Somebody wants it to leave: true when nothing of the scheduler's has been here for LINGER_NS. Until then who has lost an answer gets it still. *busy_ns: when something was; 0:
+ * the scheduler does not know yet.
+ */
+static bool may_leave(struct wc_membership *membership, int fd, uint64_t *busy_ns)
+{
+	uint64_t now = wc_now();
+
+	if (!atomic_load(&membership->leaving))
+		return false;
+	if (!*busy_ns) {
+		json_t *answer = ask(membership, fd, json_pack("{s:s}", "op", "leave"));
+
+		*busy_ns = now;
+		json_decref(answer);
+		return !answer;
+	}
+	if (atomic_load(&membership->running) || wc_pending_total(membership->node))
+		*busy_ns = now;
+	return now - *busy_ns >= LINGER_NS;
+}
+
 /* Until the host hangs up, or this node is told to stop (true). */
 static bool be_member(struct wc_membership *membership, int fd)
 {
 	json_t *answer, *functions = NULL;
 	struct wc_heir heirs[WC_HEIRS_MAX];
+	uint64_t busy_ns = 0;
 	bool stopped = false;
 
 	membership->generation = 0;
@@ -405,6 +433,8 @@ static bool be_member(struct wc_membership *membership, int fd)
 		explain(membership, "");
 		if (lacked)
 			fetch(membership, fd, lacked, functions);
+		if (may_leave(membership, fd, &busy_ns))
+			break;
 		stopped = wait_or_stop(membership, BEAT_NS);
 	}
 	json_decref(functions);
@@ -420,18 +450,22 @@ static bool choose(struct wc_membership *membership)
 	struct wc_fault fault;
 	bool good;
 
+	atomic_store(&membership->left, atomic_load(&membership->leaving));
+	if (atomic_load(&membership->leaving))
+		return false;
 	if (node->lead) {
 		if (atomic_load(&membership->paused) || !wc_lead_leader(node, &leader))
 			return false;
 		door = leader.door;
 		membership->term = leader.term;
+		pthread_mutex_lock(&membership->lock);
 	} else {
+		pthread_mutex_lock(&membership->lock); /* somebody may change them */
 		door = wc_options_join(&node->options, membership->turn);
 		if (!door)
 			door = wc_options_join(&node->options, membership->turn = 0);
 		membership->turn++;
 	}
-	pthread_mutex_lock(&membership->lock);
 	good = !wc_remote_split(door, membership->host, sizeof(membership->host), membership->port, &fault);
 	pthread_mutex_unlock(&membership->lock);
 	return good;
@@ -483,7 +517,9 @@ static void *session_main(void *argument)
 		if (choose(membership))
 			stopped = attend(membership);
 		else
-			pause = RETRY_SOON_NS; /* the election says who leads; that costs nothing */
+			pause = atomic_load(&membership->left) ?
+					RETRY_NS :
+					RETRY_SOON_NS; /* the election says who leads; that costs nothing */
 		if (membership->strict && lost_ns != membership->lost_ns)
 			pause = 0; /* look at once whether it is dead, or another one leads */
 		else if (membership->strict && wc_now() - membership->lost_ns < SOON_NS)
@@ -491,6 +527,53 @@ static void *session_main(void *argument)
 		stopped = stopped || wait_or_stop(membership, pause);
 	}
 	return NULL;
+}
+
+void wc_member_runs(struct wc_node *node, int change)
+{
+	if (node->membership)
+		atomic_fetch_add(&node->membership->running, change);
+}
+
+int wc_member_leave(struct wc_node *node, struct wc_fault *fault)
+{
+	if (!node->membership)
+		return wc_fail(fault, EINVAL, "this node is in no cluster");
+	if (node->lead)
+		return wc_fail(fault, EINVAL,
+			       "this host is one of the cluster's schedulers, which leaves with `warmcore down`");
+	atomic_store(&node->membership->leaving, true);
+	return 0;
+}
+
+int wc_member_join(struct wc_node *node, const char *schedulers, struct wc_fault *fault)
+{
+	struct wc_options wanted = { 0 };
+	int error;
+
+	if (!node->membership || node->lead)
+		return wc_fail(fault, EINVAL,
+			       node->lead ? "this host is one of the cluster's schedulers" :
+					    "a node that can join a cluster is started with --join");
+	if (schedulers) {
+		if (strlen(schedulers) >= sizeof(wanted.join))
+			return wc_fail(fault, EINVAL, "these are too many schedulers");
+		snprintf(wanted.join, sizeof(wanted.join), "%s", schedulers);
+		error = wc_options_check_joins(&wanted, fault);
+		if (error)
+			return error;
+		if (!atomic_load(&node->membership->left) && strcmp(wanted.join, node->options.join) != 0)
+			return wc_fail(fault, EBUSY, "it is in a cluster; `warmcore leave` comes first");
+	}
+	pthread_mutex_lock(&node->membership->lock);
+	if (schedulers) {
+		memcpy(node->options.join, wanted.join, sizeof(wanted.join));
+		node->membership->strict = wc_options_join(&wanted, 1);
+		node->membership->turn = 0;
+	}
+	pthread_mutex_unlock(&node->membership->lock);
+	atomic_store(&node->membership->leaving, false);
+	return 0;
 }
 
 void wc_member_pause(struct wc_node *node)
@@ -704,8 +787,11 @@ json_t *wc_member_json(const struct wc_node *node)
 		return json_null();
 	pthread_mutex_lock(&membership->lock);
 	snprintf(scheduler, sizeof(scheduler), "%s:%s", membership->host, membership->port);
-	object = json_pack("{s:s, s:s, s:b, s:s?, s:i, s:I, s:O?}", "scheduler", scheduler, "as", node->options.join_as,
-			   "joined", !*membership->why, "why", *membership->why ? membership->why : NULL, "member",
+	object = json_pack("{s:s, s:s, s:b, s:b, s:b, s:i, s:s?, s:i, s:I, s:O?}", "scheduler", scheduler, "as",
+			   node->options.join_as, "joined", !*membership->why && !atomic_load(&membership->left),
+			   "leaving", (int)atomic_load(&membership->leaving), "left",
+			   (int)atomic_load(&membership->left), "running", atomic_load(&membership->running), "why",
+			   *membership->why ? membership->why : NULL, "member",
 			   (int)WC_READ(node->tables.wc_cluster->self), "core_free_messages",
 			   (json_int_t)atomic_load(&membership->said), "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);

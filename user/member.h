@@ -29,6 +29,16 @@ void wc_member_resume(struct wc_node *node);
  */
 bool wc_member_may_begin(const struct wc_node *node);
 
+/* One more (1), or one less (-1), of what the scheduler has ordered runs here. Any thread. */
+void wc_member_runs(struct wc_node *node, int change);
+
+/*
+ * Somebody asks for it. Leave: the scheduler sends nothing new, and when what it has sent has ended the session does, too; `membership` of status says "left" then. Join: come
+ * back, to these schedulers (HOST:PORT, with commas) from now on; NULL: as before. Errors with a sentence.
+ */
+int wc_member_leave(struct wc_node *node, struct wc_fault *fault);
+int wc_member_join(struct wc_node *node, const char *schedulers, struct wc_fault *fault);
+
 /* The agent has released its core: tell the scheduler. `theirs`: what it calls the function that ran last, 0: that was not the scheduler's. */
 void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs);
 

@@ -39,6 +39,7 @@ struct wc_member_session {
 	bool lacking;	/* it has not all functions: gets nothing until it has */
 	bool standby;	/* it may lead one day (lead.h) */
 	bool windowed;	/* it has said which ids it knows */
+	bool leaving;	/* it has said so: gets nothing new */
 	uint64_t knows; /* generation of the functions that it has looked at */
 	json_t *lacks;
 	uint64_t joined_ns;
@@ -372,8 +373,9 @@ static void refresh_functions(struct wc_node *node)
 static void set_state(struct wc_node *node, const struct wc_member_session *session)
 {
 	struct wc_member *member = &node->tables.wc_members[session->id];
-	uint32_t state = node->members->drained[session->id] || !may_get(session) ? WC_MEMBER_DRAINING :
-										    WC_MEMBER_READY;
+	uint32_t state = node->members->drained[session->id] || session->leaving || !may_get(session) ?
+				 WC_MEMBER_DRAINING :
+				 WC_MEMBER_READY;
 
 	WC_WRITE(member->state, state);
 	__sync_synchronize();
@@ -527,6 +529,13 @@ json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, str
 		return stand_by(node);
 	if (!strcmp(op, "join") && !*session)
 		return join(node, question, fd, session);
+	if (!strcmp(op, "leave") && *session) {
+		pthread_mutex_lock(&node->members->lock);
+		(*session)->leaving = true;
+		set_state(node, *session);
+		pthread_mutex_unlock(&node->members->lock);
+		return json_pack("{s:b}", "ok", 1);
+	}
 	if (!strcmp(op, "window") && *session)
 		return take_window(node, question, *session);
 	if (!strcmp(op, "beat") && *session)
@@ -775,6 +784,7 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
 			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
 			 session->silent || session->missed  ? "silent" :
+			 session->leaving		     ? "leaving" :
 			 node->members->drained[session->id] ? "draining" :
 			 session->lacking		     ? "lacking" :
 							       "ready",

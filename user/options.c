@@ -689,12 +689,24 @@ const char *wc_options_join(const struct wc_options *options, int index)
 	return one;
 }
 
-static int check_cluster(struct wc_options *options, struct wc_fault *fault)
+int wc_options_check_joins(const struct wc_options *options, struct wc_fault *fault)
 {
 	char host[64], port[8];
-	struct in_addr address;
 	struct wc_fault why;
 	const char *one;
+
+	for (int i = 0; (one = wc_options_join(options, i)); i++) {
+		if (i == WC_JOINS_MAX)
+			return wc_fail(fault, EINVAL, "--join: at most %d schedulers", WC_JOINS_MAX);
+		if (wc_remote_split(one, host, sizeof(host), port, &why))
+			return wc_fail(fault, EINVAL, "--join: %.200s", why.text);
+	}
+	return 0;
+}
+
+static int check_cluster(struct wc_options *options, struct wc_fault *fault)
+{
+	struct in_addr address;
 
 	if (options->etcd[0] && !options->cluster)
 		return wc_fail(fault, EINVAL, "--etcd is for schedulers: it takes --cluster");
@@ -720,11 +732,8 @@ static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 		return wc_fail(fault, EINVAL, "--etcd-cert and --etcd-key go together");
 	if (options->cluster && !options->etcd[0])
 		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join and --etcd") : 0;
-	for (int i = 0; options->join[0] && (one = wc_options_join(options, i)); i++)
-		if (i == WC_JOINS_MAX)
-			return wc_fail(fault, EINVAL, "--join: at most %d schedulers", WC_JOINS_MAX);
-		else if (wc_remote_split(one, host, sizeof(host), port, &why))
-			return wc_fail(fault, EINVAL, "--join: %.200s", why.text);
+	if (options->join[0] && wc_options_check_joins(options, fault))
+		return -EINVAL;
 	if (!options->join_as[0] && gethostname(options->join_as, sizeof(options->join_as) - 1))
 		return wc_fail(fault, EINVAL, "the host has no name; --join-as gives it one");
 	if (!wc_roll_name_valid(options->join_as))

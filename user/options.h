@@ -134,5 +134,7 @@ int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_
 /* The scheduler of this number, from 0, among those of --join, as HOST:PORT; NULL: there are not so many. Until the thread's next call. */
 #define WC_JOINS_MAX 8
 const char *wc_options_join(const struct wc_options *options, int index);
+/* Are they as they should be? With a sentence. */
+int wc_options_check_joins(const struct wc_options *options, struct wc_fault *fault);
 
 #endif

@@ -671,7 +671,7 @@ static bool may_begin(struct wc_worker *worker, const struct wc_job *job)
 void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 {
 	enum wc_seen_result seen = WC_SEEN_AGAIN;
-	bool again = false;
+	bool again = false, ordered;
 	uint64_t end = 0;
 	struct wc_fn *fn;
 
@@ -701,6 +701,9 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 	}
 	if (seen == WC_SEEN_NEW && !may_begin(worker, job))
 		seen = WC_SEEN_CONTENDED;
+	ordered = seen == WC_SEEN_NEW && job->how & WC_HOW_ORDERED;
+	if (ordered)
+		wc_member_runs(worker->node, 1);
 	if (seen == WC_SEEN_NEW) {
 		if (worker->payload.session)
 			wc_payloads_begin(worker->node->payloads, &worker->payload);
@@ -718,6 +721,8 @@ void wc_worker_run(struct wc_worker *worker, struct wc_job *job)
 		wc_payloads_end(worker->node->payloads, &worker->payload);
 	if (worker->busy.since)
 		set_busy(worker, worker->busy.ns + (end ?: wc_now()) - worker->busy.since, 0);
+	if (ordered)
+		wc_member_runs(worker->node, -1);
 	WC_WRITE(worker->run->function_id, 0);
 	wc_fn_put(fn);
 }

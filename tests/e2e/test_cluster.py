@@ -572,6 +572,57 @@ class Cluster(cluster.ClusterTest):
         wait_until(lambda: "already" in (node.status()["membership"]["why"] or ""), "it says why")
         self.check_sound()
 
+    def test_leave(self):
+        """A node leaves and comes back under load: every invocation is answered with its result, and has run once."""
+        left = threading.Thread(target=self.nodes[0].cli, args=("leave",))
+        tags = ["leave-%d" % i for i in range(250)]
+        with self.client() as client:
+            waiting = {client.fresh_id(): tag for tag in tags}
+            sent, end, step = {}, time.monotonic() + harness.PATIENCE_S, 0
+            while waiting and time.monotonic() < end:
+                for request, tag in list(waiting.items())[:8]:
+                    if time.monotonic() - sent.get(request, 0) > 0.3:
+                        sent[request] = time.monotonic()
+                        client.send(request, self.function, json.dumps({"do": "count", "tag": tag, "sleep_ms": 40}).encode())
+                answer = client.receive(0.02)
+                if answer and answer.request_id in waiting and answer.kind != wcproto.BUSY:
+                    self.assertEqual(answer.kind, wcproto.REPLY, answer)
+                    waiting.pop(answer.request_id)
+                if step == 0 and len(waiting) < 220:
+                    left.start()
+                    step = 1
+                elif step == 1 and not left.is_alive():
+                    self.assertEqual(set(self.members()), {"n2"})
+                    self.nodes[0].cli("join")
+                    step = 2
+            self.assertFalse(waiting)
+        left.join()
+        if step == 1:
+            self.nodes[0].cli("join")
+        self.assertEqual(set(self.scheduler.all_runs().values()), {1})
+        self.check_sound()
+        # What runs too long is waited for, and the node leaves when it has ended.
+        with self.client() as client:
+            ids = [client.fresh_id() for _ in range(5)]
+            for request in ids:
+                client.send(request, self.function, b'{"do": "wait", "file": "go"}')
+            wait_until(lambda: self.nodes[1].status()["membership"]["running"], "something runs there")
+            done = self.nodes[1].cli("leave", "--timeout", "0", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("still runs", done.stderr)
+            wait_until(lambda: self.members()["n2"]["state"] == "leaving", "the scheduler knows")
+            open(os.path.join(self.scheduler.shared, "go"), "w").close()
+            self.collect(client, ids)
+            wait_until(lambda: self.nodes[1].status()["membership"]["left"], "it has left")
+            self.assertIn("has left", self.nodes[1].cli("nodes").stdout)
+        for node, command, text in ((self.nodes[1], ("join", "nonsense"), "HOST:PORT"), (self.nodes[0], ("join", "192.0.2.99:4751"), "leave"),
+                                    (self.scheduler, ("join",), "--join"), (self.scheduler, ("leave",), "no cluster")):  # fmt: skip
+            done = node.cli(*command, check=False)
+            self.assertEqual(done.returncode, 1, command)
+            self.assertIn(text, done.stderr)
+        self.nodes[1].cli("join", "%s:%d" % (self.address, cluster.DOOR))
+        self.check_sound()
+
     def test_refused(self):
         """What cannot be is said at once."""
         for options, text in (
