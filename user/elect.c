@@ -50,23 +50,29 @@ static char *record_text(struct wc_elect *elect, uint64_t term)
 	return text;
 }
 
-/* What is no record is nobody's, nor is one without a term. */
-static void read_record(const struct wc_elect *elect, const struct wc_etcd_value *value, struct wc_leader *ret_leader)
+/*
+ * Whose it is; nobody's is one without a term. False: it is no record, or there is none, which says nothing about who leads: etcd may have lost its data.
+ */
+static bool read_record(const struct wc_elect *elect, const struct wc_etcd_value *value, struct wc_leader *ret_leader)
 {
 	json_t *record = value->revision ? json_loadb(value->value, value->length, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	const char *name = json_string_value(json_object_get(record, "name"));
 	const char *door = json_string_value(json_object_get(record, "door"));
-	json_int_t term = json_integer_value(json_object_get(record, "term"));
+	const json_t *number = json_object_get(record, "term");
+	json_int_t term = json_integer_value(number);
+	bool sound = name && door && json_is_integer(number) && term >= 0 &&
+		     strlen(name) < sizeof(ret_leader->name) && strlen(door) < sizeof(ret_leader->door);
 
 	memset(ret_leader, 0, sizeof(*ret_leader));
-	if (name && door && term > 0 && strlen(name) < sizeof(ret_leader->name) &&
-	    strlen(door) < sizeof(ret_leader->door)) {
+	if (sound && term) {
 		snprintf(ret_leader->name, sizeof(ret_leader->name), "%s", name);
 		snprintf(ret_leader->door, sizeof(ret_leader->door), "%s", door);
 		ret_leader->term = (uint64_t)term;
-		ret_leader->own = !strcmp(name, elect->plan.name);
+		/* Both: two hosts that have one name by mistake would push each other out for ever. */
+		ret_leader->own = !strcmp(name, elect->plan.name) && !strcmp(door, elect->plan.door);
 	}
 	json_decref(record);
+	return sound;
 }
 
 static void set_leader(struct wc_elect *elect, const struct wc_leader *leader)
@@ -131,9 +137,11 @@ static void renew(struct wc_elect *elect)
 		explain(elect, fault.text);
 		return;
 	}
-	/* Ours, of a writing that was not known to have succeeded: nobody has led since. */
-	read_record(elect, &now, &leader);
-	if (leader.term == elect->leader.term && leader.own) {
+	/*
+	 * Ours, of a writing that was not known to have succeeded: nobody has led since. Or it is gone, or nonsense: whoever sees that waits for longer than
+	 * our lease.
+	 */
+	if (!read_record(elect, &now, &leader) || (leader.term == elect->leader.term && leader.own)) {
 		elect->revision = now.revision;
 		elect->next_ns = begun;
 		return;
@@ -165,8 +173,10 @@ static void seize(struct wc_elect *elect)
 	free(text);
 	if (error < 0)
 		explain(elect, fault.text);
-	if (error)
-		return; /* somebody was faster: the next look shows who */
+	if (error > 0)
+		elect->next_ns = begun; /* somebody was faster: the next look shows who */
+	if (error || wc_now() >= begun + elect->plan.lease_ns)
+		return; /* or the lease is over before it has begun: the next look finds our own record */
 	elect->revision = now.revision;
 	elect->until = begun + elect->plan.lease_ns;
 	elect->next_ns = begun + elect->plan.lease_ns / 5;
@@ -186,6 +196,7 @@ static void look(struct wc_elect *elect)
 	struct wc_fault fault;
 	int error = wc_etcd_get(elect->etcd, elect->plan.key, &now, timeout_ms(elect), &fault);
 	uint64_t seen = wc_now();
+	bool sound;
 
 	elect->next_ns = seen + elect->plan.lease_ns / 10;
 	explain(elect, error ? fault.text : "");
@@ -195,9 +206,9 @@ static void look(struct wc_elect *elect)
 		elect->revision = now.revision;
 		elect->seen_ns = seen;
 	}
-	read_record(elect, &now, &leader);
+	sound = read_record(elect, &now, &leader);
 	/* Its own: of its life before this one, which is over, or the daemon could not have started. */
-	if (!leader.term || leader.own || leader.term == atomic_load(&elect->gone) ||
+	if ((sound && (!leader.term || leader.own || leader.term == atomic_load(&elect->gone))) ||
 	    seen - elect->seen_ns > elect->plan.lease_ns + elect->plan.lease_ns / 4)
 		seize(elect);
 	else
@@ -232,6 +243,9 @@ static void *elect_main(void *argument)
 		else if (!elect->leading && (now >= elect->next_ns || atomic_load(&elect->gone)))
 			look(elect);
 		atomic_store(&elect->gone, 0);
+		/* It may have taken long: nothing is done as the leader after the lease. */
+		if (elect->leading && wc_now() >= elect->until)
+			continue;
 		soon = elect->plan.tick(elect->plan.context, wc_now());
 		end = soon ? wc_now() + TICK_NS : elect->next_ns;
 		if (elect->leading && elect->until < end)

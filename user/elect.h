@@ -3,8 +3,8 @@
  * elect.h - which of several scheduler hosts leads (docs/CLUSTER.md): by a record in etcd that says who, and that it writes again and again.
  *
  * Who leads may do so for a lease after the beginning of its last writing that succeeded. Who does not, looks at the record; when that has
- * not changed for a lease and a quarter by its own clock, or is gone, or its host says that nobody listens there any more, it replaces exactly that record
- * with its own. So there are never two, however clocks differ (they must only run at the same rate), and etcd decides between two who try. As the leader
+ * not changed for a lease and a quarter by its own clock, or says that nobody leads, or its host says that nobody listens there any more, it replaces exactly that
+ * record with its own. One that is gone, or nonsense, is like any other: etcd may have lost its data while somebody leads. So there are never two, however clocks differ (they must only run at the same rate), and etcd decides between two who try. As the leader
  * election of Kubernetes' client-go, but for the lease's owner giving up by itself.
  */
 #ifndef WC_ELECT_H
