@@ -38,7 +38,8 @@
 #define ANSWER_SOON_NS (500 * WC_MS) /* of several: one that has not answered a beat by then is left */
 #define SETTLE_MS 100
 #define LINGER_NS (1 * WC_SECOND) /* after the last invocation of the scheduler's has ended, on the way out */
-#define WINDOW_WORDS 4096	  /* in one question */
+#define WINDOW_WORDS 4096 /* in one question */
+_Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG_MAX, "a question is one piece");
 #define ANSWER_NS (30 * WC_SECOND)
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)

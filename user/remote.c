@@ -121,12 +121,13 @@ static int send_answer(int fd, uint64_t id, const char *text)
 
 static void serve_questions(struct session *session)
 {
-	char line[WC_REMOTE_QUESTION_MAX];
+	uint32_t max = session->for_cluster ? WC_REMOTE_LONG_MAX : WC_REMOTE_QUESTION_MAX;
 	uint8_t head[WC_REMOTE_HEADER];
 	struct wc_member_session *member = NULL;
 	struct wc_node *node = session->remote->node;
 	struct wc_remote_frame frame;
-	int error = 0;
+	char *line = malloc(max);
+	int error = line ? 0 : -ENOMEM;
 
 	while (!error) {
 		/* A node that is there asks ten times a second. */
@@ -136,6 +137,7 @@ static void serve_questions(struct session *session)
 
 		if (wc_remote_read(session->fd, head, sizeof(head), end) ||
 		    wc_remote_decode(head, WC_REMOTE_BY_CLIENT, &frame) || frame.kind != WC_REMOTE_ASK ||
+		    frame.length > max ||
 		    wc_remote_read(session->fd, line, frame.length, end))
 			break;
 		answer = session->for_cluster ? answer_member(session, line, frame.length, &member) :
@@ -147,6 +149,7 @@ static void serve_questions(struct session *session)
 		json_decref(answer);
 	}
 	wc_members_left(node, member);
+	free(line);
 }
 
 /* --- payloads --- */

@@ -53,7 +53,7 @@ int wc_remote_decode(const uint8_t in[WC_REMOTE_HEADER], enum wc_remote_side sid
 		bool bytes;
 		uint32_t max;
 	} kinds[] = {
-		[WC_REMOTE_ASK] = { WC_REMOTE_BY_CLIENT, true, WC_REMOTE_QUESTION_MAX },
+		[WC_REMOTE_ASK] = { WC_REMOTE_BY_CLIENT, true, WC_REMOTE_LONG_MAX },
 		[WC_REMOTE_ANSWER] = { WC_REMOTE_BY_NODE, true, WC_REMOTE_ANSWER_MAX },
 		[WC_REMOTE_OFFER] = { WC_REMOTE_BY_CLIENT, false, WC_PAYLOAD_LARGE },
 		[WC_REMOTE_WANT] = { WC_REMOTE_BY_NODE, false, 0 },

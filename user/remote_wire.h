@@ -20,6 +20,7 @@
 #define WC_REMOTE_KEY_PATH "/etc/warmcore/remote.key"
 #define WC_REMOTE_CHUNK 65536u
 #define WC_REMOTE_QUESTION_MAX 4096u	 /* bytes of a question of docs/CONTROL.md */
+#define WC_REMOTE_LONG_MAX WC_REMOTE_CHUNK /* of one of a node in the cluster: the ids that it knows */
 #define WC_REMOTE_ANSWER_MAX (16u << 20) /* and of its answer */
 #define WC_REMOTE_HANDSHAKE_MS 3000u	 /* all of it */
 #define WC_REMOTE_STALL_MS 15000u	 /* a peer that neither reads nor ends a frame for so long is cut off */
