@@ -31,6 +31,7 @@ struct wc_elect {
 	uint64_t seen_ns; /* when that was first seen */
 	uint64_t until;	  /* of the lease */
 	uint64_t written; /* numbers the writings */
+	uint64_t before;  /* the term of who led last, as the record that was read says; 0: it does not */
 	uint64_t next_ns; /* when etcd is asked again */
 	/* Under the lock, for others. */
 	pthread_mutex_t lock;
@@ -40,10 +41,12 @@ struct wc_elect {
 
 /* --- the record --- */
 
-static char *record_text(struct wc_elect *elect, uint64_t term)
+/* `before`: who led last, when nobody does (term 0). */
+static char *record_text(struct wc_elect *elect, uint64_t term, uint64_t before)
 {
-	json_t *record = json_pack("{s:s, s:s, s:I, s:I}", "name", elect->plan.name, "door", elect->plan.door, "term",
-				   (json_int_t)term, "written", (json_int_t)++elect->written);
+	json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", elect->plan.name, "door", elect->plan.door,
+				   "term", (json_int_t)term, "before", (json_int_t)before, "written",
+				   (json_int_t)++elect->written);
 	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
 
 	json_decref(record);
@@ -53,17 +56,21 @@ static char *record_text(struct wc_elect *elect, uint64_t term)
 /*
  * Whose it is; nobody's is one without a term. False: it is no record, or there is none, which says nothing about who leads: etcd may have lost its data.
  */
-static bool read_record(const struct wc_elect *elect, const struct wc_etcd_value *value, struct wc_leader *ret_leader)
+static bool read_record(struct wc_elect *elect, const struct wc_etcd_value *value, struct wc_leader *ret_leader)
 {
 	json_t *record = value->revision ? json_loadb(value->value, value->length, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	const char *name = json_string_value(json_object_get(record, "name"));
 	const char *door = json_string_value(json_object_get(record, "door"));
 	const json_t *number = json_object_get(record, "term");
 	json_int_t term = json_integer_value(number);
-	bool sound = name && door && json_is_integer(number) && term >= 0 &&
-		     strlen(name) < sizeof(ret_leader->name) && strlen(door) < sizeof(ret_leader->door);
+	bool sound = name && door && json_is_integer(number) && term >= 0 && strlen(name) < sizeof(ret_leader->name) &&
+		     strlen(door) < sizeof(ret_leader->door);
 
 	memset(ret_leader, 0, sizeof(*ret_leader));
+	if (sound) /* any number will do, if it is not what somebody has written */
+		elect->before = (uint64_t)(term ?: json_integer_value(json_object_get(record, "before")));
+	else
+		elect->before = 0;
 	if (sound && term) {
 		snprintf(ret_leader->name, sizeof(ret_leader->name), "%s", name);
 		snprintf(ret_leader->door, sizeof(ret_leader->door), "%s", door);
@@ -118,7 +125,7 @@ static void renew(struct wc_elect *elect)
 	struct wc_etcd_value now = { 0 };
 	struct wc_leader leader;
 	struct wc_fault fault;
-	char *text = record_text(elect, elect->leader.term);
+	char *text = record_text(elect, elect->leader.term, 0);
 	int error = text ? wc_etcd_replace(elect->etcd, elect->plan.key, text, elect->revision, &now, timeout_ms(elect),
 					   &fault) :
 			   wc_fail(&fault, ENOMEM, "out of memory");
@@ -166,7 +173,7 @@ static void seize(struct wc_elect *elect)
 	if (getrandom(&term, sizeof(term), 0) != sizeof(term))
 		return;
 	term = (term >> 1) | 1; /* a number of JSON */
-	text = record_text(elect, term);
+	text = record_text(elect, term, 0);
 	error = text ? wc_etcd_replace(elect->etcd, elect->plan.key, text, elect->revision, &now, timeout_ms(elect),
 				       &fault) :
 		       wc_fail(&fault, ENOMEM, "out of memory");
@@ -185,7 +192,7 @@ static void seize(struct wc_elect *elect)
 	snprintf(own.name, sizeof(own.name), "%s", elect->plan.name);
 	snprintf(own.door, sizeof(own.door), "%s", elect->plan.door);
 	set_leader(elect, &own);
-	elect->plan.won(elect->plan.context, term);
+	elect->plan.won(elect->plan.context, term, elect->before);
 	elect->plan.renewed(elect->plan.context, elect->until);
 }
 
@@ -321,7 +328,7 @@ void wc_elect_stop(struct wc_elect *elect)
 	elect->leading = false;
 	elect->plan.lost(elect->plan.context);
 	/* Not removed: a writing of ours that is still on its way could make it again after that (etcd.h). */
-	text = record_text(elect, 0);
+	text = record_text(elect, 0, elect->leader.term);
 	if (text &&
 	    wc_etcd_replace(elect->etcd, elect->plan.key, text, elect->revision, &now, timeout_ms(elect), &fault) < 0)
 		wc_warning("the others learn only in a while that this host leads no longer: %s", fault.text);

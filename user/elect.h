@@ -29,7 +29,8 @@ struct wc_elect_plan {
 	char door[WC_ELECT_DOOR_MAX]; /* ADDRESS:PORT where nodes join, for the others */
 	uint64_t lease_ns;
 	/* All of them in the thread of the election. */
-	void (*won)(void *context, uint64_t term);	/* this host leads, from now on */
+	/* This host leads, from now on, after the one with the term `before` (0: nobody knows who led last). */
+	void (*won)(void *context, uint64_t term, uint64_t before);
 	void (*renewed)(void *context, uint64_t until); /* and may until then; not before won() */
 	void (*lost)(void *context);			/* it does not any more */
 	/* Every few milliseconds; true: soon again. */

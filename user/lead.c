@@ -2,6 +2,7 @@
 /* lead.c - see lead.h. The thread of the election changes the roles; who runs or joins only looks. */
 #include "user/lead.h"
 
+#include "user/bpf_load.h"
 #include "user/clock.h"
 #include "user/cluster_wire.h"
 #include "user/heirs.h"
@@ -11,9 +12,11 @@
 #include "user/virtual.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,12 +32,14 @@ struct wc_lead {
 	atomic_ullong until;		   /* of the lease; 0: this host does not lead */
 	atomic_ullong taken, recovered_ns; /* times that it began to lead; how long it took then */
 	/* Of the thread of the election. */
-	bool open; /* what is sent to the cluster's address is taken */
+	bool open;	 /* what is sent to the cluster's address is taken */
+	uint64_t before; /* the term of who led last, 0: unknown */
 	uint64_t won_ns, announce_ns;
 	int announced;
 	/* Under the lock. */
 	pthread_mutex_t lock;
-	json_t *roster; /* of the leader, whom this host may follow */
+	json_t *roster; /* of the leader, whom this host may follow, */
+	uint64_t term;	/* and whose term this is */
 };
 
 /* --- leading --- */
@@ -49,7 +54,7 @@ static void announce(struct wc_lead *lead, uint64_t now)
 	lead->announce_ns = now + ANNOUNCE_NS;
 }
 
-static void won(void *context, uint64_t term)
+static void won(void *context, uint64_t term, uint64_t before)
 {
 	struct wc_lead *lead = context;
 	struct wc_fault fault;
@@ -57,6 +62,7 @@ static void won(void *context, uint64_t term)
 	lead->won_ns = wc_now();
 	lead->open = false;
 	lead->announced = 0;
+	lead->before = before;
 	wc_member_pause(lead->node);
 	wc_heirs_set(lead->node, NULL, 0);
 	wc_members_lead(lead->node, term);
@@ -91,11 +97,22 @@ static void lost(void *context)
 	wc_member_resume(lead->node);
 }
 
+/* Which nodes the one before had, is that known? Not if this host was none of them: it was down then, or cut off, or led itself. */
+static bool knows_nodes(struct wc_lead *lead)
+{
+	bool known;
+
+	pthread_mutex_lock(&lead->lock);
+	known = lead->roster && lead->before && lead->term == lead->before;
+	pthread_mutex_unlock(&lead->lock);
+	return known;
+}
+
 /* True: not all nodes that the one before had are here. It itself is dead, or comes later as one of ours. */
 static bool misses_nodes(struct wc_lead *lead)
 {
 	const json_t *name;
-	bool missing = false;
+	bool missing = !knows_nodes(lead);
 	size_t i;
 
 	pthread_mutex_lock(&lead->lock);
@@ -117,7 +134,7 @@ static bool tick(void *context, uint64_t now)
 
 		if (!late && misses_nodes(lead))
 			return true;
-		if (late && misses_nodes(lead))
+		if (late && knows_nodes(lead) && misses_nodes(lead))
 			wc_warning(
 				"not all nodes of the scheduler that led before have come: what runs there may be run again");
 		lead->open = true;
@@ -139,7 +156,12 @@ bool wc_lead_may(const struct wc_node *node, const struct in6_addr *local)
 	const struct wc_lead *lead = node->lead;
 
 	return !lead || !IN6_IS_ADDR_V4MAPPED(local) || local->s6_addr32[3] != lead->address.s_addr ||
-	       wc_now() < atomic_load(&lead->until);
+	       wc_lead_serves(node);
+}
+
+bool wc_lead_serves(const struct wc_node *node)
+{
+	return !node->lead || wc_now() < WC_READ(node->tables.wc_cluster->lead_until);
 }
 
 /* --- the others --- */
@@ -155,13 +177,14 @@ void wc_lead_gone(const struct wc_node *node, uint64_t term)
 	wc_elect_gone(node->lead->elect, term);
 }
 
-void wc_lead_roster(struct wc_node *node, json_t *names)
+void wc_lead_roster(struct wc_node *node, uint64_t term, json_t *names)
 {
 	struct wc_lead *lead = node->lead;
 
 	pthread_mutex_lock(&lead->lock);
 	json_decref(lead->roster);
 	lead->roster = names;
+	lead->term = term;
 	pthread_mutex_unlock(&lead->lock);
 }
 
@@ -256,14 +279,31 @@ void wc_lead_close(struct wc_node *node)
 	node->lead = NULL;
 }
 
-void wc_lead_clean(const struct wc_options *options)
+int wc_lead_clean(const char *name)
 {
-	struct in_addr address;
+	uint32_t entries = 0;
+	size_t length = 0;
+	struct wc_cluster *cluster = wc_bpf_map_pinned(name, "wc_cluster", sizeof(*cluster), &entries, &length);
+	struct in_addr address = { .s_addr = cluster ? cluster->virtual4 : 0 };
+	struct ifaddrs *all = NULL;
 	struct wc_fault fault;
+	int removed = 0;
 
-	if (*options->etcd && inet_pton(AF_INET, options->cluster_address, &address) == 1 &&
-	    wc_virtual_remove(options->dev, address, &fault))
-		wc_warning("%s", fault.text);
+	if (cluster)
+		munmap(cluster, length);
+	if (!address.s_addr || getifaddrs(&all))
+		return 0;
+	for (struct ifaddrs *at = all; at; at = at->ifa_next) {
+		if (!at->ifa_addr || at->ifa_addr->sa_family != AF_INET ||
+		    ((struct sockaddr_in *)(void *)at->ifa_addr)->sin_addr.s_addr != address.s_addr)
+			continue;
+		if (wc_virtual_remove(at->ifa_name, address, &fault))
+			wc_warning("%s", fault.text);
+		else
+			removed++;
+	}
+	freeifaddrs(all);
+	return removed;
 }
 
 json_t *wc_lead_json(const struct wc_node *node)

@@ -20,8 +20,11 @@ int wc_lead_open(struct wc_node *node, struct wc_fault *fault);
 int wc_lead_start(struct wc_node *node, struct wc_fault *fault);
 void wc_lead_stop(struct wc_node *node);
 void wc_lead_close(struct wc_node *node);
-/* Before the addresses of the device are looked at: the cluster's, which a daemon that was killed has left there. */
-void wc_lead_clean(const struct wc_options *options);
+/*
+ * The cluster's address, which a daemon that was killed has left on its device: while its program is there still, which hides it. By the node's name. Returns how
+ * many were removed.
+ */
+int wc_lead_clean(const char *name);
 
 /* Is this host the scheduler of its cluster, this moment? Without --etcd: yes. Any thread, as all that follow. */
 bool wc_lead_leads(const struct wc_node *node);
@@ -29,13 +32,15 @@ bool wc_lead_leads(const struct wc_node *node);
  * May an invocation that was sent to this address of ours be started here? Not if that is the cluster's, and this host does not lead, or perhaps not any more.
  */
 bool wc_lead_may(const struct wc_node *node, const struct in6_addr *local);
+/* It leads, its lease is not over, and it does not wait for nodes any more. Without --etcd: yes. */
+bool wc_lead_serves(const struct wc_node *node);
 
 /* Who leads now; false: this host, or nobody known. `door`: ADDRESS:PORT. */
 bool wc_lead_leader(const struct wc_node *node, struct wc_leader *ret_leader);
 /* Nobody listens at that door any more. */
 void wc_lead_gone(const struct wc_node *node, uint64_t term);
-/* Names of all nodes that the leader has. Takes the reference over. */
-void wc_lead_roster(struct wc_node *node, json_t *names);
+/* Names of all nodes that the leader with this term has. Takes the reference over. */
+void wc_lead_roster(struct wc_node *node, uint64_t term, json_t *names);
 
 /* For status; null without --etcd. */
 json_t *wc_lead_json(const struct wc_node *node);

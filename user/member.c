@@ -29,16 +29,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BEAT_NS (100 * WC_MS)	   /* between two questions to the scheduler's host */
-#define SAY_NS (50 * WC_MS)	   /* between two words of all cores */
-#define AGAIN_NS (150 * WC_MS)	   /* a free core whose grant is so old gets a newer one */
-#define RETRY_NS (250 * WC_MS)	   /* to reach the host */
-#define RETRY_SOON_NS (20 * WC_MS) /* of several schedulers, for a while: another one is about to lead */
-#define SOON_NS (5 * WC_SECOND)
-#define ANSWER_SOON_NS (500 * WC_MS) /* of several: one that has not answered a beat by then is left */
-#define SETTLE_MS 100
+#define BEAT_NS (100 * WC_MS)		       /* between two questions to the scheduler's host */
+#define SAY_NS (50 * WC_MS)		       /* between two words of all cores */
+#define AGAIN_NS (150 * WC_MS)		       /* a free core whose grant is so old gets a newer one */
+#define RETRY_NS (250 * WC_MS)		       /* to reach the host */
+#define RETRY_SOON_NS (20 * WC_MS)	       /* of several schedulers, for a while: another one is about to lead */
+#define SOON_NS (WC_WINDOW_RECENT * WC_SECOND) /* what it has begun before that is nobody's question any more */
+#define ANSWER_SOON_NS (500 * WC_MS)	       /* of several: one that has not answered a beat by then is left */
+#define DIAL_SOON_NS (5 * WC_SECOND)	       /* after the end of a session */
+#define DIAL_SOON_MS                                                                                                   \
+	100 /* to connect, and then for the handshake, while it looks for the next one: a host that is dead, or stands still, must not keep it */
+#define SETTLE_NS (100 * WC_MS)
 #define LINGER_NS (1 * WC_SECOND) /* after the last invocation of the scheduler's has ended, on the way out */
-#define WINDOW_WORDS 4096 /* in one question */
+#define WINDOW_WORDS 4096	  /* in one question */
 _Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG_MAX, "a question is one piece");
 #define ANSWER_NS (30 * WC_SECOND)
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
@@ -55,7 +58,8 @@ struct wc_membership {
 	struct wc_node *node;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
 	char host[64], port[8]; /* of the scheduler that it is at, or tries; under the lock */
-	uint64_t term;		/* of the leader that it tries, as the election knows it */
+	uint64_t term;		/* of the leader that it tries, as the election knows it, */
+	uint64_t met;		/* and of the last one that was there */
 	int turn;		/* the next of --join */
 	uint64_t lost_ns;	/* when the last session ended */
 	bool strict;		/* of several: the session's thread */
@@ -215,18 +219,19 @@ static int connect_to(int fd, const json_t *joined)
  */
 static void settle(const struct wc_node *node)
 {
+	uint64_t end = wc_now() + SETTLE_NS; /* of all of them: the new leader does not wait for long */
+
 	for (uint32_t i = 0; i < node->options.core_count; i++) {
 		const struct wc_core *core = &node->tables.wc_cores[i];
 		uint64_t claims = WC_READ(core->claims);
 
-		for (int ms = 0;
-		     ms < SETTLE_MS && WC_READ(core->state) == WC_CORE_CLAIMED && WC_READ(core->claims) == claims; ms++)
+		while (WC_READ(core->state) == WC_CORE_CLAIMED && WC_READ(core->claims) == claims && wc_now() < end)
 			usleep(1000);
 	}
 }
 
-/* Tell a scheduler, which may have just begun to lead, which ids wait here or have begun lately. */
-static bool tell_window(struct wc_membership *membership, int fd)
+/* Tell a scheduler, which may have just begun to lead, which ids wait here or have begun lately; or those of the daemon before, which are lost. */
+static bool tell_ids(struct wc_membership *membership, int fd, bool lost)
 {
 	static _Thread_local uint64_t words[WINDOW_WORDS];
 	static _Thread_local char text[BASE64_ENCODE_RAW_LENGTH(sizeof(words)) + 1];
@@ -234,22 +239,29 @@ static bool tell_window(struct wc_membership *membership, int fd)
 	uint32_t set = 0;
 	bool good = true;
 
-	settle(membership->node);
 	while (good && set < WC_SEEN_SETS) {
-		size_t count = wc_window_read(&membership->node->tables, now, &set, words, WINDOW_WORDS);
+		size_t count = wc_window_read(&membership->node->tables, now, lost, &set, words, WINDOW_WORDS);
 		size_t length = BASE64_ENCODE_RAW_LENGTH(count * sizeof(*words));
 		json_t *answer;
 
+		if (lost && !count)
+			continue;
 		for (size_t i = 0; i < count; i++)
 			words[i] = htobe64(words[i]);
 		base64_encode_raw(text, count * sizeof(*words), (const uint8_t *)words);
 		answer = ask(membership, fd,
-			     json_pack("{s:s, s:s#, s:b}", "op", "window", "ids", text, (int)length, "last",
-				       set == WC_SEEN_SETS));
+			     json_pack("{s:s, s:s#, s:b, s:b}", "op", "window", "ids", text, (int)length, "lost", lost,
+				       "last", !lost && set == WC_SEEN_SETS));
 		good = answer;
 		json_decref(answer);
 	}
 	return good;
+}
+
+static bool tell_window(struct wc_membership *membership, int fd)
+{
+	settle(membership->node);
+	return tell_ids(membership, fd, true) && tell_ids(membership, fd, false);
 }
 
 /* ORDERs are obeyed from here on, and cores are given. */
@@ -368,10 +380,10 @@ static void prepare_to_lead(struct wc_membership *membership, const json_t *answ
 	json_t *names = json_object_get(answer, "nodes");
 	struct wc_fault fault;
 
-	if (!node->lead)
+	if (!node->lead || atomic_load(&membership->paused)) /* it leads itself meanwhile */
 		return;
 	if (json_is_array(names))
-		wc_lead_roster(node, json_incref(names));
+		wc_lead_roster(node, WC_READ(node->tables.wc_cluster->term), json_incref(names));
 	if (wc_functions_raise_generation(node->functions, (uint32_t)json_integer_value(json_object_get(answer, "ids")),
 					  &fault) ||
 	    (functions && wc_cluster_mirror(node, functions, &fault)))
@@ -476,12 +488,17 @@ static bool choose(struct wc_membership *membership)
 static bool attend(struct wc_membership *membership)
 {
 	struct wc_node *node = membership->node;
+	bool soon = wc_now() - membership->lost_ns < DIAL_SOON_NS, stopped = false;
 	int fd = wc_remote_dial(membership->host, membership->port, membership->key, WC_REMOTE_FOR_CLUSTER,
-				membership->strict ? (unsigned)(ANSWER_SOON_NS / WC_MS) : WC_REMOTE_CONNECT_MS);
+				!membership->strict ? WC_REMOTE_CONNECT_MS :
+				soon		    ? DIAL_SOON_MS :
+						      (unsigned)(ANSWER_SOON_NS / WC_MS));
 	json_t *joined = NULL;
-	bool stopped = false;
 
-	if (fd == -ECONNREFUSED && node->lead)
+	/* Where it has listened before: a packet filter refuses, too, and says nothing of who is behind it. */
+	if (fd >= 0)
+		membership->met = membership->term;
+	if (fd == -ECONNREFUSED && node->lead && membership->met == membership->term)
 		wc_lead_gone(node, membership->term);
 	if (fd < 0) {
 		explain(membership, wc_remote_why(fd));

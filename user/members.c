@@ -142,6 +142,9 @@ void wc_members_lead(struct wc_node *node, uint64_t term)
 	json_decref(members->functions); /* of the last time: who knows which are the same still */
 	members->functions = NULL;
 	members->functions_ns = 0;
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id]) /* its end is just being seen to */
+			members->sessions[id]->windowed = false;
 	WC_WRITE(cluster->term, term);
 	__sync_synchronize();
 	WC_WRITE(cluster->scheduler, 1);
@@ -176,7 +179,7 @@ bool wc_members_known(struct wc_node *node, const char *name)
 	return known;
 }
 
-/* {"op":"window", "ids"}: 8 bytes each, big-endian, in base64 (window.h); "last" with the last of them. */
+/* {"op":"window", "ids"}: 8 bytes each, big-endian, in base64 (window.h); "lost": of its daemon before; "last" with the last of them. */
 static json_t *take_window(struct wc_node *node, const json_t *question, struct wc_member_session *session)
 {
 	const json_t *ids = json_object_get(question, "ids");
@@ -184,7 +187,7 @@ static json_t *take_window(struct wc_node *node, const json_t *question, struct 
 	size_t length = json_string_length(ids), size = 0;
 	uint64_t *words = malloc(BASE64_DECODE_LENGTH(length) + sizeof(*words));
 	struct base64_decode_ctx decoder;
-	bool good;
+	bool good, lost = json_is_true(json_object_get(question, "lost"));
 
 	if (!words)
 		return wc_control_fail("failed", "out of memory");
@@ -195,7 +198,8 @@ static json_t *take_window(struct wc_node *node, const json_t *question, struct 
 	for (size_t i = 0; good && i < size / sizeof(*words); i++)
 		words[i] = be64toh(words[i]);
 	if (good)
-		wc_window_enter(&node->tables, words, size / sizeof(*words), session->id, member->epoch);
+		wc_window_enter(&node->tables, words, size / sizeof(*words), lost ? WC_MEMBER_BEFORE : session->id,
+				lost ? 0 : member->epoch);
 	free(words);
 	if (!good)
 		return wc_control_fail("bad-request", "\"ids\" must be base64 of 8 bytes for each id");
@@ -668,7 +672,7 @@ static void send_job(struct wc_node *node, uint32_t index, struct wc_job *job)
 
 void wc_members_serve(struct wc_node *node)
 {
-	if (!node->members)
+	if (!node->members || !wc_lead_serves(node))
 		return;
 	/* Not for ever: where functions with a limit begin and end all the time there is always something to look at again. The next tick goes on. */
 	for (int looks = 0;

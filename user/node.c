@@ -34,6 +34,7 @@
 #include "user/upgrade.h"
 #include "user/warmth.h"
 #include "user/watch.h"
+#include "user/window.h"
 #include "user/zygotes.h"
 
 #include <fcntl.h>
@@ -87,6 +88,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
 		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
 			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
+		if (node->tables.wc_sent_max == WC_SEEN_SETS)
+			wc_window_restarted(node->tables.wc_seen, node->tables.wc_sent);
 	} else if (legacy->shared) {
 		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
 	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {
@@ -465,8 +468,6 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 					0;
 	if (error)
 		return error;
-	if (!node->takeover)
-		wc_lead_clean(&node->options);
 	error = wc_setup_device(node, fault);
 	if (!error && !node->shard_count)
 		error = wc_fail(fault, EINVAL, "%s has no receive queue", node->dev);

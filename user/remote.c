@@ -137,8 +137,7 @@ static void serve_questions(struct session *session)
 
 		if (wc_remote_read(session->fd, head, sizeof(head), end) ||
 		    wc_remote_decode(head, WC_REMOTE_BY_CLIENT, &frame) || frame.kind != WC_REMOTE_ASK ||
-		    frame.length > max ||
-		    wc_remote_read(session->fd, line, frame.length, end))
+		    frame.length > max || wc_remote_read(session->fd, line, frame.length, end))
 			break;
 		answer = session->for_cluster ? answer_member(session, line, frame.length, &member) :
 						answer_to(node, line, frame.length);

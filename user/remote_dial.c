@@ -46,7 +46,7 @@ static int connect_within(const struct addrinfo *to, unsigned ms)
 }
 
 int wc_remote_dial(const char *host, const char *port, const uint8_t key[WC_REMOTE_KEY_SIZE],
-		   enum wc_remote_purpose purpose, unsigned connect_ms)
+		   enum wc_remote_purpose purpose, unsigned ms)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
 	int fd = -EHOSTUNREACH, error;
@@ -54,9 +54,9 @@ int wc_remote_dial(const char *host, const char *port, const uint8_t key[WC_REMO
 	if (getaddrinfo(host, port, &hints, &found))
 		return -EHOSTUNREACH;
 	for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
-		fd = connect_within(at, connect_ms);
+		fd = connect_within(at, ms);
 	freeaddrinfo(found);
-	error = fd < 0 ? fd : wc_remote_meet_node(fd, key, purpose);
+	error = fd < 0 ? fd : wc_remote_meet_node(fd, key, purpose, ms);
 	if (!error)
 		return fd;
 	if (fd >= 0)

@@ -7,11 +7,11 @@
 
 #include <jansson.h>
 
-#define WC_REMOTE_CONNECT_MS 3000u
+#define WC_REMOTE_CONNECT_MS WC_REMOTE_HANDSHAKE_MS
 
-/* Connected, and after the handshake. The socket, or a negative errno: -EHOSTUNREACH also for a name that cannot be found; and those of wc_remote_meet_node(). */
+/* Connected, and after the handshake; for either so many ms. The socket, or a negative errno: -EHOSTUNREACH also for a name that cannot be found; and those of wc_remote_meet_node(). */
 int wc_remote_dial(const char *host, const char *port, const uint8_t key[WC_REMOTE_KEY_SIZE],
-		   enum wc_remote_purpose purpose, unsigned connect_ms);
+		   enum wc_remote_purpose purpose, unsigned ms);
 
 /*
  * Ask, one line of JSON, and wait for the answer until so long of CLOCK_MONOTONIC. *ret_answer: an object, or NULL when it makes no sense. 0, or a negative

@@ -206,9 +206,9 @@ int wc_remote_meet_client(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], uint32_
 	return wc_remote_write(fd, &welcome, sizeof(welcome), end);
 }
 
-int wc_remote_meet_node(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], enum wc_remote_purpose purpose)
+int wc_remote_meet_node(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], enum wc_remote_purpose purpose, unsigned ms)
 {
-	uint64_t end = wc_now() + WC_REMOTE_HANDSHAKE_MS * WC_MS;
+	uint64_t end = wc_now() + ms * WC_MS;
 	struct challenge challenge;
 	struct proof proof = { MAGIC, (uint8_t)purpose, { 0 }, { 0 } };
 	struct welcome welcome;

@@ -19,11 +19,11 @@
 #define WC_REMOTE_KEY_SIZE 32u
 #define WC_REMOTE_KEY_PATH "/etc/warmcore/remote.key"
 #define WC_REMOTE_CHUNK 65536u
-#define WC_REMOTE_QUESTION_MAX 4096u	 /* bytes of a question of docs/CONTROL.md */
+#define WC_REMOTE_QUESTION_MAX 4096u	   /* bytes of a question of docs/CONTROL.md */
 #define WC_REMOTE_LONG_MAX WC_REMOTE_CHUNK /* of one of a node in the cluster: the ids that it knows */
-#define WC_REMOTE_ANSWER_MAX (16u << 20) /* and of its answer */
-#define WC_REMOTE_HANDSHAKE_MS 3000u	 /* all of it */
-#define WC_REMOTE_STALL_MS 15000u	 /* a peer that neither reads nor ends a frame for so long is cut off */
+#define WC_REMOTE_ANSWER_MAX (16u << 20)   /* and of its answer */
+#define WC_REMOTE_HANDSHAKE_MS 3000u	   /* all of it */
+#define WC_REMOTE_STALL_MS 15000u	   /* a peer that neither reads nor ends a frame for so long is cut off */
 
 enum wc_remote_kind {
 	WC_REMOTE_ASK = 1,    /* client: a question, one piece */
@@ -71,7 +71,7 @@ int wc_remote_write(int fd, const void *from, size_t length, uint64_t end_ns);
  * learns nothing. 0; -EACCES: the other side has not this key; -EBADMSG: it is no such peer, or of another version; -EPIPE, -ETIMEDOUT.
  */
 int wc_remote_meet_client(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], uint32_t *ret_purpose);
-int wc_remote_meet_node(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], enum wc_remote_purpose purpose);
+int wc_remote_meet_node(int fd, const uint8_t key[WC_REMOTE_KEY_SIZE], enum wc_remote_purpose purpose, unsigned ms);
 
 /* The file of the key: 64 hexadecimal digits and a newline, a regular file of root or this user that nobody else may read. Errors with a sentence. */
 int wc_remote_key_load(const char *path, uint8_t ret_key[WC_REMOTE_KEY_SIZE], struct wc_fault *fault);

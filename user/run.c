@@ -662,7 +662,7 @@ static bool may_begin(struct wc_worker *worker, const struct wc_job *job)
 		wc_seen_reopen(&node->tables, &job->print);
 		return false;
 	}
-	if (ordered)
+	if (ordered || node->lead) /* who leads is a node of the next one */
 		wc_window_begins(&node->tables, &job->print, wc_now());
 	wc_heirs_tell(node, &job->print);
 	return true;

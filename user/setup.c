@@ -4,6 +4,7 @@
 
 #include "user/cgroups.h"
 #include "user/launch.h"
+#include "user/lead.h"
 #include "user/log.h"
 #include "user/takeover.h"
 #include "user/tree.h"
@@ -344,8 +345,9 @@ static int kill_instances(const char *name)
 int wc_setup_remove_leftovers(const char *name)
 {
 	struct wc_embedded embedded;
-	int removed = wc_xdp_unpin(name);
+	int removed = wc_lead_clean(name); /* first: the program hides it */
 
+	removed += wc_xdp_unpin(name);
 	wc_embedded_names(&embedded, name);
 	removed += wc_embedded_remove(&embedded);
 	removed += wc_isolate_remove(name);

@@ -18,7 +18,15 @@ static uint32_t newest_of(const uint64_t slot[WC_SEEN_WAYS])
 
 static uint64_t time_word(uint64_t value, uint64_t now_ns)
 {
-	return ~value << 16 | (now_ns / WC_SECOND & 0xffff);
+	return ~value << 16 | (now_ns / WC_SECOND & 0x7fff);
+}
+
+void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent)
+{
+	for (uint32_t set = 0; set < WC_SEEN_SETS; set++)
+		for (uint32_t way = 0; way < WC_SEEN_WAYS; way++)
+			if ((sent[set].slot[way] ^ time_word(WC_SEEN_FINGERPRINT(seen[set].slot[way]), 0)) >> 16 == 0)
+				sent[set].slot[way] |= WC_WINDOW_BEFORE;
 }
 
 void wc_window_begins(struct wc_tables *tables, const struct wc_fingerprint *print, uint64_t now_ns)
@@ -32,18 +40,19 @@ void wc_window_begins(struct wc_tables *tables, const struct wc_fingerprint *pri
 }
 
 /* Does it wait, or has it begun not long ago? */
-static bool matters(uint64_t slot, uint64_t word, uint64_t now_ns)
+static bool matters(uint64_t slot, uint64_t word, bool lost, uint64_t now_ns)
 {
 	uint64_t now = time_word(WC_SEEN_FINGERPRINT(slot), now_ns);
 
 	if (!WC_SEEN_FINGERPRINT(slot))
 		return false;
 	if (!(slot & WC_SEEN_STARTED))
-		return true;
-	return word >> 16 == now >> 16 && ((now - word) & 0xffff) < WC_WINDOW_RECENT;
+		return !lost;
+	return word >> 16 == now >> 16 && !(word & WC_WINDOW_BEFORE) == !lost &&
+	       ((now - word) & 0x7fff) < WC_WINDOW_RECENT;
 }
 
-size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, uint32_t *set, uint64_t *words, size_t max)
+size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, bool lost, uint32_t *set, uint64_t *words, size_t max)
 {
 	size_t count = 0;
 
@@ -61,7 +70,7 @@ size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, uint32_t *set, 
 		for (uint32_t i = 1; i <= WC_SEEN_WAYS; i++) {
 			uint32_t way = (newest + i) % WC_SEEN_WAYS;
 
-			if (matters(slot[way], WC_READ(sent->slot[way]), now_ns))
+			if (matters(slot[way], WC_READ(sent->slot[way]), lost, now_ns))
 				words[count++] = WC_WINDOW_WORD(*set, WC_SEEN_FINGERPRINT(slot[way]));
 		}
 	}
@@ -85,8 +94,12 @@ size_t wc_window_enter(struct wc_tables *tables, const uint64_t *words, size_t c
 		seen = wc_seen_enter(tables, &print, WC_SEEN_STARTED, &entry);
 		if (seen == WC_SEEN_CONTENDED)
 			continue;
+		/* It waits here: that node has it, so it must not begin. */
+		if (seen == WC_SEEN_AGAIN && wc_seen_begin(tables, &print, entry) == WC_SEEN_NEW)
+			seen = WC_SEEN_NEW;
 		word = WC_READ(sent->slot[entry % WC_SEEN_WAYS]);
-		if (seen == WC_SEEN_NEW || word >> 16 != print.value || WC_SENT_MEMBER(word) == WC_MEMBER_BEFORE)
+		if (seen == WC_SEEN_NEW || (member != WC_MEMBER_BEFORE &&
+					    (word >> 16 != print.value || WC_SENT_MEMBER(word) == WC_MEMBER_BEFORE)))
 			WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&print, member, epoch));
 		fresh += seen == WC_SEEN_NEW;
 	}

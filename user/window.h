@@ -8,6 +8,7 @@
 
 #include "bpf/seen.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,22 +17,28 @@
 
 /*
  * At a node, wc_sent says when an id that was ordered began: bits 63..16 the complement of the fingerprint, so that it is no word of a scheduler's, which the
- * same host may have been or become; 15..0 a second of CLOCK_MONOTONIC, modulo 2^16.
+ * same host may have been or become; 15 WC_WINDOW_BEFORE; 14..0 a second of CLOCK_MONOTONIC, modulo 2^15.
  */
 #define WC_WINDOW_RECENT 60u /* seconds; nobody sends the same id for longer */
+
+/* Of these 16 bits: it began under a daemon that is dead, so nobody has an answer. */
+#define WC_WINDOW_BEFORE 0x8000u
+
+/* A daemon that was killed has left these: whatever had begun there is lost. */
+void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent);
 
 /* It begins now. */
 void wc_window_begins(struct wc_tables *tables, const struct wc_fingerprint *print, uint64_t now_ns);
 
 /*
- * The ids of the sets from *set on that wait here, or began less than WC_WINDOW_RECENT ago, oldest first in a set, as long as a whole set fits into `max`
+ * The ids of the sets from *set on that wait here, or began less than WC_WINDOW_RECENT ago (`lost`: those that began so lately under a daemon that is dead), oldest first in a set, as long as a whole set fits into `max`
  * (WC_SEEN_WAYS at least) words. Returns how many; *set is where to go on, WC_SEEN_SETS at the end.
  */
-size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, uint32_t *set, uint64_t *words, size_t max);
+size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, bool lost, uint32_t *set, uint64_t *words, size_t max);
 
 /*
- * Enter such ids as those of this node. What is in the window already stays as it is, unless nobody is known to have it, or
- * only that it has run at the scheduler that led before: whoever says so is that host. Words that make no sense are passed over. Returns how many were new.
+ * Enter such ids as those of this node (WC_MEMBER_BEFORE: of nobody who is there). What is in the window already stays as it is, unless it waits here (it does
+ * not any more), nobody is known to have it, or only that it has run at the scheduler that led before: whoever says so is that host. Words that make no sense are passed over. Returns how many were new.
  */
 size_t wc_window_enter(struct wc_tables *tables, const uint64_t *words, size_t count, uint16_t member, uint32_t epoch);
 

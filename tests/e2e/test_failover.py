@@ -196,6 +196,118 @@ class Failover(cluster.ClusterTest):
             answers, _ = self.load(client, ["again-%d" % i for i in range(100)], 30, leader.kill9)
             self.assertEqual({answer.kind for answer in answers.values()}, {wcproto.REPLY})
 
+    def occupy(self, client, prefix, cores, seconds):
+        """Invocations that keep so many cores of the cluster busy, each begun when this returns. Returns {request: payload}."""
+        requests = {client.fresh_id(): json.dumps({"do": "count", "tag": "%s-%d" % (prefix, i), "sleep_ms": int(seconds * 1000)}).encode() for i in range(cores)}
+        for request, payload in requests.items():
+            client.send(request, self.function, payload)
+        wait_until(lambda: sum(tag.startswith(prefix) for tag in self.schedulers[0].all_runs()) == cores, "all have begun")
+        return requests
+
+    def insist(self, client, requests, every=0.02, seconds=harness.PATIENCE_S):
+        """Send them again and again until each is answered: {request: answer}."""
+        answers, sent, end = {}, 0.0, time.monotonic() + seconds
+        while len(answers) < len(requests) and time.monotonic() < end:
+            if time.monotonic() - sent > every:
+                sent = time.monotonic()
+                for request in requests.keys() - answers.keys():
+                    client.send(request, self.function, requests[request])
+            answer = client.receive(0.01)
+            if answer and answer.request_id in requests and answer.kind != wcproto.BUSY:
+                answers[answer.request_id] = answer
+        self.assertEqual(answers.keys(), requests.keys())
+        return answers
+
+    def check_once(self, prefix):
+        self.assertEqual({tag: count for tag, count in self.schedulers[0].all_runs().items() if count > 1 and tag.startswith(prefix)}, {})
+
+    def test_many_ids(self):
+        """Nodes that have run thousands of invocations in the last minute come to the next leader as others do."""
+        with self.client() as client:
+            for _ in range(300):
+                ids = [client.fresh_id() for _ in range(20)]
+                for request in ids:
+                    client.send(request, self.function, b'{"do": "sleep", "ms": 1}')
+                for _ in ids:
+                    client.receive(1)
+        ran = [sum(node.status()["counters"][name] for name in ("ordered", "ordered_late")) for node in self.nodes]
+        self.assertGreater(min(ran), 400)
+        self.leader().kill9()
+        wait_until(self.leader, "another one leads")
+        begun = time.monotonic()
+        self.wait_in(self.NODES)
+        self.assertLess(time.monotonic() - begun, 20)  # and not when what they have run is too old to be told
+
+    def test_both(self):
+        """The next leader dies, too, before the first one is back, which knows nothing of what began meanwhile: it waits for the nodes, which do."""
+        with self.client() as client:
+            first = self.leader()
+            first.kill9()
+            wait_until(self.leader, "the other one leads")
+            self.wait_in(self.NODES)
+            second = self.leader()
+            requests = self.occupy(client, "both-dead", 1 + 2 * self.NODES, 4)
+            second.kill9()
+            self.start_scheduler(first)
+            answers = self.insist(client, requests)
+            self.assertGreaterEqual(sum(answer.kind == wcproto.REPLY for answer in answers.values()), 2 * self.NODES - 1, answers)
+            print("the nodes' windows took %.0f ms" % first.status()["election"]["recovered_ms"])
+            self.start_scheduler(second)
+        self.check_once("both-dead")
+        self.check_sound()
+
+    def test_node_again(self):
+        """A node is killed with the leader, and is back while the next one begins to lead: what it had begun is lost, and is said to be."""
+        with self.client() as client:
+            leader = self.leader()
+            requests = self.occupy(client, "again-dead", 1 + 2 * self.NODES, 3)
+            self.nodes[0].kill9()
+            leader.kill9()
+            self.join(self.nodes[0])
+            self.wait_in(self.NODES)
+            answers = self.insist(client, requests)
+            self.assertIn(wcproto.NODE_LOST, {answer.code for answer in answers.values()})
+            self.start_scheduler(leader)
+        self.check_once("again-dead")
+        self.check_sound()
+
+    def test_own_run(self):
+        """What the leader ran itself, which then stood still, and is a node now: the answer is still to be had."""
+        with self.client() as client:
+            leader = self.leader()
+            requests = self.occupy(client, "own", 1, 1)
+            with harness.stopped(leader.pid):
+                wait_until(lambda: self.other(leader).status()["election"]["leads"], "another one leads")
+            self.wait_in()
+            while client.receive(0.5):  # what it has answered by itself
+                pass
+            answers = self.insist(client, requests)
+            self.assertEqual({answer.kind for answer in answers.values()}, {wcproto.REPLY}, answers)
+        self.check_once("own")
+
+    def test_address_left(self):
+        """The address of the cluster does not stay with a host whose killed daemon is cleaned up after, where nothing would hide it any more."""
+        leader = self.leader()
+        leader.kill9()
+        leader.cli("down", "--force", "--timeout", "20")
+        with inside(leader.netns):
+            addresses = subprocess.run(["ip", "-br", "addr", "show", "dev", "eth0"], stdout=subprocess.PIPE, check=True, text=True).stdout
+        self.assertNotIn(self.VIRTUAL, addresses)
+
+    def test_refused(self):
+        """A packet filter refuses the standby's connections to the leader, which lives: it goes on leading."""
+        leader, other = self.leader(), self.other(self.leader())
+        taken = other.status()["election"]["taken_total"]
+        other.down()
+        with inside(leader.netns):
+            rule = ["iptables", "-I", "INPUT", "-p", "tcp", "--dport", str(cluster.DOOR), "-s", "192.0.2.%d" % self.hosts[other.netns], "-j", "REJECT"]
+            subprocess.run(rule, check=True)
+        self.start_scheduler(other)
+        time.sleep(3)
+        self.assertIs(self.leader(), leader)
+        self.assertEqual(leader.status()["election"]["taken_total"], 1)
+        self.assertEqual(other.status()["election"]["taken_total"], taken)
+
     def test_etcd_away(self):
         """Without etcd nobody takes over; the leader gives up when its lease is over, and nodes serve those who ask them. With it all is well again."""
         self.etcd_process.send_signal(signal.SIGSTOP)

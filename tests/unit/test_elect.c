@@ -31,6 +31,7 @@ struct candidate {
 	struct wc_elect *elect;
 	int number;
 	atomic_ullong term; /* while it leads */
+	atomic_ullong before;
 	atomic_uint won;
 	atomic_bool hold; /* its thread is to stand still */
 	int span;
@@ -44,10 +45,11 @@ static struct wc_etcd *etcd;
 
 /* --- what they say --- */
 
-static void won(void *context, uint64_t term)
+static void won(void *context, uint64_t term, uint64_t before)
 {
 	struct candidate *candidate = context;
 
+	atomic_store(&candidate->before, before);
 	atomic_store(&candidate->term, term);
 	atomic_fetch_add(&candidate->won, 1);
 	pthread_mutex_lock(&lock);
@@ -207,13 +209,17 @@ static void begin_all(void)
 static void test_stop(void **state)
 {
 	int first, second;
+	uint64_t term;
 
 	(void)state;
 	begin_all();
 	first = leader();
+	assert_int_equal(candidates[first].before, 0);
+	term = candidates[first].term;
 	end(first);
 	assert_true(await_other(first) < LEASE / WC_MS);
 	second = leader();
+	assert_int_equal(candidates[second].before, term);
 	end(second);
 	assert_true(await_other(second) < LEASE / WC_MS);
 	check_spans();
@@ -242,6 +248,8 @@ static void test_gone(void **state)
 		if (i != dead)
 			wc_elect_gone(candidates[i].elect, term);
 	assert_true(await_other(dead) < LEASE / 2 / WC_MS);
+	for (int i = 0; i < CANDIDATES; i++)
+		assert_true(i == dead || !candidates[i].term || candidates[i].before == term);
 	check_spans();
 }
 
@@ -336,7 +344,7 @@ static void test_record(void **state)
 	usleep(LEASE / 2 / WC_US);
 	assert_int_equal(leader(), -1);
 	await_other(-1);
-		put("{\"name\":\"s2\",\"door\":\"192.0.2.2:1\",\"term\":77}");
+	put("{\"name\":\"s2\",\"door\":\"192.0.2.2:1\",\"term\":77}");
 	usleep(LEASE / 2 / WC_US);
 	await_other(-1);
 	check_spans();
@@ -374,8 +382,9 @@ static void test_one_name(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { ELECT(test_stop),	ELECT(test_gone),  ELECT(test_etcd_away), ELECT(test_held_up),
-					    ELECT(test_record), ELECT(test_first), ELECT(test_one_name) };
+	const struct CMUnitTest tests[] = { ELECT(test_stop),	 ELECT(test_gone),   ELECT(test_etcd_away),
+					    ELECT(test_held_up), ELECT(test_record), ELECT(test_first),
+					    ELECT(test_one_name) };
 
 	if (!have_etcd()) {
 		puts("SKIP: no etcd in PATH: scripts/install-deps.sh --group test installs it");

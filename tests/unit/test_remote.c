@@ -70,7 +70,7 @@ static void *meet_node(void *argument)
 {
 	struct meeting *meeting = argument;
 
-	meeting->ret = wc_remote_meet_node(meeting->fd, meeting->key, WC_REMOTE_FOR_PAYLOADS);
+	meeting->ret = wc_remote_meet_node(meeting->fd, meeting->key, WC_REMOTE_FOR_PAYLOADS, WC_REMOTE_HANDSHAKE_MS);
 	shutdown(meeting->fd, SHUT_WR);
 	return NULL;
 }

@@ -74,7 +74,7 @@ static size_t carry(uint64_t now, size_t max, uint16_t member)
 
 	assert_true(max <= 64);
 	while (set < WC_SEEN_SETS) {
-		n = wc_window_read(&node, now, &set, words, max);
+		n = wc_window_read(&node, now, false, &set, words, max);
 		assert_true(n <= max);
 		all += wc_window_enter(&host, words, n, member, 0x107);
 	}
@@ -104,7 +104,7 @@ static void test_all(void **state)
 /* What began long ago, or was not ordered, stays there; oldest first in a set; and the clock's seconds may go round. */
 static void test_recent(void **state)
 {
-	const uint64_t times[] = { 0, NOW, 65534 * SECOND, 65536 * SECOND };
+	const uint64_t times[] = { 0, NOW, 32766 * SECOND, 32768 * SECOND };
 	uint64_t words[WC_SEEN_WAYS];
 
 	(void)state;
@@ -118,17 +118,67 @@ static void test_recent(void **state)
 			if (print.value % 2)
 				wc_window_begins(&node, &print, times[t]);
 		}
-		assert_int_equal(wc_window_read(&node, times[t] + SECOND, &set, words, WC_SEEN_WAYS), 4);
+		assert_int_equal(wc_window_read(&node, times[t] + SECOND, false, &set, words, WC_SEEN_WAYS), 4);
 		for (uint64_t i = 0; i < 4; i++)
 			assert_int_equal(words[i], WC_WINDOW_WORD(5, 15 + 2 * i));
 		set = 5;
-		assert_int_equal(wc_window_read(&node, times[t] + (WC_WINDOW_RECENT - 1) * SECOND, &set, words,
+		assert_int_equal(wc_window_read(&node, times[t] + (WC_WINDOW_RECENT - 1) * SECOND, false, &set, words,
 						WC_SEEN_WAYS),
 				 4);
 		set = 5;
-		assert_int_equal(wc_window_read(&node, times[t] + WC_WINDOW_RECENT * SECOND, &set, words, WC_SEEN_WAYS),
+		assert_int_equal(wc_window_read(&node, times[t] + WC_WINDOW_RECENT * SECOND, false, &set, words,
+						WC_SEEN_WAYS),
 				 0);
 	}
+}
+
+/* The daemon was killed: what it had begun is lost, and what waits is there as before. Of the next one, which begins, nothing is. */
+static void test_restarted(void **state)
+{
+	struct wc_fingerprint old = print_of(1), waits = print_of(2), fresh = print_of(3), again = print_of(4);
+	uint64_t words[2 * WC_SEEN_WAYS];
+	uint32_t set;
+
+	(void)state;
+	enter(&node, &old, 1);
+	enter(&node, &waits, 0);
+	enter(&node, &again, 1);
+	wc_window_begins(&node, &old, NOW);
+	wc_window_begins(&node, &again, NOW);
+	wc_window_restarted(node.wc_seen, node.wc_sent);
+	enter(&node, &fresh, 1);
+	wc_window_begins(&node, &fresh, NOW);
+	wc_window_begins(&node, &again, NOW); /* an idempotent one */
+	for (set = 0; set < WC_SEEN_SETS;) {
+		size_t n = wc_window_read(&node, NOW, true, &set, words, 2 * WC_SEEN_WAYS);
+
+		if (n)
+			assert_int_equal(wc_window_enter(&host, words, n, WC_MEMBER_BEFORE, 0), 1);
+	}
+	assert_int_equal(carry(NOW, 64, 7), 3);
+	assert_int_equal(owner(&old), WC_MEMBER_BEFORE);
+	assert_true(wc_seen_find(&host, &old) & WC_SEEN_STARTED);
+	assert_int_equal(owner(&waits), 7);
+	assert_int_equal(owner(&fresh), 7);
+	assert_int_equal(owner(&again), 7);
+	/* Of what somebody has, nobody else says that it is lost. */
+	words[0] = WC_WINDOW_WORD(fresh.set, fresh.value);
+	assert_int_equal(wc_window_enter(&host, words, 1, WC_MEMBER_BEFORE, 0), 0);
+	assert_int_equal(owner(&fresh), 7);
+}
+
+/* A node that comes late, when an id of its own waits here already: it must not begin here. */
+static void test_waits_here(void **state)
+{
+	struct wc_fingerprint print = print_of(1);
+
+	(void)state;
+	enter(&node, &print, 1);
+	wc_window_begins(&node, &print, NOW);
+	enter(&host, &print, 0);
+	assert_int_equal(carry(NOW, 64, 7), 1);
+	assert_int_equal(owner(&print), 7);
+	assert_int_equal(wc_seen_begin(&host, &print, WC_NONE), WC_SEEN_AGAIN);
 }
 
 /* What the scheduler knows better stays; what was known to have run at the one before, is where it says. */
@@ -170,6 +220,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_restarted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waits_here, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recent, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_known, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonsense, setup, teardown),
