@@ -133,14 +133,25 @@ class ClusterTest(unittest.TestCase):
         if not shutil.which("etcd"):
             harness.skip("there is no etcd; scripts/install-deps.sh --group test installs etcd-server")
         netns = self.host("e")
-        folder = tempfile.mkdtemp(prefix="warmcore-e2e-etcd-")
+        folder = self.etcd_folder = tempfile.mkdtemp(prefix="warmcore-e2e-etcd-")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         self.etcd = "http://192.0.2.%d:2379" % self.hosts[netns]
         command = ["nsenter", "--net=/run/netns/" + netns, "etcd", "--data-dir", folder, "--listen-client-urls", self.etcd + ",http://127.0.0.1:2379",
                    "--advertise-client-urls", self.etcd, "--listen-peer-urls", "http://127.0.0.1:2380", "--logger", "zap", "--log-level", "error"]  # fmt: skip
-        self.etcd_process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "ETCD_UNSUPPORTED_ARCH": os.uname().machine})
+        self.etcd_command = command
+        self.begin_etcd(netns)
+
+    def begin_etcd(self, netns):
+        self.etcd_process = subprocess.Popen(self.etcd_command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "ETCD_UNSUPPORTED_ARCH": os.uname().machine})
         self.addCleanup(self.end, self.etcd_process)
         wait_until(lambda: self.etcd_healthy(netns), "etcd serves")
+
+    def start_etcd_again(self, forget=False):
+        """After it has ended; perhaps without what it knew."""
+        if forget:
+            shutil.rmtree(self.etcd_folder)
+            os.mkdir(self.etcd_folder, 0o700)
+        self.begin_etcd(next(name for name in self.hosts if "e2e-e" in name))
 
     def etcd_healthy(self, netns):
         try:

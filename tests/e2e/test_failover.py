@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -198,6 +199,8 @@ class Failover(cluster.ClusterTest):
 
     def occupy(self, client, prefix, cores, seconds):
         """Invocations that keep so many cores of the cluster busy, each begun when this returns. Returns {request: payload}."""
+        self.function = self.leader().deploy_python("long", timeout_ms=60000)
+        self.wait_in(len(self.leader().status()["cluster"]["nodes"]))
         requests = {client.fresh_id(): json.dumps({"do": "count", "tag": "%s-%d" % (prefix, i), "sleep_ms": int(seconds * 1000)}).encode() for i in range(cores)}
         for request, payload in requests.items():
             client.send(request, self.function, payload)
@@ -307,6 +310,61 @@ class Failover(cluster.ClusterTest):
         self.assertIs(self.leader(), leader)
         self.assertEqual(leader.status()["election"]["taken_total"], 1)
         self.assertEqual(other.status()["election"]["taken_total"], taken)
+
+    def test_three(self):
+        """Of three schedulers the one that leads is killed, and the next one right after it began to lead."""
+        self.add_scheduler()
+        for node in self.nodes:
+            node.down()
+            self.join(node)
+        self.wait_in()
+        with self.client() as client:
+
+            def act():
+                first = self.leader()
+                first.kill9()
+                wait_until(self.leader, "the second one leads", 20)
+                self.leader().kill9()
+
+            answers, gap = self.load(client, ["three-%d" % i for i in range(150)], 40, act)
+            lost = self.check_history(answers, (wcproto.NODE_LOST, wcproto.RESTARTED))
+            print("two leaders killed one after the other: %.0f ms without an answer, %s lost" % (gap * 1000, dict(lost)))
+            for host in self.schedulers:
+                if not host.pid:
+                    self.start_scheduler(host)
+            self.wait_in()
+        self.check_sound()
+
+    def test_upgrade(self):
+        """The daemons of both schedulers are replaced under load, the leader's first: another one leads then."""
+        with self.client() as client:
+            for number, which in enumerate((lambda: self.leader(), lambda: self.other(self.leader()))):
+                host = which()
+
+                def act():
+                    self.upgrading = threading.Thread(target=host.cli, args=("upgrade",))
+                    self.upgrading.start()
+
+                answers, gap = self.load(client, ["upgrade-%d-%d" % (number, i) for i in range(150)], 30, act)
+                self.upgrading.join()
+                host.pid = host.status()["node"]["pid"]
+                print("upgrade of the %s: %.0f ms without an answer" % (("leader", "standby")[number], gap * 1000))
+                self.check_history(answers, (wcproto.NODE_LOST, wcproto.SHUTDOWN, wcproto.NODE_DOWN))
+                self.wait_in()
+        self.check_sound()
+
+    def test_etcd_forgets(self):
+        """etcd dies, and comes back without its data: there are never two who lead, and one soon."""
+        with self.client() as client:
+
+            def act():
+                self.end(self.etcd_process)
+                self.start_etcd_again(forget=True)
+
+            answers, gap = self.load(client, ["forgets-%d" % i for i in range(300)], 50, act)
+            print("etcd without its data: %.0f ms without an answer" % (gap * 1000))
+            self.check_history(answers, (wcproto.NODE_LOST,))
+        self.check_sound()
 
     def test_etcd_away(self):
         """Without etcd nobody takes over; the leader gives up when its lease is over, and nodes serve those who ask them. With it all is well again."""
