@@ -31,6 +31,7 @@ struct wc_elect {
 	uint64_t seen_ns; /* when that was first seen */
 	uint64_t until;	  /* of the lease */
 	uint64_t written; /* numbers the writings */
+	uint64_t known;	  /* to who led last, as that record says (plan.knows) */
 	uint64_t before;  /* the term of who led last, as the record that was read says; 0: it does not */
 	uint64_t next_ns; /* when etcd is asked again */
 	/* Under the lock, for others. */
@@ -44,8 +45,9 @@ struct wc_elect {
 /* `before`: who led last, when nobody does (term 0). */
 static char *record_text(struct wc_elect *elect, uint64_t term, uint64_t before)
 {
-	json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I}", "name", elect->plan.name, "door", elect->plan.door,
-				   "term", (json_int_t)term, "before", (json_int_t)before, "written",
+	json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "name", elect->plan.name, "door", elect->plan.door,
+				   "term", (json_int_t)term, "before", (json_int_t)before, "knows",
+				   (json_int_t)elect->plan.knows(elect->plan.context), "written",
 				   (json_int_t)++elect->written);
 	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
 
@@ -71,6 +73,7 @@ static bool read_record(struct wc_elect *elect, const struct wc_etcd_value *valu
 		elect->before = (uint64_t)(term ?: json_integer_value(json_object_get(record, "before")));
 	else
 		elect->before = 0;
+	elect->known = sound ? (uint64_t)json_integer_value(json_object_get(record, "knows")) : 0;
 	if (sound && term) {
 		snprintf(ret_leader->name, sizeof(ret_leader->name), "%s", name);
 		snprintf(ret_leader->door, sizeof(ret_leader->door), "%s", door);
@@ -202,7 +205,7 @@ static void look(struct wc_elect *elect)
 	struct wc_leader leader;
 	struct wc_fault fault;
 	int error = wc_etcd_get(elect->etcd, elect->plan.key, &now, timeout_ms(elect), &fault);
-	uint64_t seen = wc_now();
+	uint64_t seen = wc_now(), patience;
 	bool sound;
 
 	elect->next_ns = seen + elect->plan.lease_ns / 10;
@@ -214,9 +217,15 @@ static void look(struct wc_elect *elect)
 		elect->seen_ns = seen;
 	}
 	sound = read_record(elect, &now, &leader);
+	/* Else a host that was added, or was away for long, could make all others forget what it has never heard of. */
+	patience = elect->plan.lease_ns + elect->plan.lease_ns / 4;
+	if (elect->plan.knows(elect->plan.context) < elect->known) {
+		patience += elect->plan.lease_ns;
+		sound = false;
+	}
 	/* Its own: of its life before this one, which is over, or the daemon could not have started. */
 	if ((sound && (!leader.term || leader.own || leader.term == atomic_load(&elect->gone))) ||
-	    seen - elect->seen_ns > elect->plan.lease_ns + elect->plan.lease_ns / 4)
+	    seen - elect->seen_ns > patience)
 		seize(elect);
 	else
 		set_leader(elect, &leader);

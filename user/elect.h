@@ -33,6 +33,8 @@ struct wc_elect_plan {
 	void (*won)(void *context, uint64_t term, uint64_t before);
 	void (*renewed)(void *context, uint64_t until); /* and may until then; not before won() */
 	void (*lost)(void *context);			/* it does not any more */
+	/* How much it has followed, as a number that grows: who knows less than the one that led last lets others try first. */
+	uint64_t (*knows)(void *context);
 	/* Every few milliseconds; true: soon again. */
 	bool (*tick)(void *context, uint64_t now);
 	void *context;

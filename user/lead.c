@@ -123,6 +123,13 @@ static bool misses_nodes(struct wc_lead *lead)
 	return missing;
 }
 
+static uint64_t knows(void *context)
+{
+	const struct wc_lead *lead = context;
+
+	return wc_functions_generation(lead->node->functions);
+}
+
 static bool tick(void *context, uint64_t now)
 {
 	struct wc_lead *lead = context;
@@ -210,6 +217,7 @@ static int make_plan(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc
 		.won = won,
 		.renewed = renewed,
 		.lost = lost,
+		.knows = knows,
 		.tick = tick,
 		.context = lead,
 	};

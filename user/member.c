@@ -47,6 +47,7 @@ _Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)
 #define LACKS_MAX 32 /* names of functions that are told */
+#define IDS_AHEAD 32 /* generations of ids; each change of the leader costs as many of a million */
 
 /* Of a core: since when it has its grant. */
 struct given {
@@ -384,7 +385,9 @@ static void prepare_to_lead(struct wc_membership *membership, const json_t *answ
 		return;
 	if (json_is_array(names))
 		wc_lead_roster(node, WC_READ(node->tables.wc_cluster->term), json_incref(names));
-	if (wc_functions_raise_generation(node->functions, (uint32_t)json_integer_value(json_object_get(answer, "ids")),
+	/* Ahead of it: what it gives out between its last answer and its death must not be given out here again. */
+	if (wc_functions_raise_generation(node->functions,
+					  IDS_AHEAD + (uint32_t)json_integer_value(json_object_get(answer, "ids")),
 					  &fault) ||
 	    (functions && wc_cluster_mirror(node, functions, &fault)))
 		wc_warning("this host is not ready to lead the cluster: %s", fault.text);

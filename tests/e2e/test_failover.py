@@ -311,6 +311,17 @@ class Failover(cluster.ClusterTest):
         self.assertEqual(leader.status()["election"]["taken_total"], 1)
         self.assertEqual(other.status()["election"]["taken_total"], taken)
 
+    def test_ids(self):
+        """What the leader has given out and nobody has heard of before it died is not given out again by the next one."""
+        leader, other = self.leader(), self.other(self.leader())
+        with harness.stopped(other.pid):
+            first = leader.deploy_python("first")
+            leader.kill9()
+        wait_until(self.leader, "the other one leads")
+        self.assertNotEqual(other.deploy_python("second"), first)
+        self.start_scheduler(leader)
+        self.wait_in()
+
     def test_three(self):
         """Of three schedulers the one that leads is killed, and the next one right after it began to lead."""
         self.add_scheduler()

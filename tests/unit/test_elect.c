@@ -33,6 +33,7 @@ struct candidate {
 	atomic_ullong term; /* while it leads */
 	atomic_ullong before;
 	atomic_uint won;
+	atomic_ullong knows;
 	atomic_bool hold; /* its thread is to stand still */
 	int span;
 };
@@ -79,6 +80,13 @@ static void lost(void *context)
 	pthread_mutex_unlock(&lock);
 }
 
+static uint64_t knows(void *context)
+{
+	const struct candidate *candidate = context;
+
+	return atomic_load(&candidate->knows);
+}
+
 static atomic_uint late_ticks;
 
 /* Whoever leads does things here, so it must not be called after the lease; but for a moment between two looks at the clock. */
@@ -107,6 +115,7 @@ static void begin_as(int number, const char *name)
 				      .won = won,
 				      .renewed = renewed,
 				      .lost = lost,
+				      .knows = knows,
 				      .tick = tick,
 				      .context = candidate };
 
@@ -362,6 +371,27 @@ static void test_first(void **state)
 	check_spans();
 }
 
+/* Of two others the one that knows less does not lead next, but when it is alone. */
+static void test_knows_less(void **state)
+{
+	(void)state;
+	atomic_store(&candidates[0].knows, 5);
+	atomic_store(&candidates[2].knows, 6);
+	begin(0);
+	await_other(-1);
+	begin(1);
+	usleep(LEASE / 2 / WC_US);
+	begin(2);
+	usleep(LEASE / 2 / WC_US);
+	end(0);
+	await_other(0);
+	assert_int_equal(leader(), 2);
+	end(2);
+	await_other(2);
+	assert_int_equal(leader(), 1);
+	check_spans();
+}
+
 /* Two hosts have one name, by a mistake: each takes the other for another one, not for itself before. */
 static void test_one_name(void **state)
 {
@@ -382,9 +412,9 @@ static void test_one_name(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { ELECT(test_stop),	 ELECT(test_gone),   ELECT(test_etcd_away),
-					    ELECT(test_held_up), ELECT(test_record), ELECT(test_first),
-					    ELECT(test_one_name) };
+	const struct CMUnitTest tests[] = { ELECT(test_stop),	  ELECT(test_gone),	 ELECT(test_etcd_away),
+					    ELECT(test_held_up),  ELECT(test_record),	 ELECT(test_first),
+					    ELECT(test_one_name), ELECT(test_knows_less) };
 
 	if (!have_etcd()) {
 		puts("SKIP: no etcd in PATH: scripts/install-deps.sh --group test installs it");
