@@ -728,6 +728,11 @@ static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 	if (options->etcd[0] && inet_pton(AF_INET, options->cluster_address, &address) != 1)
 		return wc_fail(fault, EINVAL,
 			       "--etcd: clients reach the scheduler that leads by --cluster-address, an IPv4 address");
+	if (options->etcd[0] && (!strncmp(options->remote, "0.0.0.0:", 8) || !strncmp(options->remote, "[::]:", 5)))
+		return wc_fail(
+			fault, EINVAL,
+			"--remote %s: with --etcd that is where the other schedulers find this one; give it the host's address",
+			options->remote);
 	if (!options->etcd_cert[0] != !options->etcd_key[0])
 		return wc_fail(fault, EINVAL, "--etcd-cert and --etcd-key go together");
 	if (options->cluster && !options->etcd[0])

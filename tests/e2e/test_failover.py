@@ -249,7 +249,7 @@ class Failover(cluster.ClusterTest):
             wait_until(self.leader, "the other one leads")
             self.wait_in(self.NODES)
             second = self.leader()
-            requests = self.occupy(client, "both-dead", 1 + 2 * self.NODES, 4)
+            requests = self.occupy(client, "both-dead", 1 + 2 * self.NODES, 10)
             second.kill9()
             self.start_scheduler(first)
             answers = self.insist(client, requests)
@@ -263,7 +263,7 @@ class Failover(cluster.ClusterTest):
         """A node is killed with the leader, and is back while the next one begins to lead: what it had begun is lost, and is said to be."""
         with self.client() as client:
             leader = self.leader()
-            requests = self.occupy(client, "again-dead", 1 + 2 * self.NODES, 3)
+            requests = self.occupy(client, "again-dead", 1 + 2 * self.NODES, 10)
             self.nodes[0].kill9()
             leader.kill9()
             self.join(self.nodes[0])

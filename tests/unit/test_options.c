@@ -443,10 +443,29 @@ static void test_the_name_is_known_early(void **state)
 	assert_string_equal(wc_options_name(3, longest), "default");
 }
 
+/* Of several schedulers each is found by its --remote, which must not mean every address. */
+static void test_schedulers(void **state)
+{
+	static const char *const good =
+		"--dev lo --cluster --etcd http://e:2379 --cluster-address 192.0.2.9 --join-as s ";
+	char line[300];
+
+	(void)state;
+	snprintf(line, sizeof(line), "%s--remote 192.0.2.1:4751", good);
+	expect_accepted(line);
+	snprintf(line, sizeof(line), "%s--remote 0.0.0.0:4751", good);
+	assert_int_equal(parse(line), -EINVAL);
+	assert_non_null(strstr(fault.text, "find this one"));
+	snprintf(line, sizeof(line), "%s--remote [::]:4751", good);
+	assert_int_equal(parse(line), -EINVAL);
+	expect_accepted("--dev lo --cluster --remote 0.0.0.0:4751");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_name_is_known_early),
+		cmocka_unit_test(test_schedulers),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_refused),
