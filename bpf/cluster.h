@@ -38,7 +38,7 @@ struct wc_cluster_header {
 	__be32 payload_len; /* exactly what follows */
 	__be32 grant;	    /* ORDER: of the core */
 	__be16 core;	    /* ORDER: of the node, WC_CORE_ANY: the node chooses. CORE_FREE: how many entries follow */
-	__be16 code;	    /* 0 */
+	__be16 code;	    /* STARTED: enum wc_started_code; else 0 */
 	__u64 mac; /* of the words above and the covered bytes that follow; in the order of bytes that SipHash gives on a little-endian host */
 	__be64 spare; /* 0 */
 } WC_WIRE;
@@ -56,6 +56,12 @@ struct wc_core_free {
 	__be32 reserved;    /* 0 */
 } WC_WIRE;
 _Static_assert(sizeof(struct wc_core_free) == 16, "wire format");
+
+enum wc_started_code {
+	WC_STARTED_TELLS = 0,
+	WC_STARTED_ASKS = 1,	/* it begins only when the standby has answered that it knows */
+	WC_STARTED_ANSWERS = 2, /* the standby: to where it was asked from, with everything else as it was */
+};
 
 /* STARTED has one of these. In the window of the standby it is as if it had run at a node that is gone (WC_MEMBER_BEFORE). */
 struct wc_started {

@@ -71,6 +71,8 @@ struct wc_sent {
 	__u64 slot[WC_SEEN_WAYS];
 };
 #define WC_SENT(print, member, epoch) ((print)->value << 16 | (__u64)((member)&0xff) << 8 | ((epoch)&0xff))
+/* Of what began elsewhere: instead of an epoch the second in which it was heard of, modulo 256. */
+#define WC_SENT_BEFORE(print, now_ns) WC_SENT(print, WC_MEMBER_BEFORE, (now_ns) / 1000000000)
 #define WC_SENT_MEMBER(word) ((__u32)((word) >> 8) & 0xff)
 #define WC_SENT_EPOCH(word) ((__u32)(word)&0xff)
 

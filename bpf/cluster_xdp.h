@@ -372,12 +372,14 @@ __attribute__((noinline)) int wc_read_started(struct xdp_md *ctx, __u32 offset)
 	wc_sip_word(&sip, wc_load64(&started->set));
 	if (header->mac != wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + sizeof(*started)))
 		return WC_OUTCOME_drop_forged;
+	if (header->code)
+		return WC_OUTCOME_pass_core_free; /* the daemon answers */
 	print.value = wc_be64(started->print) & 0xffffffffffffULL;
 	print.set = wc_ntohl(started->set) & (WC_SEEN_SETS - 1);
 	seen = wc_seen_enter(NULL, &print, WC_SEEN_STARTED, &entry);
 	sent = wc_sent_at(NULL, entry / WC_SEEN_WAYS);
 	if (seen == WC_SEEN_NEW && sent)
-		WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&print, WC_MEMBER_BEFORE, 0));
+		WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT_BEFORE(&print, bpf_ktime_get_ns()));
 	return seen == WC_SEEN_CONTENDED ? WC_OUTCOME_drop_contended : WC_OUTCOME_started;
 }
 

@@ -18,7 +18,7 @@
 	X(pass_slow, "fragment, IP option or extension header: passed to the stack, whose socket serves it")           \
 	X(pass_retransmit, "request id seen before: passed to the node's socket, which may resend the reply")          \
 	X(pass_handover, "came while one daemon took over from another: waits in the node's socket")                   \
-	X(pass_core_free, "CORE_FREE while something waits: passed to the daemon, which sends it there")               \
+	X(pass_core_free, "CORE_FREE while something waits, STARTED that asks: passed to the daemon")                  \
 	X(core_free, "CORE_FREE: a node of the cluster has said which cores are free")                                 \
 	X(started, "STARTED: the leading scheduler has said what runs at its own host")                                \
 	X(drop_short, "carries our magic but is shorter than a header")                                                \

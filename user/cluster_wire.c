@@ -55,12 +55,31 @@ void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_clus
 	seal(ret_header, to->key, frame, WC_ORDER_COVERED);
 }
 
-void wc_cluster_started(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to,
-			const struct wc_fingerprint *print, struct wc_started *ret_started)
+void wc_cluster_started(struct wc_cluster_started *ret_message, const struct wc_cluster_address *to, uint16_t code,
+			const struct wc_fingerprint *print)
 {
-	*ret_started = (struct wc_started){ .print = htobe64(print->value), .set = htonl(print->set) };
-	fill(ret_header, WC_TYPE_STARTED, to, sizeof(*ret_started));
-	seal(ret_header, to->key, ret_started, sizeof(*ret_started));
+	ret_message->started = (struct wc_started){ .print = htobe64(print->value), .set = htonl(print->set) };
+	fill(&ret_message->header, WC_TYPE_STARTED, to, sizeof(ret_message->started));
+	ret_message->header.code = htons(code);
+	seal(&ret_message->header, to->key, &ret_message->started, sizeof(ret_message->started));
+}
+
+bool wc_cluster_started_genuine(const uint64_t key[2], const void *datagram, size_t length, uint16_t code,
+				struct wc_fingerprint *ret_print)
+{
+	struct wc_cluster_started message, expected;
+
+	if (length != sizeof(message))
+		return false;
+	memcpy(&message, datagram, sizeof(message));
+	if (message.header.type != WC_TYPE_STARTED || message.header.header_len != WC_HEADER_LEN ||
+	    message.header.code != htons(code) || ntohl(message.header.payload_len) != sizeof(message.started))
+		return false;
+	expected = message;
+	seal(&expected.header, key, &expected.started, sizeof(expected.started));
+	*ret_print = (struct wc_fingerprint){ .value = be64toh(message.started.print) & 0xffffffffffffULL,
+					      .set = ntohl(message.started.set) & (WC_SEEN_SETS - 1) };
+	return expected.header.mac == message.header.mac;
 }
 
 bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length)

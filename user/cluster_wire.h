@@ -31,9 +31,16 @@ struct wc_cluster_address {
 void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
 		      uint32_t grant, const uint8_t *frame, uint32_t frame_len);
 
-/* A STARTED of this id: both parts of it. */
-void wc_cluster_started(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to,
-			const struct wc_fingerprint *print, struct wc_started *ret_started);
+/* A STARTED of this id. */
+struct wc_cluster_started {
+	struct wc_cluster_header header;
+	struct wc_started started;
+} WC_WIRE;
+void wc_cluster_started(struct wc_cluster_started *ret_message, const struct wc_cluster_address *to, uint16_t code,
+			const struct wc_fingerprint *print);
+/* Has it this code, and the right MAC? Its id, then. For whom it is, is not looked at. */
+bool wc_cluster_started_genuine(const uint64_t key[2], const void *datagram, size_t length, uint16_t code,
+				struct wc_fingerprint *ret_print);
 /* Is this datagram an ORDER for this host, in this term and epoch, of somebody who has the key? A whole frame of WC_ORDER_COVERED bytes and more is in it then. */
 bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length);
 

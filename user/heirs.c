@@ -2,13 +2,19 @@
 /* heirs.c - see heirs.h. */
 #include "user/heirs.h"
 
+#include "user/clock.h"
 #include "user/cluster_wire.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#define ASK_TRIES 4
+#define ASK_NS (15 * WC_MS) /* for an answer, each time */
 
 struct wc_heirs {
 	pthread_mutex_t lock;
@@ -51,34 +57,106 @@ void wc_heirs_set(struct wc_node *node, const struct wc_heir *list, uint32_t cou
 	pthread_mutex_unlock(&heirs->lock);
 }
 
-void wc_heirs_tell(struct wc_node *node, const struct wc_fingerprint *print)
+static void make(const struct wc_node *node, const struct wc_heir *heir, uint16_t code,
+		 const struct wc_fingerprint *print, struct wc_cluster_started *ret_message)
 {
 	const struct wc_cluster *cluster = node->tables.wc_cluster;
+	const struct wc_cluster_address to = { .key = { cluster->key[0], cluster->key[1] },
+					       .term = WC_READ(cluster->term),
+					       .epoch = heir->epoch,
+					       .member = heir->member };
+
+	wc_cluster_started(ret_message, &to, code, print);
+}
+
+static bool send_to(int fd, const struct wc_heir *heir, const struct wc_cluster_started *message)
+{
+	return sendto(fd, message, sizeof(*message), MSG_NOSIGNAL, (const struct sockaddr *)&heir->address,
+		      sizeof(heir->address)) > 0;
+}
+
+static uint32_t copy_list(struct wc_heirs *heirs, struct wc_heir list[WC_HEIRS_MAX])
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&heirs->lock);
+	count = atomic_load(&heirs->count);
+	memcpy(list, heirs->list, sizeof(heirs->list));
+	pthread_mutex_unlock(&heirs->lock);
+	return count;
+}
+
+void wc_heirs_tell(struct wc_node *node, const struct wc_fingerprint *print)
+{
 	struct wc_heirs *heirs = node->heirs;
 	struct wc_heir list[WC_HEIRS_MAX];
+	struct wc_cluster_started message;
 	uint32_t count;
 
 	if (!heirs || !atomic_load_explicit(&heirs->count, memory_order_relaxed))
 		return;
-	pthread_mutex_lock(&heirs->lock);
-	count = atomic_load(&heirs->count);
-	memcpy(list, heirs->list, sizeof(list));
-	pthread_mutex_unlock(&heirs->lock);
+	count = copy_list(heirs, list);
 	for (uint32_t i = 0; i < count; i++) {
-		const struct wc_cluster_address to = { .key = { cluster->key[0], cluster->key[1] },
-						       .term = WC_READ(cluster->term),
-						       .epoch = list[i].epoch,
-						       .member = list[i].member };
-		struct {
-			struct wc_cluster_header header;
-			struct wc_started started;
-		} message;
-
-		wc_cluster_started(&message.header, &to, print, &message.started);
-		if (sendto(heirs->socket, &message, sizeof(message), MSG_NOSIGNAL,
-			   (const struct sockaddr *)&list[i].address, sizeof(list[i].address)) < 0)
+		make(node, &list[i], WC_STARTED_TELLS, print, &message);
+		if (!send_to(heirs->socket, &list[i], &message))
 			errno = 0; /* as if it were lost on its way */
 	}
+}
+
+/* Answers until so long of CLOCK_MONOTONIC; heirs that have given the right one leave `missing`, a bit each. */
+static uint32_t take_answers(const struct wc_node *node, int fd, const struct wc_heir *list, uint32_t missing,
+			     const struct wc_fingerprint *print, uint64_t end)
+{
+	const struct wc_cluster *cluster = node->tables.wc_cluster;
+	const uint64_t key[2] = { cluster->key[0], cluster->key[1] };
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	struct wc_cluster_started answer;
+	struct wc_fingerprint known;
+	uint64_t now;
+
+	while (missing && (now = wc_now()) < end && poll(&ready, 1, (int)((end - now + WC_MS - 1) / WC_MS)) > 0) {
+		ssize_t length = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT | MSG_TRUNC);
+
+		if (length <= 0 ||
+		    !wc_cluster_started_genuine(key, &answer, (size_t)length, WC_STARTED_ANSWERS, &known) ||
+		    known.value != print->value || known.set != print->set ||
+		    answer.header.term != htobe64(WC_READ(cluster->term)))
+			continue;
+		for (uint32_t i = 0; i < WC_HEIRS_MAX; i++)
+			if (missing >> i & 1 && ntohs(answer.header.member) == list[i].member &&
+			    ntohl(answer.header.epoch) == list[i].epoch)
+				missing &= ~(1u << i);
+	}
+	return missing;
+}
+
+bool wc_heirs_make_sure(struct wc_node *node, const struct wc_fingerprint *print)
+{
+	struct wc_heirs *heirs = node->heirs;
+	struct wc_heir list[WC_HEIRS_MAX];
+	struct wc_cluster_started message;
+	uint32_t count, missing;
+	int fd;
+
+	if (!heirs || !atomic_load_explicit(&heirs->count, memory_order_relaxed))
+		return true;
+	count = copy_list(heirs, list);
+	missing = (1u << count) - 1;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	for (int i = 0; i < ASK_TRIES && missing; i++) {
+		for (uint32_t heir = 0; heir < count; heir++) {
+			if (!(missing >> heir & 1))
+				continue;
+			make(node, &list[heir], WC_STARTED_ASKS, print, &message);
+			if (!send_to(fd, &list[heir], &message))
+				errno = 0;
+		}
+		missing = take_answers(node, fd, list, missing, print, wc_now() + ASK_NS);
+	}
+	close(fd);
+	return !missing;
 }
 
 json_t *wc_heirs_json(const struct wc_node *node)

@@ -29,6 +29,11 @@ void wc_heirs_close(struct wc_node *node);
 void wc_heirs_set(struct wc_node *node, const struct wc_heir *heirs, uint32_t count);
 /* Tell them that this id begins. Costs nothing where there is none. */
 void wc_heirs_tell(struct wc_node *node, const struct wc_fingerprint *print);
+/*
+ * The same, and wait until each of them has said that it knows: what takes two ways through the network and a thread there, so it is for what has waited before. False: one did not
+ * say so in 60 ms; perhaps this host is cut off, and another one about to lead.
+ */
+bool wc_heirs_make_sure(struct wc_node *node, const struct wc_fingerprint *print);
 
 /* As nodes are told of them: {"member", "epoch", "address", "port"}; what makes no sense is left out. */
 json_t *wc_heirs_json(const struct wc_node *node);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define RECOVER_NS (300 * WC_MS) /* for the nodes to come to a new leader */
+#define DEAF_NS (200 * WC_MS)
 #define ANNOUNCE_NS (300 * WC_MS)
 #define ANNOUNCEMENTS 4
 
@@ -158,12 +159,37 @@ bool wc_lead_leads(const struct wc_node *node)
 	return !node->lead || atomic_load(&node->lead->leads);
 }
 
+/*
+ * No node has said anything for DEAF_NS, though each says something every 50 ms, and etcd has not for longer: this host is cut off, most likely, and so those
+ * who may lead next do not hear what begins here. Before it has a node it hears none.
+ */
+static bool is_deaf(const struct wc_node *node, uint64_t now)
+{
+	uint64_t lease_ns = node->options.lease_ms * WC_MS, until = atomic_load(&node->lead->until);
+	bool any = false;
+
+	/* The last renewal began a lease before its end. */
+	if (until > now && until - now > lease_ns - lease_ns / 5 - 100 * WC_MS && lease_ns > 500 * WC_MS)
+		return false;
+
+	for (uint32_t id = 1; id < node->tables.wc_members_max; id++) {
+		const struct wc_member *member = &node->tables.wc_members[id];
+
+		if (WC_READ(member->state) == WC_MEMBER_NONE)
+			continue;
+		if (!WC_READ(member->heard_ns) || now < WC_READ(member->heard_ns) + DEAF_NS)
+			return false;
+		any = true;
+	}
+	return any;
+}
+
 bool wc_lead_may(const struct wc_node *node, const struct in6_addr *local)
 {
 	const struct wc_lead *lead = node->lead;
 
 	return !lead || !IN6_IS_ADDR_V4MAPPED(local) || local->s6_addr32[3] != lead->address.s_addr ||
-	       wc_lead_serves(node);
+	       (wc_lead_serves(node) && !is_deaf(node, wc_now()));
 }
 
 bool wc_lead_serves(const struct wc_node *node)

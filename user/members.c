@@ -26,7 +26,9 @@
 #include <unistd.h>
 
 #define LOOKS_MAX 16
-#define LOOK_NS (100 * WC_MS)	/* between two looks at the functions */
+#define LOOK_NS (100 * WC_MS) /* between two looks at the functions */
+#define MUTE_NS                                                                                                        \
+	(500 * WC_MS) /* later than lead.c takes this host for cut off: or what begins then would be told nobody */
 #define SILENT_NS (300 * WC_MS) /* six times as long as a node is ever silent by itself */
 
 struct wc_member_session {
@@ -40,6 +42,7 @@ struct wc_member_session {
 	bool standby;	/* it may lead one day (lead.h) */
 	bool windowed;	/* it has said which ids it knows */
 	bool leaving;	/* it has said so: gets nothing new */
+	bool mute;	/* it is silent for so long that nobody waits for its answers */
 	uint64_t knows; /* generation of the functions that it has looked at */
 	json_t *lacks;
 	uint64_t joined_ns;
@@ -219,7 +222,7 @@ static void name_heirs(struct wc_node *node)
 	for (uint32_t id = 1; node->lead && id < WC_MEMBERS_MAX && count < WC_HEIRS_MAX; id++) {
 		const struct wc_member *member = &node->tables.wc_members[id];
 
-		if (members->sessions[id] && members->sessions[id]->standby)
+		if (members->sessions[id] && members->sessions[id]->standby && !members->sessions[id]->mute)
 			heirs[count++] = (struct wc_heir){
 				.member = (uint16_t)id,
 				.epoch = member->epoch,
@@ -587,6 +590,7 @@ void wc_members_changed(struct wc_node *node)
 void wc_members_tick(struct wc_node *node, uint64_t now)
 {
 	struct wc_members *members = node->members;
+	bool muted = false;
 
 	if (!members)
 		return;
@@ -612,7 +616,11 @@ void wc_members_tick(struct wc_node *node, uint64_t now)
 			wc_warning("node %s %s", session->name,
 				   silent ? "says nothing: it gets nothing until it does" : "is heard again");
 		session->silent = silent;
+		muted |= session->mute != (now > (heard ?: session->joined_ns) + MUTE_NS);
+		session->mute = now > (heard ?: session->joined_ns) + MUTE_NS;
 	}
+	if (muted)
+		name_heirs(node);
 	pthread_mutex_unlock(&members->lock);
 	wc_members_serve(node);
 }
@@ -697,10 +705,17 @@ void wc_members_serve(struct wc_node *node)
 	}
 }
 
+/* Is its answer here? */
+static bool is_kept(struct wc_node *node, const struct wc_fingerprint *print)
+{
+	uint8_t reply[WC_REPLY_BYTES];
+
+	return wc_replies_find(node->replies, print, reply) > 0;
+}
+
 enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame)
 {
-	const struct wc_sent *sent = node->members && wc_lead_leads(node) ? wc_sent_at(&node->tables, print->set) :
-									    NULL;
+	const struct wc_sent *sent = node->members ? wc_sent_at(&node->tables, print->set) : NULL;
 	const struct wc_seen_set *set = wc_seen_at(&node->tables, print->set);
 	const struct wc_member *member;
 	uint64_t word = 0;
@@ -710,6 +725,13 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 		if (WC_READ(sent->slot[way]) >> 16 == print->value &&
 		    WC_SEEN_FINGERPRINT(WC_READ(set->slot[way])) == print->value)
 			word = WC_READ(sent->slot[way]);
+	/* At one that does not lead the rest is of a time when it did; but what began elsewhere, and was sent here by who does not know that, is lost. */
+	if (!wc_lead_leads(node) && (!word || WC_SENT_MEMBER(word) != WC_MEMBER_BEFORE))
+		return WC_AGAIN_HERE;
+	if (!word && sent && wc_window_lost(&node->tables, print) && !is_kept(node, print)) {
+		atomic_fetch_add(&node->members->lost, 1);
+		return WC_AGAIN_LOST;
+	}
 	if (!word)
 		return WC_AGAIN_HERE;
 	member = wc_members_at(&node->tables, WC_SENT_MEMBER(word));
@@ -720,16 +742,6 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 	if (frame && frame->data && !send_order(node, (uint16_t)WC_SENT_MEMBER(word), WC_CORE_ANY, 0, frame))
 		atomic_fetch_add(&node->members->again, 1);
 	return WC_AGAIN_SENT;
-}
-
-/* It is nowhere any more. */
-static void forget_sent(struct wc_node *node, const struct wc_fingerprint *print)
-{
-	struct wc_sent *sent = wc_sent_at(&node->tables, print->set);
-
-	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
-		if (WC_READ(sent->slot[way]) >> 16 == print->value)
-			WC_WRITE(sent->slot[way], 0);
 }
 
 bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, uint32_t function_id)
@@ -743,8 +755,8 @@ bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, 
 	retry = fn && fn->manifest.idempotent && wc_members_again(node, print, NULL) == WC_AGAIN_LOST;
 	wc_fn_put(fn);
 	if (retry)
-		forget_sent(
-			node,
+		wc_window_forget(
+			&node->tables,
 			print); /* first: or another copy of it would be told that it is lost, while it waits here */
 	retry = retry && wc_seen_reopen(&node->tables, print);
 	if (retry)

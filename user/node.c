@@ -89,7 +89,7 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
 			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
 		if (node->tables.wc_sent_max == WC_SEEN_SETS)
-			wc_window_restarted(node->tables.wc_seen, node->tables.wc_sent);
+			wc_window_restarted(node->tables.wc_seen, node->tables.wc_sent, wc_now());
 	} else if (legacy->shared) {
 		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
 	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {

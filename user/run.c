@@ -658,13 +658,17 @@ static bool may_begin(struct wc_worker *worker, const struct wc_job *job)
 
 	if (!node->membership && !node->lead)
 		return true;
-	if (ordered ? !wc_member_may_begin(node) : !wc_lead_may(node, &job->local)) {
+	/* What has just come in by the network shows that this host is not cut off; what has waited does not. */
+	if (ordered ? !wc_member_may_begin(node) :
+		      !wc_lead_may(node, &job->local) ||
+			      (job->how & WC_HOW_PENDED && !wc_heirs_make_sure(node, &job->print))) {
 		wc_seen_reopen(&node->tables, &job->print);
 		return false;
 	}
 	if (ordered || node->lead) /* who leads is a node of the next one */
 		wc_window_begins(&node->tables, &job->print, wc_now());
-	wc_heirs_tell(node, &job->print);
+	if (ordered || !(job->how & WC_HOW_PENDED))
+		wc_heirs_tell(node, &job->print);
 	return true;
 }
 

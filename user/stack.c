@@ -11,6 +11,7 @@
 #include "user/pending.h"
 #include "user/scheduler.h"
 #include "user/takeover.h"
+#include "user/window.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -254,6 +255,39 @@ static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagr
 	return WC_OUTCOME_pass_retransmit;
 }
 
+/* A STARTED that asks: who sent it begins the invocation when this host knows of it. */
+static enum wc_outcome asked_whether_known(struct wc_stack *stack, const struct datagram *datagram)
+{
+	const struct wc_cluster *cluster = stack->node->tables.wc_cluster;
+	const uint64_t key[2] = { cluster->key[0], cluster->key[1] };
+	struct wc_cluster_started answer;
+	struct wc_fingerprint print;
+	uint64_t word;
+
+	if (!stack->node->membership ||
+	    !wc_cluster_started_genuine(key, datagram->data, datagram->len, WC_STARTED_ASKS, &print))
+		return WC_OUTCOME_drop_forged;
+	memcpy(&answer, datagram->data, sizeof(answer));
+	if (!wc_order_is_for(cluster, &answer.header))
+		return WC_OUTCOME_drop_cluster;
+	word = WC_WINDOW_WORD(print.set, print.value);
+	wc_window_enter(&stack->node->tables, &word, 1, WC_MEMBER_BEFORE, 0);
+	/* It may have begun to lead meanwhile, and to run the same: then this comes too late. */
+	if (!wc_order_is_for(cluster, &answer.header))
+		return WC_OUTCOME_drop_cluster;
+	wc_cluster_started(&answer,
+			   &(struct wc_cluster_address){ .key = { key[0], key[1] },
+							 .term = be64toh(answer.header.term),
+							 .epoch = ntohl(answer.header.epoch),
+							 .member = ntohs(answer.header.member) },
+			   WC_STARTED_ANSWERS, &print);
+	if (wc_stack_send(stack, &datagram->id, &datagram->local,
+			  (const struct wc_header *)(const void *)&answer.header, &answer.started,
+			  sizeof(answer.started)))
+		wc_debug("an answer to the scheduler that leads could not be sent");
+	return WC_OUTCOME_started;
+}
+
 static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, struct wc_header **ret_header)
 {
 	struct wc_cursor cursor = { .pos = datagram->data, .end = datagram->data + datagram->len };
@@ -271,6 +305,8 @@ static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, 
 	case WC_CHECK_CLUSTER:
 		if ((*ret_header)->type == WC_TYPE_ORDER)
 			return ordered_again(stack, datagram);
+		if ((*ret_header)->type == WC_TYPE_STARTED)
+			return asked_whether_known(stack, datagram);
 		/* The kernel has read it, and passed it on because something waits. Whoever else sends one makes us look in vain. */
 		if (!stack->node->members)
 			return WC_OUTCOME_drop_cluster;

@@ -21,12 +21,40 @@ static uint64_t time_word(uint64_t value, uint64_t now_ns)
 	return ~value << 16 | (now_ns / WC_SECOND & 0x7fff);
 }
 
-void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent)
+void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent, uint64_t now_ns)
 {
 	for (uint32_t set = 0; set < WC_SEEN_SETS; set++)
-		for (uint32_t way = 0; way < WC_SEEN_WAYS; way++)
-			if ((sent[set].slot[way] ^ time_word(WC_SEEN_FINGERPRINT(seen[set].slot[way]), 0)) >> 16 == 0)
-				sent[set].slot[way] |= WC_WINDOW_BEFORE;
+		for (uint32_t way = 0; way < WC_SEEN_WAYS; way++) {
+			__u64 value = WC_SEEN_FINGERPRINT(seen[set].slot[way]), *word = &sent[set].slot[way];
+
+			if (!value || !(seen[set].slot[way] & WC_SEEN_STARTED) || *word >> 16 == value)
+				continue; /* another node had it */
+			if ((*word ^ time_word(value, 0)) >> 16)
+				*word = time_word(value, now_ns); /* it was about to be written */
+			*word |= WC_WINDOW_BEFORE;
+		}
+}
+
+void wc_window_forget(struct wc_tables *tables, const struct wc_fingerprint *print)
+{
+	struct wc_sent *sent = wc_sent_at(tables, print->set);
+
+	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
+		if (WC_READ(sent->slot[way]) >> 16 == print->value ||
+		    WC_READ(sent->slot[way]) >> 16 == time_word(print->value, 0) >> 16)
+			WC_WRITE(sent->slot[way], 0);
+}
+
+bool wc_window_lost(struct wc_tables *tables, const struct wc_fingerprint *print)
+{
+	const struct wc_seen_set *seen = wc_seen_at(tables, print->set);
+	const struct wc_sent *sent = wc_sent_at(tables, print->set);
+
+	for (uint32_t way = 0; seen && sent && way < WC_SEEN_WAYS; way++)
+		if (WC_SEEN_FINGERPRINT(WC_READ(seen->slot[way])) == print->value &&
+		    WC_READ(sent->slot[way]) >> 16 == time_word(print->value, 0) >> 16)
+			return WC_READ(sent->slot[way]) & WC_WINDOW_BEFORE;
+	return false;
 }
 
 void wc_window_begins(struct wc_tables *tables, const struct wc_fingerprint *print, uint64_t now_ns)
@@ -48,6 +76,9 @@ static bool matters(uint64_t slot, uint64_t word, bool lost, uint64_t now_ns)
 		return false;
 	if (!(slot & WC_SEEN_STARTED))
 		return !lost;
+	/* It began elsewhere, of which this host was told, as one that may lead next. */
+	if (word >> 16 == WC_SEEN_FINGERPRINT(slot) && WC_SENT_MEMBER(word) == WC_MEMBER_BEFORE)
+		return lost && ((now_ns / WC_SECOND - WC_SENT_EPOCH(word)) & 0xff) < WC_WINDOW_RECENT;
 	return word >> 16 == now >> 16 && !(word & WC_WINDOW_BEFORE) == !lost &&
 	       ((now - word) & 0x7fff) < WC_WINDOW_RECENT;
 }
@@ -100,7 +131,9 @@ size_t wc_window_enter(struct wc_tables *tables, const uint64_t *words, size_t c
 		word = WC_READ(sent->slot[entry % WC_SEEN_WAYS]);
 		if (seen == WC_SEEN_NEW || (member != WC_MEMBER_BEFORE &&
 					    (word >> 16 != print.value || WC_SENT_MEMBER(word) == WC_MEMBER_BEFORE)))
-			WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], WC_SENT(&print, member, epoch));
+			WC_WRITE(sent->slot[entry % WC_SEEN_WAYS], member == WC_MEMBER_BEFORE ?
+									   WC_SENT_BEFORE(&print, wc_now()) :
+									   WC_SENT(&print, member, epoch));
 		fresh += seen == WC_SEEN_NEW;
 	}
 	return fresh;

@@ -24,14 +24,18 @@
 /* Of these 16 bits: it began under a daemon that is dead, so nobody has an answer. */
 #define WC_WINDOW_BEFORE 0x8000u
 
-/* A daemon that was killed has left these: whatever had begun there is lost. */
-void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent);
+/* A daemon that was killed, or has handed over, has left these: whatever had begun there is of its time. */
+void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent, uint64_t now_ns);
+/* It is nowhere any more, and may begin anew. */
+void wc_window_forget(struct wc_tables *tables, const struct wc_fingerprint *print);
+/* Is it of such a time? Then nobody runs it, and its answer is nowhere but perhaps among those that were handed over. */
+bool wc_window_lost(struct wc_tables *tables, const struct wc_fingerprint *print);
 
 /* It begins now. */
 void wc_window_begins(struct wc_tables *tables, const struct wc_fingerprint *print, uint64_t now_ns);
 
 /*
- * The ids of the sets from *set on that wait here, or began less than WC_WINDOW_RECENT ago (`lost`: those that began so lately under a daemon that is dead), oldest first in a set, as long as a whole set fits into `max`
+ * The ids of the sets from *set on that wait here, or began less than WC_WINDOW_RECENT ago (`lost`: those that began so lately under a daemon that is dead, or elsewhere, as this host was told), oldest first in a set, as long as a whole set fits into `max`
  * (WC_SEEN_WAYS at least) words. Returns how many; *set is where to go on, WC_SEEN_SETS at the end.
  */
 size_t wc_window_read(struct wc_tables *tables, uint64_t now_ns, bool lost, uint32_t *set, uint64_t *words, size_t max);

@@ -8,7 +8,7 @@ What is between the two is the scheduler's decision, the ORDER around the frame 
 And the p99 of the slowdown of functions that sleep, on many hosts with four virtual cores each behind one scheduler, at 80 % of what they can do, open loop: over that of one ideal
 queue for as many cores, by simulation of the same process.
 
-And how long it takes until another scheduler serves when the one that leads is killed (failover.py).
+And how long it takes until another scheduler serves when the one that leads is killed (kills.py).
 """
 
 import argparse
@@ -21,7 +21,7 @@ import subprocess
 import struct
 import sys
 
-import failover
+import kills
 from ratios import figure
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
@@ -219,7 +219,7 @@ def main():
     print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
     results = [result] + ([run_many(options.hosts, options.load_seconds)] if options.hosts else [])
     if options.kills and shutil.which("etcd"):
-        results.append(failover.run(options.kills))
+        results.append(kills.run(options.kills))
     elif options.kills:
         print("no etcd, so no kills of schedulers: scripts/install-deps.sh --group test installs etcd-server", file=sys.stderr)
     if options.out:

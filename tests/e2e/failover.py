@@ -13,12 +13,12 @@ from harness import wait_until
 
 
 class FailoverTest(cluster.ClusterTest):
-    NODES = 2
+    SCHEDULERS, NODES = 2, 2
 
     def setUp(self):
         super().setUp()
         self.start_etcd()
-        for _ in range(2):
+        for _ in range(self.SCHEDULERS):
             self.add_scheduler()
         wait_until(self.leader, "one leads")
         for _ in range(self.NODES):

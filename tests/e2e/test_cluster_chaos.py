@@ -14,11 +14,10 @@ import threading
 import time
 import unittest
 
-import cluster
+import failover
 import harness
 import wcproto
 from cluster import PORT, inside, ip
-from harness import wait_until
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 30)))
@@ -66,25 +65,8 @@ class Client(threading.Thread):
             self.history[tag] = None
 
 
-class Chaos(cluster.ClusterTest):
-    def setUp(self):
-        super().setUp()
-        self.start_etcd()
-        for _ in range(3):
-            self.add_scheduler()
-        wait_until(self.leader, "one leads")
-        for _ in range(3):
-            self.add_node()
-        self.function = self.leader().deploy_python()
-        self.wait_in()
-
-    def wait_in(self):
-        def ready():
-            leader = self.leader()
-            nodes = leader.status()["cluster"]["nodes"] if leader else []
-            return sum(each["state"] == "ready" and each["free"] == each["cores"] for each in nodes) == len(self.schedulers) + len(self.nodes) - 1
-
-        wait_until(ready, "all are in: %s" % [(host.member, host.status()["cluster"] or host.status()["membership"]) for host in self.schedulers if host.pid])
+class Chaos(failover.FailoverTest):
+    SCHEDULERS, NODES = 3, 3
 
     # --- what happens: each returns what ends it ---
 
@@ -145,10 +127,7 @@ class Chaos(cluster.ClusterTest):
         print("%d invocations, %s, %d events" % (len(history), dict(collections.Counter(answer.code for answer in history.values() if answer)), len(events)))
         self.assertEqual(wrong, [], said)
         self.assertEqual(set(runs) - set(history), set(), said)
-        self.wait_in()
-        for host in [*self.schedulers, *self.nodes]:
-            host.wait_idle()
-            self.assertEqual(host.problems(), [], said)
+        self.check_sound()
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ class Failover(failover.FailoverTest):
         """The leader's host is cut off: it gives up by itself, another one leads; when it is back it is a node like others, with what it ran meanwhile."""
         with self.client() as client:
             leader = self.leader()
-            answers, gap = self.load(client, ["cut-%d" % i for i in range(200)], 50, lambda: self.cut(leader))
+            # More than there are cores: some wait there, and could begin when nobody hears of it any more.
+            answers, gap = self.load(client, ["cut-%d" % i for i in range(400)], 100, lambda: self.cut(leader), width=40)
             print("cut off: %.0f ms without an answer" % (gap * 1000))
             self.check_history(answers, (wcproto.NODE_LOST, wcproto.RESTARTED))
             wait_until(lambda: not leader.status()["election"]["leads"], "it has given up")

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "user/clock.h"
 #include "user/window.h"
 
 static struct wc_tables node, host;
@@ -135,7 +136,8 @@ static void test_recent(void **state)
 /* The daemon was killed: what it had begun is lost, and what waits is there as before. Of the next one, which begins, nothing is. */
 static void test_restarted(void **state)
 {
-	struct wc_fingerprint old = print_of(1), waits = print_of(2), fresh = print_of(3), again = print_of(4);
+	struct wc_fingerprint old = print_of(1), waits = print_of(2), fresh = print_of(3), again = print_of(4),
+			      unwritten = print_of(5);
 	uint64_t words[2 * WC_SEEN_WAYS];
 	uint32_t set;
 
@@ -145,7 +147,10 @@ static void test_restarted(void **state)
 	enter(&node, &again, 1);
 	wc_window_begins(&node, &old, NOW);
 	wc_window_begins(&node, &again, NOW);
-	wc_window_restarted(node.wc_seen, node.wc_sent);
+	enter(&node, &unwritten, 1); /* it was killed just then */
+	wc_window_restarted(node.wc_seen, node.wc_sent, NOW);
+	assert_true(wc_window_lost(&node, &unwritten) && wc_window_lost(&node, &old));
+	assert_false(wc_window_lost(&node, &waits));
 	enter(&node, &fresh, 1);
 	wc_window_begins(&node, &fresh, NOW);
 	wc_window_begins(&node, &again, NOW); /* an idempotent one */
@@ -153,14 +158,33 @@ static void test_restarted(void **state)
 		size_t n = wc_window_read(&node, NOW, true, &set, words, 2 * WC_SEEN_WAYS);
 
 		if (n)
-			assert_int_equal(wc_window_enter(&host, words, n, WC_MEMBER_BEFORE, 0), 1);
+			assert_int_equal(wc_window_enter(&host, words, n, WC_MEMBER_BEFORE, 0), n);
 	}
 	assert_int_equal(carry(NOW, 64, 7), 3);
 	assert_int_equal(owner(&old), WC_MEMBER_BEFORE);
+	assert_int_equal(owner(&unwritten), WC_MEMBER_BEFORE);
+	assert_false(wc_window_lost(&node, &again) || wc_window_lost(&node, &fresh));
+	wc_window_forget(&node, &old);
+	assert_false(wc_window_lost(&node, &old));
 	assert_true(wc_seen_find(&host, &old) & WC_SEEN_STARTED);
 	assert_int_equal(owner(&waits), 7);
 	assert_int_equal(owner(&fresh), 7);
 	assert_int_equal(owner(&again), 7);
+	/* What began elsewhere, as the node was told, is told on for a while. */
+	words[0] = WC_WINDOW_WORD(77, 99);
+	assert_int_equal(wc_window_enter(&node, words, 1, WC_MEMBER_BEFORE, 0), 1);
+	for (int late = 0; late < 2; late++) {
+		size_t found = 0;
+
+		for (set = 70; set < 80;) {
+			size_t n = wc_window_read(&node, wc_now() + (uint64_t)late * WC_WINDOW_RECENT * SECOND, true,
+						  &set, words, WC_SEEN_WAYS);
+
+			for (size_t i = 0; i < n; i++)
+				found += words[i] == WC_WINDOW_WORD(77, 99);
+		}
+		assert_int_equal(found, !late);
+	}
 	/* Of what somebody has, nobody else says that it is lost. */
 	words[0] = WC_WINDOW_WORD(fresh.set, fresh.value);
 	assert_int_equal(wc_window_enter(&host, words, 1, WC_MEMBER_BEFORE, 0), 0);

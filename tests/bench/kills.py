@@ -8,7 +8,6 @@ And what must not be: an id that has run twice, an answer of another kind than a
 """
 
 import collections
-import importlib
 import json
 import os
 import statistics
@@ -16,13 +15,13 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
+import failover  # noqa: E402
 import harness  # noqa: E402
 import wcproto  # noqa: E402
 
-Failover = importlib.import_module("test_failover").Failover
 
 
-class Kills(Failover):
+class Kills(failover.FailoverTest):
     def runTest(self):
         pass
 
@@ -53,7 +52,7 @@ class Kills(Failover):
                 act()
                 waiting[client.fresh_id()] = ["%s-probe" % name, 0.0, acted]
         if waiting:
-            raise SystemExit("bench_failover: %d invocations were not answered" % len(waiting))
+            raise SystemExit("kills: %d invocations were not answered" % len(waiting))
         return first * 1000, answers
 
 
