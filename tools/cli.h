@@ -52,7 +52,7 @@ extern const struct command cmd_up, cmd_down, cmd_status, cmd_deploy, cmd_list, 
 	cmd_logs, cmd_doctor, cmd_version, cmd_set, cmd_limit, cmd_versions, cmd_rollback, cmd_warmth, cmd_secret,
 	cmd_keys, cmd_gateway, cmd_publish, cmd_alias, cmd_metrics, cmd_top, cmd_config, cmd_reload, cmd_upgrade,
 	cmd_sim, cmd_remote, cmd_remote_key, cmd_load, cmd_trace, cmd_async, cmd_study, cmd_nodes, cmd_drain, cmd_code,
-	cmd_leave, cmd_join;
+	cmd_leave, cmd_join, cmd_health;
 
 /* One sentence to standard error; with --json also {"ok":false,"error":...} to standard output. Returns CLI_FAILED. */
 int cli_fail(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

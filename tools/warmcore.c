@@ -20,7 +20,7 @@ static const struct command *const commands[] = {
 	&cmd_version,	 &cmd_warmth,	&cmd_secret, &cmd_keys,	  &cmd_gateway, &cmd_publish, &cmd_alias,
 	&cmd_metrics,	 &cmd_top,	&cmd_config, &cmd_reload, &cmd_upgrade, &cmd_sim,     &cmd_remote,
 	&cmd_remote_key, &cmd_load,	&cmd_trace,  &cmd_async,  &cmd_study,	&cmd_nodes,   &cmd_drain,
-	&cmd_code,	 &cmd_leave,	&cmd_join,
+	&cmd_code,	 &cmd_leave,	&cmd_join,   &cmd_health,
 };
 #define COMMANDS_COUNT (sizeof(commands) / sizeof(commands[0]))
 

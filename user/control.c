@@ -5,6 +5,7 @@
 #include "user/agent.h"
 #include "user/compile.h"
 #include "user/fd_pass.h"
+#include "user/health.h"
 #include "user/launch.h"
 #include "user/live.h"
 #include "user/log.h"
@@ -486,6 +487,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	if (!strcmp(op, "nodes"))
 		return json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "cluster", wc_members_json(node), "membership",
 				 wc_member_json(node), "election", wc_lead_json(node));
+	if (!strcmp(op, "health"))
+		return wc_health(node);
 	if (!strcmp(op, "drain"))
 		return do_drain(node, name, request);
 	if (!strcmp(op, "leave"))

@@ -72,7 +72,8 @@ struct wc_membership {
 	bool session_started, say_started;
 	int stop;   /* eventfd */
 	int socket; /* connected to the scheduler's port while it has joined; the same one for good, because agents may be about to use it */
-	atomic_bool joined; /* it has */
+	atomic_bool joined;   /* it has */
+	atomic_bool draining; /* as its scheduler said last */
 	struct given *given;
 	uint64_t fetch_at; /* not before; of the session's thread */
 	atomic_ullong said;
@@ -442,6 +443,7 @@ static bool be_member(struct wc_membership *membership, int fd)
 		wc_heirs_set(membership->node, heirs,
 			     except_self(membership->node, heirs,
 					 wc_heirs_read(json_object_get(answer, "heirs"), heirs)));
+		atomic_store(&membership->draining, json_is_true(json_object_get(answer, "draining")));
 		prepare_to_lead(membership, answer, json_object_get(answer, "functions"));
 		lacked = learn(membership, &functions, answer);
 
@@ -808,11 +810,12 @@ json_t *wc_member_json(const struct wc_node *node)
 		return json_null();
 	pthread_mutex_lock(&membership->lock);
 	snprintf(scheduler, sizeof(scheduler), "%s:%s", membership->host, membership->port);
-	object = json_pack("{s:s, s:s, s:b, s:b, s:b, s:i, s:s?, s:i, s:I, s:O?}", "scheduler", scheduler, "as",
+	object = json_pack("{s:s, s:s, s:b, s:b, s:b, s:i, s:s?, s:b, s:i, s:I, s:O?}", "scheduler", scheduler, "as",
 			   node->options.join_as, "joined", !*membership->why && !atomic_load(&membership->left),
 			   "leaving", (int)atomic_load(&membership->leaving), "left",
 			   (int)atomic_load(&membership->left), "running", atomic_load(&membership->running), "why",
-			   *membership->why ? membership->why : NULL, "member",
+			   *membership->why ? membership->why : NULL, "draining",
+			   (int)atomic_load(&membership->draining), "member",
 			   (int)WC_READ(node->tables.wc_cluster->self), "core_free_messages",
 			   (json_int_t)atomic_load(&membership->said), "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);

@@ -502,6 +502,7 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 		open_functions(node); /* before it may get any */
 	set_state(node, session);
 	answer = json_pack("{s:b, s:I}", "ok", 1, "generation", (json_int_t)members->generation);
+	json_object_set_new(answer, "draining", json_boolean(members->drained[session->id]));
 	if (node->lead)
 		json_object_set_new(answer, "heirs", wc_heirs_json(node));
 	if (session->standby) {

@@ -285,6 +285,14 @@ int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp
 	return 0;
 }
 
+bool wc_xdp_attached(const struct wc_xdp *xdp)
+{
+	struct bpf_link_info info = { 0 };
+	uint32_t size = sizeof(info);
+
+	return xdp->link_fd >= 0 && !bpf_obj_get_info_by_fd(xdp->link_fd, &info, &size) && info.xdp.ifindex;
+}
+
 /* The program is another one now: pin that. */
 static int pin_again(const struct wc_xdp *xdp, const struct dispatch_bpf *skel, const char *name,
 		     struct wc_fault *fault)

@@ -61,6 +61,8 @@ int wc_xdp_pin(struct wc_xdp *xdp, const char *name, struct wc_fault *fault);
 /* Attach to the device and pin the link. *ret_mode: "native" or "generic". */
 int wc_xdp_attach(struct wc_xdp *xdp, const char *name, int ifindex, enum wc_xdp_mode mode, const char **ret_mode,
 		  struct wc_fault *fault);
+/* Is the program still on its device? Not when the device is gone, or somebody has detached the link by force. */
+bool wc_xdp_attached(const struct wc_xdp *xdp);
 /* Enter a socket for (shard, core), or as the shard's pending socket with core = WC_NONE. */
 int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd);
 /* File descriptor of wc_cores, for the thread scheduler; owned by xdp. */

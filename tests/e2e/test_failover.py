@@ -121,6 +121,8 @@ class Failover(failover.FailoverTest):
 
     def test_etcd_away(self):
         """Without etcd nobody takes over; the leader gives up when its lease is over, and nodes serve those who ask them. With it all is well again."""
+        for host in self.schedulers:  # one leads, one follows: both are ready
+            self.assertEqual(host.json("health", "--ready")["waits_for"], [])
         self.etcd_process.send_signal(signal.SIGSTOP)
         wait_until(lambda: not any(host.status()["election"]["leads"] for host in self.schedulers), "nobody leads")
         with inside(self.outside), wcproto.Client(self.nodes[0].address4, PORT) as client:
@@ -128,6 +130,11 @@ class Failover(failover.FailoverTest):
             own = self.nodes[0].json("list")["functions"][0]["id"]
             self.assertEqual(client.invoke(own, b'{"do": "sleep", "ms": 1}').kind, wcproto.REPLY)
         self.assertTrue(any(host.status()["election"]["etcd_error"] for host in self.schedulers))
+        for host in self.schedulers:
+            self.assertTrue(host.json("health")["serves"])
+            done = host.cli("health", "--ready", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, "nobody is known to lead the cluster|it has not joined the cluster")
         self.etcd_process.send_signal(signal.SIGCONT)
         wait_until(self.leader, "one leads again")
         with self.client() as client:
