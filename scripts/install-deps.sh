@@ -14,15 +14,18 @@ NODE_MIN=18
 
 GROUP=run
 CHECK=
+ANY_KERNEL=
 FAILED=
 MISSING=() # packages to install
 
 usage() {
 	cat <<-END
-	Usage: scripts/install-deps.sh [--group run|test|bench] [--check]
+	Usage: scripts/install-deps.sh [--group run|image|test|bench] [--any-kernel] [--check]
 	  --group run   what building and running needs (default)
+	  --group image what running needs of what was built elsewhere, on the same distribution
 	  --group test  that, and what tests, fuzzers and lint need
 	  --group bench that, and what group http of the benchmarks measures beside
+	  --any-kernel  it will not run on this machine's kernel: an image is made
 	  --check       change nothing, say what is missing, exit 1 if something is
 	END
 }
@@ -44,14 +47,15 @@ die() {
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--group) GROUP=${2:?--group needs run, test or bench} && shift ;;
+	--group) GROUP=${2:?--group needs run, image, test or bench} && shift ;;
+	--any-kernel) ANY_KERNEL=1 ;;
 	--check) CHECK=1 ;;
 	-h | --help) usage && exit 0 ;;
 	*) usage >&2 && exit 2 ;;
 	esac
 	shift
 done
-case $GROUP in run | test | bench) ;; *) usage >&2 && exit 2 ;; esac
+case $GROUP in run | image | test | bench) ;; *) usage >&2 && exit 2 ;; esac
 
 installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -138,6 +142,34 @@ need_run() {
 	need_node
 }
 
+# One of these packages: a library has other names in other releases.
+need_any() {
+	local package
+	for package in "$@"; do
+		! installed "$package" || return 0
+	done
+	[ -n "$CHECK" ] || refresh_lists
+	for package in "$@"; do
+		available "$package" && MISSING+=("$package") && return
+	done
+	[ -z "$CHECK" ] || MISSING+=("$1") # the package lists may be empty here
+	[ -n "$CHECK" ] || error "none of $* is in the package lists"
+}
+
+# The libraries of need_run without what compiles, and the languages of functions.
+need_image() {
+	need libbpf1 libxdp1 libjansson4 libnl-3-200 libnl-route-3-200 libseccomp2 libsqlite3-0 libncursesw6 libtinfo6 libyaml-0-2
+	need_any libzip5 libzip4t64 libzip4
+	need_any libnettle8t64 libnettle8
+	need_any libevent-core-2.1-7t64 libevent-core-2.1-7
+	need_any libevent-extra-2.1-7t64 libevent-extra-2.1-7
+	need_any libh2o-evloop0.13t64 libh2o-evloop0.13
+	need_any libssl3t64 libssl3
+	need_any libcurl4t64 libcurl4
+	need ca-certificates iproute2 python3 python3-numpy
+	need_node
+}
+
 need_test() {
 	need_run
 	need libcmocka-dev clang-format cppcheck procps util-linux spin
@@ -213,7 +245,7 @@ debian-12 | debian-13 | ubuntu-24.04) ;;
 esac
 
 need_"$GROUP"
-check_kernel
+[ -n "$ANY_KERNEL" ] || check_kernel
 
 if [ ${#MISSING[@]} -gt 0 ]; then
 	if [ -n "$CHECK" ]; then
@@ -236,6 +268,7 @@ if [ ${#MISSING[@]} -gt 0 ]; then
 	fi
 	rm -f "$LOG"
 	for tool in clang bpftool; do
+		[ "$GROUP" != image ] || break
 		"$ROOT/scripts/find-tool.sh" $tool >/dev/null || error "$tool does not run although its package is installed"
 	done
 fi
