@@ -272,8 +272,12 @@ async function ask() {
 		response = await fetch("../system/live", { cache: "no-store", credentials: "omit", redirect: "error",
 			headers: token ? { authorization: `Bearer ${token}` } : {}, signal: AbortSignal.timeout(PATIENCE_MS) });
 		if (response.status === 401 || response.status === 403) {
+			const why = await reason(response);
+
+			if (sessionStorage.getItem(TOKEN) !== token) // another one has come meanwhile
+				return 1;
 			sessionStorage.removeItem(TOKEN);
-			needKey(await reason(response));
+			needKey(why);
 			return 0;
 		}
 		if (!response.ok) {
