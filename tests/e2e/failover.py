@@ -27,13 +27,13 @@ class FailoverTest(cluster.ClusterTest):
         self.wait_in()
 
     def wait_in(self, count=None):
-        """All nodes are ready, and those who may lead next, too."""
+        """All nodes are ready, with all functions that there are now, and those who may lead next, too."""
         count = self.NODES + len(self.schedulers) - 1 if count is None else count
 
         def ready():
             leader = self.leader()
-            nodes = leader.status()["cluster"]["nodes"] if leader else []
-            return sum(each["state"] == "ready" and each["free"] == each["cores"] for each in nodes) == count
+            seen = leader.status()["cluster"] if leader else {"nodes": []}
+            return sum(each["state"] == "ready" and each["free"] == each["cores"] and each["knows"] == seen["generation"] for each in seen["nodes"]) == count
 
         wait_until(ready, "%d nodes are ready: %s" % (count, [host.status()["cluster"] for host in self.schedulers if host.pid]))
 
