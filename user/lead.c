@@ -138,11 +138,11 @@ static bool tick(void *context, uint64_t now)
 	if (!atomic_load(&lead->leads))
 		return false;
 	if (!lead->open) {
-		bool late = now - lead->won_ns > RECOVER_NS;
+		bool missing = misses_nodes(lead);
 
-		if (!late && misses_nodes(lead))
+		if (missing && now - lead->won_ns <= RECOVER_NS)
 			return true;
-		if (late && knows_nodes(lead) && misses_nodes(lead))
+		if (missing && knows_nodes(lead))
 			wc_warning(
 				"not all nodes of the scheduler that led before have come: what runs there may be run again");
 		lead->open = true;

@@ -601,7 +601,7 @@ void wc_members_tick(struct wc_node *node, uint64_t now)
 		struct wc_member_session *session = members->sessions[id];
 		const struct wc_member *member = &node->tables.wc_members[id];
 		uint64_t heard = WC_READ(member->heard_ns);
-		bool silent;
+		bool silent, mute;
 
 		if (!session)
 			continue;
@@ -617,8 +617,9 @@ void wc_members_tick(struct wc_node *node, uint64_t now)
 			wc_warning("node %s %s", session->name,
 				   silent ? "says nothing: it gets nothing until it does" : "is heard again");
 		session->silent = silent;
-		muted |= session->mute != (now > (heard ?: session->joined_ns) + MUTE_NS);
-		session->mute = now > (heard ?: session->joined_ns) + MUTE_NS;
+		mute = now > (heard ?: session->joined_ns) + MUTE_NS;
+		muted |= mute != session->mute;
+		session->mute = mute;
 	}
 	if (muted)
 		name_heirs(node);

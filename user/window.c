@@ -21,6 +21,12 @@ static uint64_t time_word(uint64_t value, uint64_t now_ns)
 	return ~value << 16 | (now_ns / WC_SECOND & 0x7fff);
 }
 
+/* Does the word say when this id began? */
+static bool says_when(uint64_t word, uint64_t value)
+{
+	return word >> 16 == time_word(value, 0) >> 16;
+}
+
 void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent, uint64_t now_ns)
 {
 	for (uint32_t set = 0; set < WC_SEEN_SETS; set++)
@@ -29,7 +35,7 @@ void wc_window_restarted(const struct wc_seen_set *seen, struct wc_sent *sent, u
 
 			if (!value || !(seen[set].slot[way] & WC_SEEN_STARTED) || *word >> 16 == value)
 				continue; /* another node had it */
-			if ((*word ^ time_word(value, 0)) >> 16)
+			if (!says_when(*word, value))
 				*word = time_word(value, now_ns); /* it was about to be written */
 			*word |= WC_WINDOW_BEFORE;
 		}
@@ -40,8 +46,7 @@ void wc_window_forget(struct wc_tables *tables, const struct wc_fingerprint *pri
 	struct wc_sent *sent = wc_sent_at(tables, print->set);
 
 	for (uint32_t way = 0; sent && way < WC_SEEN_WAYS; way++)
-		if (WC_READ(sent->slot[way]) >> 16 == print->value ||
-		    WC_READ(sent->slot[way]) >> 16 == time_word(print->value, 0) >> 16)
+		if (WC_READ(sent->slot[way]) >> 16 == print->value || says_when(WC_READ(sent->slot[way]), print->value))
 			WC_WRITE(sent->slot[way], 0);
 }
 
@@ -52,7 +57,7 @@ bool wc_window_lost(struct wc_tables *tables, const struct wc_fingerprint *print
 
 	for (uint32_t way = 0; seen && sent && way < WC_SEEN_WAYS; way++)
 		if (WC_SEEN_FINGERPRINT(WC_READ(seen->slot[way])) == print->value &&
-		    WC_READ(sent->slot[way]) >> 16 == time_word(print->value, 0) >> 16)
+		    says_when(WC_READ(sent->slot[way]), print->value))
 			return WC_READ(sent->slot[way]) & WC_WINDOW_BEFORE;
 	return false;
 }

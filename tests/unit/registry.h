@@ -77,4 +77,13 @@ static int teardown(void **state)
 	return scratch_teardown(state);
 }
 
+/* The call fails with this error, and a sentence with these words. */
+#define FAILS(call, code, words)                                                                                       \
+	do {                                                                                                           \
+		int found = (call);                                                                                    \
+                                                                                                                       \
+		if (found != -(code) || !strstr(fault.text, words))                                                    \
+			fail_msg("%s: %d, %s", #call, found, found ? fault.text : "accepted");                         \
+	} while (0)
+
 #endif

@@ -11,13 +11,6 @@
 #include "user/published.h"
 
 #define ID(generation, slot) ((uint32_t)(generation) << WC_FUNCTION_SLOT_BITS | (slot))
-#define FAILS(call, code, words)                                                                                       \
-	do {                                                                                                           \
-		int found = (call);                                                                                    \
-                                                                                                                       \
-		if (found != -(code) || !strstr(fault.text, words))                                                    \
-			fail_msg("%s: %d, %s", #call, found, found ? fault.text : "accepted");                         \
-	} while (0)
 
 static enum wc_deployed what;
 

@@ -10,14 +10,6 @@
 #include "tests/unit/registry.h"
 #include "user/published.h"
 
-#define FAILS(call, code, words)                                                                                       \
-	do {                                                                                                           \
-		int found = (call);                                                                                    \
-                                                                                                                       \
-		if (found != -(code) || !strstr(fault.text, words))                                                    \
-			fail_msg("%s: %d, %s", #call, found, found ? fault.text : "accepted");                         \
-	} while (0)
-
 static uint32_t deploy(const char *text, uint32_t timeout_ms)
 {
 	struct wc_manifest manifest = { .name = "hello",
