@@ -41,7 +41,7 @@ usage() {
 	  --kernel VERSION   as for scripts/vm-kit.sh (default $KERNEL)
 	  --cpus N           default $CPUS
 	  --memory SIZE      default $MEMORY
-	  --timeout SECONDS  for all, from the start of QEMU (default $LIMIT)
+	  --timeout SECONDS  for all, from the start of QEMU (default $LIMIT); VM_PATIENCE times as long if that is set
 	  --modules "NAME..."  load these first; without --icount the kernel finds most by itself
 	  --write DIR        what the command writes in there is in there afterwards
 	  --allow REGEX      lines of the kernel's log that match are no failure; may be repeated
@@ -91,6 +91,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [ $# -gt 0 ] || { usage >&2 && exit 2; }
+LIMIT=$((LIMIT * ${VM_PATIENCE:-1}))
 if [ -n "$WRITE" ]; then
 	[ -d "$WRITE" ] || { say "--write $WRITE: no such folder" && exit 2; }
 	[ -z "$ICOUNT" ] || { say "--write and --icount exclude each other: the guest has no files of the host" && exit 2; }

@@ -23,7 +23,7 @@ usage() {
 	Usage: tests/run.sh [-j JOBS] [-t SECONDS] [-v] [-l] [PATTERN...]
 	  PATTERN     run the tests whose name contains it (all without one)
 	  -j JOBS     at once, where tests allow it (default $JOBS)
-	  -t SECONDS  limit for one test program (default $LIMIT), five times as long for those in a VM
+	  -t SECONDS  limit for one test program (default $LIMIT), eight times as long for those in a VM
 	  -v          show the output of tests that pass, too
 	  -l          list the names and stop
 	Environment: WARMCORE_BUILD (default build), TEST_TIMEOUT, FUZZ_RUNS (default $FUZZ_RUNS), VM_KERNELS (default
@@ -192,7 +192,7 @@ run_test() {
 		return
 	fi
 	# A virtual CPU is slow, and two machines share the host's.
-	[[ $test != vm/* ]] || limit=$((LIMIT * 5))
+	[[ $test != vm/* ]] || limit=$((LIMIT * 8))
 	# timeout(1) makes itself the leader of a process group, and ends that.
 	timeout -k 10 "$limit" "${COMMAND[@]}" >"$SCRATCH/output/$file" 2>&1 </dev/null 9>&- &
 	group=$!
@@ -307,6 +307,7 @@ run_pool "${QUICK[@]}"
 # Virtual machines compute all the time, end-to-end tests wait more than half of theirs: side by side, but these first.
 (
 	renice -n 19 -p $BASHPID >/dev/null
+	export VM_PATIENCE=3 # they get what the others leave
 	run_pool "${IN_VMS[@]}"
 ) &
 POOL=$!
