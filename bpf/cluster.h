@@ -13,6 +13,9 @@
  * that while; it never costs a core, and never gives one twice, because at the node an ORDER takes the core out of the node's own queue like any claim
  * (freeq.h). Is it not there, then the node's own decision finds another core or lets the invocation wait.
  *
+ * Schedulers of several parts of a cluster are **siblings**, and lend: to the one, the other is a node, which gives leave to send it some invocations in the
+ * same way in which nodes give cores (wc_member_core.sibling, user/lend.c). What comes so is decided on there like what a client sends, but never goes to a third one.
+ *
  * Both carry a MAC (SipHash-2-4, key of the cluster) of their header and of what decides: of the frame in an ORDER that is its first WC_ORDER_COVERED bytes
  * (addresses, ports, the header of the invocation), not the payload, which the client could have chosen anyhow. `epoch` is a random number of the node's
  * daemon, `term` one of the scheduler's: what was meant for another one of either is dropped. A replay within an epoch: CORE_FREE by the grant, ORDER by the
@@ -40,13 +43,15 @@ struct wc_cluster_header {
 	__be16 core;	    /* ORDER: of the node, WC_CORE_ANY: the node chooses. CORE_FREE: how many entries follow */
 	__be16 code;	    /* STARTED: enum wc_started_code; else 0 */
 	__u64 mac; /* of the words above and the covered bytes that follow; in the order of bytes that SipHash gives on a little-endian host */
-	__be64 spare; /* 0 */
+	__be64 function; /* ORDER: if not 0, by what id the scheduler knows the function, and not by that in the frame; it is under the MAC then, last. Else 0 */
 } WC_WIRE;
 _Static_assert(sizeof(struct wc_cluster_header) == WC_HEADER_LEN, "wire format");
 _Static_assert(__builtin_offsetof(struct wc_cluster_header, mac) == 32, "wire format");
 
 #define WC_CLUSTER_WORDS 4  /* of the header, under the MAC */
 #define WC_ORDER_COVERED 88 /* bytes of the frame: less than any frame with an INVOKE has */
+/* Bytes under the MAC of an ORDER. */
+#define wc_order_covered(function) (WC_CLUSTER_WORDS * 8 + WC_ORDER_COVERED + ((function) ? 8 : 0))
 
 struct wc_core_free {
 	__be16 core; /* of the node */
@@ -150,13 +155,70 @@ WC_GLOBAL(__u32, wc_member_claim_exact, unused)
 	return look.core;
 }
 
+/* Which free-core queue the entry belongs to. */
+static __always_inline __u32 wc_member_queue(const struct wc_member_core *core)
+{
+	return core->sibling ? WC_QUEUE_SIBLINGS : WC_QUEUE_MEMBERS;
+}
+
 /* Nothing was done with it: back into the queue. */
 static __always_inline void wc_member_unclaim(struct wc_tables *tables, __u32 index)
 {
-	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+	struct wc_member_core *core = wc_member_cores_at(tables, index);
+	struct wc_shard *queue = core ? wc_shards_at(tables, wc_member_queue(core)) : NULL;
 
 	if (queue)
-		wc_freeq_put(tables, queue, WC_QUEUE_MEMBERS, index);
+		wc_freeq_put(tables, queue, wc_member_queue(core), index);
+}
+
+#define WC_LEND_TRIES 4
+
+/* May the function, which has no limit, be sent to this sibling? */
+static __always_inline bool wc_sibling_may(struct wc_tables *tables, __u32 function_id, __u32 sibling)
+{
+	const struct wc_member_function *function = wc_member_functions_at(tables, WC_FUNCTION_SLOT(function_id));
+
+	return function && WC_READ(function->id) == function_id && sibling &&
+	       WC_READ(function->siblings) >> (sibling - 1) & 1;
+}
+
+struct wc_lending {
+	struct wc_tables *tables;
+	__u32 function_id;
+	__u32 index; /* result */
+};
+
+/* Try one. Returns 1 to stop. */
+static long wc_lend_step(__u32 round, void *context)
+{
+	struct wc_lending *lending = context;
+	__u32 index = wc_freeq_claim_next(lending->tables, WC_QUEUE_SIBLINGS);
+	struct wc_member_core *core = wc_member_cores_at(lending->tables, index);
+
+	(void)round;
+	if (!core)
+		return 1;
+	if (!wc_sibling_may(lending->tables, lending->function_id, core->sibling)) {
+		wc_member_unclaim(lending->tables, index);
+		return 0;
+	}
+	lending->index = index;
+	return 1;
+}
+
+/*
+ * Leave to send an invocation of this function to another scheduler, which has cores to lend: claimed as with wc_member_claim(). WC_NONE proves nothing. A limit on how
+ * often the function runs would not be held there: then WC_NONE, too.
+ */
+WC_GLOBAL(__u32, wc_sibling_claim, function_id)
+{
+	struct wc_shard *queue = wc_shards_at(WC_TABLES, WC_QUEUE_SIBLINGS);
+	struct wc_function *function = wc_functions_at(WC_TABLES, WC_FUNCTION_SLOT(function_id));
+	struct wc_lending lending = { .tables = WC_TABLES, .function_id = function_id, .index = WC_NONE };
+
+	if (queue && function && WC_READ(queue->summary) && !WC_READ(function->running_max))
+		wc_loop(WC_LEND_TRIES, wc_lend_step, &lending);
+	return lending.index;
 }
 
 /* It ran there: first of the warm ones. Racy; a lost update is a hint less. */
@@ -185,7 +247,7 @@ enum wc_said {
 /* Take it out: its node has it, or it is not to be used. */
 static __always_inline void wc_member_withdraw(struct wc_tables *tables, struct wc_member_core *core, __u32 index)
 {
-	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+	struct wc_shard *queue = wc_shards_at(tables, wc_member_queue(core));
 
 	if (queue && wc_freeq_take(queue, index))
 		wc_member_claimed(core, 0, false);
@@ -209,7 +271,7 @@ static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 inde
 					    __u32 function_id)
 {
 	struct wc_member_core *core = wc_member_cores_at(tables, index);
-	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_MEMBERS);
+	struct wc_shard *queue = core ? wc_shards_at(tables, wc_member_queue(core)) : NULL;
 	__u32 was, said = 0;
 
 	if (!core || !queue)
@@ -234,7 +296,7 @@ static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 inde
 	if (wc_member_uncount(tables, core))
 		said = WC_SAID_ENDED;
 	core->releases++;
-	wc_freeq_put(tables, queue, WC_QUEUE_MEMBERS, index);
+	wc_freeq_put(tables, queue, wc_member_queue(core), index);
 	return said | WC_SAID_FREE;
 }
 
@@ -264,16 +326,38 @@ static __always_inline bool wc_order_is_for(const struct wc_cluster *cluster, co
 	       header->epoch == wc_htonl(cluster->epoch) && header->term == wc_be64(cluster->term);
 }
 
+/* Or is it of a sibling, and not a replay? Which one: 1 and up. 0: it is not. Without branches, each of which the verifier would follow. */
+static __always_inline __u32 wc_order_sibling(const struct wc_cluster *cluster, const struct wc_cluster_header *header)
+{
+	__u64 term = wc_be64(header->term), sibling = 0;
+	__u32 grant = wc_ntohl(header->grant);
+	__u64 differ = header->epoch ^ wc_htonl(cluster->epoch),
+	      any = -wc_is_zero(header->core ^ wc_htons(WC_CORE_ANY));
+
+	WC_UNROLL
+	for (int i = 0; i < WC_SIBLINGS_MAX; i++) {
+		const struct wc_loan *loan = &cluster->loans[i];
+		__u16 self = WC_READ(loan->self);
+		__u64 old = (__u32)(WC_READ(loan->grant) - grant) / WC_GRANTS_OLD & ~any;
+		__u64 other = term ^ WC_READ(loan->term);
+
+		other = (other | other >> 32) & 0xffffffff; /* wc_is_zero() takes no more than 63 bits */
+		sibling |= (i + 1) & -wc_is_zero(differ | other | (header->member ^ wc_htons(self)) | old) &
+			   ~-wc_is_zero(self);
+	}
+	return (__u32)sibling;
+}
+
 /* Of a core, or its grant would be too old to be anything but a replay: false. */
 static __always_inline bool wc_order_is_fresh(const struct wc_core *core, __u32 grant)
 {
 	return WC_READ(core->grant) - grant < WC_GRANTS_OLD;
 }
 
-/* Our id of the function that the scheduler calls so. 0: it is not here, or not yet. */
-static __always_inline __u32 wc_order_function(struct wc_tables *tables, __u32 theirs)
+/* Our id of the function that the scheduler calls so; via 0: the one whose node this is, else a sibling. 0: it is not here, or not yet. */
+static __always_inline __u32 wc_order_function(struct wc_tables *tables, __u32 via, __u32 theirs)
 {
-	struct wc_member_id *id = wc_member_ids_at(tables, WC_FUNCTION_SLOT(theirs));
+	struct wc_member_id *id = wc_member_ids_at(tables, via * WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(theirs));
 
 	return id && theirs && WC_READ(id->theirs) == theirs ? WC_READ(id->ours) : 0;
 }

@@ -14,6 +14,7 @@
 #define WC_MEMBER_BEFORE                                                                                               \
 	0 /* no node: of what ran in the time of the scheduler that led before this one, and is nowhere known */
 #define WC_MEMBER_CORES_MAX WC_CORES_MAX /* of all of them */
+#define WC_SIBLINGS_MAX 8		 /* schedulers of other parts of the cluster, to lend to or from */
 
 enum wc_member_state {
 	WC_MEMBER_NONE = 0,
@@ -49,7 +50,7 @@ struct wc_member_core {
 	__u32 function_id; /* of the last invocation */
 	__u64 claims, releases;
 	__u32 counted; /* it is in wc_function.running of function_id */
-	__u32 pad0;
+	__u32 sibling; /* 1..WC_SIBLINGS_MAX: no core, but leave to send one invocation to that scheduler. In WC_QUEUE_SIBLINGS then */
 	__u64 pad1[3];
 };
 _Static_assert(sizeof(struct wc_member_core) == 64, "one cache line");
@@ -59,7 +60,8 @@ struct wc_member_function {
 	__u32 id; /* the daemon: it may be sent to nodes, all of which have it; 0: not yet */
 	__u32 pad0;
 	__u16 warm[WC_WARM_MAX]; /* their cores that are warm for it: index + 1, most recently used first. A hint */
-	__u8 pad1[8];
+	__u8 siblings;		 /* the daemon: bit s - 1, sibling s has it, too */
+	__u8 pad1[7];
 };
 _Static_assert(sizeof(struct wc_member_function) == 32, "two to a cache line");
 
@@ -78,10 +80,21 @@ struct wc_sent {
 
 /* --- and of a node --- */
 
-/* wc_member_ids[slot of the scheduler's id]: what the function is called at the scheduler, and here. `theirs` is written last. */
+/*
+ * wc_member_ids[via * WC_FUNCTIONS_MAX + slot of the scheduler's id]: what the function is called at the scheduler, and here. `theirs` is written last. via
+ * 0: the scheduler whose node this host is; 1 and up: siblings, wc_cluster.loans[via - 1].
+ */
 struct wc_member_id {
 	__u32 theirs;
 	__u32 ours; /* 0: it is not here */
+};
+
+/* A sibling that may send invocations here: as what this host is known there. */
+struct wc_loan {
+	__u64 term;  /* of that scheduler */
+	__u32 grant; /* newest that it was given, of all that it may send */
+	__u16 self;  /* 0: none */
+	__u16 pad0;
 };
 
 /* wc_cluster[0]. Written by the daemon. */
@@ -98,6 +111,7 @@ struct wc_cluster {
 	__u32 cores;	 /* wc_member_cores below this may be in use */
 	__be32 virtual4; /* address of whichever of several schedulers leads; 0: there is one only */
 	__u64 lead_until; /* of the clock of heard_ns: this host leads, and no other can before that; 0: it does not, or not yet */
+	struct wc_loan loans[WC_SIBLINGS_MAX];
 };
 
 #endif

@@ -20,7 +20,7 @@ struct wc_forward {
 	__u32 member;
 	__u32 core; /* of the node, WC_CORE_ANY: it chooses */
 	__u32 grant;
-	__u32 pad;
+	__u32 function; /* as this host calls it, if the frame has another id for it; else 0 */
 };
 
 /* Is there room for an ORDER around the frame? */
@@ -98,6 +98,8 @@ __attribute__((noinline)) int wc_wrap(struct xdp_md *ctx, struct wc_forward *to)
 	WC_UNROLL
 	for (int i = 0; i < WC_ORDER_COVERED; i += 8)
 		wc_sip_word(&sip, wc_load64(inner + i));
+	if (to->function)
+		wc_sip_word(&sip, wc_be64((__u64)to->function));
 
 	if (bpf_xdp_adjust_head(ctx, -(WC_OUTER_LEN + WC_HEADER_LEN)))
 		return -1;
@@ -111,16 +113,18 @@ __attribute__((noinline)) int wc_wrap(struct xdp_md *ctx, struct wc_forward *to)
 	header->epoch = wc_htonl(member->epoch);
 	header->payload_len = wc_htonl(frame_len);
 	*(__u64 *)(void *)&header->grant = wc_be64(grant);
-	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + WC_ORDER_COVERED);
-	header->spare = 0;
+	header->mac = wc_sip_end(&sip, wc_order_covered(to->function));
+	header->function = wc_be64((__u64)to->function);
 	return 0;
 }
 
 /* What an ORDER asks for, when it is one to be obeyed. */
 struct wc_obey {
-	__u32 core;  /* WC_NONE: the node chooses */
-	__u16 taken; /* bytes of the outer headers, which are in front of the frame still */
-	__u16 to[3]; /* what the client's frame was addressed to */
+	__u32 core;	/* WC_NONE: the node chooses */
+	__u16 taken;	/* bytes of the outer headers, which are in front of the frame still */
+	__u16 to[3];	/* what the client's frame was addressed to */
+	__u32 via;	/* whose ids of functions: 0 the scheduler's whose node this is, else a sibling's */
+	__u32 function; /* that id, if the frame has another one; else 0 */
 };
 
 /*
@@ -146,18 +150,27 @@ __attribute__((noinline)) int wc_unwrap(struct xdp_md *ctx, __u32 offset, struct
 	cursor.pos = (__u8 *)cursor.pos + offset;
 	if (!WC_TAKE(&cursor, &header, WC_HEADER_LEN) || !WC_TAKE(&cursor, &inner, WC_ORDER_COVERED))
 		return WC_OUTCOME_drop_short;
-	if (!wc_order_is_for(cluster, header) || header->header_len != WC_HEADER_LEN)
+	obey->via = 0;
+	if (!wc_order_is_for(cluster, header)) {
+		obey->via = wc_order_sibling(cluster, header);
+		if (!obey->via)
+			return WC_OUTCOME_drop_cluster;
+	}
+	obey->function = (__u32)wc_be64(header->function);
+	if (header->header_len != WC_HEADER_LEN || (obey->via && obey->function))
 		return WC_OUTCOME_drop_cluster;
 	wc_cluster_mac_begin(&sip, cluster->key, header);
 	WC_UNROLL
 	for (int i = 0; i < WC_ORDER_COVERED; i += 8)
 		wc_sip_word(&sip, wc_load64(inner + i));
-	if (header->mac != wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + WC_ORDER_COVERED))
+	if (header->function)
+		wc_sip_word(&sip, header->function);
+	if (header->mac != wc_sip_end(&sip, wc_order_covered(header->function)))
 		return WC_OUTCOME_drop_forged;
 	core = wc_ntohs(header->core);
 	grant = wc_ntohl(header->grant);
 	obey->core = WC_NONE;
-	if (core != WC_CORE_ANY) {
+	if (core != WC_CORE_ANY && !obey->via) {
 		entry = wc_cores_at(NULL, core);
 		if (!entry || !wc_order_is_fresh(entry, grant))
 			return WC_OUTCOME_drop_cluster;
@@ -420,6 +433,9 @@ static __always_inline __u32 wc_take_member_core(const struct wc_decision *decis
 		return WC_NONE;
 	index = exact ? wc_member_claim_exact(NULL, 0) :
 			wc_member_claim(NULL, WC_FUNCTION_SLOT(decision->request.function_id));
+	/* What comes from one sibling does not go to another, or it could go round. */
+	if (index == WC_NONE && !decision->lent)
+		index = wc_sibling_claim(NULL, decision->request.function_id);
 	core = wc_member_cores_at(NULL, index);
 	if (core)
 		wc_member_claimed(core, decision->request.function_id, counted);
@@ -458,6 +474,7 @@ __attribute__((noinline)) int wc_forward_again(const struct wc_decision *decisio
 	ret_to->member = WC_SENT_MEMBER(word);
 	ret_to->core = WC_CORE_ANY;
 	ret_to->grant = 0;
+	ret_to->function = decision->lent;
 	member = wc_members_at(NULL, ret_to->member);
 	if (!member || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word) || !WC_READ(member->state) ||
 	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns)
@@ -503,6 +520,7 @@ __attribute__((noinline)) int wc_forward(struct wc_decision *decision, __u32 ind
 	to->member = core->member;
 	to->core = core->core;
 	to->grant = WC_READ(core->grant);
+	to->function = decision->lent;
 	member = wc_members_at(NULL, to->member);
 	if (seen != WC_SEEN_NEW || !sent || !member)
 		return WC_OUTCOME_drop_contended;

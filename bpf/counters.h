@@ -50,7 +50,8 @@
 	X(held_back, "a core may have been free, but the function runs as often as it may: sent to the pending queue") \
 	X(claim_late, "a core became free between the first look and the pending queue")                               \
 	X(ordered, "came from the cluster's scheduler, for a core that was free")                                      \
-	X(ordered_late, "came from the cluster's scheduler, for a core that was not free any more")
+	X(ordered_late, "came from the cluster's scheduler, for a core that was not free any more")                    \
+	X(lent, "came from the scheduler of another part of the cluster, which had no free core")
 
 enum wc_outcome {
 #define WC_COUNTER_ENUM(name, text) WC_OUTCOME_##name,

@@ -46,7 +46,7 @@ struct wc_decision {
 	__u32 seen;		     /* entry in the at-most-once window; WC_NONE: the agent enters it when it begins */
 	__u32 how;		     /* enum wc_how */
 	__u32 facts;		     /* enum wc_decided */
-	__u32 pad;
+	__u32 lent; /* the function's id if it came from a sibling (cluster.h), whose id for it is in the frame; else 0 */
 };
 
 enum wc_decided {

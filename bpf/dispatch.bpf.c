@@ -294,14 +294,20 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	decision.request.cpu = bpf_get_smp_processor_id();
 	decision.request.shard = receive_queue(ctx, config);
 	/* Large payloads are in this host's memory. */
-	may_leave = clustered && !obey && !(header->flags & wc_htons(WC_FLAG_REFERENCE)) && wc_fits_order(ctx);
+	may_leave = clustered && (!obey || obey->via) && !(header->flags & wc_htons(WC_FLAG_REFERENCE)) &&
+		    wc_fits_order(ctx);
 	if (obey) {
-		decision.request.function_id = wc_order_function(NULL, decision.request.function_id);
+		decision.request.function_id =
+			wc_order_function(NULL, obey->via, obey->function ?: decision.request.function_id);
 		*outcome = WC_OUTCOME_busy_pending; /* the function is on its way here */
 		if (!decision.request.function_id)
 			return XDP_TX;
+		if (obey->via) {
+			decision.lent = decision.request.function_id;
+			counters->lent++;
+		}
 	}
-	if (obey && wc_take_ordered(&decision, obey->core)) {
+	if (obey && !obey->via && wc_take_ordered(&decision, obey->core)) {
 		counters->ordered++;
 	} else if (!wc_decide_now(NULL, &decision)) {
 		left = may_leave ? wc_leave(ctx, &decision, 0) : 0;
@@ -314,10 +320,12 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 			return XDP_TX;
 		}
 	}
-	if (obey) {
+	if (obey && !obey->via) {
 		counters->ordered_late += !(decision.how & WC_HOW_ORDERED);
 		decision.how |= WC_HOW_ORDERED;
 	}
+	if (obey && (obey->via || obey->function))
+		decision.how |= WC_HOW_LENT;
 	*outcome = decision.outcome;
 	if (decision.outcome != WC_OUTCOME_to_core && decision.outcome != WC_OUTCOME_to_pending)
 		return XDP_TX;
@@ -342,6 +350,8 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 		decision.how |= WC_HOW_STAMPED;
 	}
 	header->core = wc_htons((__u16)decision.core);
+	if (decision.how & WC_HOW_LENT) /* what was there follows from the length of the datagram */
+		header->payload_len = wc_htonl(decision.request.function_id);
 	header->tail.node.seen = decision.seen;
 	header->tail.node.shard = (__u16)decision.request.shard;
 	header->tail.node.how = (__u16)decision.how;

@@ -49,7 +49,7 @@ WC_ARRAY(wc_cluster, struct wc_cluster, 1);
 WC_ARRAY(wc_members, struct wc_member, WC_MEMBERS_MAX); /* from here on one entry without a cluster */
 WC_ARRAY(wc_member_cores, struct wc_member_core, WC_MEMBER_CORES_MAX);
 WC_ARRAY(wc_member_functions, struct wc_member_function, WC_FUNCTIONS_MAX);
-WC_ARRAY(wc_member_ids, struct wc_member_id, WC_FUNCTIONS_MAX);
+WC_ARRAY(wc_member_ids, struct wc_member_id, (1 + WC_SIBLINGS_MAX) * WC_FUNCTIONS_MAX);
 WC_ARRAY(wc_sent, struct wc_sent, WC_SEEN_SETS);
 
 struct wc_tables; /* the maps are global in BPF: callers pass NULL */

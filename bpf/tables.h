@@ -15,19 +15,20 @@
 
 #define WC_CORES_MAX 4096  /* cores a shard can own: 64 words of 64 bits under one summary word */
 #define WC_SHARDS_MAX 64   /* one per receive queue */
-#define WC_RESERVES_MAX 64 /* functions that may have cores reserved, each with a free-core queue of its own */
-#define WC_QUEUES_MAX (WC_SHARDS_MAX + WC_RESERVES_MAX)
+#define WC_RESERVES_MAX 63 /* functions that may have cores reserved, each with a free-core queue of its own */
+#define WC_QUEUES_MAX (WC_SHARDS_MAX + WC_RESERVES_MAX + 1)
 #define WC_QUEUE_MEMBERS                                                                                               \
-	WC_SHARDS_MAX	   /* free cores of other nodes (cluster.h), in the place of reserve 0, which no function has */
-#define WC_WORDS_MAX 64	   /* words of a free-core queue */
-#define WC_NEAR_LEVELS 3   /* SMT sibling, last-level cache, NUMA node; then everything */
-#define WC_TAGS_MAX 64	   /* library sets and language runtimes that cores can be warm for; tag 0 is none */
-#define WC_LANES_MAX 16	   /* invocations that a core may run at once, under the policies that share a core */
-#define WC_ADDRESSES_MAX 8 /* node addresses of each family that the XDP program accepts */
-#define WC_CPUS_MAX 1024   /* CPUs for which "receive CPU first" is known */
-#define WC_WARM_MAX 8	   /* most recently used warm cores kept per function */
-#define WC_NAME_MAX 64	   /* function name with its terminating 0 */
-#define WC_LABEL_MAX 80	   /* NAME, or NAME:NUMBER of a published version, with its terminating 0 */
+	WC_SHARDS_MAX /* free cores of other nodes (cluster.h), in the place of reserve 0, which no function has */
+#define WC_QUEUE_SIBLINGS (WC_QUEUES_MAX - 1) /* and what other schedulers lend (cluster.h), behind the last reserve */
+#define WC_WORDS_MAX 64			      /* words of a free-core queue */
+#define WC_NEAR_LEVELS 3		      /* SMT sibling, last-level cache, NUMA node; then everything */
+#define WC_TAGS_MAX 64	    /* library sets and language runtimes that cores can be warm for; tag 0 is none */
+#define WC_LANES_MAX 16	    /* invocations that a core may run at once, under the policies that share a core */
+#define WC_ADDRESSES_MAX 8  /* node addresses of each family that the XDP program accepts */
+#define WC_CPUS_MAX 1024    /* CPUs for which "receive CPU first" is known */
+#define WC_WARM_MAX 8	    /* most recently used warm cores kept per function */
+#define WC_NAME_MAX 64	    /* function name with its terminating 0 */
+#define WC_LABEL_MAX 80	    /* NAME, or NAME:NUMBER of a published version, with its terminating 0 */
 #define WC_TAG_NAME_MAX 104 /* "python", "python+numpy" ... with its terminating 0 */
 #define WC_NONE 0xffffffffu
 
@@ -44,6 +45,8 @@ enum wc_how {
 	WC_HOW_STAMPED =
 		1 << 8, /* arrival_ns is the time of the packet; else the agent's, when it took the packet up */
 	WC_HOW_ORDERED = 1 << 9, /* the cluster's scheduler sent it: function_id is the scheduler's */
+	WC_HOW_LENT =
+		1 << 10, /* it came by way of another scheduler, whose function_id is: this host's is in payload_len */
 };
 
 /* Which free core of a shard a claim takes when warmth does not decide (config.order). */
@@ -112,7 +115,7 @@ _Static_assert(sizeof(struct wc_top) == 128, "two cache lines");
 
 /*
  * wc_shards[queue]: a free-core queue. The first shard_count belong to the receive queues; above WC_QUEUE_MEMBERS, which has the cores
- * of other nodes, are reserves: cores that only one function may use (wc_function.reserve).
+ * of other nodes, are reserves: cores that only one function may use (wc_function.reserve). The last is WC_QUEUE_SIBLINGS.
  * word[]: a set bit is a free core. Bits are cleared by claimers (XDP, user datapath) and set by the core's owner, each
  * with one atomic. summary is a hint: bit w set means "word[w] may be non-zero". It is cleared by whoever looks for a core
  * and finds none behind it, and set by a release that finds it clear: a core that goes out and in costs two atomics.

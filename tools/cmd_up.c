@@ -35,7 +35,7 @@ static struct up_options {
 	const char *log_report, *log_format;
 	long long metrics_functions;
 	const char *listen, *remote, *remote_key, *join, *join_as;
-	const char *etcd, *etcd_ca, *etcd_cert, *etcd_key, *cluster_address;
+	const char *etcd, *etcd_ca, *etcd_cert, *etcd_key, *cluster_address, *part, *siblings;
 	bool cluster;
 	long long lease_ms;
 	bool foreground;
@@ -325,6 +325,19 @@ static const struct option_spec specs[] = {
 	  .metavar = "ADDRESS",
 	  .check = check_path,
 	  .help = "With --etcd: the IPv4 address of whichever scheduler leads, in the network of --dev, which nobody else has. Clients send there." },
+	{ .name = "part",
+	  .type = OPTION_STRING,
+	  AT(part),
+	  .metavar = "NAME",
+	  .check = check_path,
+	  .help = "With --etcd: the part of the cluster whose schedulers, of which one leads, this host belongs to, if several parts have one key." },
+	{ .name = "siblings",
+	  .type = OPTION_STRING,
+	  AT(siblings),
+	  .metavar = "HOST:PORT,...",
+	  .check = check_path,
+	  .help = "With --cluster: schedulers of the other parts of the cluster, to whom this one lends what is free. They are there with --remote and "
+		  "--cluster, and the key is the same. Several of one part, of which one leads, with '/' between them." },
 	{ .name = "lease-ms",
 	  .type = OPTION_INTEGER,
 	  AT(lease_ms),
@@ -463,6 +476,8 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--etcd-cert", options.etcd_cert);
 	add(line, "--etcd-key", options.etcd_key);
 	add(line, "--cluster-address", options.cluster_address);
+	add(line, "--part", options.part);
+	add(line, "--siblings", options.siblings);
 	add_number(line, "--lease-ms", line->lease, sizeof(line->lease), options.lease_ms);
 	if (options.cluster)
 		line->argv[line->argc++] = "--cluster";

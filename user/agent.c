@@ -314,7 +314,8 @@ static void *agent_main(void *argument)
 				WC_WRITE(agent->entry->state, WC_CORE_RUNNING);
 				agent->entry->function_id = job->function_id;
 			}
-			theirs = job->how & WC_HOW_ORDERED ? job->theirs : 0;
+			/* What was lent to our scheduler has an id that it does not know. */
+			theirs = (job->how & (WC_HOW_ORDERED | WC_HOW_LENT)) == WC_HOW_ORDERED ? job->theirs : 0;
 			serve(agent, job);
 			if (owned && (own_visible(agent) || wc_pending_any(node))) {
 				wc_worker_flush(&agent->worker);

@@ -19,7 +19,7 @@ struct wc_job {
 	struct wc_fingerprint print; /* of id */
 	struct in6_addr local;	     /* address that the request was sent to */
 	uint32_t function_id;
-	uint32_t theirs; /* with WC_HOW_ORDERED what the cluster's scheduler calls the function, else the same */
+	uint32_t theirs; /* what the client calls the function: another scheduler's id with WC_HOW_ORDERED or WC_HOW_LENT */
 	uint32_t deadline_us;
 	uint64_t arrival;
 	uint64_t taken; /* stage tracing: when the agent had it in hand; 0: it was off then */
@@ -53,7 +53,13 @@ struct wc_job {
 /* What the client calls the function, and is told in its answer. */
 static inline uint32_t wc_job_asked_for(const struct wc_job *job)
 {
-	return job->how & WC_HOW_ORDERED ? job->theirs : job->function_id;
+	return job->how & (WC_HOW_ORDERED | WC_HOW_LENT) ? job->theirs : job->function_id;
+}
+
+/* Our id of the function, if a sibling has sent the job here (lend.h), whose id is in the frame. Else 0. */
+static inline uint32_t wc_job_lent(const struct wc_job *job)
+{
+	return (job->how & (WC_HOW_ORDERED | WC_HOW_LENT)) == WC_HOW_LENT ? job->function_id : 0;
 }
 
 int wc_agents_start(struct wc_node *node, struct wc_fault *fault);

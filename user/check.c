@@ -2,6 +2,7 @@
 /* check.c - see check.h. */
 #include "user/check.h"
 
+#include "bpf/cluster.h"
 #include "bpf/decide.h"
 
 #include <stdarg.h>
@@ -30,6 +31,12 @@ static bool queue_exists(const struct wc_tables *tables, uint32_t queue)
 	return queue < tables->wc_config->shard_count || (queue >= WC_SHARDS_MAX && queue < tables->wc_shards_max);
 }
 
+/* Has this queue cores of other nodes? */
+static bool is_of_others(uint32_t queue)
+{
+	return queue == WC_QUEUE_MEMBERS || queue == WC_QUEUE_SIBLINGS;
+}
+
 static void check_core(struct wc_tables *tables, uint32_t core, json_t *problems)
 {
 	struct wc_core *entry = &tables->wc_cores[core];
@@ -46,8 +53,8 @@ static void check_core(struct wc_tables *tables, uint32_t core, json_t *problems
 	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
 		bool queued = in_queue(&tables->wc_shards[q], core);
 
-		if (q == WC_QUEUE_MEMBERS)
-			continue; /* cores of others, by their own numbers */
+		if (is_of_others(q))
+			continue; /* by their own numbers */
 		if (queued && q != entry->shard)
 			report(problems, "core %u is in the free-core queue %u, but belongs to queue %u", core, q,
 			       entry->shard);
@@ -92,12 +99,15 @@ static void check_shard(struct wc_tables *tables, uint32_t s, uint64_t *ret_free
 /* Cores of other nodes: each is in the queue, or used up, or nobody's. */
 static void check_members(struct wc_tables *tables, json_t *problems)
 {
-	struct wc_shard *queue = &tables->wc_shards[WC_QUEUE_MEMBERS];
-
 	for (uint32_t i = 0; i < WC_MEMBER_CORES_MAX; i++) {
 		struct wc_member_core *core = wc_member_cores_at(tables, i);
 		uint32_t state = core ? WC_READ(core->state) : WC_CORE_OFFLINE;
-		bool queued = in_queue(queue, i);
+		uint32_t own = core ? wc_member_queue(core) : WC_QUEUE_MEMBERS;
+		bool queued = in_queue(&tables->wc_shards[own], i);
+
+		if (in_queue(&tables->wc_shards[WC_QUEUE_MEMBERS + WC_QUEUE_SIBLINGS - own], i))
+			report(problems, "core %u of other nodes is in the free-core queue %u, but belongs to queue %u",
+			       i, WC_QUEUE_MEMBERS + WC_QUEUE_SIBLINGS - own, own);
 
 		if (queued != (state == WC_CORE_FREE))
 			report(problems, "core %u of other nodes %s their free-core queue, but its state is %u", i,
@@ -113,11 +123,15 @@ static void check_members(struct wc_tables *tables, json_t *problems)
 		if (!core->member || core->member >= tables->wc_members_max)
 			report(problems, "core %u of other nodes is of node %u, which cannot be", i, core->member);
 	}
-	for (uint32_t w = 0; w < WC_WORDS_MAX; w++)
-		if (WC_READ(queue->word[w]) && !(WC_READ(queue->summary) >> w & 1))
+	for (uint32_t w = 0; w < 2 * WC_WORDS_MAX; w++) {
+		const struct wc_shard *queue =
+			&tables->wc_shards[w < WC_WORDS_MAX ? WC_QUEUE_MEMBERS : WC_QUEUE_SIBLINGS];
+
+		if (WC_READ(queue->word[w % WC_WORDS_MAX]) && !(WC_READ(queue->summary) >> w % WC_WORDS_MAX & 1))
 			report(problems,
 			       "word %u of the free-core queue of other nodes has cores, but its summary says it has none",
-			       w);
+			       w % WC_WORDS_MAX);
+	}
 }
 
 /* Counts of invocations under way; they may be ahead of each other while something happens, but never run away. */
@@ -163,7 +177,7 @@ void wc_check_tables(struct wc_tables *tables, json_t *problems)
 	for (uint32_t core = 0; core < tables->wc_cores_max; core++)
 		check_core(tables, core, problems);
 	for (uint32_t q = 0; q < tables->wc_shards_max; q++) {
-		if (q == WC_QUEUE_MEMBERS)
+		if (is_of_others(q))
 			continue;
 		check_shard(tables, q, &free_cores[q], problems);
 		waiting += wc_pending_count(&tables->wc_shards[q]);

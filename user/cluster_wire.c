@@ -43,15 +43,18 @@ static void seal(struct wc_cluster_header *header, const uint64_t key[2], const 
 	wc_cluster_mac_begin(&sip, words, header);
 	for (uint32_t i = 0; i < length; i += 8)
 		wc_sip_word(&sip, wc_load64((const uint8_t *)covered + i));
-	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + length);
+	if (header->function)
+		wc_sip_word(&sip, header->function);
+	header->mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + length + (header->function ? 8 : 0));
 }
 
 void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
-		      uint32_t grant, const uint8_t *frame, uint32_t frame_len)
+		      uint32_t grant, uint32_t function, const uint8_t *frame, uint32_t frame_len)
 {
 	fill(ret_header, WC_TYPE_ORDER, to, frame_len);
 	ret_header->core = htons(core);
 	ret_header->grant = htonl(grant);
+	ret_header->function = htobe64(function);
 	seal(ret_header, to->key, frame, WC_ORDER_COVERED);
 }
 
@@ -82,7 +85,8 @@ bool wc_cluster_started_genuine(const uint64_t key[2], const void *datagram, siz
 	return expected.header.mac == message.header.mac;
 }
 
-bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length)
+bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length,
+			      uint32_t *ret_via, uint32_t *ret_function)
 {
 	const uint64_t key[2] = { cluster->key[0], cluster->key[1] };
 	struct wc_cluster_header header, expected;
@@ -90,7 +94,10 @@ bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *d
 	if (length < sizeof(header) + WC_ORDER_COVERED || length > sizeof(header) + WC_ORDER_MAX)
 		return false;
 	memcpy(&header, datagram, sizeof(header));
-	if (header.type != WC_TYPE_ORDER || header.header_len != WC_HEADER_LEN || !wc_order_is_for(cluster, &header) ||
+	*ret_via = wc_order_is_for(cluster, &header) ? 0 : wc_order_sibling(cluster, &header);
+	*ret_function = (uint32_t)be64toh(header.function);
+	if (header.type != WC_TYPE_ORDER || header.header_len != WC_HEADER_LEN ||
+	    (!*ret_via && !wc_order_is_for(cluster, &header)) || (*ret_via && header.function) ||
 	    ntohl(header.payload_len) != length - sizeof(header))
 		return false;
 	expected = header;

@@ -27,9 +27,12 @@ struct wc_cluster_address {
 	uint16_t member;
 };
 
-/* The header of an ORDER for this frame, of WC_ORDER_COVERED to WC_ORDER_MAX bytes; core WC_CORE_ANY: the node chooses. */
+/*
+ * The header of an ORDER for this frame, of WC_ORDER_COVERED to WC_ORDER_MAX bytes; core WC_CORE_ANY: the node chooses. `function`: by what id this host knows
+ * it, if the frame has another one, else 0.
+ */
 void wc_cluster_order(struct wc_cluster_header *ret_header, const struct wc_cluster_address *to, uint16_t core,
-		      uint32_t grant, const uint8_t *frame, uint32_t frame_len);
+		      uint32_t grant, uint32_t function, const uint8_t *frame, uint32_t frame_len);
 
 /* A STARTED of this id. */
 struct wc_cluster_started {
@@ -41,8 +44,12 @@ void wc_cluster_started(struct wc_cluster_started *ret_message, const struct wc_
 /* Has it this code, and the right MAC? Its id, then. For whom it is, is not looked at. */
 bool wc_cluster_started_genuine(const uint64_t key[2], const void *datagram, size_t length, uint16_t code,
 				struct wc_fingerprint *ret_print);
-/* Is this datagram an ORDER for this host, in this term and epoch, of somebody who has the key? A whole frame of WC_ORDER_COVERED bytes and more is in it then. */
-bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length);
+/*
+ * Is this datagram an ORDER for this host, in this term and epoch, of somebody who has the key? A whole frame of WC_ORDER_COVERED bytes and more is in it then. *ret_via and
+ * *ret_function: what wc_order_function() takes; the latter 0: the id in the frame.
+ */
+bool wc_cluster_order_genuine(const struct wc_cluster *cluster, const uint8_t *datagram, uint32_t length,
+			      uint32_t *ret_via, uint32_t *ret_function);
 
 /* The header of a CORE_FREE with these entries, of which there are WC_FREE_MAX at most. */
 void wc_cluster_free(struct wc_cluster_header *ret_header, const struct wc_cluster_address *of,

@@ -11,6 +11,7 @@
 #include "user/log.h"
 #include "user/member.h"
 #include "user/lead.h"
+#include "user/lend.h"
 #include "user/members.h"
 #include "user/order.h"
 #include "user/pending.h"
@@ -485,8 +486,8 @@ json_t *wc_control_answer(struct wc_node *node, json_t *request)
 	if (!strcmp(op, "registry"))
 		return json_pack("{s:b, s:o}", "ok", 1, "registry", wc_functions_check(node->functions));
 	if (!strcmp(op, "nodes"))
-		return json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "cluster", wc_members_json(node), "membership",
-				 wc_member_json(node), "election", wc_lead_json(node));
+		return json_pack("{s:b, s:o, s:o, s:o, s:o}", "ok", 1, "cluster", wc_members_json(node), "membership",
+				 wc_member_json(node), "election", wc_lead_json(node), "lent_to", wc_lend_json(node));
 	if (!strcmp(op, "health"))
 		return wc_health(node);
 	if (!strcmp(op, "drain"))

@@ -24,7 +24,7 @@ struct wc_elect;
 
 struct wc_elect_plan {
 	struct wc_etcd_options etcd;
-	char key[64];		      /* of the record */
+	char key[128];		      /* of the record */
 	char name[WC_ELECT_NAME_MAX]; /* of this host, which no other has */
 	char door[WC_ELECT_DOOR_MAX]; /* ADDRESS:PORT where nodes join, for the others */
 	uint64_t lease_ns;

@@ -247,7 +247,8 @@ static int make_plan(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc
 		.tick = tick,
 		.context = lead,
 	};
-	snprintf(plan->key, sizeof(plan->key), "/warmcore/%016" PRIx64 "/leader", name[0]);
+	snprintf(plan->key, sizeof(plan->key), "/warmcore/%016" PRIx64 "%s%s/leader", name[0],
+		 *options->part ? "." : "", options->part);
 	snprintf(plan->name, sizeof(plan->name), "%s", options->join_as);
 	snprintf(plan->door, sizeof(plan->door), "%s", options->remote);
 	return 0;

@@ -7,9 +7,8 @@
 
 #include "user/agent_internal.h"
 #include "user/clock.h"
-#include "user/cluster_functions.h"
-#include "user/cluster_wire.h"
 #include "user/cluster_mirror.h"
+#include "user/cluster_session.h"
 #include "user/heirs.h"
 #include "user/lead.h"
 #include "user/log.h"
@@ -17,9 +16,6 @@
 #include "user/remote_dial.h"
 #include "user/window.h"
 
-#include <arpa/inet.h>
-#include <endian.h>
-#include <nettle/base64.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -41,12 +37,9 @@
 	100 /* to connect, and then for the handshake, while it looks for the next one: a host that is dead, or stands still, must not keep it */
 #define SETTLE_NS (100 * WC_MS)
 #define LINGER_NS (1 * WC_SECOND) /* after the last invocation of the scheduler's has ended, on the way out */
-#define WINDOW_WORDS 4096	  /* in one question */
-_Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG_MAX, "a question is one piece");
 #define ANSWER_NS (30 * WC_SECOND)
 #define CODE_NS (600 * WC_SECOND) /* the code of a function is packed first, for one node after the other */
 #define FETCH_AGAIN_NS (5 * WC_SECOND)
-#define LACKS_MAX 32 /* names of functions that are told */
 #define IDS_AHEAD 32 /* generations of ids; each change of the leader costs as many of a million */
 
 /* Of a core: since when it has its grant. */
@@ -85,80 +78,6 @@ struct wc_membership {
 	json_t *lacks;
 };
 
-/* --- what the scheduler calls them --- */
-
-/* Our functions by what is equal of the same ones, with and without the qualifier. */
-static json_t *index_own(struct wc_node *node)
-{
-	json_t *own = wc_cluster_functions(node), *index = json_object(), *each;
-	char identity[WC_CLUSTER_IDENTITY_MAX];
-	size_t i;
-
-	json_array_foreach (own, i, each) {
-		wc_cluster_identity(each, true, identity);
-		json_object_set(index, identity, each);
-		wc_cluster_identity(each, false, identity);
-		if (!json_object_get(index, identity))
-			json_object_set(index, identity, each);
-	}
-	json_decref(own);
-	return index;
-}
-
-/* Ours that is the same, with the same qualifier if there is one. 0: it is not here. */
-static uint32_t find_own(const json_t *index, const json_t *function)
-{
-	char identity[WC_CLUSTER_IDENTITY_MAX];
-	const json_t *found;
-
-	wc_cluster_identity(function, true, identity);
-	found = json_object_get(index, identity);
-	if (!found) {
-		wc_cluster_identity(function, false, identity);
-		found = json_object_get(index, identity);
-	}
-	return (uint32_t)json_integer_value(json_object_get(found, "id"));
-}
-
-/* Enter what the functions are called here. Returns the names of those that are not here; *ret_lacked: one of them, published ones first. */
-static json_t *translate(struct wc_node *node, const json_t *functions, const json_t **ret_lacked)
-{
-	json_t *own = index_own(node), *lacks = json_array();
-	struct wc_tables *tables = &node->tables;
-	struct wc_member_id ids[WC_FUNCTIONS_MAX] = { 0 };
-	const json_t *each;
-	size_t i;
-
-	json_array_foreach (functions, i, each) {
-		uint32_t theirs = (uint32_t)json_integer_value(json_object_get(each, "id")), ours = find_own(own, each);
-
-		if (node->lead && ours != theirs) /* who may lead next has to have the same ids */
-			ours = 0;
-
-		ids[WC_FUNCTION_SLOT(theirs)] = (struct wc_member_id){ theirs, ours };
-		if (ours)
-			continue;
-		/* To publish one it has to be current here for a moment: the current one comes last. */
-		if (!*ret_lacked || *(json_string_value(json_object_get(*ret_lacked, "qualifier")) ?: "$") == '$')
-			*ret_lacked = each;
-		if (json_array_size(lacks) < LACKS_MAX)
-			json_array_append(lacks, json_object_get(each, "name"));
-	}
-	json_decref(own);
-	for (uint32_t slot = 0; slot < tables->wc_member_ids_max; slot++) {
-		struct wc_member_id *id = &tables->wc_member_ids[slot];
-
-		if (id->theirs == ids[slot].theirs && id->ours == ids[slot].ours)
-			continue;
-		WC_WRITE(id->theirs, 0);
-		__sync_synchronize();
-		WC_WRITE(id->ours, ids[slot].ours);
-		__sync_synchronize();
-		WC_WRITE(id->theirs, ids[slot].theirs);
-	}
-	return lacks;
-}
-
 /* --- the session --- */
 
 static bool wait_or_stop(const struct wc_membership *membership, uint64_t ns)
@@ -181,38 +100,22 @@ static void explain(struct wc_membership *membership, const char *why)
 /* One question. NULL: the session is over, and it was explained. */
 static json_t *ask_within(struct wc_membership *membership, int fd, json_t *question, uint64_t ns)
 {
-	char *line = question ? json_dumps(question, JSON_COMPACT) : NULL;
-	json_t *answer = NULL;
-	int error = line ? 0 : -ENOMEM;
+	char why[WC_CLUSTER_WHY_MAX];
+	json_t *answer = wc_cluster_question(fd, question, ns, why);
 
-	json_decref(question);
-	if (!error)
-		error = wc_remote_ask(fd, line, strlen(line), wc_now() + ns, &answer);
-	free(line);
-	if (!error && json_is_true(json_object_get(answer, "ok")))
-		return answer;
-	if (!wait_or_stop(membership, 0)) /* else it was hung up from here */
-		explain(membership, error						? wc_remote_why(error) :
-				    json_string_value(json_object_get(answer, "error")) ?:
-											  "its answer makes no sense");
-	json_decref(answer);
-	return NULL;
+	if (!answer && !wait_or_stop(membership, 0)) /* else it was hung up from here */
+		explain(membership, why);
+	return answer;
+}
+
+static uint64_t patience(const struct wc_membership *membership)
+{
+	return membership->strict ? 4 * ANSWER_SOON_NS : ANSWER_NS;
 }
 
 static json_t *ask(struct wc_membership *membership, int fd, json_t *question)
 {
-	return ask_within(membership, fd, question, membership->strict ? 4 * ANSWER_SOON_NS : ANSWER_NS);
-}
-
-/* To the port where the scheduler takes CORE_FREE. */
-static int connect_to(int fd, const json_t *joined)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET };
-
-	if (inet_pton(AF_INET, json_string_value(json_object_get(joined, "address")) ?: "", &to.sin_addr) != 1)
-		return -EINVAL;
-	to.sin_port = htons((uint16_t)json_integer_value(json_object_get(joined, "port")));
-	return connect(fd, (struct sockaddr *)&to, sizeof(to)) ? -errno : 0;
+	return ask_within(membership, fd, question, patience(membership));
 }
 
 /*
@@ -232,45 +135,34 @@ static void settle(const struct wc_node *node)
 	}
 }
 
-/* Tell a scheduler, which may have just begun to lead, which ids wait here or have begun lately; or those of the daemon before, which are lost. */
-static bool tell_ids(struct wc_membership *membership, int fd, bool lost)
+struct asking {
+	struct wc_membership *membership;
+	int fd;
+	uint64_t ns; /* within which there has to be an answer */
+};
+
+static json_t *ask_for(void *context, json_t *question)
 {
-	static _Thread_local uint64_t words[WINDOW_WORDS];
-	static _Thread_local char text[BASE64_ENCODE_RAW_LENGTH(sizeof(words)) + 1];
-	uint64_t now = wc_now();
-	uint32_t set = 0;
-	bool good = true;
+	const struct asking *asking = context;
 
-	while (good && set < WC_SEEN_SETS) {
-		size_t count = wc_window_read(&membership->node->tables, now, lost, &set, words, WINDOW_WORDS);
-		size_t length = BASE64_ENCODE_RAW_LENGTH(count * sizeof(*words));
-		json_t *answer;
-
-		if (lost && !count)
-			continue;
-		for (size_t i = 0; i < count; i++)
-			words[i] = htobe64(words[i]);
-		base64_encode_raw(text, count * sizeof(*words), (const uint8_t *)words);
-		answer = ask(membership, fd,
-			     json_pack("{s:s, s:s#, s:b, s:b}", "op", "window", "ids", text, (int)length, "lost", lost,
-				       "last", !lost && set == WC_SEEN_SETS));
-		good = answer;
-		json_decref(answer);
-	}
-	return good;
+	return ask_within(asking->membership, asking->fd, question, asking->ns);
 }
 
+/* Tell a scheduler, which may have just begun to lead, what is known here. */
 static bool tell_window(struct wc_membership *membership, int fd)
 {
+	struct asking asking = { membership, fd, patience(membership) };
+
 	settle(membership->node);
-	return tell_ids(membership, fd, true) && tell_ids(membership, fd, false);
+	return wc_cluster_tell_ids(membership->node, true, ask_for, &asking) &&
+	       wc_cluster_tell_ids(membership->node, false, ask_for, &asking);
 }
 
 /* ORDERs are obeyed from here on, and cores are given. */
 static int enter(struct wc_membership *membership, int session, const json_t *joined)
 {
 	struct wc_cluster *cluster = membership->node->tables.wc_cluster;
-	int error = connect_to(membership->socket, joined);
+	int error = wc_cluster_connect(membership->socket, joined);
 
 	if (error) {
 		explain(membership, "the scheduler's address cannot be reached from here");
@@ -335,7 +227,7 @@ static const json_t *learn(struct wc_membership *membership, json_t **functions,
 	}
 	if (!*functions)
 		return NULL;
-	lacks = translate(membership->node, *functions, &lacked);
+	lacks = wc_cluster_translate(membership->node, 0, *functions, &lacked, NULL);
 	pthread_mutex_lock(&membership->lock);
 	json_decref(membership->lacks);
 	membership->lacks = lacks;
@@ -344,30 +236,18 @@ static const json_t *learn(struct wc_membership *membership, json_t **functions,
 	return lacked;
 }
 
-struct asking {
-	struct wc_membership *membership;
-	int fd;
-};
-
-static json_t *ask_again(void *context, json_t *question)
-{
-	const struct asking *asking = context;
-
-	return ask_within(asking->membership, asking->fd, question, CODE_NS);
-}
-
 /* Get it. One that cannot be had is tried again after a while. */
 static void fetch(struct wc_membership *membership, int fd, const json_t *function, const json_t *functions)
 {
-	struct asking asking = { membership, fd };
+	struct asking asking = { membership, fd, CODE_NS };
 	uint64_t now = wc_now();
 	struct wc_fault fault;
 	int error;
 
 	if (now < membership->fetch_at)
 		return;
-	error = wc_cluster_take(membership->node, function, functions, membership->node->lead != NULL, ask_again,
-				&asking, &fault);
+	error = wc_cluster_take(membership->node, function, functions, membership->node->lead != NULL, ask_for, &asking,
+				&fault);
 	if (!error || error == -EPIPE)
 		return;
 	membership->fetch_at = now + FETCH_AGAIN_NS;
@@ -623,36 +503,18 @@ bool wc_member_may_begin(const struct wc_node *node)
 
 /* --- CORE_FREE --- */
 
-static void fill_entry(uint32_t core, uint32_t grant, bool is_free, uint32_t theirs, struct wc_core_free *ret_entry)
-{
-	*ret_entry = (struct wc_core_free){
-		.core = htons((uint16_t)core),
-		.flags = htons(is_free ? WC_FREE_NOW : 0),
-		.grant = htonl(grant),
-		.function_id = htonl(theirs),
-	};
-}
-
 /* It may be lost: the next word of all cores says the same. */
-static void say(struct wc_membership *membership, struct wc_core_free *entries, uint16_t count)
+static void say(struct wc_membership *membership, const struct wc_core_free *entries, uint16_t count)
 {
 	const struct wc_cluster *cluster = membership->node->tables.wc_cluster;
-	struct wc_cluster_address of = {
+	const struct wc_cluster_address of = {
 		.key = { cluster->key[0], cluster->key[1] },
 		.term = WC_READ(cluster->term),
 		.epoch = cluster->epoch,
 		.member = WC_READ(cluster->self),
 	};
-	struct {
-		struct wc_cluster_header header;
-		struct wc_core_free entries[WC_FREE_MAX];
-	} message;
 
-	if (!atomic_load(&membership->joined) || !of.member)
-		return;
-	wc_cluster_free(&message.header, &of, entries, count);
-	memcpy(message.entries, entries, count * sizeof(*entries));
-	if (send(membership->socket, &message, sizeof(message.header) + count * sizeof(*entries), MSG_NOSIGNAL) > 0)
+	if (atomic_load(&membership->joined) && of.member && wc_cluster_say(membership->socket, &of, entries, count))
 		atomic_fetch_add_explicit(&membership->said, 1, memory_order_relaxed);
 }
 
@@ -663,7 +525,7 @@ void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs)
 
 	if (!node->membership || !atomic_load_explicit(&node->membership->joined, memory_order_relaxed))
 		return;
-	fill_entry(core, wc_fetch_add(&entry->grant, 1) + 1, true, theirs, &said);
+	wc_cluster_entry(core, wc_fetch_add(&entry->grant, 1) + 1, true, theirs, &said);
 	say(node->membership, &said, 1);
 }
 
@@ -684,7 +546,7 @@ static void look_at(struct wc_membership *membership, uint32_t core, uint64_t no
 		given->grant = grant;
 		given->since = now;
 	}
-	fill_entry(core, grant, is_free, 0, ret_entry);
+	wc_cluster_entry(core, grant, is_free, 0, ret_entry);
 }
 
 static void *say_main(void *argument)

@@ -34,16 +34,18 @@
 struct wc_member_session {
 	uint16_t id;
 	char name[WC_MEMBER_NAME_MAX];
-	int fd;		/* the socket of the session; the remote thread's, which closes it when this is gone */
-	int archive;	/* of a function that it is about to get; -1: none */
-	bool silent;	/* at the last look */
-	bool missed;	/* it was silent, and has not looked at the functions since: gets nothing until it has */
-	bool lacking;	/* it has not all functions: gets nothing until it has */
-	bool standby;	/* it may lead one day (lead.h) */
-	bool windowed;	/* it has said which ids it knows */
-	bool leaving;	/* it has said so: gets nothing new */
-	bool mute;	/* it is silent for so long that nobody waits for its answers */
-	uint64_t knows; /* generation of the functions that it has looked at */
+	int fd;		  /* the socket of the session; the remote thread's, which closes it when this is gone */
+	int archive;	  /* of a function that it is about to get; -1: none */
+	bool silent;	  /* at the last look */
+	bool missed;	  /* it was silent, and has not looked at the functions since: gets nothing until it has */
+	bool lacking;	  /* it has not all functions: gets nothing until it has */
+	bool standby;	  /* it may lead one day (lead.h) */
+	bool windowed;	  /* it has said which ids it knows */
+	bool leaving;	  /* it has said so: gets nothing new */
+	bool mute;	  /* it is silent for so long that nobody waits for its answers */
+	uint64_t knows;	  /* generation of the functions that it has looked at */
+	uint32_t sibling; /* no node, but a scheduler that lends (lend.h): 1 and up; 0: a node */
+	uint32_t *has;	  /* of a sibling: ids of functions that it has, by slot */
 	json_t *lacks;
 	uint64_t joined_ns;
 };
@@ -53,6 +55,7 @@ struct wc_members {
 	struct wc_member_session *sessions[WC_MEMBERS_MAX]; /* by id */
 	bool drained[WC_MEMBERS_MAX];			    /* likewise: also when it comes again */
 	struct wc_roll *roll;
+	struct wc_member_session *siblings[WC_SIBLINGS_MAX];
 	json_t *functions;		  /* what nodes are told of functions, */
 	uint64_t generation;		  /* and its number */
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
@@ -263,12 +266,14 @@ static uint32_t find_room(const struct wc_node *node, uint32_t count)
 }
 
 /* Used up, as if claimed: a grant will give them. Under the lock. */
-static void add_cores(struct wc_node *node, uint16_t id, uint32_t first, uint32_t count)
+static void add_cores(struct wc_node *node, const struct wc_member_session *session, uint32_t first, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct wc_member_core *core = &node->tables.wc_member_cores[first + i];
 
-		*core = (struct wc_member_core){ .member = id, .core = (uint16_t)i, .claims = 1 };
+		*core = (struct wc_member_core){
+			.member = session->id, .core = (uint16_t)i, .claims = 1, .sibling = session->sibling
+		};
 		WC_WRITE(core->state, WC_CORE_CLAIMED);
 	}
 	if (first + count > node->tables.wc_cluster->cores)
@@ -332,6 +337,21 @@ static bool may_get(const struct wc_member_session *session)
 	return !session->lacking && !session->missed;
 }
 
+/* The siblings that have this function as it is now; 0: none, of none. Under the lock. */
+static uint8_t siblings_with(const struct wc_members *members, uint32_t id)
+{
+	uint8_t bits = 0;
+
+	for (uint32_t s = 0; id && s < WC_SIBLINGS_MAX; s++) {
+		const struct wc_member_session *session = members->siblings[s];
+
+		if (session && session->has && session->has[WC_FUNCTION_SLOT(id)] == id &&
+		    members->since[WC_FUNCTION_SLOT(id)] <= session->knows)
+			bits |= (uint8_t)(1 << s);
+	}
+	return bits;
+}
+
 /* What all nodes that get something have may be sent to them. Under the lock. */
 static void open_functions(struct wc_node *node)
 {
@@ -341,17 +361,26 @@ static void open_functions(struct wc_node *node)
 	const json_t *each;
 	size_t i;
 
-	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
-		if (members->sessions[id] && may_get(members->sessions[id]) && members->sessions[id]->knows < known)
-			known = members->sessions[id]->knows;
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++) {
+		const struct wc_member_session *session = members->sessions[id];
+
+		if (session && !session->sibling && may_get(session) && session->knows < known)
+			known = session->knows;
+	}
 	json_array_foreach (members->functions, i, each) {
 		uint32_t id = (uint32_t)json_integer_value(json_object_get(each, "id"));
 
 		if (members->since[WC_FUNCTION_SLOT(id)] <= known)
 			ids[WC_FUNCTION_SLOT(id)] = id;
 	}
-	for (uint32_t slot = 0; slot < WC_FUNCTIONS_MAX && slot < node->tables.wc_member_functions_max; slot++)
-		WC_WRITE(node->tables.wc_member_functions[slot].id, ids[slot]);
+	for (uint32_t slot = 0; slot < WC_FUNCTIONS_MAX && slot < node->tables.wc_member_functions_max; slot++) {
+		struct wc_member_function *function = &node->tables.wc_member_functions[slot];
+
+		/* Siblings first: what is new there must not have those of what was there before. */
+		WC_WRITE(function->siblings, siblings_with(members, ids[slot]));
+		__sync_synchronize();
+		WC_WRITE(function->id, ids[slot]);
+	}
 }
 
 /* Looked at again now and then: who deploys need not think of nodes. Under the lock. */
@@ -390,6 +419,35 @@ static void set_state(struct wc_node *node, const struct wc_member_session *sess
 		withdraw_cores(node, member);
 }
 
+/* It is one from now on: NULL; or why it cannot be. Under the lock. */
+static const char *become_sibling(struct wc_members *members, struct wc_member_session *session)
+{
+	for (uint32_t s = 0; s < WC_SIBLINGS_MAX; s++) {
+		if (members->siblings[s])
+			continue;
+		session->has = calloc(WC_FUNCTIONS_MAX, sizeof(*session->has));
+		if (!session->has)
+			return "out of memory";
+		members->siblings[s] = session;
+		session->sibling = s + 1;
+		return NULL;
+	}
+	return "this scheduler has 8 siblings already";
+}
+
+/* It says which functions it has. Under the lock. */
+static void note_has(struct wc_member_session *session, const json_t *has)
+{
+	const json_t *id;
+	size_t i;
+
+	if (!session->sibling || !json_is_array(has))
+		return;
+	memset(session->has, 0, WC_FUNCTIONS_MAX * sizeof(*session->has));
+	json_array_foreach (has, i, id)
+		session->has[WC_FUNCTION_SLOT(json_integer_value(id))] = (uint32_t)json_integer_value(id);
+}
+
 static json_t *enter(struct wc_node *node, const json_t *question, struct wc_member_session *session, uint32_t count)
 {
 	struct wc_members *members = node->members;
@@ -400,11 +458,17 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	uint32_t first = find_room(node, count);
 	struct in_addr ip;
 
-	if (first == WC_NONE)
-		return wc_control_fail("limit", "the cluster has as many cores as a scheduler can have, 4096");
 	if (inet_pton(AF_INET, address, &ip) != 1 || port < 1 || port > 65535)
 		return wc_control_fail("bad-request",
 				       "\"address\" and \"port\" must be those of the node's device, IPv4");
+	if (first == WC_NONE)
+		return wc_control_fail("limit", "the cluster has as many cores as a scheduler can have, 4096");
+	if (json_is_true(json_object_get(question, "sibling"))) {
+		const char *why = become_sibling(members, session);
+
+		if (why)
+			return wc_control_fail("limit", why);
+	}
 	if (member->epoch && member->epoch != epoch)
 		wc_sent_disown(&node->tables, session->id, epoch);
 	memset((char *)member + sizeof(member->state), 0, sizeof(*member) - sizeof(member->state));
@@ -413,7 +477,7 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	member->port = htons((uint16_t)port);
 	member->first = first;
 	member->count = count;
-	add_cores(node, session->id, first, count);
+	add_cores(node, session, first, count);
 	session->joined_ns = wc_now();
 	session->lacking = true; /* until it has said what it has */
 	session->standby = node->lead && json_is_true(json_object_get(question, "standby"));
@@ -421,7 +485,10 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	__sync_synchronize();
 	WC_WRITE(member->state, WC_MEMBER_DRAINING);
 	name_heirs(node);
-	wc_info("node %s has joined with %u cores", session->name, count);
+	if (session->sibling)
+		wc_info("sibling %s lends cores", session->name);
+	else
+		wc_info("node %s has joined with %u cores", session->name, count);
 	return json_pack("{s:b, s:i, s:I, s:s, s:i, s:b}", "ok", 1, "member", session->id, "term",
 			 (json_int_t)node->tables.wc_cluster->term, "address", node->address4, "port",
 			 (int)node->options.port, "window", node->lead != NULL);
@@ -485,7 +552,9 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	refresh_functions(node);
 	/* Until it has looked at a change it goes on with what it has: what is new there waits at it, and is told so. */
 	lacking = json_array_size(lacks) || !generation;
-	changed = lacking != session->lacking || session->missed || session->knows != (uint64_t)generation;
+	note_has(session, json_object_get(question, "has"));
+	changed = lacking != session->lacking || session->missed || session->knows != (uint64_t)generation ||
+		  (session->sibling && json_object_get(question, "has"));
 	session->missed = session->missed && session->silent;
 	if (lacking != session->lacking) {
 		session->lacking = lacking;
@@ -567,6 +636,8 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	for (uint32_t i = 0; i < member->count; i++)
 		retire_core(node, member->first + i);
 	members->sessions[session->id] = NULL;
+	if (session->sibling)
+		members->siblings[session->sibling - 1] = NULL;
 	name_heirs(node);
 	open_functions(node); /* nobody waits for what it did not know */
 	atomic_fetch_add(&members->departed, 1);
@@ -575,7 +646,18 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	json_decref(session->lacks);
 	if (session->archive >= 0)
 		close(session->archive);
+	free(session->has);
 	free(session);
+}
+
+uint64_t wc_members_generation(struct wc_node *node)
+{
+	uint64_t generation;
+
+	pthread_mutex_lock(&node->members->lock);
+	generation = node->members->generation;
+	pthread_mutex_unlock(&node->members->lock);
+	return generation;
 }
 
 void wc_members_changed(struct wc_node *node)
@@ -640,7 +722,8 @@ static void note_sent(struct wc_node *node, const struct wc_fingerprint *print, 
 			WC_WRITE(sent->slot[way], WC_SENT(print, member, epoch));
 }
 
-static int send_order(struct wc_node *node, uint16_t id, uint16_t core, uint32_t grant, const struct wc_frame *frame)
+static int send_order(struct wc_node *node, uint16_t id, uint16_t core, uint32_t grant, uint32_t lent,
+		      const struct wc_frame *frame)
 {
 	const struct wc_cluster *cluster = node->tables.wc_cluster;
 	const struct wc_member *member = &node->tables.wc_members[id];
@@ -658,7 +741,7 @@ static int send_order(struct wc_node *node, uint16_t id, uint16_t core, uint32_t
 
 	if (frame->len < WC_ORDER_COVERED || frame->len > WC_ORDER_MAX)
 		return -EMSGSIZE;
-	wc_cluster_order(&header, &to, core, grant, frame->data, frame->len);
+	wc_cluster_order(&header, &to, core, grant, lent, frame->data, frame->len);
 	return sendmsg(node->members->socket, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
@@ -674,26 +757,36 @@ static void send_job(struct wc_node *node, uint32_t index, struct wc_job *job)
 		note_sent(node, &job->print, core->member, member->epoch);
 		member->orders++;
 		atomic_fetch_add(&node->members->sent, 1);
-		if (send_order(node, core->member, core->core, WC_READ(core->grant), &job->frame))
+		if (send_order(node, core->member, core->core, WC_READ(core->grant), wc_job_lent(job), &job->frame))
 			wc_debug("an invocation could not be sent to a node; its client will send it again");
 	}
 	wc_job_free(job);
 }
 
+/* A free core of a node, or else leave to send something to a sibling; claimed. WC_NONE: there is neither. */
+static uint32_t claim(struct wc_node *node)
+{
+	uint32_t index = wc_member_claim_exact(&node->tables, 0);
+
+	return index != WC_NONE ? index : wc_freeq_claim_next(&node->tables, WC_QUEUE_SIBLINGS);
+}
+
 void wc_members_serve(struct wc_node *node)
 {
+	const struct wc_shard *shards = node->tables.wc_shards;
+
 	if (!node->members || !wc_lead_serves(node))
 		return;
 	/* Not for ever: where functions with a limit begin and end all the time there is always something to look at again. The next tick goes on. */
-	for (int looks = 0;
-	     looks < LOOKS_MAX && wc_pending_any(node) && WC_READ(node->tables.wc_shards[WC_QUEUE_MEMBERS].summary);) {
-		uint32_t index = wc_member_claim_exact(&node->tables, 0);
+	for (int looks = 0; looks < LOOKS_MAX && wc_pending_any(node) &&
+			    (WC_READ(shards[WC_QUEUE_MEMBERS].summary) | WC_READ(shards[WC_QUEUE_SIBLINGS].summary));) {
+		uint32_t index = claim(node);
 		uint64_t generation;
 		struct wc_job *job;
 
 		if (index == WC_NONE)
 			return;
-		job = wc_pending_pick_leaving(node, &generation);
+		job = wc_pending_pick_leaving(node, node->tables.wc_member_cores[index].sibling, &generation);
 		if (job) {
 			send_job(node, index, job);
 			continue;
@@ -715,7 +808,8 @@ static bool is_kept(struct wc_node *node, const struct wc_fingerprint *print)
 	return wc_replies_find(node->replies, print, reply) > 0;
 }
 
-enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame)
+enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame,
+			       uint32_t lent)
 {
 	const struct wc_sent *sent = node->members ? wc_sent_at(&node->tables, print->set) : NULL;
 	const struct wc_seen_set *set = wc_seen_at(&node->tables, print->set);
@@ -741,7 +835,7 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 		atomic_fetch_add(&node->members->lost, 1);
 		return WC_AGAIN_LOST;
 	}
-	if (frame && frame->data && !send_order(node, (uint16_t)WC_SENT_MEMBER(word), WC_CORE_ANY, 0, frame))
+	if (frame && frame->data && !send_order(node, (uint16_t)WC_SENT_MEMBER(word), WC_CORE_ANY, 0, lent, frame))
 		atomic_fetch_add(&node->members->again, 1);
 	return WC_AGAIN_SENT;
 }
@@ -754,7 +848,7 @@ bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, 
 	if (!node->members || !(wc_seen_find(&node->tables, print) & WC_SEEN_STARTED))
 		return false;
 	fn = wc_functions_get(node->functions, function_id);
-	retry = fn && fn->manifest.idempotent && wc_members_again(node, print, NULL) == WC_AGAIN_LOST;
+	retry = fn && fn->manifest.idempotent && wc_members_again(node, print, NULL, 0) == WC_AGAIN_LOST;
 	wc_fn_put(fn);
 	if (retry)
 		wc_window_forget(
@@ -805,6 +899,7 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 			 session->leaving		     ? "leaving" :
 			 node->members->drained[session->id] ? "draining" :
 			 session->lacking		     ? "lacking" :
+			 session->sibling		     ? "sibling" :
 							       "ready",
 			 "cores", (int)member->count, "free", free_cores, "orders", (json_int_t)WC_READ(member->orders),
 			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",

@@ -36,6 +36,8 @@ bool wc_members_known(struct wc_node *node, const char *name);
 json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **session);
 void wc_members_left(struct wc_node *node, struct wc_member_session *session);
 
+/* Changes with the functions. Any thread. */
+uint64_t wc_members_generation(struct wc_node *node);
 /* Functions are others now: what has changed is sent nowhere until all nodes have it. Any thread. */
 void wc_members_changed(struct wc_node *node);
 /* Nodes that say nothing lose their cores here until they say something. Now and then. */
@@ -49,8 +51,12 @@ enum wc_again {
 	WC_AGAIN_LOST, /* the node that had it is gone: it may have run */
 };
 
-/* A request whose id was seen before. `frame`: that of the client, if there is one. Any thread. */
-enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame);
+/*
+ * A request whose id was seen before. `frame`: that of the client, if there is one; `lent`: the id of its function here, if it came from a sibling, else 0. Any
+ * thread.
+ */
+enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame,
+			       uint32_t lent);
 
 /*
  * The same of a request that is about to be looked for in the window: is it one of an idempotent function, and the node that had it gone? Then it is

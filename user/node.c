@@ -16,6 +16,7 @@
 #include "user/heirs.h"
 #include "user/launch.h"
 #include "user/lead.h"
+#include "user/lend.h"
 #include "user/log.h"
 #include "user/payloads.h"
 #include "user/pending.h"
@@ -517,7 +518,8 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 		error = wc_heirs_open(node, fault)	     ?:
 				wc_lead_open(node, fault)    ?:
 				wc_members_open(node, fault) ?:
-							       wc_member_open(node, fault);
+				wc_member_open(node, fault)  ?:
+							       wc_lend_open(node, fault);
 	if (!error)
 		error = wc_stack_start(node, fault) ?: wc_payloads_start(node, fault);
 	if (!error)
@@ -539,7 +541,7 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = wc_control_start(node, fault) ?: wc_remote_start(node, fault) ?: wc_member_start(node, fault);
 	if (!error)
-		error = wc_lead_start(node, fault);
+		error = wc_lead_start(node, fault) ?: wc_lend_start(node, fault);
 	if (!error)
 		answer_orphans(node, legacy);
 	return error;
@@ -680,6 +682,7 @@ static void close_fd(int *fd)
 static void stop_threads(struct wc_node *node)
 {
 	wc_lead_stop(node);
+	wc_lend_stop(node);
 	wc_member_stop(node);
 	wc_remote_stop(node);
 	wc_scheduler_stop(node);
@@ -705,6 +708,7 @@ static void free_parts(struct wc_node *node)
 	wc_scheduler_free(node);
 	wc_lead_close(node);
 	wc_heirs_close(node);
+	wc_lend_close(node);
 	wc_member_close(node);
 	wc_members_close(node);
 	wc_pending_close(node);

@@ -49,6 +49,7 @@ struct wc_agent_counters {
 struct wc_agent;
 struct wc_cold_starts;
 struct wc_heirs;
+struct wc_lend;
 struct wc_lead;
 struct wc_members;
 struct wc_membership;
@@ -92,6 +93,7 @@ struct wc_node {
 	struct wc_membership *membership; /* NULL: this node is in no cluster */
 	struct wc_heirs *heirs;		  /* likewise */
 	struct wc_lead *lead;		  /* NULL: this host is not one of several schedulers */
+	struct wc_lend *lend;		  /* NULL: it has no siblings */
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
 	struct wc_agent *agents;

@@ -2,6 +2,7 @@
 /* options.c - the daemon's command line. One table describes every option; help is printed from it. */
 #include "user/options.h"
 
+#include "bpf/cluster_tables.h"
 #include "bpf/policies.h"
 #include "bpf/proto.h"
 #include "user/functions.h"
@@ -513,6 +514,19 @@ static const struct wc_knob table[] = {
 	  FIELD(etcd_key),
 	  .argument = "FILE",
 	  .help = "and its key (PEM)" },
+	{ .name = "part",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(part),
+	  .argument = "NAME",
+	  .help = "with --etcd: the part of the cluster whose schedulers, of which one leads, this host belongs to, if several parts have one key (docs/CLUSTER.md)" },
+	{ .name = "siblings",
+	  .kind = WC_KNOB_TEXT,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(siblings),
+	  .argument = "HOST:PORT,...",
+	  .help = "with --cluster: schedulers of the other parts of the cluster, to whom this one lends what is free; they are there with --remote and --cluster, and the key is the same. "
+		  "Several of one part, of which one leads, with '/' between them" },
 	{ .name = "cluster-address",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
@@ -704,6 +718,23 @@ int wc_options_check_joins(const struct wc_options *options, struct wc_fault *fa
 	return 0;
 }
 
+static int check_siblings(const struct wc_options *options, struct wc_fault *fault)
+{
+	char all[sizeof(options->siblings)], *rest = all, *part, *one, host[64], port[8];
+	struct wc_fault why;
+	int parts = 0;
+
+	snprintf(all, sizeof(all), "%s", options->siblings);
+	while ((part = strsep(&rest, ",")) != NULL) {
+		if (++parts > WC_SIBLINGS_MAX)
+			return wc_fail(fault, EINVAL, "--siblings: at most %d other parts", WC_SIBLINGS_MAX);
+		while ((one = strsep(&part, "/")) != NULL)
+			if (wc_remote_split(one, host, sizeof(host), port, &why))
+				return wc_fail(fault, EINVAL, "--siblings: %.200s", why.text);
+	}
+	return 0;
+}
+
 static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 {
 	struct in_addr address;
@@ -715,6 +746,13 @@ static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 			       options->cluster_address[0] ? "cluster-address" :
 			       options->etcd_ca[0]	   ? "etcd-ca" :
 							     "etcd-cert");
+	if (options->siblings[0] && !options->cluster)
+		return wc_fail(fault, EINVAL, "--siblings is for schedulers: it takes --cluster");
+	if (options->part[0] && (!options->etcd[0] || !wc_roll_name_valid(options->part)))
+		return wc_fail(fault, EINVAL,
+			       options->etcd[0] ? "--part %s: a name has up to 63 letters, digits, '-', '_' and '.'" :
+						  "--part %s is for several schedulers: it takes --etcd",
+			       options->part);
 	if (!options->cluster && !options->join[0])
 		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join") : 0;
 	if (options->datapath != WC_DATAPATH_KERNEL || !options->dev[0])
@@ -735,8 +773,11 @@ static int check_cluster(struct wc_options *options, struct wc_fault *fault)
 			options->remote);
 	if (!options->etcd_cert[0] != !options->etcd_key[0])
 		return wc_fail(fault, EINVAL, "--etcd-cert and --etcd-key go together");
-	if (options->cluster && !options->etcd[0])
-		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join and --etcd") : 0;
+	if (options->siblings[0] && check_siblings(options, fault))
+		return -EINVAL;
+	if (options->cluster && !options->etcd[0] && !options->siblings[0])
+		return options->join_as[0] ? wc_fail(fault, EINVAL, "--join-as is for --join, --etcd and --siblings") :
+					     0;
 	if (options->join[0] && wc_options_check_joins(options, fault))
 		return -EINVAL;
 	if (!options->join_as[0] && gethostname(options->join_as, sizeof(options->join_as) - 1))

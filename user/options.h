@@ -97,6 +97,8 @@ struct wc_options {
 	char etcd[512];
 	char etcd_ca[256], etcd_cert[256], etcd_key[256];
 	char cluster_address[16]; /* IPv4, of whoever leads */
+	char siblings[512]; /* doors of the other parts of the cluster: HOST:PORT, with '/' between those of one part, ',' between parts */
+	char part[64]; /* which one this host is of; empty: there is one only */
 	uint32_t lease_ms;
 	char log[256]; /* file for the log instead of stderr */
 	/* Logs of functions. */

@@ -158,7 +158,7 @@ static bool may_use(const struct wc_node *node, const struct wc_function *entry,
 
 /* Who may have an invocation, in the place of a core of this node. */
 #define ANY_CORE WC_NONE
-#define LEAVING (WC_NONE - 1) /* another node */
+#define LEAVING (WC_NONE - 1) /* another node; LEAVING - s: sibling s */
 
 /* What comes from this host is answered on it, what is large lies in its memory, and what does not fit a frame any more no node would see. */
 static bool may_leave(struct wc_node *node, const struct wc_job *job)
@@ -171,6 +171,9 @@ static bool is_for(struct wc_node *node, const struct wc_function *entry, const 
 {
 	if (core == LEAVING)
 		return may_leave(node, job);
+	if (core < LEAVING && core >= LEAVING - WC_SIBLINGS_MAX)
+		return may_leave(node, job) && !wc_job_lent(job) && !WC_READ(entry->running_max) &&
+		       wc_sibling_may(&node->tables, job->function_id, LEAVING - core);
 	return core == ANY_CORE || may_use(node, entry, core);
 }
 
@@ -294,9 +297,9 @@ struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *re
 	return pick(node, core, ret_generation);
 }
 
-struct wc_job *wc_pending_pick_leaving(struct wc_node *node, uint64_t *ret_generation)
+struct wc_job *wc_pending_pick_leaving(struct wc_node *node, uint32_t sibling, uint64_t *ret_generation)
 {
-	return pick(node, LEAVING, ret_generation);
+	return pick(node, LEAVING - sibling, ret_generation);
 }
 
 /* --- announcements --- */

@@ -36,10 +36,10 @@ struct wc_job *wc_pending_withdraw(struct wc_node *node, struct wc_job **place);
  */
 struct wc_job *wc_pending_pick(struct wc_node *node, uint32_t core, uint64_t *ret_generation);
 /*
- * The next invocation that may leave for another node: a client's, that came in a frame, with its payload. NULL: there is none at the head of its function's
- * line. As wc_pending_pick() otherwise.
+ * The next invocation that may leave for another node, or for this sibling if it is not 0: a client's, that came in a frame, with its payload. NULL: there is none at the head of
+ * its function's line. As wc_pending_pick() otherwise.
  */
-struct wc_job *wc_pending_pick_leaving(struct wc_node *node, uint64_t *ret_generation);
+struct wc_job *wc_pending_pick_leaving(struct wc_node *node, uint32_t sibling, uint64_t *ret_generation);
 /* Does anything wait, or is it announced? Whether it may run is another question. Without the lock. */
 bool wc_pending_any(struct wc_node *node);
 /* How many wait, or are announced, over all shards: by the maps alone. Without the lock. */

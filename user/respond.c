@@ -90,10 +90,14 @@ bool wc_job_from_frame(struct wc_node *node, const struct wc_frame *frame, struc
 	job->has_context = packet.header->flags & htons(WC_FLAG_CONTEXT);
 	job->context_len = 0;
 	job->function_id = job->theirs = ntohl(packet.header->function_id);
-	if (job->how & WC_HOW_ORDERED)
-		job->function_id = wc_order_function(&node->tables, job->theirs);
-	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload_len = packet.body_len - WC_HEADER_LEN;
+	if (job->how & WC_HOW_LENT) {
+		job->function_id = ntohl(packet.header->payload_len);
+		packet.header->payload_len = htonl(job->payload_len);
+	} else if (job->how & WC_HOW_ORDERED) {
+		job->function_id = wc_order_function(&node->tables, 0, job->theirs);
+	}
+	job->deadline_us = ntohl(packet.header->deadline_us);
 	job->payload = (uint8_t *)packet.header + WC_HEADER_LEN;
 	identify(&packet, job);
 	job->print = wc_fingerprint(&job->id, node->tables.wc_config->seen_key);
@@ -281,7 +285,7 @@ void wc_worker_resend(struct wc_worker *worker, const struct wc_job *job)
 	worker->counters.retransmits++;
 	if (len < sizeof(header)) {
 		/* Still running, or too old: nothing, never a second run. Unless another node has it, and can say more. */
-		if (wc_members_again(worker->node, &job->print, &job->frame) == WC_AGAIN_LOST)
+		if (wc_members_again(worker->node, &job->print, &job->frame, wc_job_lent(job)) == WC_AGAIN_LOST)
 			wc_worker_respond(worker, job, &lost);
 		return;
 	}

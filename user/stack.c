@@ -222,7 +222,7 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 		wc_scheduler_wake(node);
 		break;
 	case WC_OUTCOME_pass_retransmit:
-		if (wc_members_again(node, &print, NULL) == WC_AGAIN_LOST)
+		if (wc_members_again(node, &print, NULL, 0) == WC_AGAIN_LOST)
 			wc_stack_answer(node, job, &lost, NULL);
 		else
 			resend(stack, datagram, &print);
@@ -239,11 +239,13 @@ static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagr
 {
 	struct wc_node *node = stack->node;
 	struct datagram asked = { .len = 0 };
+	const struct wc_answer lost = { .type = WC_TYPE_ERROR, .code = WC_CODE_NODE_LOST, .core = WC_CORE_ANY };
 	struct wc_frame frame;
+	uint32_t via, function;
 	struct wc_job job;
 
-	if (!node->membership || datagram->len > DATAGRAM_MAX ||
-	    !wc_cluster_order_genuine(node->tables.wc_cluster, datagram->data, datagram->len))
+	if ((!node->membership && !node->members) || datagram->len > DATAGRAM_MAX ||
+	    !wc_cluster_order_genuine(node->tables.wc_cluster, datagram->data, datagram->len, &via, &function))
 		return WC_OUTCOME_drop_cluster;
 	frame = (struct wc_frame){ .data = datagram->data + WC_HEADER_LEN, .len = datagram->len - WC_HEADER_LEN };
 	memset(&job, 0, sizeof(job));
@@ -251,6 +253,14 @@ static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagr
 		return WC_OUTCOME_drop_cluster;
 	asked.id = job.id;
 	asked.local = job.local;
+	/* A sibling's: perhaps a node of ours has it. */
+	if (via) {
+		function = wc_order_function(&node->tables, via, job.theirs);
+		if (wc_members_again(node, &job.print, &frame, function) == WC_AGAIN_LOST) {
+			wc_stack_answer(node, &job, &lost, NULL);
+			return WC_OUTCOME_pass_retransmit;
+		}
+	}
 	resend(stack, &asked, &job.print);
 	return WC_OUTCOME_pass_retransmit;
 }

@@ -283,7 +283,7 @@ class Node:
     def check_counters(self):
         """Counters add up: outcomes are the packets received, everything accepted was taken. The node must be idle."""
         status = self.status()
-        facts = ("rx", "held_back", "ordered", "ordered_late") + tuple(name for name in status["counters"] if name.startswith("claim_"))
+        facts = ("rx", "held_back", "ordered", "ordered_late", "lent") + tuple(name for name in status["counters"] if name.startswith("claim_"))
         for group in ("counters", "stack"):
             total = sum(value for name, value in status[group].items() if name not in facts)
             if total != status[group]["rx"]:

@@ -151,8 +151,10 @@ static void test_membership(void **state)
 	expect("core 48 is in the free-core queue 1, but belongs to queue 0", 1);
 	set_bit(RESERVE, 48);
 	expect("core 48 is in the free-core queue 69, but belongs to queue 0", 1);
-	set_bit(WC_QUEUES_MAX - 1, 48);
-	expect("core 48 is in the free-core queue 127, but belongs to queue 0", 1);
+	set_bit(WC_QUEUES_MAX - 2, 48);
+	expect("core 48 is in the free-core queue 126, but belongs to queue 0", 1);
+	set_bit(WC_QUEUE_SIBLINGS, 48); /* which has what others lend */
+	expect("core 48 of other nodes is in the free-core queue 127, but belongs to queue 64", 1);
 	set_bit(0, 98);
 	expect("core 98 is in the free-core queue 0, but belongs to queue 69", 1);
 	cores[3].state = WC_CORE_CLAIMED; /* two invariants at once */

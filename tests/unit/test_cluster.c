@@ -223,7 +223,7 @@ static void test_messages(void **state)
 	uint8_t frame[WC_ORDER_COVERED + 10] = { 0 };
 
 	(void)state;
-	wc_cluster_order(&order, &to, 6, 7, frame, sizeof(frame));
+	wc_cluster_order(&order, &to, 6, 7, 0, frame, sizeof(frame));
 	assert_int_equal(ntohs(order.magic), WC_MAGIC);
 	assert_int_equal(order.type, WC_TYPE_ORDER);
 	assert_int_equal(order.header_len, WC_HEADER_LEN);
@@ -235,16 +235,16 @@ static void test_messages(void **state)
 	assert_int_equal(ntohl(order.grant), 7);
 	for (uint32_t bit = 0; bit < WC_ORDER_COVERED * 8; bit++) {
 		frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		wc_cluster_order(&other, &to, 6, 7, frame, sizeof(frame));
+		wc_cluster_order(&other, &to, 6, 7, 0, frame, sizeof(frame));
 		assert_true(other.mac != order.mac);
 		frame[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	frame[WC_ORDER_COVERED] ^= 1; /* the payload is the client's */
-	wc_cluster_order(&other, &to, 6, 7, frame, sizeof(frame));
+	wc_cluster_order(&other, &to, 6, 7, 0, frame, sizeof(frame));
 	assert_true(other.mac == order.mac);
-	wc_cluster_order(&other, &to, 6, 8, frame, sizeof(frame));
+	wc_cluster_order(&other, &to, 6, 8, 0, frame, sizeof(frame));
 	assert_true(other.mac != order.mac);
-	wc_cluster_order(&other, &to, 7, 7, frame, sizeof(frame));
+	wc_cluster_order(&other, &to, 7, 7, 0, frame, sizeof(frame));
 	assert_true(other.mac != order.mac);
 	for (int i = 0; i < 4; i++) {
 		struct wc_cluster_address wrong = to;
@@ -257,7 +257,7 @@ static void test_messages(void **state)
 			wrong.epoch++;
 		else
 			wrong.member++;
-		wc_cluster_order(&other, &wrong, 6, 7, frame, sizeof(frame));
+		wc_cluster_order(&other, &wrong, 6, 7, 0, frame, sizeof(frame));
 		assert_true(other.mac != order.mac);
 	}
 	wc_cluster_free(&freed, &to, entries, 2);
@@ -286,6 +286,49 @@ static void test_key(void **state)
 	assert_true(one[0] != other[0] && one[1] != other[1] && one[0] && one[1]);
 }
 
+/* Leave to send something to siblings: in a queue of its own, for functions that the sibling has and that have no limit. */
+static void test_lent(void **state)
+{
+	const uint32_t id = 0x1005;
+	struct wc_function *function = &tables.wc_functions[WC_FUNCTION_SLOT(id)];
+	struct wc_member_function *there = &tables.wc_member_functions[WC_FUNCTION_SLOT(id)];
+
+	(void)state;
+	function->id = there->id = id;
+	for (uint32_t i = 8; i < 12; i++) {
+		core_at(i)->sibling = i < 10 ? 1 : 2;
+		assert_int_equal(wc_member_said(&tables, i, 5, true, 0), WC_SAID_FREE);
+	}
+	assert_int_equal(wc_member_said(&tables, 3, 5, true, 0), WC_SAID_FREE);
+	assert_int_equal(tables.wc_shards[WC_QUEUE_MEMBERS].word[0], 1 << 3);
+	assert_int_equal(tables.wc_shards[WC_QUEUE_SIBLINGS].word[0], 0xf << 8);
+	assert_int_equal(wc_sibling_claim(&tables, id), WC_NONE); /* nobody has it */
+	there->siblings = 1 << 1;
+	for (int i = 0; i < 2; i++) {
+		uint32_t index = wc_sibling_claim(&tables, id);
+
+		assert_in_range(index, 10, 11);
+		wc_member_claimed(core_at(index), id, false);
+	}
+	assert_int_equal(wc_sibling_claim(&tables, id), WC_NONE); /* the first one's are left */
+	there->siblings = 3;
+	function->running_max = 1;
+	assert_int_equal(wc_sibling_claim(&tables, id), WC_NONE);
+	function->running_max = 0;
+	there->id = 0;
+	assert_int_equal(wc_sibling_claim(&tables, id), WC_NONE);
+	there->id = id;
+	assert_in_range(wc_sibling_claim(&tables, id), 8, 9);
+	/* Neither do nodes' cores mix with them. */
+	assert_int_equal(claim(id), 3);
+	assert_int_equal(claim(id), WC_NONE);
+	assert_int_equal(wc_member_claim_exact(&tables, 0), WC_NONE);
+	/* Its leave is over, or is there again. */
+	assert_int_equal(wc_member_said(&tables, 8, 6, false, 0) | wc_member_said(&tables, 9, 6, false, 0), 0);
+	assert_int_equal(wc_member_said(&tables, 10, 6, true, 0), WC_SAID_FREE);
+	assert_int_equal(wc_sibling_claim(&tables, id), 10);
+}
+
 /* As the daemon reads one: any other bit, length, term or epoch is no ORDER for this host. */
 static void test_genuine(void **state)
 {
@@ -293,23 +336,63 @@ static void test_genuine(void **state)
 	const struct wc_cluster_address to = { .key = { 0x1111, 0x2222 }, .term = 5, .epoch = 6, .member = 7 };
 	uint8_t datagram[WC_HEADER_LEN + 200];
 	struct wc_cluster_header header;
+	uint32_t via, function;
 
 	(void)state;
 	memset(datagram, 0x5a, sizeof(datagram));
-	wc_cluster_order(&header, &to, WC_CORE_ANY, 0, datagram + sizeof(header), 200);
+	wc_cluster_order(&header, &to, WC_CORE_ANY, 0, 0, datagram + sizeof(header), 200);
 	memcpy(datagram, &header, sizeof(header));
-	assert_true(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+	assert_true(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram), &via, &function));
 	for (uint32_t length = 0; length < sizeof(datagram); length++)
-		assert_false(wc_cluster_order_genuine(&cluster, datagram, length));
+		assert_false(wc_cluster_order_genuine(&cluster, datagram, length, &via, &function));
 	for (uint32_t bit = 3 * 8; bit < (sizeof(header) + WC_ORDER_COVERED) * 8; bit++) {
-		if (bit / 8 >= 40 && bit / 8 < 48) /* what is spare */
-			continue;
 		datagram[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+		assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram), &via, &function));
 		datagram[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	cluster.self = 0;
-	assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram)));
+	assert_false(wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram), &via, &function));
+}
+
+/* And one of a sibling: of whichever of them, in its term, with a grant that is not old; it names no function but that in the frame. */
+static void test_sibling(void **state)
+{
+	struct wc_cluster cluster = { .key = { 0x1111, 0x2222 }, .term = 5, .epoch = 6, .self = 7 };
+	struct wc_cluster_address to = { .key = { 0x1111, 0x2222 }, .term = 5, .epoch = 6, .member = 7 };
+	uint8_t datagram[WC_HEADER_LEN + 200];
+	struct wc_cluster_header header;
+	uint32_t via, function;
+
+#define GENUINE(core, grant, id)                                                                                       \
+	(wc_cluster_order(&header, &to, core, grant, id, datagram + sizeof(header), 200),                              \
+	 memcpy(datagram, &header, sizeof(header)),                                                                    \
+	 wc_cluster_order_genuine(&cluster, datagram, sizeof(datagram), &via, &function))
+	(void)state;
+	memset(datagram, 0x5a, sizeof(datagram));
+	assert_true(GENUINE(3, 1, 0x4001));
+	assert_int_equal(via, 0);
+	assert_int_equal(function, 0x4001);
+	for (uint32_t i = 0; i < WC_SIBLINGS_MAX; i++) {
+		cluster.loans[i] = (struct wc_loan){ .term = 100 + i, .self = (uint16_t)(20 + i), .grant = 1000 };
+		to.term = 100 + i;
+		to.member = (uint16_t)(20 + i);
+		assert_true(GENUINE(3, 1000, 0));
+		assert_int_equal(via, i + 1);
+		assert_true(GENUINE(3, 1000 - WC_GRANTS_OLD + 1, 0));
+		assert_false(GENUINE(3, 1000 - WC_GRANTS_OLD, 0));
+		assert_false(GENUINE(3, 1001, 0)); /* nobody was given that */
+		assert_true(GENUINE(WC_CORE_ANY, 0, 0));
+		assert_false(GENUINE(3, 1000, 0x4001));
+		to.term++;
+		assert_false(GENUINE(3, 1000, 0));
+		to.term--;
+		to.epoch++;
+		assert_false(GENUINE(3, 1000, 0));
+		to.epoch--;
+		cluster.loans[i].self = 0;
+		assert_false(GENUINE(3, 1000, 0));
+	}
+#undef GENUINE
 }
 
 /* The window names a daemon by its node and eight bits: who comes after it and has the same ones is another one all the same. */
@@ -346,6 +429,8 @@ int main(void)
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_genuine),
+		cmocka_unit_test(test_sibling),
+		cmocka_unit_test_setup_teardown(test_lent, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * lend.h - schedulers of several parts of a cluster, siblings, lend to each other what is free (docs/CLUSTER.md): this host's side as one that lends. It joins each sibling
+ * like a node, and now and then gives it leave to send some invocations, as many as cores are free here. Those are decided on here as if clients had sent them.
+ */
+#ifndef WC_LEND_H
+#define WC_LEND_H
+
+#include "user/node.h"
+
+#include <jansson.h>
+
+#define WC_LEND_SLOTS 64 /* invocations that a sibling may have leave for at once: entries of a CORE_FREE */
+
+/* They do nothing, and return 0, without --siblings. Errors with a sentence. Start: once packets are served. */
+int wc_lend_open(struct wc_node *node, struct wc_fault *fault);
+int wc_lend_start(struct wc_node *node, struct wc_fault *fault);
+void wc_lend_stop(struct wc_node *node);
+void wc_lend_close(struct wc_node *node);
+
+/* For `warmcore nodes`: an array, or null without --siblings. */
+json_t *wc_lend_json(struct wc_node *node);
+
+#endif
