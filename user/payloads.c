@@ -561,11 +561,9 @@ int wc_payloads_find(struct wc_payloads *payloads, const struct wc_reference *re
 	if (use.session && where != WC_WHERE_HERE && use.away != (where == WC_WHERE_TCP)) {
 		error = -EBADMSG;
 	} else if (use.session && where != WC_WHERE_HERE) {
+		/* The client may have been faster than the thread: what it has said before the invocation counts, also of an id that was here already. */
+		read_session(payloads, use.session, &gone);
 		entry = *find_entry(payloads, use.session, request_id);
-		if (!entry) { /* the client was faster than the thread */
-			read_session(payloads, use.session, &gone);
-			entry = *find_entry(payloads, use.session, request_id);
-		}
 		if (!entry || entry->length != length)
 			error = -ENOENT;
 		else if (entry->fd < 0)

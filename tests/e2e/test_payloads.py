@@ -347,11 +347,19 @@ class Hostile(PayloadTest):
         for id in ids[21:]:
             answer = self.client.invoke(self.functions["native"], word, 60, id, flags=wcpayload.REFERENCE)
             self.assert_error(answer, wcproto.PAYLOAD_FULL, "Node.PayloadError")
-        # With the room that one leaves there is room for one.
-        self.session.say(wcpayload.DROP, ids[0])
-        self.session.put(ids[22], payload)
-        answer = self.client.invoke(self.functions["native"], word, 60, ids[22], flags=wcpayload.REFERENCE)
-        self.assertEqual((answer.kind, self.session.result(ids[22], LARGE)), (wcproto.REPLY, payload))
+        # With the room that one leaves there is room for one, from that moment on: whatever thread of the node is slow.
+        for i in range(10):
+            refused = ids[22] if not i else self.client.fresh_id()
+            if i:
+                self.session.put(refused, payload)
+                answer = self.client.invoke(self.functions["native"], word, 60, refused, flags=wcpayload.REFERENCE)
+                self.assert_error(answer, wcproto.PAYLOAD_FULL, "Node.PayloadError")
+            self.session.say(wcpayload.DROP, ids[i])
+            self.session.put(refused, payload)
+            answer = self.client.invoke(self.functions["native"], word, 60, refused, flags=wcpayload.REFERENCE)
+            self.assertEqual(answer.kind, wcproto.REPLY)
+            self.assertEqual(self.session.result(refused, LARGE), payload)
+            self.session.put(self.client.fresh_id(), payload)
         self.session.close()
         self.assert_empty()
         with wcpayload.Session(self.path) as session:
