@@ -9,6 +9,8 @@ And the p99 of the slowdown of functions that sleep, on many hosts with four vir
 queue for as many cores, by simulation of the same process.
 
 And how long it takes until another scheduler serves when the one that leads is killed (kills.py).
+
+First of all, without any host: what a decision costs, and how many a second 1, 2 and 4 schedulers make (bench_cluster.c).
 """
 
 import argparse
@@ -31,6 +33,7 @@ from cluster import PORT, inside, ip  # noqa: E402
 from syscall_bpf import bpf  # noqa: E402
 
 SKIP = 77
+PROGRAM = os.path.join(harness.BUILD, "tests", "bench", "bench_cluster")
 CPU = max(os.sched_getaffinity(0))
 VIRTUAL = "192.0.2.200"  # what the plain forwarder is for
 PROG_LOAD, LINK_CREATE, PROG_TYPE_XDP, ATTACH_XDP = 5, 28, 6, 37
@@ -189,6 +192,14 @@ def run_many(hosts, seconds):
             "calls": total["sent"]}  # fmt: skip
 
 
+def decisions(options):
+    """Its figures are the first of the file."""
+    if options.out:
+        with open(options.out, "w"):
+            pass
+    return subprocess.run([PROGRAM, *([options.out] if options.out else []), *(["--quick"] if options.quick else [])]).returncode
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -196,6 +207,7 @@ def main():
     parser.add_argument("--hosts", type=int, default=64, help="for the slowdown; 0: without that part")
     parser.add_argument("--load-seconds", type=float, default=40.0)
     parser.add_argument("--kills", type=int, default=100, help="of the scheduler that leads; 0: without that part")
+    parser.add_argument("--only-decisions", action="store_true", help="no hosts: bench_cluster.c")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("out", nargs="?")
     options = parser.parse_args()
@@ -204,6 +216,9 @@ def main():
     if os.geteuid():
         print("bench_cluster: needs root", file=sys.stderr)
         return SKIP
+    status = decisions(options)
+    if status or options.only_decisions:
+        return status
     rounds, sent, node = run(options)
     times = {what: [each[what]["total"]["times"]["latency"] for each in rounds] for what in ("remote", "floor")}
     p50 = {what: [each["p50"] / 1000 for each in times[what]] for what in times}
@@ -223,7 +238,7 @@ def main():
     elif options.kills:
         print("no etcd, so no kills of schedulers: scripts/install-deps.sh --group test installs etcd-server", file=sys.stderr)
     if options.out:
-        with open(options.out, "w") as file:
+        with open(options.out, "a") as file:
             for each in results:
                 print(json.dumps(each), file=file)
     return 0
