@@ -11,6 +11,7 @@
 
 #include "bpf/tables.h"
 #include "tools/cli.h"
+#include "tools/sim/costs.h"
 #include "tools/sim/report.h"
 #include "tools/workload/units.h"
 #include "user/clock.h"
@@ -20,13 +21,14 @@
 #define BAR 30
 
 static struct sim_command {
-	struct option_list policy, azure;
-	long long cores, nodes, shards, functions, invocations, warmup, seed, batch, load;
+	struct option_list policy, azure, costs;
+	long long cores, nodes, schedulers, shards, functions, invocations, warmup, seed, batch, load;
 	const char *arrivals, *service, *popularity, *trace, *speed, *csv;
 	long long days, cap, periodic;
+	const char *local, *remote, *share, *core_free, *free_delay;
 	const char *network, *hop, *dispatch, *handover, *cold, *move, *keep_alive, *interval, *stabilize, *vm_start;
 	const char *order, *prefer, *balance, *target;
-	long long pending_max, core_queue, pack_slots, lanes, probes, replicas, vm_slots, instances;
+	long long ring, pending_max, core_queue, pack_slots, lanes, probes, replicas, vm_slots, instances;
 	bool ideal, steal_nodes, quiet;
 } command = { .invocations = -1 };
 
@@ -117,6 +119,9 @@ static const struct option_spec specs[] = {
 	INTEGER("nodes", nodes, "N", "0", 0, SIM_NODES_MAX,
 		"Nodes that the cores belong to, each with tables and schedulers of its own, of 1 to 4096 cores. 0: as few as possible, or "
 		"one for 64 cores under the policies that choose a node. sparrow, kubernetes and lambda know no nodes."),
+	INTEGER("schedulers", schedulers, "N", "0", 0, SIM_SCHEDULERS_MAX,
+		"Schedulers of a cluster, each with a part of the nodes (of 64 cores unless --nodes says otherwise), the first of which is its own "
+		"host, and with a queue of its own; --balance chooses one. Under central only. 0: each node decides by itself."),
 	INTEGER("shards", shards, "N", "1", 1, WC_SHARDS_MAX,
 		"Scheduler queues of each node, between which cores are stolen; schedulers of sparrow."),
 	INTEGER("functions", functions, "N", "50", 1, POPULARITY_FUNCTIONS_MAX,
@@ -155,6 +160,22 @@ static const struct option_spec specs[] = {
 	     "One way between a scheduler and another node or, with sparrow, a core. Default 6.1us."),
 	TEXT("dispatch", dispatch, "TIME", NULL, check_time,
 	     "A decision; a scheduler queue makes one after the other. Default 44ns, as measured (dispatch_4096)."),
+	{ .name = "costs",
+	  .type = OPTION_LIST,
+	  .offset = offsetof(struct sim_command, costs),
+	  .metavar = "FILE",
+	  .help = "What was measured here: results of make bench (build/bench/cluster.jsonl, rtt, dispatch, cold), instead of the defaults of the times "
+		  "below and above. Options win." },
+	TEXT("local", local, "TIME", NULL, check_time,
+	     "--schedulers: a decision for a core of its own host. Default 84ns, as measured (cluster_decision_local)."),
+	TEXT("remote", remote, "TIME", NULL, check_time,
+	     "--schedulers: a decision for a core of another node. Default 959ns, as measured (cluster_decision_remote)."),
+	TEXT("share", share, "TIME", NULL, check_time,
+	     "--schedulers: to hand an invocation to another scheduler. Default: as --remote."),
+	TEXT("core-free", core_free, "TIME", NULL, check_time,
+	     "--schedulers: to read that a core of another node is free. Default 446ns, as measured (cluster_core_free_1)."),
+	TEXT("free-delay", free_delay, "TIME", NULL, check_time,
+	     "--schedulers: from the end of an invocation until its scheduler hears of it. Default: as --hop."),
 	TEXT("handover", handover, "TIME", NULL, check_time,
 	     "On the core beside each service. Default 5.5us, as measured (rtt_process less its floor)."),
 	TEXT("cold", cold, "TIME", NULL, check_time,
@@ -166,6 +187,8 @@ static const struct option_spec specs[] = {
 		"Idle instances of a core, at most; the oldest goes."),
 	CHOICE("order", order, "local|pack|spread", "pack", "Which free core: as warmcore up --order."),
 	CHOICE("prefer", prefer, "warm|shard", "warm", "What comes first: as warmcore up --prefer."),
+	INTEGER("ring", ring, "N", "1024", 1, 1000000000,
+		"--schedulers: invocations that may wait for a scheduler's decision, as frames in its receive ring; more are refused."),
 	INTEGER("pending-max", pending_max, "N", "4096", 1, 1000000000,
 		"Invocations that may wait in a shard; more are refused."),
 	INTEGER("core-queue", core_queue, "N", "128", 1, 1000000000,
@@ -177,7 +200,7 @@ static const struct option_spec specs[] = {
 	CHOICE("balance", balance, "random|round|hash|two", "random",
 	       "Which node, under the policies of bpf/policy: any, in turn, the function's home, the less loaded of two."),
 	FLAG("steal-nodes", steal_nodes,
-	     "A node that would have to let an invocation wait hands it to the next one with a free core, a hop away."),
+	     "A node, or scheduler, that would have to let an invocation wait hands it to the next one with a free core, a hop away."),
 	INTEGER("probes", probes, "N", "2", 1, 64, "sparrow: reservations for each invocation."),
 	TEXT("interval", interval, "TIME", NULL, check_time,
 	     "Between looks of canary's controller (default 10ms) and of kubernetes' autoscaler (15s)."),
@@ -218,9 +241,18 @@ static unsigned index_of(const char *choices, const char *value)
 	return index;
 }
 
-static void fill(struct sim_options *options)
+static int fill(struct sim_options *options, struct wc_fault *fault)
 {
 	sim_defaults(options);
+	if (command.costs.count && command.ideal)
+		return wc_fail(fault, EINVAL, "--costs and --ideal exclude each other");
+	for (size_t i = 0; i < command.costs.count; i++) {
+		int error = costs_read(options, command.costs.items[i], fault);
+
+		if (error)
+			return error;
+	}
+	options->schedulers = (uint32_t)command.schedulers;
 	options->cores = (uint32_t)command.cores;
 	options->nodes = (uint32_t)command.nodes;
 	options->shards = (uint32_t)command.shards;
@@ -231,6 +263,11 @@ static void fill(struct sim_options *options)
 	set_time(&options->network_ns, command.network, true);
 	set_time(&options->hop_ns, command.hop, true);
 	set_time(&options->dispatch_ns, command.dispatch, true);
+	set_time(&options->local_ns, command.local, true);
+	set_time(&options->remote_ns, command.remote, true);
+	set_time(&options->share_ns, command.share ?: command.remote, true);
+	set_time(&options->core_free_ns, command.core_free, true);
+	set_time(&options->free_delay_ns, command.free_delay ?: command.hop, true);
 	set_time(&options->handover_ns, command.handover, true);
 	set_time(&options->cold_ns, command.cold, true);
 	set_time(&options->move_ns, command.move, true);
@@ -242,6 +279,7 @@ static void fill(struct sim_options *options)
 	else
 		set_time(&options->keep_alive_ns, command.keep_alive, false);
 	options->instances_per_core = (uint32_t)command.instances;
+	options->ring = (uint32_t)command.ring;
 	options->order = index_of("local|pack|spread", command.order);
 	options->prefer = index_of("warm|shard", command.prefer);
 	options->balance = index_of("random|round|hash|two", command.balance);
@@ -255,6 +293,7 @@ static void fill(struct sim_options *options)
 	options->vm_slots = (uint32_t)command.vm_slots;
 	units_number(command.target, &options->target);
 	units_number(command.speed, &options->speed);
+	return 0;
 }
 
 /* The workload, but for the calls of a trace, which are made for each policy. */
@@ -461,7 +500,8 @@ static int run_sim(struct cli *cli, int argc, char **argv)
 	}
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	fill(&options);
+	if (fill(&options, &fault))
+		return cli_usage(cli, "%s", fault.text);
 	switch (load_workload(&options, &workload, &fault)) {
 	case 0:
 		break;
@@ -517,10 +557,15 @@ const struct command cmd_sim = {
 			"   lambda      instances packed until a VM is full, then a new VM (Lambda, Azure, Google)\n"
 			"   openwhisk   home invoker by hash, the next one when that is full\n"
 			"   hermod      pack nodes while one has a free core, then the least loaded; processor sharing\n\n"
+			"CLUSTERS\n\n"
+			"With --schedulers N nodes get their invocations from schedulers, each of which is a server that makes one decision after "
+			"the other, so it can be saturated; what that takes is --local, --remote, --share and --core-free, or what make bench has "
+			"measured (--costs). docs/SIM.md has the details.\n\n"
 			"Times are written like 44ns, 6.1us, 10ms, 1.5s, 5m, 2h; rates and numbers like 2000, 2.5k, 1M.",
 		.options = specs,
 		.examples = "  warmcore sim --cores 1000 --load 90 --service bimodal:1ms,100ms,0.005 -p central -p jsq2 -p hash\n"
 			    "  warmcore sim --cores 1000000 --nodes 245 --shards 8 --steal-nodes --invocations 5000000\n"
+			    "  warmcore sim --cores 1000000 --schedulers 16 --steal-nodes --service exp:100ms --warmup 50 --costs build/bench/cluster.jsonl\n"
 			    "  warmcore sim --ideal --cores 16 --service exp:1ms --load 80      # M/M/16\n"
 			    "  warmcore sim --days 1 --functions 50000 --cores 2000 -p all --csv figures.csv\n"
 			    "  warmcore --json sim --batch 100 -p sparrow | jq .slowdown_p99",

@@ -78,6 +78,23 @@ class Sim(unittest.TestCase):
         self.assertEqual((figures["arrived"], figures["functions"]), (50000, 2000))
         self.assertGreater(figures["cold"], 500)
 
+    def test_cluster(self):
+        """Schedulers that take what the benchmarks say, or the options."""
+        costs = self.file('{"name":"cluster_decision_local","value":50,"unit":"us","floor":1}\n'
+                          '{"name":"cluster_decision_remote","value":100,"unit":"us","floor":1}\n'
+                          '{"name":"cluster_core_free_1","value":100,"unit":"us","floor":1}\n')  # fmt: skip
+        cluster = ("--cores", "6401", "--nodes", "6401", "--schedulers", "1", "--arrivals", "poisson:2500", "--invocations", "50000", "--costs", costs)
+        figures = self.objects(*cluster)[0]
+        self.assertEqual((figures["schedulers"], figures["refused"]), (1, 0))
+        # Its own host has one core, which takes 96 of the 2500 a second: 10.4 ms each. These are 50 us, and no CORE_FREE.
+        self.assertAlmostEqual(figures["scheduler_busy"], 0.5 - 96 * 150e-6, delta=0.01)
+        figures = self.objects(*cluster, "--remote", "800us", "--core-free", "0", "--ring", "10")[0]
+        self.assertGreater(figures["scheduler_busy"], 0.95)
+        self.assertGreater(figures["refused"], 0)
+        self.assertGreater(figures["decision_us_p50"], 800)
+        done = run("sim", *cluster)
+        self.assertIn("one scheduler is saturated by 5000 invocations a second", done.stdout)
+
     def test_refused(self):
         bad = self.file("0 0 1\n5 0 x\n")
         back = os.path.join(self.folder, "back")
@@ -94,6 +111,12 @@ class Sim(unittest.TestCase):
             (("--cores", "10", "--nodes", "11"), 1, "11 nodes for 10 cores"),
             (("--cores", "10000", "--nodes", "1"), 1, "a node has 1 to 4096 cores"),
             (("--days", "1", "--trace", bad), 2, "exclude each other"),
+            (("--schedulers", "2", "-p", "jsq2"), 1, "by central only"),
+            (("--schedulers", "3", "--nodes", "2"), 1, "fewer schedulers, or more nodes"),
+            (("--schedulers", "5000"), 2, "--schedulers: 5000 is out of range, 0 to 4096 is allowed"),
+            (("--costs", bad), 2, bad + ":1: no figure"),
+            (("--costs", self.folder + "/none"), 2, "cannot read"),
+            (("--costs", bad, "--ideal"), 2, "--costs and --ideal exclude each other"),
             (("--trace", bad, "--arrivals", "poisson:1"), 2, "--arrivals: the trace says"),
             (("--trace", bad), 1, bad + ":2: one of the three is no number"),
             (("--trace", back), 1, back + ":2: this call is before the one above it"),

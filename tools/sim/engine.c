@@ -140,6 +140,7 @@ void job_done(struct sim *sim, uint32_t job)
 	sim_account(sim);
 	sim->in_flight--;
 	result->completed++;
+	sim->window_done += sim->arriving && sim->window_begin;
 	if (j->measured) {
 		histogram_add(&result->response, response);
 		histogram_add(&result->wait, response - j->service);
@@ -216,6 +217,8 @@ static uint32_t make_job(struct sim *sim, struct source *source)
 		j->service = (uint64_t)(service < FOREVER ? service + 0.5 : FOREVER);
 	}
 	j->measured = sim->result->arrived >= options->warmup * (double)options->invocations;
+	if (j->measured && !sim->window_begin)
+		sim->window_begin = sim->now ? sim->now : 1;
 	sim->result->arrived++;
 	sim->result->offered += (double)j->service;
 	sim_account(sim);
@@ -261,6 +264,10 @@ static void arrive(struct sim *sim, struct source *source)
 
 		if (!job)
 			return;
+		if (sim->cluster) {
+			cluster_arrive(sim, job);
+			continue;
+		}
 		if (policy->header >= 0) {
 			node_arrive(sim, &sim->node[pick(sim, job_at(sim, job)->function)], job, false);
 			continue;
@@ -294,6 +301,7 @@ static void sample(struct sim *sim)
 	}
 	for (uint32_t n = 0; n < sim->nodes; n++)
 		waiting += sim->node[n].pending.count;
+	waiting += sim->cluster ? cluster_waiting(sim) : 0;
 	mean = sum / sim->cores;
 	result->samples++;
 	result->idle_beside_waiting += (double)(idle < waiting ? idle : waiting) / sim->cores;
@@ -323,6 +331,8 @@ static void handle(struct sim *sim, const struct event *event)
 	case EVENT_POLICY:
 		policy->event(sim, event);
 		break;
+	default:
+		cluster_event(sim, event);
 	}
 }
 
@@ -357,7 +367,7 @@ static int loop(struct sim *sim, struct source *source, struct wc_fault *fault)
 	sim->arriving = source->at != UINT64_MAX;
 	if (options->policy->tick)
 		sim_put(sim, sim->interval_ns, EVENT_TICK, 0, 0, 0);
-	while (!error && !sim->failed) {
+	while (!error && !sim->failed && !sim->broken) {
 		const struct event *first = events_peek(&sim->events);
 
 		if (first && (!sim->arriving || first->at < source->at)) {
@@ -400,6 +410,9 @@ static int check(struct sim *sim, struct wc_fault *fault)
 {
 	struct sim_result *result = sim->result;
 
+	if (sim->broken)
+		return wc_fail(fault, EPROTO,
+			       "an error of the simulator: a node had no free core that its scheduler knew");
 	if (result->arrived != result->completed + result->refused || sim->in_flight)
 		return wc_fail(fault, EPROTO,
 			       "an error of the simulator: of %" PRIu64 " invocations %" PRIu64
@@ -434,6 +447,12 @@ void sim_defaults(struct sim_options *options)
 		.network_ns = 6100,
 		.hop_ns = 6100,
 		.dispatch_ns = 44,
+		.local_ns = 84,
+		.remote_ns = 959,
+		.share_ns = 959,
+		.core_free_ns = 446,
+		.free_delay_ns = 6100,
+		.ring = 1024,
 		.handover_ns = 5500,
 		.cold_ns = 859000,
 		.keep_alive_ns = 600000000000,
@@ -455,6 +474,7 @@ static int prepare(struct sim *sim, struct wc_fault *fault)
 {
 	const struct sim_options *options = sim->options;
 	const struct sim_policy *policy = options->policy;
+	const char *refused;
 	uint32_t needed;
 
 	if (!options->cores || options->cores > SIM_CORES_MAX)
@@ -476,9 +496,12 @@ static int prepare(struct sim *sim, struct wc_fault *fault)
 		return wc_fail(fault, EINVAL, "how many invocations? Without a trace there is no other end");
 	sim->cores = options->cores;
 	needed = (sim->cores + WC_CORES_MAX - 1) / WC_CORES_MAX;
-	sim->nodes = options->nodes ? options->nodes :
-		     policy->pick   ? (sim->cores + NODE_CORES - 1) / NODE_CORES :
-				      needed;
+	sim->nodes = options->nodes			 ? options->nodes :
+		     policy->pick || options->schedulers ? (sim->cores + NODE_CORES - 1) / NODE_CORES :
+							   needed;
+	if (options->schedulers && !options->nodes && sim->nodes < options->schedulers &&
+	    options->schedulers <= sim->cores)
+		sim->nodes = options->schedulers;
 	if (policy->one_node)
 		sim->nodes = 1;
 	else if (sim->nodes < needed || sim->nodes > sim->cores || sim->nodes > SIM_NODES_MAX)
@@ -488,6 +511,12 @@ static int prepare(struct sim *sim, struct wc_fault *fault)
 	if ((uint64_t)sim->nodes * options->functions > 1u << 29)
 		return wc_fail(fault, EINVAL, "%u nodes times %u functions: the product may be 536870912", sim->nodes,
 			       options->functions);
+	if (options->schedulers > SIM_SCHEDULERS_MAX)
+		return wc_fail(fault, EINVAL, "%u schedulers: at most %u are possible", options->schedulers,
+			       SIM_SCHEDULERS_MAX);
+	refused = options->schedulers ? cluster_refuses(options, sim->nodes) : NULL;
+	if (refused)
+		return wc_fail(fault, EINVAL, "%s", refused);
 	if (!options->replicas || !options->probes || !options->vm_slots || !(options->target > 0))
 		return wc_fail(fault, EINVAL, "replicas, probes, slots of a VM and the target must not be 0");
 	sim->interval_ns = options->interval_ns ? options->interval_ns : policy->interval_ns;
@@ -508,6 +537,10 @@ static void finish(struct sim *sim, const struct source *source, double seconds)
 		result->idle_beside_waiting /= (double)result->samples;
 		result->spread /= (double)result->samples;
 	}
+	if (sim->window_begin && time > (double)sim->window_begin)
+		result->throughput = (double)sim->window_done * 1e9 / (time - (double)sim->window_begin);
+	if (sim->cluster)
+		cluster_finish(sim, time);
 	result->bytes = sim->bytes + events_bytes(&sim->events);
 	result->seconds = seconds;
 }
@@ -539,7 +572,7 @@ int sim_run(const struct sim_options *options, struct sim_result *result, struct
 	source.functions = random_seed(options->seed, STREAM_FUNCTIONS);
 	source.service = random_seed(options->seed, STREAM_SERVICE);
 	if (events_open(&sim.events) || cores_open(&sim) || nodes_open(&sim) || instances_open(&sim) ||
-	    (policy->open && policy->open(&sim)))
+	    (options->schedulers && cluster_open(&sim)) || (policy->open && policy->open(&sim)))
 		sim.failed = true;
 	else
 		error = loop(&sim, &source, fault);

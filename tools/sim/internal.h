@@ -6,8 +6,10 @@
  * cores.c    what runs on a core and waits for it: one after the other, or sharing
  * instances.c   idle instances: which function is warm where
  * node.c     a node: the tables of bpf/, and the decision of bpf/decide.h on them
+ * cluster.c  schedulers in front of nodes, each a server with a queue
  * pick.c     which node, and policies that are made of a choice of nodes and a policy of bpf/
  * sparrow.c, kubernetes.c, lambda.c   policies that decide about cores by themselves
+ * costs.c    what things cost, from files of the benchmarks
  * policies.c the list
  */
 #ifndef WC_SIM_INTERNAL_H
@@ -35,7 +37,7 @@ struct job {
 	uint16_t shard;
 	uint8_t how; /* enum wc_how that have to be undone at its end: COUNTED, EARLY */
 	bool measured;
-	uint32_t link, count; /* sparrow */
+	uint32_t link, count; /* sparrow; link: cluster.c */
 };
 
 struct list {
@@ -47,6 +49,10 @@ enum event_kind {
 	EVENT_ARRIVE, /* a: job, b: node: it was handed over by another node */
 	EVENT_TICK,
 	EVENT_POLICY, /* of the policy's own */
+	/* cluster.c */
+	EVENT_SERVE,  /* a: scheduler: it can do the next thing */
+	EVENT_SHARED, /* a: job, b: scheduler: it was handed over by another one */
+	EVENT_FREE,   /* a: core, b: function that ran: a CORE_FREE is at its scheduler */
 };
 
 struct node {
@@ -74,6 +80,7 @@ struct shared {
 };
 
 struct instance;
+struct cluster;
 
 struct sim {
 	const struct sim_options *options;
@@ -104,13 +111,17 @@ struct sim {
 	struct wc_seen_set *seen;
 	uint64_t request_id;
 	uint32_t round;
-	void *own; /* of the policy */
+	void *own;		 /* of the policy */
+	struct cluster *cluster; /* NULL: nodes decide by themselves */
+	uint64_t window_begin;	 /* arrival of the first that is measured */
+	uint64_t window_done;	 /* completed since, until the last arrival */
 
 	uint32_t working; /* cores that are busy */
 	double work_area, system_area;
 	uint64_t area_since;
 	bool arriving;
 	bool failed; /* no memory */
+	bool broken; /* an error of the simulator */
 	uint64_t bytes;
 	struct arena *arena;
 };
@@ -214,6 +225,8 @@ uint32_t instance_last(struct sim *sim, uint32_t domain, uint32_t function);
 int nodes_open(struct sim *sim);
 /* An invocation is at a node. `stolen`: from another one, to which it does not go back. */
 void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen);
+/* Claim a core of a node that has a free one: its number, NONE: it had none. */
+uint32_t node_claim(struct sim *sim, struct node *node, uint32_t job);
 /* What a core of a node does next. */
 uint32_t node_next(struct sim *sim, uint32_t core);
 /* A job on a core of a node has ended. */
@@ -221,5 +234,20 @@ void node_done(struct sim *sim, uint32_t job);
 /* Hints for claims: the function has an idle instance on this core, or none any more. */
 void node_warm(struct sim *sim, uint32_t function, uint32_t core);
 void node_cold(struct sim *sim, uint32_t function, uint32_t core);
+
+/* --- cluster.c --- */
+
+/* NULL, or why there can be no such cluster. */
+const char *cluster_refuses(const struct sim_options *options, uint32_t nodes);
+/* After the nodes. */
+int cluster_open(struct sim *sim);
+void cluster_arrive(struct sim *sim, uint32_t job);
+void cluster_event(struct sim *sim, const struct event *event);
+/* As node_done() and node_next(), of which they are a part. */
+void cluster_done(struct sim *sim, uint32_t job);
+uint32_t cluster_next(struct sim *sim, uint32_t core);
+/* Invocations that wait at schedulers. */
+uint64_t cluster_waiting(const struct sim *sim);
+void cluster_finish(struct sim *sim, double time);
 
 #endif

@@ -229,12 +229,27 @@ void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen)
 	core_add(sim, core, job, delay, UINT64_MAX);
 }
 
+uint32_t node_claim(struct sim *sim, struct node *node, uint32_t job)
+{
+	struct job *j = job_at(sim, job);
+	struct wc_decision decision = { .request = { .function_id = id_of(j->function) } };
+
+	instance_ask(sim, node->number, j->function);
+	decision.request.id.request_id = ++sim->request_id;
+	enter_function(node, j->function);
+	wc_decide(&node->tables, node->tables.wc_config, &decision);
+	return decision.outcome == WC_OUTCOME_to_core ? node->first + decision.core : NONE;
+}
+
 uint32_t node_next(struct sim *sim, uint32_t core)
 {
 	struct node *node = &sim->node[sim->core[core].node];
-	uint32_t job = list_take(sim, &node->pending);
 	struct wc_function *entry;
+	uint32_t job;
 
+	if (sim->cluster)
+		return cluster_next(sim, core);
+	job = list_take(sim, &node->pending);
 	if (!job) {
 		wc_release_core(&node->tables, core - node->first);
 		return 0;
@@ -254,4 +269,6 @@ void node_done(struct sim *sim, uint32_t job)
 	node->busy--;
 	if (j->how & WC_HOW_EARLY)
 		node->tables.wc_cores[j->core - node->first].queued--;
+	if (sim->cluster)
+		cluster_done(sim, job);
 }

@@ -65,7 +65,12 @@ struct figure {
 	X_COUNT(probes, 0) X_COUNT(pended, 0)                                        \
 	X_COUNT(idle_beside_waiting, 6) X_COUNT(spread, 5) X_COUNT(longest, 0)       \
 	X_COUNT(in_flight_max, 0) X_COUNT(events, 0) X_COUNT(end_ns, 0)              \
-	X_COUNT(bytes, 0) X_COUNT(seconds, 4)
+	X_COUNT(bytes, 0) X_COUNT(seconds, 4)                                        \
+	X_COUNT(throughput, 3) X_OPTION(schedulers) X_COUNT(orders, 0)               \
+	X_COUNT(scheduler_busy, 5) X_COUNT(scheduler_busy_max, 5)                    \
+	X_MEAN(decision_us_mean, decision, NS_US)                                    \
+	X_QUANTILE(decision_us_p50, decision, 0.5, NS_US)                            \
+	X_QUANTILE(decision_us_p99, decision, 0.99, NS_US)
 /* clang-format on */
 
 #define MAKE_COUNT(name, digits) COUNT(name)
@@ -121,6 +126,23 @@ static void times(const char *name, const struct histogram *histogram, double un
 	fprintf(file, " %12.*f\n", digits, (double)histogram->max * unit);
 }
 
+/* What one scheduler can do, and for how many cores that is enough if the others are like these. */
+static void schedulers(const struct report *report, FILE *file)
+{
+	const struct sim_options *options = report->options;
+	const struct sim_result *r = report->result;
+	double takes = (double)(options->remote_ns + options->core_free_ns), service = histogram_mean(&r->service);
+
+	times("decision, us", &r->decision, NS_US, 2, file);
+	fprintf(file,
+		"%u schedulers, busy %.1f %% of the time, the busiest %.1f %%; sent to other nodes %" PRIu64
+		", completed a second %.0f\n",
+		options->schedulers, r->scheduler_busy * 100, r->scheduler_busy_max * 100, r->orders, r->throughput);
+	if (takes > 0 && r->offered > 0 && service > 0)
+		fprintf(file, "one scheduler is saturated by %.0f invocations a second: %.0f such cores at this load\n",
+			1e9 / takes, 1e9 / takes * service * 1e-9 / r->offered);
+}
+
 void report_text(const struct report *report, FILE *file)
 {
 	const struct sim_result *r = report->result;
@@ -139,6 +161,8 @@ void report_text(const struct report *report, FILE *file)
 		"idle cores beside waiting invocations %.3f %%, load between cores varies by %.2f, at most %u on one\n",
 		r->utilization * 100, r->in_system, r->in_flight_max, r->cold, (double)r->cold * 100 / all, r->moved,
 		r->warm, r->pended, r->steals, r->node_steals, r->idle_beside_waiting * 100, r->spread, r->longest);
+	if (report->options->schedulers)
+		schedulers(report, file);
 	if (r->migrations | r->probes | r->started_ahead)
 		fprintf(file, "migrated %" PRIu64 ", probes %" PRIu64 ", replicas started %" PRIu64 "\n", r->migrations,
 			r->probes, r->started_ahead);

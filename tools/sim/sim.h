@@ -18,6 +18,7 @@
 
 #define SIM_CORES_MAX 4000000u
 #define SIM_NODES_MAX 65536u
+#define SIM_SCHEDULERS_MAX 4096u
 #define SIM_IN_FLIGHT_MAX (1u << 28)
 #define SIM_INSTANCES_MAX (UINT16_MAX - 1u) /* of a core, idle: for a moment there is one more, in 16 bits */
 
@@ -27,8 +28,9 @@ struct sim_policy;
 struct sim_options {
 	const struct sim_policy *policy;
 	uint32_t cores;
-	uint32_t nodes;	 /* 0: as few as bpf/ allows (4,096 cores each), or what the policy wants */
-	uint32_t shards; /* scheduler queues of each node */
+	uint32_t nodes;	     /* 0: as few as bpf/ allows (4,096 cores each), or what the policy wants */
+	uint32_t shards;     /* scheduler queues of each node */
+	uint32_t schedulers; /* of a cluster, each with a part of the nodes (cluster.c); 0: each node decides by itself */
 	uint32_t functions;
 	uint64_t seed;
 
@@ -46,9 +48,15 @@ struct sim_options {
 	uint64_t network_ns;	/* one way, between client and scheduler */
 	uint64_t hop_ns;	/* one way, between a scheduler and another node, or a core of it */
 	uint64_t dispatch_ns;	/* a decision; a scheduler queue takes one after the other */
-	uint64_t handover_ns;	/* on the core, beside the service */
-	uint64_t cold_ns;	/* start of an instance, on its core */
-	uint64_t move_ns;	/* an instance is taken from another core */
+	uint64_t local_ns;	/* the decision of a cluster's scheduler for a core of its own host, */
+	uint64_t remote_ns;	/* for one of another node, or that none is free, */
+	uint64_t share_ns;	/* to hand over to another scheduler, */
+	uint64_t core_free_ns;	/* and to read that a core is free, */
+	uint64_t free_delay_ns; /* which it hears so long after the end */
+	uint32_t ring;	      /* invocations that may wait for a decision of a scheduler; a frame more would be lost */
+	uint64_t handover_ns; /* on the core, beside the service */
+	uint64_t cold_ns;     /* start of an instance, on its core */
+	uint64_t move_ns;     /* an instance is taken from another core */
 	uint64_t keep_alive_ns; /* of idle instances; UINT64_MAX: for ever */
 	uint32_t instances_per_core;
 
@@ -58,7 +66,7 @@ struct sim_options {
 	uint32_t pending_max, core_queue, pack_slots;
 	uint32_t lanes;	  /* invocations that share a core, under the policies that share */
 	uint32_t balance; /* enum sim_balance: which node, under the policies of bpf/policy */
-	bool steal_nodes; /* a node without a free core hands the invocation to one that has some */
+	bool steal_nodes; /* a node, or scheduler, without a free core hands the invocation to one that has some */
 
 	/* knobs of baselines */
 	uint32_t probes;      /* sparrow: a task */
@@ -92,7 +100,11 @@ struct sim_result {
 	uint64_t cold, moved, warm;		    /* starts, instances from another core, instances that were there */
 	uint64_t steals, node_steals, pended;	    /* between shards, between nodes; waited in a pending queue */
 	uint64_t started_ahead, migrations, probes; /* kubernetes, canary, sparrow */
-	uint64_t end_ns;			    /* virtual time of the last event */
+	uint64_t orders;			    /* schedulers: sent to another node */
+	struct histogram decision; /* ns, from when it is at a scheduler until that has decided; only with schedulers */
+	double throughput;	   /* completed a second, from the end of the warm-up to the last arrival */
+	double scheduler_busy, scheduler_busy_max; /* part of the time: mean, and of the busiest */
+	uint64_t end_ns;			   /* virtual time of the last event */
 	double offered;	    /* measured load: service time of all arrivals over cores x time until the last arrival */
 	double utilization; /* part of the cores' time until the last arrival that cores were busy, starts included */
 	double in_system;   /* invocations, time average until the last arrival */

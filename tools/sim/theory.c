@@ -34,6 +34,11 @@ double theory_erlang_c(uint32_t cores, double load)
 	return blocked / (1 - load * (1 - blocked));
 }
 
+double theory_md1(double takes, double load)
+{
+	return takes * (1 + load / (2 * (1 - load)));
+}
+
 double theory_response(const struct theory_case *c)
 {
 	struct distribution service;

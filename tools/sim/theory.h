@@ -19,6 +19,8 @@ extern const unsigned theory_count;
 
 /* Probability that an arrival waits in an M/M/c (Erlang C). */
 double theory_erlang_c(uint32_t cores, double load);
+/* Mean response time of an M/D/1 whose service takes so long. */
+double theory_md1(double takes, double load);
 /* Mean response time of the case, ns. */
 double theory_response(const struct theory_case *c);
 
