@@ -20,7 +20,7 @@ static const struct option_spec drain_specs[] = {
 
 static void print_nodes(const json_t *nodes)
 {
-	static const char *const titles[] = { "node", "address", "state", "cores", "free", "orders", "heard", "lacks" };
+	static const char *const titles[] = { "node", "address", "state", "cores", "free", "orders", "heard", "why" };
 	struct table *table = table_new("lllrrrrl");
 	const json_t *node, *name;
 	size_t i, k;
@@ -29,6 +29,7 @@ static void print_nodes(const json_t *nodes)
 		table_cell(table, "%s", titles[i]);
 	json_array_foreach ((json_t *)nodes, i, node) {
 		const json_t *lacks = json_object_get(node, "lacks");
+		const char *slow = cli_json_text(json_object_get(node, "slow"), "why", NULL);
 		long long heard = cli_json_integer(node, "heard_ms_ago");
 		char text[200] = "-";
 		size_t at = 0;
@@ -45,8 +46,11 @@ static void print_nodes(const json_t *nodes)
 			table_cell(table, "%lld ms ago", heard);
 		json_array_foreach ((json_t *)lacks, k, name)
 			if (at < sizeof(text))
-				at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "",
+				at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", at ? ", " : "lacks ",
 						       json_string_value(name) ?: "?");
+		if (!at && slow)
+			snprintf(text, sizeof(text), "%s%s", slow,
+				 strcmp(cli_json_text(node, "state", ""), "slow") ? " (on probation)" : "");
 		table_cell(table, "%s", text);
 	}
 	table_print(table, stdout, 0);
@@ -140,7 +144,7 @@ const struct command cmd_nodes = {
 		.description = "At the scheduler of a cluster: each node that has joined, with its address, its cores and how many of them are free as the "
 			       "scheduler knows it, how many invocations were sent there, and when it was heard last. A node is ready; or draining; or "
 			       "silent, when it says nothing; or leaving, as warmcore leave there wants; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
-			       "nothing then. At a node: whether it has joined.",
+			       "nothing then; or slow, when its invocations take several times as long as on others: it gets nothing for a while. At a node: whether it has joined.",
 		.examples = "  warmcore nodes\n"
 			    "  warmcore --json nodes | jq '.cluster.nodes[] | select(.state != \"ready\")'",
 	},

@@ -15,7 +15,7 @@
 #include "tools/start.h"
 #include "user/remote_wire.h"
 
-#define ARGUMENTS_MAX 112
+#define ARGUMENTS_MAX 160
 
 static struct up_options {
 	const char *dev, *config;
@@ -38,6 +38,7 @@ static struct up_options {
 	const char *etcd, *etcd_ca, *etcd_cert, *etcd_key, *cluster_address, *part, *siblings;
 	bool cluster;
 	long long lease_ms;
+	long long slow_times, slow_interval_ms, slow_intervals, slow_eject_ms, slow_percent;
 	bool foreground;
 	long long timeout;
 	struct knobs knobs;
@@ -49,6 +50,11 @@ static struct up_options {
 	      .log_file_kib = -1,
 	      .log_files = -1,
 	      .lease_ms = -1,
+	      .slow_times = -1,
+	      .slow_interval_ms = -1,
+	      .slow_intervals = -1,
+	      .slow_eject_ms = -1,
+	      .slow_percent = -1,
 	      .metrics_functions = -1,
 	      .log_total_mib = -1,
 	      .log_rate_kib = -1,
@@ -345,6 +351,41 @@ static const struct option_spec specs[] = {
 	  .max = 60000,
 	  .metavar = "N",
 	  .help = "With --etcd: a leader of which etcd has heard nothing for so long gives up, and another one takes its place. 1000 unless given." },
+	{ .name = "slow-times",
+	  .type = OPTION_INTEGER,
+	  AT(slow_times),
+	  .min = 0,
+	  .max = 1000,
+	  .metavar = "N",
+	  .help = "With --cluster: a node on which invocations take N times as long as on others gets nothing for a while; 0: however slow it is. 4 unless given." },
+	{ .name = "slow-interval-ms",
+	  .type = OPTION_INTEGER,
+	  AT(slow_interval_ms),
+	  .min = 100,
+	  .max = 600000,
+	  .metavar = "N",
+	  .help = "With --slow-times: ms that are looked at each time before it is said how slow a node was. 2000 unless given." },
+	{ .name = "slow-intervals",
+	  .type = OPTION_INTEGER,
+	  AT(slow_intervals),
+	  .min = 1,
+	  .max = 100,
+	  .metavar = "N",
+	  .help = "With --slow-times: a node has to be slow so often in a row. 3 unless given." },
+	{ .name = "slow-eject-ms",
+	  .type = OPTION_INTEGER,
+	  AT(slow_eject_ms),
+	  .min = 100,
+	  .max = 86400000,
+	  .metavar = "N",
+	  .help = "With --slow-times: ms for which it gets nothing the first time, the second time twice as long, up to ten times. 30000 unless given." },
+	{ .name = "slow-percent",
+	  .type = OPTION_INTEGER,
+	  AT(slow_percent),
+	  .min = 1,
+	  .max = 50,
+	  .metavar = "N",
+	  .help = "With --slow-times: this share of the nodes, in percent, may get nothing because of that at a time; one always may. 25 unless given." },
 	{ .name = "config",
 	  .type = OPTION_STRING,
 	  AT(config),
@@ -375,7 +416,7 @@ struct daemon_line {
 	char state_dir[PATH_MAX - 16];
 	char config[PATH_MAX];
 	char port[24], pending[24], tmp_mb[24], keep_versions[24], save_s[24], knobs[24][24], logs[4][24], metrics[24],
-		lease[24];
+		lease[24], slow[5][24];
 	int knob_count;
 	const char *argv[ARGUMENTS_MAX];
 	int argc;
@@ -479,6 +520,11 @@ static int build_line(const struct cli *cli, struct daemon_line *line)
 	add(line, "--part", options.part);
 	add(line, "--siblings", options.siblings);
 	add_number(line, "--lease-ms", line->lease, sizeof(line->lease), options.lease_ms);
+	add_number(line, "--slow-times", line->slow[0], sizeof(line->slow[0]), options.slow_times);
+	add_number(line, "--slow-interval-ms", line->slow[1], sizeof(line->slow[1]), options.slow_interval_ms);
+	add_number(line, "--slow-intervals", line->slow[2], sizeof(line->slow[2]), options.slow_intervals);
+	add_number(line, "--slow-eject-ms", line->slow[3], sizeof(line->slow[3]), options.slow_eject_ms);
+	add_number(line, "--slow-percent", line->slow[4], sizeof(line->slow[4]), options.slow_percent);
 	if (options.cluster)
 		line->argv[line->argc++] = "--cluster";
 	return CLI_OK;

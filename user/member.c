@@ -9,6 +9,7 @@
 #include "user/clock.h"
 #include "user/cluster_mirror.h"
 #include "user/cluster_session.h"
+#include "user/function_counts.h"
 #include "user/heirs.h"
 #include "user/lead.h"
 #include "user/log.h"
@@ -68,6 +69,8 @@ struct wc_membership {
 	atomic_bool joined;   /* it has */
 	atomic_bool draining; /* as its scheduler said last */
 	struct given *given;
+	struct wc_counts *counts; /* what is told with each beat; */
+	uint64_t took_ns;  /* and how long the last one took; 0: that says nothing. Of the session's thread, too */
 	uint64_t fetch_at; /* not before; of the session's thread */
 	atomic_ullong said;
 	pthread_mutex_t lock;
@@ -212,6 +215,8 @@ static json_t *beat_question(struct wc_membership *membership)
 	question = json_pack("{s:s, s:I, s:O?}", "op", "beat", "generation", (json_int_t)membership->generation,
 			     "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);
+	json_object_set_new(question, "counts", wc_counts_json(membership->counts, &membership->node->tables));
+	json_object_set_new(question, "took_us", json_integer((json_int_t)(membership->took_ns / WC_US)));
 	return question;
 }
 
@@ -307,6 +312,18 @@ static bool may_leave(struct wc_membership *membership, int fd, uint64_t *busy_n
 	return now - *busy_ns >= LINGER_NS;
 }
 
+/* One beat. Its answer, or NULL: the session is over. */
+static json_t *give_beat(struct wc_membership *membership, int fd)
+{
+	json_t *question = beat_question(membership), *answer;
+	uint64_t asked = wc_now();
+
+	answer = ask_within(membership, fd, question, membership->strict ? ANSWER_SOON_NS : ANSWER_NS);
+	/* With functions it has much to say, and that takes longer. */
+	membership->took_ns = json_object_get(answer, "functions") ? 0 : wc_now() - asked;
+	return answer;
+}
+
 /* Until the host hangs up, or this node is told to stop (true). */
 static bool be_member(struct wc_membership *membership, int fd)
 {
@@ -316,8 +333,9 @@ static bool be_member(struct wc_membership *membership, int fd)
 	bool stopped = false;
 
 	membership->generation = 0;
-	while (!stopped && (answer = ask_within(membership, fd, beat_question(membership),
-						membership->strict ? ANSWER_SOON_NS : ANSWER_NS))) {
+	membership->took_ns = 0;
+	wc_counts_begin(membership->counts);
+	while (!stopped && (answer = give_beat(membership, fd))) {
 		const json_t *lacked;
 
 		wc_heirs_set(membership->node, heirs,
@@ -598,7 +616,8 @@ int wc_member_open(struct wc_node *node, struct wc_fault *fault)
 	pthread_mutex_init(&membership->lock, NULL);
 	membership->stop = eventfd(0, EFD_CLOEXEC);
 	membership->given = calloc(node->options.core_count, sizeof(*membership->given));
-	if (membership->stop < 0 || membership->socket < 0 || !membership->given)
+	membership->counts = wc_counts_new(true);
+	if (membership->stop < 0 || membership->socket < 0 || !membership->given || !membership->counts)
 		return wc_fail(fault, ENOMEM, "out of memory or files for the cluster");
 	error = wc_remote_key_load(node->options.remote_key, membership->key, fault);
 	if (error)
@@ -656,6 +675,7 @@ void wc_member_close(struct wc_node *node)
 		close(membership->socket);
 	json_decref(membership->lacks);
 	free(membership->given);
+	wc_counts_free(membership->counts);
 	explicit_bzero(membership->key, sizeof(membership->key));
 	pthread_mutex_destroy(&membership->lock);
 	free(membership);

@@ -11,6 +11,7 @@
 #include "user/lead.h"
 #include "user/log.h"
 #include "user/members_roll.h"
+#include "user/members_slow.h"
 #include "user/pending.h"
 #include "user/window.h"
 
@@ -56,6 +57,7 @@ struct wc_members {
 	bool drained[WC_MEMBERS_MAX];			    /* likewise: also when it comes again */
 	struct wc_roll *roll;
 	struct wc_member_session *siblings[WC_SIBLINGS_MAX];
+	struct wc_members_slow *slow;
 	json_t *functions;		  /* what nodes are told of functions, */
 	uint64_t generation;		  /* and its number */
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
@@ -97,6 +99,9 @@ int wc_members_open(struct wc_node *node, struct wc_fault *fault)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	pthread_mutex_init(&node->members->lock, NULL);
 	node->members->socket = -1;
+	node->members->slow = wc_members_slow_new(&node->options);
+	if (!node->members->slow)
+		return wc_fail(fault, ENOMEM, "out of memory");
 	error = wc_roll_open(&node->members->roll, node->options.state_dir, fault) ?:
 			wc_remote_key_load(node->options.remote_key, key, fault);
 	if (error)
@@ -131,6 +136,7 @@ void wc_members_close(struct wc_node *node)
 	if (members->socket >= 0)
 		close(members->socket);
 	wc_roll_close(members->roll);
+	wc_members_slow_free(members->slow);
 	json_decref(members->functions);
 	pthread_mutex_destroy(&members->lock);
 	free(members);
@@ -405,11 +411,17 @@ static void refresh_functions(struct wc_node *node)
 	open_functions(node);
 }
 
+/* Does nothing but its speed speak against its getting something? Under the lock. */
+static bool wants(const struct wc_members *members, const struct wc_member_session *session)
+{
+	return !members->drained[session->id] && !session->leaving && may_get(session);
+}
+
 /* READY, unless something speaks against it. Under the lock. */
 static void set_state(struct wc_node *node, const struct wc_member_session *session)
 {
 	struct wc_member *member = &node->tables.wc_members[session->id];
-	uint32_t state = node->members->drained[session->id] || session->leaving || !may_get(session) ?
+	uint32_t state = !wants(node->members, session) || wc_members_slow_ejects(node->members->slow, session->id) ?
 				 WC_MEMBER_DRAINING :
 				 WC_MEMBER_READY;
 
@@ -482,6 +494,7 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	session->lacking = true; /* until it has said what it has */
 	session->standby = node->lead && json_is_true(json_object_get(question, "standby"));
 	members->sessions[session->id] = session;
+	wc_slow_joins(wc_members_slow_rules(members->slow), session->id);
 	__sync_synchronize();
 	WC_WRITE(member->state, WC_MEMBER_DRAINING);
 	name_heirs(node);
@@ -569,6 +582,7 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	session->knows = (uint64_t)generation;
 	if (changed)
 		open_functions(node); /* before it may get any */
+	wc_members_slow_beat(members->slow, session->id, question);
 	set_state(node, session);
 	answer = json_pack("{s:b, s:I}", "ok", 1, "generation", (json_int_t)members->generation);
 	json_object_set_new(answer, "draining", json_boolean(members->drained[session->id]));
@@ -638,6 +652,7 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 	members->sessions[session->id] = NULL;
 	if (session->sibling)
 		members->siblings[session->sibling - 1] = NULL;
+	wc_slow_usable(wc_members_slow_rules(members->slow), session->id, false, 0);
 	name_heirs(node);
 	open_functions(node); /* nobody waits for what it did not know */
 	atomic_fetch_add(&members->departed, 1);
@@ -668,6 +683,29 @@ void wc_members_changed(struct wc_node *node)
 	node->members->functions_ns = 0; /* else the last look may be recent enough */
 	refresh_functions(node);
 	pthread_mutex_unlock(&node->members->lock);
+}
+
+/* Which nodes are slow, and which are not any more? Under the lock. */
+static void look_for_slow(struct wc_node *node, uint64_t now)
+{
+	struct wc_members *members = node->members;
+	uint16_t changed[WC_MEMBERS_MAX];
+	uint32_t count;
+
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id])
+			wc_slow_usable(wc_members_slow_rules(members->slow), (uint16_t)id,
+				       wants(members, members->sessions[id]) && !members->sessions[id]->silent,
+				       node->tables.wc_members[id].count);
+	count = wc_members_slow_tick(members->slow, &node->tables, now, changed);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct wc_member_session *session = members->sessions[changed[i]];
+
+		if (!session)
+			continue;
+		wc_members_slow_say(members->slow, session->id, session->name, now);
+		set_state(node, session);
+	}
 }
 
 void wc_members_tick(struct wc_node *node, uint64_t now)
@@ -705,6 +743,7 @@ void wc_members_tick(struct wc_node *node, uint64_t now)
 	}
 	if (muted)
 		name_heirs(node);
+	look_for_slow(node, now);
 	pthread_mutex_unlock(&members->lock);
 	wc_members_serve(node);
 }
@@ -876,6 +915,8 @@ int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct 
 		if (!session || strcmp(session->name, name) != 0)
 			continue;
 		members->drained[id] = drain;
+		if (!drain) /* who says so has looked at it */
+			wc_slow_forgive(wc_members_slow_rules(members->slow), (uint16_t)id);
 		set_state(node, session);
 		error = 0;
 	}
@@ -893,18 +934,20 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	for (uint32_t i = 0; i < member->count; i++)
 		free_cores += WC_READ(node->tables.wc_member_cores[member->first + i].state) == WC_CORE_FREE;
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
-	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?}", "name", session->name, "id",
-			 (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
-			 session->silent || session->missed  ? "silent" :
-			 session->leaving		     ? "leaving" :
-			 node->members->drained[session->id] ? "draining" :
-			 session->lacking		     ? "lacking" :
-			 session->sibling		     ? "sibling" :
-							       "ready",
+	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?, s:o}", "name", session->name,
+			 "id", (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
+			 session->silent || session->missed			  ? "silent" :
+			 session->leaving					  ? "leaving" :
+			 node->members->drained[session->id]			  ? "draining" :
+			 session->lacking					  ? "lacking" :
+			 wc_members_slow_ejects(node->members->slow, session->id) ? "slow" :
+			 session->sibling					  ? "sibling" :
+										    "ready",
 			 "cores", (int)member->count, "free", free_cores, "orders", (json_int_t)WC_READ(member->orders),
 			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",
 			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "knows",
-			 (json_int_t)session->knows, "lacks", session->lacks);
+			 (json_int_t)session->knows, "lacks", session->lacks, "slow",
+			 wc_members_slow_json(node->members->slow, session->id, now));
 }
 
 json_t *wc_members_json(const struct wc_node *node)
@@ -920,9 +963,10 @@ json_t *wc_members_json(const struct wc_node *node)
 		if (members->sessions[id])
 			json_array_append_new(nodes, session_json(node, members->sessions[id]));
 	pthread_mutex_unlock(&members->lock);
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
+	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
 			 (json_int_t)members->generation, "sent_by_daemon", (json_int_t)atomic_load(&members->sent),
 			 "sent_again", (json_int_t)atomic_load(&members->again), "lost",
 			 (json_int_t)atomic_load(&members->lost), "retried", (json_int_t)atomic_load(&members->retried),
-			 "left_total", (json_int_t)atomic_load(&members->departed));
+			 "left_total", (json_int_t)atomic_load(&members->departed), "ejected_total",
+			 (json_int_t)wc_members_slow_rules(members->slow)->ejected_total);
 }

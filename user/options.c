@@ -541,6 +541,46 @@ static const struct wc_knob table[] = {
 	  .max = 60000,
 	  .argument = "N",
 	  .help = "with --etcd: a leader of which etcd has heard nothing for so long gives up, and another one takes its place (default 1000)" },
+	{ .name = "slow-times",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(slow_times),
+	  .min = 0,
+	  .max = 1000,
+	  .argument = "N",
+	  .help = "with --cluster: a node on which invocations take N times as long as on others gets nothing for a while; 0: however slow it is (default 4)" },
+	{ .name = "slow-interval-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(slow_interval_ms),
+	  .min = 100,
+	  .max = 600000,
+	  .argument = "N",
+	  .help = "with --slow-times: ms that are looked at each time before it is said how slow a node was (default 2000)" },
+	{ .name = "slow-intervals",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(slow_intervals),
+	  .min = 1,
+	  .max = 100,
+	  .argument = "N",
+	  .help = "with --slow-times: a node has to be slow so often in a row (default 3)" },
+	{ .name = "slow-eject-ms",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(slow_eject_ms),
+	  .min = 100,
+	  .max = 86400000,
+	  .argument = "N",
+	  .help = "with --slow-times: ms for which it gets nothing the first time, the second time twice as long, up to ten times (default 30000)" },
+	{ .name = "slow-percent",
+	  .kind = WC_KNOB_NUMBER,
+	  .when = WC_KNOB_AT_START,
+	  FIELD(slow_percent),
+	  .min = 1,
+	  .max = 50,
+	  .argument = "N",
+	  .help = "with --slow-times: this share of the nodes, in percent, may get nothing because of that at a time; one always may (default 25)" },
 	{ .name = "log",
 	  .kind = WC_KNOB_TEXT,
 	  .when = WC_KNOB_AT_START,
@@ -686,6 +726,11 @@ static void set_defaults(struct wc_options *options)
 	options->log_rate_kib = 1024;
 	options->metrics_functions = WC_LATENCY_FUNCTIONS_DEFAULT;
 	options->lease_ms = 1000;
+	options->slow_times = 4;
+	options->slow_interval_ms = 2000;
+	options->slow_intervals = 3;
+	options->slow_eject_ms = 30000;
+	options->slow_percent = 25;
 }
 
 const char *wc_options_join(const struct wc_options *options, int index)

@@ -100,6 +100,9 @@ struct wc_options {
 	char siblings[512]; /* doors of the other parts of the cluster: HOST:PORT, with '/' between those of one part, ',' between parts */
 	char part[64]; /* which one this host is of; empty: there is one only */
 	uint32_t lease_ms;
+	/* Nodes of the cluster that are slow: slow_nodes.h. */
+	uint32_t slow_times; /* 0: none is */
+	uint32_t slow_interval_ms, slow_intervals, slow_eject_ms, slow_percent;
 	char log[256]; /* file for the log instead of stderr */
 	/* Logs of functions. */
 	uint32_t log_file_kib;	    /* a file that is full is kept as an older part */
