@@ -266,9 +266,12 @@ static __always_inline bool wc_member_uncount(struct wc_tables *tables, struct w
 	return true;
 }
 
-/* One entry of a CORE_FREE that is genuine. Returns enum wc_said. */
-static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 index, __u32 grant, bool now_free,
-					    __u32 function_id)
+/*
+ * One entry of a CORE_FREE that is genuine. `useful`: its node gets something; else only what has ended there counts, or its functions would be at their limit for
+ * as long as it gets nothing. Returns enum wc_said.
+ */
+static __always_inline __u32 wc_member_says(struct wc_tables *tables, __u32 index, __u32 grant, bool now_free,
+					    __u32 function_id, bool useful)
 {
 	struct wc_member_core *core = wc_member_cores_at(tables, index);
 	struct wc_shard *queue = core ? wc_shards_at(tables, wc_member_queue(core)) : NULL;
@@ -291,13 +294,24 @@ static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 inde
 		return 0;
 	if (function_id)
 		wc_member_warmed(tables, function_id, index);
-	if (wc_cas(&core->state, WC_CORE_CLAIMED, WC_CORE_FREE) != WC_CORE_CLAIMED)
+	/* OFFLINE for a moment: nobody else counts it as ended then (retire_core() in user/members.c). */
+	if (wc_cas(&core->state, WC_CORE_CLAIMED, useful ? WC_CORE_FREE : WC_CORE_OFFLINE) != WC_CORE_CLAIMED)
 		return 0; /* it is in the queue: a claimer uses the newer grant */
 	if (wc_member_uncount(tables, core))
 		said = WC_SAID_ENDED;
+	if (!useful) {
+		WC_WRITE(core->state, WC_CORE_CLAIMED);
+		return said;
+	}
 	core->releases++;
 	wc_freeq_put(tables, queue, wc_member_queue(core), index);
 	return said | WC_SAID_FREE;
+}
+
+static __always_inline __u32 wc_member_said(struct wc_tables *tables, __u32 index, __u32 grant, bool now_free,
+					    __u32 function_id)
+{
+	return wc_member_says(tables, index, grant, now_free, function_id, true);
 }
 
 /*

@@ -211,6 +211,7 @@ struct wc_free_walk {
 	__u32 at;	    /* offset of the next entry */
 	__u32 first, count; /* cores of the node here */
 	__u32 said;	    /* enum wc_said, of all entries */
+	__u32 useful;	    /* the node gets something */
 };
 
 static long wc_free_mac_step(__u32 index, void *context)
@@ -237,8 +238,9 @@ static long wc_free_said_step(__u32 index, void *context)
 		return 1;
 	walk->at += sizeof(entry);
 	if (wc_ntohs(entry.core) < walk->count)
-		walk->said |= wc_member_said(NULL, walk->first + wc_ntohs(entry.core), wc_ntohl(entry.grant),
-					     entry.flags & wc_htons(WC_FREE_NOW), wc_ntohl(entry.function_id));
+		walk->said |= wc_member_says(NULL, walk->first + wc_ntohs(entry.core), wc_ntohl(entry.grant),
+					     entry.flags & wc_htons(WC_FREE_NOW), wc_ntohl(entry.function_id),
+					     walk->useful);
 	return 0;
 }
 
@@ -300,8 +302,7 @@ __attribute__((noinline)) int wc_read_free(struct xdp_md *ctx, __u32 offset)
 	if (!WC_READ(member->link))
 		WC_WRITE(member->link, link);
 	member->frees++;
-	if (WC_READ(member->state) != WC_MEMBER_READY)
-		return WC_OUTCOME_core_free;
+	walk.useful = WC_READ(member->state) == WC_MEMBER_READY;
 	walk.first = member->first;
 	walk.count = member->count;
 	walk.at = offset + WC_HEADER_LEN;

@@ -322,6 +322,22 @@ static void test_limit(void **state)
 	say_free(1, 2); /* it has ended */
 	assert_int_equal(function_at()->running, 0);
 	fixture_check("a limit");
+	/* Also at a node that gets nothing new meanwhile: the function is not at its limit for as long as that lasts, and the core not free. */
+	recipe.request = 2;
+	packet_build(&in, &recipe);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_DRAINING;
+	say_free(1, 3);
+	assert_int_equal(function_at()->running, 0);
+	assert_int_equal(member_core(1)->state, WC_CORE_CLAIMED);
+	say_free(1, 4);
+	assert_int_equal(function_at()->running, 0);
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_READY;
+	say_free(1, 4);
+	assert_int_equal(member_core(1)->state, WC_CORE_CLAIMED);
+	say_free(1, 5);
+	assert_int_equal(member_core(1)->state, WC_CORE_FREE);
+	fixture_check("a limit, drained");
 }
 
 static void build_order(struct packet *packet, const struct packet *inner, uint16_t core, uint32_t grant)

@@ -164,6 +164,15 @@ static void test_limits(void **state)
 	assert_int_equal(function->running, 0);
 	assert_int_equal(core_at(0)->counted, 0);
 	check_sound();
+	/* What ends at a node that gets nothing has ended, and once. */
+	function->running = 1;
+	assert_int_equal(wc_member_claim_exact(&tables, 0), 0);
+	wc_member_claimed(core_at(0), 7, true);
+	assert_int_equal(wc_member_says(&tables, 0, 3, true, 0, false), WC_SAID_ENDED);
+	assert_int_equal(wc_member_says(&tables, 0, 4, true, 0, false), 0);
+	assert_int_equal(function->running, 0);
+	assert_int_equal(core_at(0)->state, WC_CORE_CLAIMED);
+	check_sound();
 }
 
 /* All that are free are found, one each. */
