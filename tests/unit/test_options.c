@@ -56,6 +56,11 @@ static void test_defaults(void **state)
 	assert_string_equal(options.log, "");
 	assert_int_equal(options.port, 4750);
 	assert_int_equal(options.pending_max, 4096);
+	assert_int_equal(options.slow_times, 4);
+	assert_int_equal(options.slow_interval_ms, 2000);
+	assert_int_equal(options.slow_intervals, 3);
+	assert_int_equal(options.slow_eject_ms, 30000);
+	assert_int_equal(options.slow_percent, 25);
 	assert_int_equal(options.poll_us, WC_POLL_AUTO);
 	assert_int_equal(options.datapath, WC_DATAPATH_KERNEL);
 	assert_int_equal(options.xdp_mode, WC_XDP_AUTO);
@@ -172,6 +177,12 @@ static void test_refused(void **state)
 		{ "--pack-slots 16", "expected a number from 1 to 15" },
 		{ "--fair-at 1000001", "expected a number from 0 to 1000000" },
 		{ "--fair-at -1", "expected a number from 0 to 1000000" },
+		{ "--slow-times 1001", "expected a number from 0 to 1000" },
+		{ "--slow-interval-ms 99", "expected a number from 100 to 600000" },
+		{ "--slow-intervals 0", "expected a number from 1 to 100" },
+		{ "--slow-eject-ms 99", "expected a number from 100 to 86400000" },
+		{ "--slow-percent 51", "expected a number from 1 to 50" },
+		{ "--slow-percent 0", "expected a number from 1 to 50" },
 		{ "--cores-min 4097", "expected a number from 0 to 4096" },
 		{ "--cores-min 4096", "--cores-min 4096: there are only" },
 		{ "--idle-ms 0", "expected a number from 1 to 3600000" },
@@ -459,6 +470,9 @@ static void test_schedulers(void **state)
 	snprintf(line, sizeof(line), "%s--remote [::]:4751", good);
 	assert_int_equal(parse(line), -EINVAL);
 	expect_accepted("--dev lo --cluster --remote 0.0.0.0:4751");
+	expect_accepted(
+		"--slow-times 0 --slow-interval-ms 600000 --slow-intervals 100 --slow-eject-ms 86400000 --slow-percent 50");
+	assert_int_equal(options.slow_eject_ms, 86400000);
 }
 
 int main(void)
