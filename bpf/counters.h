@@ -24,6 +24,7 @@
 	X(drop_short, "carries our magic but is shorter than a header")                                                \
 	X(drop_answer, "a REPLY, ERROR or BUSY sent to a node")                                                        \
 	X(drop_cluster, "of a cluster, and not for this node, or for what it was before, or it does not lead")         \
+	X(drop_version, "CORE_FREE, ORDER or STARTED of another version of the protocol")                              \
 	X(drop_forged, "CORE_FREE, ORDER or STARTED with a wrong message authentication code")                         \
 	X(drop_source, "source address or port that nothing may be sent to")                                           \
 	X(drop_contended, "could not enter the at-most-once window, other CPUs were faster four times")                \

@@ -242,7 +242,7 @@ __attribute__((noinline)) int wc_look(struct xdp_md *ctx, __u32 ordered)
 		return WC_OUTCOME_drop_answer;
 	case WC_CHECK_CLUSTER:
 		if (packet.header->version != WC_VERSION)
-			return WC_OUTCOME_drop_cluster;
+			return WC_OUTCOME_drop_version;
 		/* Stands for an ORDER; its header is where an INVOKE's would be. */
 		outcome = packet.header->type == WC_TYPE_ORDER	 ? WC_OUTCOME_to_member :
 			  packet.header->type == WC_TYPE_STARTED ? WC_OUTCOME_started :
@@ -434,6 +434,7 @@ static __always_inline int dispatch_slow(struct xdp_md *ctx, __u32 found, const 
 	case WC_OUTCOME_drop_short:
 	case WC_OUTCOME_drop_answer:
 	case WC_OUTCOME_drop_cluster:
+	case WC_OUTCOME_drop_version:
 	case WC_OUTCOME_drop_forged:
 	case WC_OUTCOME_core_free:
 	case WC_OUTCOME_started:

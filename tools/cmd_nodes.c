@@ -56,6 +56,18 @@ static void print_nodes(const json_t *nodes)
 	table_print(table, stdout, 0);
 }
 
+static void print_refused(const json_t *refused)
+{
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach ((json_t *)refused, i, node)
+		printf("%s (%s) is not let in: %s; it has tried %lld times, %.1f s ago last\n",
+		       cli_json_text(node, "name", "?"), cli_json_text(node, "address", "?"),
+		       cli_json_text(node, "why", "?"), cli_json_integer(node, "tries"),
+		       (double)cli_json_integer(node, "ms_ago") / 1000);
+}
+
 static void print_membership(const json_t *membership)
 {
 	if (json_is_true(json_object_get(membership, "left"))) {
@@ -112,6 +124,8 @@ static int run_nodes(struct cli *cli, int argc, char **argv)
 		printf("no node has joined yet\n");
 	else
 		print_nodes(json_object_get(cluster, "nodes"));
+	if (!cli->json)
+		print_refused(json_object_get(cluster, "refused"));
 	json_decref(answer);
 	return CLI_OK;
 }
@@ -144,7 +158,7 @@ const struct command cmd_nodes = {
 		.description = "At the scheduler of a cluster: each node that has joined, with its address, its cores and how many of them are free as the "
 			       "scheduler knows it, how many invocations were sent there, and when it was heard last. A node is ready; or draining; or "
 			       "silent, when it says nothing; or leaving, as warmcore leave there wants; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
-			       "nothing then; or slow, when its invocations take several times as long as on others: it gets nothing for a while. At a node: whether it has joined.",
+			       "nothing then; or slow, when its invocations take several times as long as on others: it gets nothing for a while. Below them: nodes that are not let in, and why. At a node: whether it has joined.",
 		.examples = "  warmcore nodes\n"
 			    "  warmcore --json nodes | jq '.cluster.nodes[] | select(.state != \"ready\")'",
 	},

@@ -305,10 +305,10 @@ static void make_rates(struct top_frame *frame, const struct top_sample *before)
 	frame->rate.pended = rate_of(a->to_pending, b->to_pending, seconds);
 	frame->rate.busy = rate_of(a->busy_pending + a->busy_function, b->busy_pending + b->busy_function, seconds);
 	frame->rate.packets = rate_of(a->rx, b->rx, seconds);
-	frame->rate.dropped = rate_of(a->drop_short + a->drop_answer + a->drop_cluster + a->drop_forged +
-					      a->drop_source + a->drop_contended + a->drop_reply,
-				      b->drop_short + b->drop_answer + b->drop_cluster + b->drop_forged +
-					      b->drop_source + b->drop_contended + b->drop_reply,
+	frame->rate.dropped = rate_of(a->drop_short + a->drop_answer + a->drop_cluster + a->drop_version +
+					      a->drop_forged + a->drop_source + a->drop_contended + a->drop_reply,
+				      b->drop_short + b->drop_answer + b->drop_cluster + b->drop_version +
+					      b->drop_forged + b->drop_source + b->drop_contended + b->drop_reply,
 				      seconds);
 	frame->rate.node_down = rate_of(a->error_node_down, b->error_node_down, seconds);
 }

@@ -18,7 +18,8 @@
 _Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG_MAX, "a question is one piece");
 #define LACKS_MAX 32 /* names of functions that are told */
 
-json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX])
+json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX],
+			    char code[WC_CLUSTER_CODE_MAX])
 {
 	char *line = question ? json_dumps(question, JSON_COMPACT) : NULL;
 	json_t *answer = NULL;
@@ -34,6 +35,7 @@ json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char w
 		 error						     ? wc_remote_why(error) :
 		 json_string_value(json_object_get(answer, "error")) ?:
 								       "its answer makes no sense");
+	snprintf(code, WC_CLUSTER_CODE_MAX, "%s", json_string_value(json_object_get(answer, "code")) ?: "");
 	json_decref(answer);
 	return NULL;
 }

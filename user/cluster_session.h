@@ -13,9 +13,11 @@
 #include <jansson.h>
 
 #define WC_CLUSTER_WHY_MAX 200 /* of a sentence for people */
+#define WC_CLUSTER_CODE_MAX 32 /* of an answer's code */
 
-/* One question, which is taken. NULL: there was no answer in so many ns, or a refusal, and `why` says so. */
-json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX]);
+/* One question, which is taken. NULL: there was no answer in so many ns, or a refusal, and `why` says so, and `code` by which code, if any. */
+json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX],
+			    char code[WC_CLUSTER_CODE_MAX]);
 
 /* Connect the datagram socket to where the scheduler takes CORE_FREE, as its answer to "join" says. */
 int wc_cluster_connect(int socket, const json_t *joined);

@@ -6,6 +6,7 @@
 #include "user/lend.h"
 
 #include "user/clock.h"
+#include "user/cluster_protocol.h"
 #include "user/cluster_session.h"
 #include "user/lead.h"
 #include "user/log.h"
@@ -92,8 +93,8 @@ struct asking {
 static json_t *ask(void *context, json_t *question)
 {
 	const struct asking *asking = context;
-	char why[WC_CLUSTER_WHY_MAX];
-	json_t *answer = wc_cluster_question(asking->fd, question, ANSWER_NS, why);
+	char why[WC_CLUSTER_WHY_MAX], code[WC_CLUSTER_CODE_MAX];
+	json_t *answer = wc_cluster_question(asking->fd, question, ANSWER_NS, why, code);
 
 	if (!answer && !wait_or_stop(asking->sibling->lend, 0))
 		explain(asking->sibling, why);
@@ -140,6 +141,10 @@ static bool enter(struct sibling *sibling, const json_t *joined, struct asking *
 	struct wc_loan *loan = &node->tables.wc_cluster->loans[sibling->via - 1];
 	bool window = json_is_true(json_object_get(joined, "window"));
 
+	if (!json_integer_value(json_object_get(joined, "sibling"))) {
+		explain(sibling, "it takes this host for a node: it is of a version that knows no siblings");
+		return false;
+	}
 	if (wc_cluster_connect(sibling->socket, joined)) {
 		explain(sibling, "its address cannot be reached from here");
 		return false;
@@ -226,10 +231,11 @@ static bool attend(struct sibling *sibling)
 	if (fd < 0)
 		explain(sibling, wc_remote_why(fd));
 	else if (note_session(sibling, fd))
-		joined = ask(&asking, json_pack("{s:s, s:s, s:i, s:I, s:s, s:i, s:b}", "op", "join", "name",
+		joined = ask(&asking, json_pack("{s:s, s:s, s:i, s:I, s:s, s:i, s:b, s:o}", "op", "join", "name",
 						node->options.join_as, "cores", WC_LEND_SLOTS, "epoch",
 						(json_int_t)node->tables.wc_cluster->epoch, "address", node->address4,
-						"port", (int)node->options.port, "sibling", 1));
+						"port", (int)node->options.port, "sibling", 1, "speaks",
+						wc_speaks_json(&wc_speaks_here)));
 	if (joined && enter(sibling, joined, &asking)) {
 		stopped = be_sibling(sibling, &asking);
 		sibling->lost_ns = wc_now();

@@ -8,6 +8,7 @@
 #include "user/agent_internal.h"
 #include "user/clock.h"
 #include "user/cluster_mirror.h"
+#include "user/cluster_protocol.h"
 #include "user/cluster_session.h"
 #include "user/function_counts.h"
 #include "user/heirs.h"
@@ -30,6 +31,7 @@
 #define SAY_NS (50 * WC_MS)		       /* between two words of all cores */
 #define AGAIN_NS (150 * WC_MS)		       /* a free core whose grant is so old gets a newer one */
 #define RETRY_NS (250 * WC_MS)		       /* to reach the host */
+#define RETRY_SLOW_NS (5 * WC_SECOND)	       /* at most, when the scheduler speaks no protocol that is spoken here */
 #define RETRY_SOON_NS (20 * WC_MS)	       /* of several schedulers, for a while: another one is about to lead */
 #define SOON_NS (WC_WINDOW_RECENT * WC_SECOND) /* what it has begun before that is nobody's question any more */
 #define ANSWER_SOON_NS (500 * WC_MS)	       /* of several: one that has not answered a beat by then is left */
@@ -52,16 +54,19 @@ struct given {
 struct wc_membership {
 	struct wc_node *node;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
-	char host[64], port[8]; /* of the scheduler that it is at, or tries; under the lock */
-	uint64_t term;		/* of the leader that it tries, as the election knows it, */
-	uint64_t met;		/* and of the last one that was there */
-	int turn;		/* the next of --join */
-	uint64_t lost_ns;	/* when the last session ended */
-	bool strict;		/* of several: the session's thread */
-	atomic_bool paused;	/* this host leads */
-	atomic_bool leaving;	/* somebody has asked for it, */
-	atomic_bool left;	/* and it has happened */
-	atomic_int running;	/* of what was ordered */
+	char host[64], port[8];		   /* of the scheduler that it is at, or tries; under the lock */
+	uint64_t term;			   /* of the leader that it tries, as the election knows it, */
+	uint64_t met;			   /* and of the last one that was there */
+	int turn;			   /* the next of --join */
+	uint64_t lost_ns;		   /* when the last session ended */
+	bool strict;			   /* of several: the session's thread */
+	char refused[WC_CLUSTER_CODE_MAX]; /* code of the last answer that was none; of the session's thread, too */
+	struct wc_speaks agreed;	   /* of the session; last: 0, there is none */
+	uint32_t refusals;		   /* of the protocol, since it was in last */
+	atomic_bool paused;		   /* this host leads */
+	atomic_bool leaving;		   /* somebody has asked for it, */
+	atomic_bool left;		   /* and it has happened */
+	atomic_int running;		   /* of what was ordered */
 	pthread_t session_thread, say_thread;
 	bool session_started, say_started;
 	int stop;   /* eventfd */
@@ -90,8 +95,17 @@ static bool wait_or_stop(const struct wc_membership *membership, uint64_t ns)
 	return poll(&stop, 1, (int)(ns / WC_MS)) > 0;
 }
 
+/* Was the last answer that this node and its scheduler speak no common protocol? */
+static bool is_refused(const struct wc_membership *membership)
+{
+	return !strcmp(membership->refused, "protocol");
+}
+
 static void explain(struct wc_membership *membership, const char *why)
 {
+	/* That stays the reason, whatever schedulers that do not lead say meanwhile. */
+	if (*why && membership->refusals && !is_refused(membership))
+		return;
 	pthread_mutex_lock(&membership->lock);
 	/* Of several schedulers most are none, and that changes: once is enough. */
 	if (membership->strict ? *why && !*membership->why : strcmp(membership->why, why) != 0 && *why)
@@ -104,7 +118,7 @@ static void explain(struct wc_membership *membership, const char *why)
 static json_t *ask_within(struct wc_membership *membership, int fd, json_t *question, uint64_t ns)
 {
 	char why[WC_CLUSTER_WHY_MAX];
-	json_t *answer = wc_cluster_question(fd, question, ns, why);
+	json_t *answer = wc_cluster_question(fd, question, ns, why, membership->refused);
 
 	if (!answer && !wait_or_stop(membership, 0)) /* else it was hung up from here */
 		explain(membership, why);
@@ -215,6 +229,8 @@ static json_t *beat_question(struct wc_membership *membership)
 	question = json_pack("{s:s, s:I, s:O?}", "op", "beat", "generation", (json_int_t)membership->generation,
 			     "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);
+	if (!(membership->agreed.features & WC_FEATURE_COUNTS))
+		return question;
 	json_object_set_new(question, "counts", wc_counts_json(membership->counts, &membership->node->tables));
 	json_object_set_new(question, "took_us", json_integer((json_int_t)(membership->took_ns / WC_US)));
 	return question;
@@ -305,7 +321,8 @@ static bool may_leave(struct wc_membership *membership, int fd, uint64_t *busy_n
 
 		*busy_ns = now;
 		json_decref(answer);
-		return !answer;
+		/* One that does not know the word sends something still, and this node is out when nothing of it has come for a while. */
+		return !answer && strcmp(membership->refused, "unknown-op") != 0;
 	}
 	if (atomic_load(&membership->running) || wc_pending_total(membership->node))
 		*busy_ns = now;
@@ -387,6 +404,41 @@ static bool choose(struct wc_membership *membership)
 	return good;
 }
 
+/* What is spoken in this session. False: nothing that is spoken here, and it was explained. */
+static bool agree(struct wc_membership *membership, const json_t *joined)
+{
+	struct wc_speaks agreed;
+	struct wc_fault fault;
+
+	if (wc_speaks_accept(&wc_speaks_here, joined, &agreed, &fault)) {
+		snprintf(membership->refused, sizeof(membership->refused), "protocol");
+		explain(membership, fault.text);
+		return false;
+	}
+	pthread_mutex_lock(&membership->lock);
+	membership->agreed = agreed;
+	membership->refusals = 0;
+	pthread_mutex_unlock(&membership->lock);
+	return true;
+}
+
+/* How long until the next try, after one. Where no protocol was found that will take an upgrade. */
+static uint64_t back_off(struct wc_membership *membership)
+{
+	uint64_t most = membership->strict ? RETRY_SLOW_NS / 5 :
+					     RETRY_SLOW_NS; /* of several another one may lead soon */
+	uint64_t pause;
+
+	if (!is_refused(membership))
+		return RETRY_NS;
+	if (membership->strict && !membership->refusals) /* else explain() has said so */
+		wc_warning("not in the cluster of %s:%s: %s", membership->host, membership->port, membership->why);
+	if (membership->refusals < 8)
+		membership->refusals++;
+	pause = RETRY_NS << membership->refusals;
+	return pause < most ? pause : most;
+}
+
 /* One session. True: the node was told to stop. */
 static bool attend(struct wc_membership *membership)
 {
@@ -398,6 +450,7 @@ static bool attend(struct wc_membership *membership)
 						      (unsigned)(ANSWER_SOON_NS / WC_MS));
 	json_t *joined = NULL;
 
+	*membership->refused = 0;
 	/* Where it has listened before: a packet filter refuses, too, and says nothing of who is behind it. */
 	if (fd >= 0)
 		membership->met = membership->term;
@@ -407,18 +460,22 @@ static bool attend(struct wc_membership *membership)
 		explain(membership, wc_remote_why(fd));
 	} else if (note_session(membership, fd)) {
 		joined = ask(membership, fd,
-			     json_pack("{s:s, s:s, s:i, s:I, s:s, s:i, s:b}", "op", "join", "name",
+			     json_pack("{s:s, s:s, s:i, s:I, s:s, s:i, s:b, s:o}", "op", "join", "name",
 				       node->options.join_as, "cores", (int)node->options.core_count, "epoch",
 				       (json_int_t)node->tables.wc_cluster->epoch, "address", node->address4, "port",
-				       (int)node->options.port, "standby", node->lead != NULL));
+				       (int)node->options.port, "standby", node->lead != NULL, "speaks",
+				       wc_speaks_json(&wc_speaks_here)));
 	}
-	if (joined && !enter(membership, fd, joined)) {
+	if (joined && agree(membership, joined) && !enter(membership, fd, joined)) {
 		stopped = be_member(membership, fd);
 		membership->lost_ns = wc_now();
 		membership->turn = 0;
 	}
 	json_decref(joined);
 	leave(membership);
+	pthread_mutex_lock(&membership->lock);
+	membership->agreed = (struct wc_speaks){ 0 };
+	pthread_mutex_unlock(&membership->lock);
 	note_session(membership, -1);
 	if (fd >= 0)
 		close(fd);
@@ -435,13 +492,17 @@ static void *session_main(void *argument)
 	while (!stopped) {
 		uint64_t lost_ns = membership->lost_ns, pause = RETRY_NS;
 
-		if (choose(membership))
+		if (choose(membership)) {
 			stopped = attend(membership);
-		else
+			pause = back_off(membership);
+		} else {
 			pause = atomic_load(&membership->left) ?
 					RETRY_NS :
 					RETRY_SOON_NS; /* the election says who leads; that costs nothing */
-		if (membership->strict && lost_ns != membership->lost_ns)
+		}
+		if (is_refused(membership))
+			; /* however lately it was in */
+		else if (membership->strict && lost_ns != membership->lost_ns)
 			pause = 0; /* look at once whether it is dead, or another one leads */
 		else if (membership->strict && wc_now() - membership->lost_ns < SOON_NS)
 			pause = RETRY_SOON_NS;
@@ -692,14 +753,14 @@ json_t *wc_member_json(const struct wc_node *node)
 		return json_null();
 	pthread_mutex_lock(&membership->lock);
 	snprintf(scheduler, sizeof(scheduler), "%s:%s", membership->host, membership->port);
-	object = json_pack("{s:s, s:s, s:b, s:b, s:b, s:i, s:s?, s:b, s:i, s:I, s:O?}", "scheduler", scheduler, "as",
-			   node->options.join_as, "joined", !*membership->why && !atomic_load(&membership->left),
-			   "leaving", (int)atomic_load(&membership->leaving), "left",
-			   (int)atomic_load(&membership->left), "running", atomic_load(&membership->running), "why",
-			   *membership->why ? membership->why : NULL, "draining",
-			   (int)atomic_load(&membership->draining), "member",
-			   (int)WC_READ(node->tables.wc_cluster->self), "core_free_messages",
-			   (json_int_t)atomic_load(&membership->said), "lacks", membership->lacks);
+	object = json_pack(
+		"{s:s, s:s, s:b, s:b, s:b, s:i, s:s?, s:b, s:i, s:I, s:O?, s:i, s:o}", "scheduler", scheduler, "as",
+		node->options.join_as, "joined", !*membership->why && !atomic_load(&membership->left), "leaving",
+		(int)atomic_load(&membership->leaving), "left", (int)atomic_load(&membership->left), "running",
+		atomic_load(&membership->running), "why", *membership->why ? membership->why : NULL, "draining",
+		(int)atomic_load(&membership->draining), "member", (int)WC_READ(node->tables.wc_cluster->self),
+		"core_free_messages", (json_int_t)atomic_load(&membership->said), "lacks", membership->lacks,
+		"protocol", (int)membership->agreed.last, "features", wc_features_json(membership->agreed.features));
 	pthread_mutex_unlock(&membership->lock);
 	return object;
 }

@@ -5,11 +5,13 @@
 #include "user/agent_internal.h"
 #include "user/clock.h"
 #include "user/cluster_functions.h"
+#include "user/cluster_protocol.h"
 #include "user/cluster_wire.h"
 #include "user/control_internal.h"
 #include "user/heirs.h"
 #include "user/lead.h"
 #include "user/log.h"
+#include "user/members_refused.h"
 #include "user/members_roll.h"
 #include "user/members_slow.h"
 #include "user/pending.h"
@@ -48,6 +50,7 @@ struct wc_member_session {
 	uint32_t sibling; /* no node, but a scheduler that lends (lend.h): 1 and up; 0: a node */
 	uint32_t *has;	  /* of a sibling: ids of functions that it has, by slot */
 	json_t *lacks;
+	struct wc_speaks agreed;
 	uint64_t joined_ns;
 };
 
@@ -58,6 +61,7 @@ struct wc_members {
 	struct wc_roll *roll;
 	struct wc_member_session *siblings[WC_SIBLINGS_MAX];
 	struct wc_members_slow *slow;
+	struct wc_refusals refusals;
 	json_t *functions;		  /* what nodes are told of functions, */
 	uint64_t generation;		  /* and its number */
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
@@ -502,9 +506,9 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 		wc_info("sibling %s lends cores", session->name);
 	else
 		wc_info("node %s has joined with %u cores", session->name, count);
-	return json_pack("{s:b, s:i, s:I, s:s, s:i, s:b}", "ok", 1, "member", session->id, "term",
+	return json_pack("{s:b, s:i, s:I, s:s, s:i, s:b, s:i}", "ok", 1, "member", session->id, "term",
 			 (json_int_t)node->tables.wc_cluster->term, "address", node->address4, "port",
-			 (int)node->options.port, "window", node->lead != NULL);
+			 (int)node->options.port, "window", node->lead != NULL, "sibling", (int)session->sibling);
 }
 
 /* Somebody has the name. One that is silent may be this node before its host lost power: it goes, and the node, which asks again soon, gets in. Under the lock. */
@@ -519,20 +523,39 @@ static json_t *taken(const struct wc_member_session *session)
 		"a node of this name was in the cluster until now, and says nothing: it is let go of, ask again");
 }
 
+/* It speaks no protocol that is spoken here. */
+static json_t *refuse(struct wc_node *node, const json_t *question, const char *why)
+{
+	const char *address = json_string_value(json_object_get(question, "address"));
+	json_t *answer = wc_control_fail("protocol", why);
+	struct in_addr ip;
+
+	pthread_mutex_lock(&node->members->lock);
+	wc_refused_note(&node->members->refusals, json_string_value(json_object_get(question, "name")),
+			address && inet_pton(AF_INET, address, &ip) == 1 ? address : NULL, why, wc_now());
+	pthread_mutex_unlock(&node->members->lock);
+	json_object_set_new(answer, "speaks", wc_speaks_json(&wc_speaks_here));
+	return answer;
+}
+
 static json_t *join(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **ret_session)
 {
 	const char *name = json_string_value(json_object_get(question, "name")) ?: "";
 	json_int_t cores = json_integer_value(json_object_get(question, "cores"));
 	struct wc_member_session *session;
+	struct wc_speaks agreed;
 	json_t *answer = NULL;
 	struct wc_fault why;
 
 	if (!wc_roll_name_valid(name) || cores < 1 || cores > WC_MEMBER_CORES_MAX)
 		return wc_control_fail("bad-request",
 				       "\"name\" must be a node's name, \"cores\" a number from 1 to 4096");
+	if (wc_speaks_agree(&wc_speaks_here, json_object_get(question, "speaks"), &agreed, &why))
+		return refuse(node, question, why.text);
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return wc_control_fail("failed", "out of memory");
+	session->agreed = agreed;
 	session->fd = fd;
 	session->archive = -1;
 	snprintf(session->name, sizeof(session->name), "%s", name);
@@ -544,11 +567,16 @@ static json_t *join(struct wc_node *node, const json_t *question, int fd, struct
 		answer = taken(node->members->sessions[session->id]);
 	else
 		answer = enter(node, question, session, (uint32_t)cores);
+	if (json_is_true(json_object_get(answer, "ok")))
+		wc_refused_forget(&node->members->refusals, name);
 	pthread_mutex_unlock(&node->members->lock);
 	if (json_is_true(json_object_get(answer, "ok")))
 		*ret_session = session;
 	else
 		free(session);
+	json_object_set_new(answer, "speaks", wc_speaks_json(&wc_speaks_here));
+	json_object_set_new(answer, "protocol", json_integer(agreed.last));
+	json_object_set_new(answer, "features", wc_features_json(agreed.features));
 	return answer;
 }
 
@@ -609,6 +637,24 @@ static json_t *stand_by(const struct wc_node *node)
 	return answer;
 }
 
+/* What a node of a later version may ask; the session goes on. Or what is not the next thing to say. */
+static json_t *unknown(const char *op)
+{
+	static const char *const known[] = { "join", "leave", "window", "beat", "code", "piece" };
+	char why[200];
+	json_t *answer;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(op, known[i]))
+			return wc_control_fail(
+				"bad-request",
+				"a node says \"join\" first, once, and then \"beat\", \"code\" and \"piece\"");
+	snprintf(why, sizeof(why), "this scheduler knows no op \"%.60s\": perhaps the node is of a later version", op);
+	answer = wc_control_fail("unknown-op", why);
+	json_object_set_new(answer, "op", json_string(op));
+	return answer;
+}
+
 json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, struct wc_member_session **session)
 {
 	const char *op = json_string_value(json_object_get(question, "op")) ?: "";
@@ -633,7 +679,7 @@ json_t *wc_members_ask(struct wc_node *node, const json_t *question, int fd, str
 		return beat(node, question, *session);
 	if ((!strcmp(op, "code") || !strcmp(op, "piece")) && *session)
 		return wc_cluster_give(node, question, &(*session)->archive);
-	return wc_control_fail("bad-request", "a node says \"join\", once, and then \"beat\", \"code\" and \"piece\"");
+	return unknown(op);
 }
 
 void wc_members_left(struct wc_node *node, struct wc_member_session *session)
@@ -694,9 +740,11 @@ static void look_for_slow(struct wc_node *node, uint64_t now)
 
 	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
 		if (members->sessions[id])
-			wc_slow_usable(wc_members_slow_rules(members->slow), (uint16_t)id,
-				       wants(members, members->sessions[id]) && !members->sessions[id]->silent,
-				       node->tables.wc_members[id].count);
+			wc_slow_usable(
+				wc_members_slow_rules(members->slow), (uint16_t)id,
+				wants(members, members->sessions[id]) && !members->sessions[id]->silent &&
+					!members->sessions[id]->sibling, /* it queues what it was given leave for */
+				node->tables.wc_members[id].count);
 	count = wc_members_slow_tick(members->slow, &node->tables, now, changed);
 	for (uint32_t i = 0; i < count; i++) {
 		const struct wc_member_session *session = members->sessions[changed[i]];
@@ -934,8 +982,9 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 	for (uint32_t i = 0; i < member->count; i++)
 		free_cores += WC_READ(node->tables.wc_member_cores[member->first + i].state) == WC_CORE_FREE;
 	inet_ntop(AF_INET, &member->address, address, sizeof(address));
-	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?, s:o}", "name", session->name,
-			 "id", (int)session->id, "address", address, "port", (int)ntohs(member->port), "state",
+	return json_pack("{s:s, s:i, s:s, s:i, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:O?, s:o, s:i, s:o}", "name",
+			 session->name, "id", (int)session->id, "address", address, "port", (int)ntohs(member->port),
+			 "state",
 			 session->silent || session->missed			  ? "silent" :
 			 session->leaving					  ? "leaving" :
 			 node->members->drained[session->id]			  ? "draining" :
@@ -947,13 +996,14 @@ static json_t *session_json(const struct wc_node *node, const struct wc_member_s
 			 "core_free_messages", (json_int_t)WC_READ(member->frees), "heard_ms_ago",
 			 heard && now > heard ? (json_int_t)((now - heard) / WC_MS) : (json_int_t)-1, "knows",
 			 (json_int_t)session->knows, "lacks", session->lacks, "slow",
-			 wc_members_slow_json(node->members->slow, session->id, now));
+			 wc_members_slow_json(node->members->slow, session->id, now), "protocol",
+			 (int)session->agreed.last, "features", wc_features_json(session->agreed.features));
 }
 
 json_t *wc_members_json(const struct wc_node *node)
 {
 	struct wc_members *members = node->members;
-	json_t *nodes;
+	json_t *nodes, *refused;
 
 	if (!members || !wc_lead_leads(node))
 		return json_null();
@@ -962,11 +1012,13 @@ json_t *wc_members_json(const struct wc_node *node)
 	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
 		if (members->sessions[id])
 			json_array_append_new(nodes, session_json(node, members->sessions[id]));
+	refused = wc_refused_json(&members->refusals, wc_now());
 	pthread_mutex_unlock(&members->lock);
-	return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "generation",
-			 (json_int_t)members->generation, "sent_by_daemon", (json_int_t)atomic_load(&members->sent),
-			 "sent_again", (json_int_t)atomic_load(&members->again), "lost",
-			 (json_int_t)atomic_load(&members->lost), "retried", (json_int_t)atomic_load(&members->retried),
-			 "left_total", (json_int_t)atomic_load(&members->departed), "ejected_total",
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "refused", refused,
+			 "generation", (json_int_t)members->generation, "sent_by_daemon",
+			 (json_int_t)atomic_load(&members->sent), "sent_again",
+			 (json_int_t)atomic_load(&members->again), "lost", (json_int_t)atomic_load(&members->lost),
+			 "retried", (json_int_t)atomic_load(&members->retried), "left_total",
+			 (json_int_t)atomic_load(&members->departed), "ejected_total",
 			 (json_int_t)wc_members_slow_rules(members->slow)->ejected_total);
 }

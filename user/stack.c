@@ -313,6 +313,8 @@ static enum wc_outcome judge(struct wc_stack *stack, struct datagram *datagram, 
 	case WC_CHECK_ANSWER:
 		return WC_OUTCOME_drop_answer;
 	case WC_CHECK_CLUSTER:
+		if ((*ret_header)->version != WC_VERSION)
+			return WC_OUTCOME_drop_version;
 		if ((*ret_header)->type == WC_TYPE_ORDER)
 			return ordered_again(stack, datagram);
 		if ((*ret_header)->type == WC_TYPE_STARTED)

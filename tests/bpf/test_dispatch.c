@@ -127,7 +127,7 @@ static const struct row table[] = {
 	{ "ERROR of version 9", EDIT({ HDR, 2, 2, 0x0903 }), DROP(drop_answer) },
 	{ "REPLY of version 0, IPv6", { .version = 6 }, EDIT({ HDR, 2, 2, 2 }), DROP(drop_answer) },
 	{ "CORE_FREE", EDIT({ HDR, 3, 1, 5 }), DROP(drop_cluster) },
-	{ "CORE_FREE of version 2", EDIT({ HDR, 2, 2, 0x0205 }), DROP(drop_cluster) },
+	{ "CORE_FREE of version 2", EDIT({ HDR, 2, 2, 0x0205 }), DROP(drop_version) },
 	/* sources that nothing may be sent to */
 	{ "from 0.0.0.0", EDIT({ IP, 12, 4, 0 }), DROP(drop_source) },
 	{ "from multicast", EDIT({ IP, 12, 4, 0xe0000001 }), DROP(drop_source) },

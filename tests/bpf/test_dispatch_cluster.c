@@ -595,6 +595,40 @@ static void test_forged_order(void **state)
 	assert_int_equal(fixture_counters().drop_cluster, 2);
 }
 
+/* Of another version, by somebody who has the key: counted by itself, and nothing changes. */
+static void test_version(void **state)
+{
+	struct wc_core_free entry = { .core = htons(5), .flags = htons(WC_FREE_NOW), .grant = htonl(1) };
+	static const uint8_t versions[] = { 0, 2, 3, 255 },
+			     types[] = { WC_TYPE_CORE_FREE, WC_TYPE_ORDER, WC_TYPE_STARTED };
+	struct wc_cluster_header header;
+	struct packet in, out;
+	struct wc_sip sip;
+	uint32_t sent = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(versions); i++)
+		for (size_t k = 0; k < sizeof(types); k++, sent++) {
+			wc_cluster_free(&header, &member_address, &entry, 1);
+			header.version = versions[i];
+			header.type = types[k];
+			wc_cluster_mac_begin(&sip, (const __u64[]){ 0x1111, 0x2222 }, &header);
+			wc_sip_word(&sip, wc_load64(&entry));
+			wc_sip_word(&sip, wc_load64((const uint8_t *)&entry + 8));
+			header.mac = wc_sip_end(&sip, WC_CLUSTER_WORDS * 8 + sizeof(entry));
+			wrap(&in, &header, &entry, sizeof(entry));
+			assert_int_equal(fixture_run(&in, &out), XDP_DROP);
+		}
+	assert_int_equal(fixture_counters().drop_version, sent);
+	assert_int_equal(fixture_counters().rx, sent);
+	assert_int_equal(member_core(5)->state, WC_CORE_CLAIMED);
+	assert_int_equal(member_core(5)->grant, 0);
+	assert_int_equal(fixture.tables.wc_members[MEMBER].heard_ns, 0);
+	say_free(5, 1); /* the same in this version */
+	assert_int_equal(member_core(5)->state, WC_CORE_FREE);
+	fixture_check("another version");
+}
+
 static void test_budget(void **state)
 {
 	uint32_t count = wc_bpf_verified_insns(fixture.prog);
@@ -611,6 +645,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_core_free, setup),
 		cmocka_unit_test_setup(test_pending, setup),
+		cmocka_unit_test_setup(test_version, setup),
 		cmocka_unit_test_setup(test_forged_free, setup),
 		cmocka_unit_test_setup(test_order, setup),
 		cmocka_unit_test_setup(test_again, setup),

@@ -228,8 +228,8 @@ static void run_all(uint64_t seed, bool alive)
 	printf("\n");
 	/* A generator that reaches nothing proves nothing. */
 	assert_true(counters.pass_slow && counters.drop_short && counters.drop_answer && counters.drop_cluster &&
-		    counters.drop_source && counters.error_version && counters.error_malformed &&
-		    counters.error_too_large && counters.error_unknown);
+		    counters.drop_version && counters.drop_source && counters.error_version &&
+		    counters.error_malformed && counters.error_too_large && counters.error_unknown);
 	assert_true(alive ? counters.to_core > PACKETS / 20 && counters.pass_retransmit :
 			    counters.error_node_down > PACKETS / 20);
 }

@@ -549,7 +549,8 @@ class Cluster(cluster.ClusterTest):
             outsider.settimeout(0.3)
             with self.assertRaises(socket.timeout):
                 print("answered:", outsider.recv(2000))
-        wait_until(lambda: self.outcomes(self.scheduler)["drop_cluster"] - before["drop_cluster"] >= 603, "all were dropped")
+        wait_until(lambda: self.outcomes(self.scheduler)["drop_cluster"] - before["drop_cluster"] >= 602, "all were dropped")
+        self.assertGreaterEqual(self.outcomes(self.scheduler)["drop_version"] - before["drop_version"], 1)
         with inside(self.outside), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outsider:
             outsider.connect((self.nodes[0].address4, PORT))
             for member in range(0, 300):
