@@ -42,15 +42,40 @@ struct wc_elect {
 
 /* --- the record --- */
 
+/* What all records of a term begin with: wc_elect_bounds(). */
+static json_t *record_begin(const char *name, const char *door, uint64_t term)
+{
+	return json_pack("{s:s, s:s, s:I}", "name", name, "door", door, "term", (json_int_t)term);
+}
+
+int wc_elect_bounds(const char *name, const char *door, uint64_t term, char ret_above[WC_ELECT_BOUND_MAX],
+		    char ret_below[WC_ELECT_BOUND_MAX])
+{
+	json_t *record = record_begin(name, door, term);
+	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+	int length = text ? (int)strlen(text) - 1 : -1; /* without its end */
+
+	if (length >= 0 && length < WC_ELECT_BOUND_MAX - 1) {
+		snprintf(ret_above, WC_ELECT_BOUND_MAX, "%.*s,", length, text);
+		snprintf(ret_below, WC_ELECT_BOUND_MAX, "%.*s%c", length, text, ',' + 1);
+	} else {
+		length = -1;
+	}
+	json_decref(record);
+	free(text);
+	return length < 0 ? -ENOMEM : 0;
+}
+
 /* `before`: who led last, when nobody does (term 0). */
 static char *record_text(struct wc_elect *elect, uint64_t term, uint64_t before)
 {
-	json_t *record = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "name", elect->plan.name, "door", elect->plan.door,
-				   "term", (json_int_t)term, "before", (json_int_t)before, "knows",
-				   (json_int_t)elect->plan.knows(elect->plan.context), "written",
-				   (json_int_t)++elect->written);
-	char *text = record ? json_dumps(record, JSON_COMPACT) : NULL;
+	json_t *record = record_begin(elect->plan.name, elect->plan.door, term);
+	json_t *more = json_pack("{s:I, s:I, s:I}", "before", (json_int_t)before, "knows",
+				 (json_int_t)elect->plan.knows(elect->plan.context), "written",
+				 (json_int_t)++elect->written);
+	char *text = record && more && !json_object_update(record, more) ? json_dumps(record, JSON_COMPACT) : NULL;
 
+	json_decref(more);
 	json_decref(record);
 	return text;
 }

@@ -55,6 +55,13 @@ int wc_elect_start(struct wc_elect *elect, struct wc_fault *fault);
 void wc_elect_stop(struct wc_elect *elect);
 void wc_elect_close(struct wc_elect *elect);
 
+/*
+ * Between which two values the record is, byte by byte, exactly while it is that of this leader's term: so etcd can compare it, however often it is written again. -ENOMEM.
+ */
+#define WC_ELECT_BOUND_MAX 1024 /* each character as six, at most */
+int wc_elect_bounds(const char *name, const char *door, uint64_t term, char ret_above[WC_ELECT_BOUND_MAX],
+		    char ret_below[WC_ELECT_BOUND_MAX]);
+
 /* Any thread. */
 void wc_elect_leader(struct wc_elect *elect, struct wc_leader *ret_leader);
 /* Nobody listens any more at the door of the leader with this term: its process is dead. */

@@ -32,8 +32,9 @@ struct wc_etcd {
 	bool touched; /* some of the body may have left */
 	bool again;   /* libcurl has sent it before, in the same attempt */
 	char *answer;
-	size_t received, room, field_bytes;
+	size_t received, room, answer_max, field_bytes;
 	bool too_long, no_memory;
+	bool unknown; /* of the question: an attempt failed that may have taken effect, or may yet */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -83,7 +84,7 @@ static size_t take_answer(char *bytes, size_t size, size_t count, void *context)
 	struct wc_etcd *etcd = context;
 	size_t n = size * count;
 
-	if (n > WC_ETCD_ANSWER_MAX - etcd->received) {
+	if (n > etcd->answer_max - etcd->received) {
 		etcd->too_long = true;
 		return 0;
 	}
@@ -141,8 +142,8 @@ static int ask(struct wc_etcd *etcd, unsigned endpoint, const char *path, uint64
 	if (etcd->no_memory || code == CURLE_OUT_OF_MEMORY)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	if (etcd->too_long)
-		return wc_fail(fault, EMSGSIZE, "it answers with more than %u bytes: is it an etcd?",
-			       WC_ETCD_ANSWER_MAX);
+		return wc_fail(fault, EMSGSIZE, "it answers with more than %zu bytes: is it an etcd?",
+			       etcd->answer_max);
 	if (code)
 		return wc_fail(fault, errno_of(etcd, code), "%.200s",
 			       etcd->error[0] ? etcd->error : curl_easy_strerror(code));
@@ -166,48 +167,73 @@ static void add_why(struct wc_fault *all, const char *url, const char *why)
 	snprintf(all->text + length, sizeof(all->text) - length, "%s%s: %s", length ? "; at " : "etcd at ", url, why);
 }
 
-static int run(struct wc_etcd *etcd, const struct wc_etcd_question *question, struct wc_etcd_value *ret,
-	       uint32_t timeout_ms, struct wc_fault *fault)
+int wc_etcd_exchange(struct wc_etcd *etcd, const char *path, const char *body, size_t answer_max, wc_etcd_take *take,
+		     void *context, uint32_t timeout_ms, struct wc_fault *fault)
 {
 	uint64_t end = wc_now() + timeout_ms * WC_MS;
 	struct wc_fault all = { "" }, why = { "" };
-	bool unknown = false; /* an attempt failed that may have taken effect, or may yet */
 	unsigned begin = etcd->first;
 	int code = -ETIMEDOUT;
-	char *body = wc_etcd_question_text(question);
 
 	if (!body)
 		return wc_fail(fault, ENOMEM, "cannot ask etcd: out of memory");
 	etcd->body = body;
 	etcd->length = strlen(body);
+	etcd->unknown = false;
+	etcd->answer_max = answer_max;
 	for (unsigned i = 0; i < etcd->count; i++) {
 		unsigned endpoint = (begin + i) % etcd->count;
 		uint64_t now = wc_now(), share = now < end ? (end - now) / WC_MS / (etcd->count - i) : 0;
-		struct wc_etcd_value value;
 
 		if (!share) { /* for libcurl 0 would be for ever */
 			code = -ETIMEDOUT;
 			add_why(&all, etcd->urls[endpoint], "no time was left to ask it");
 			break;
 		}
-		code = ask(etcd, endpoint, wc_etcd_question_path(question), share, &why);
-		unknown |= etcd->again;
+		code = ask(etcd, endpoint, path, share, &why);
+		etcd->unknown |= etcd->again;
 		if (!code)
-			code = wc_etcd_answer(question, etcd->answer, etcd->received, &value, &why);
+			code = take(context, etcd->answer, etcd->received, &why);
 		if (code >= 0) {
 			etcd->first = endpoint;
-			if (code == 1 && unknown && wc_etcd_question_done(question, &value))
-				code = 0;
-			*ret = value;
 			break;
 		}
-		unknown |= etcd->touched;
+		etcd->unknown |= etcd->touched;
 		add_why(&all, etcd->urls[endpoint], why.text);
 	}
-	free(body);
 	etcd->body = NULL;
 	if (code < 0)
 		memcpy(fault->text, all.text, sizeof(all.text));
+	return code;
+}
+
+struct asked {
+	const struct wc_etcd *etcd;
+	const struct wc_etcd_question *question;
+	struct wc_etcd_value *ret;
+};
+
+static int take_value(void *context, const char *text, size_t length, struct wc_fault *fault)
+{
+	const struct asked *asked = context;
+	struct wc_etcd_value value;
+	int code = wc_etcd_answer(asked->question, text, length, &value, fault);
+
+	if (code < 0)
+		return code;
+	*asked->ret = value;
+	return code && asked->etcd->unknown && wc_etcd_question_done(asked->question, &value) ? 0 : code;
+}
+
+static int run(struct wc_etcd *etcd, const struct wc_etcd_question *question, struct wc_etcd_value *ret,
+	       uint32_t timeout_ms, struct wc_fault *fault)
+{
+	struct asked asked = { etcd, question, ret };
+	char *body = wc_etcd_question_text(question);
+	int code = wc_etcd_exchange(etcd, wc_etcd_question_path(question), body, WC_ETCD_ANSWER_MAX, take_value, &asked,
+				    timeout_ms, fault);
+
+	free(body);
 	return code;
 }
 

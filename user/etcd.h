@@ -57,4 +57,12 @@ int wc_etcd_replace(struct wc_etcd *etcd, const char *key, const char *value, in
 int wc_etcd_remove(struct wc_etcd *etcd, const char *key, int64_t expected, struct wc_etcd_value *ret,
 		   uint32_t timeout_ms, struct wc_fault *fault);
 
+/*
+ * Anything else (etcd_batch.h): this body to the path, one endpoint after the other until take() takes the answer, of answer_max bytes at most. That returns 0 or more, which is
+ * returned; or a negative errno and what is wrong with the answer.
+ */
+typedef int wc_etcd_take(void *context, const char *text, size_t length, struct wc_fault *fault);
+int wc_etcd_exchange(struct wc_etcd *etcd, const char *path, const char *body, size_t answer_max, wc_etcd_take *take,
+		     void *context, uint32_t timeout_ms, struct wc_fault *fault);
+
 #endif
