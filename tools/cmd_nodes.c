@@ -81,6 +81,50 @@ static void print_membership(const json_t *membership)
 	       cli_json_text(membership, "why", ""));
 }
 
+static void print_names(const json_t *names, const char *what, const char *advice)
+{
+	const json_t *name;
+	size_t i;
+
+	if (!json_array_size(names))
+		return;
+	printf("%s: ", what);
+	json_array_foreach ((json_t *)names, i, name)
+		printf("%s%s", i ? ", " : "", json_string_value(name) ?: "?");
+	printf(" (%s)\n", advice);
+}
+
+/* Functions, limits, aliases, drained nodes and nodes, as the leader keeps them in etcd. */
+static void print_registry(const json_t *registry)
+{
+	const char *error = cli_json_text(registry, "error", NULL), *key;
+	const json_t *ago = json_object_get(registry, "written_ms_ago"), *why;
+
+	if (!json_is_object(registry))
+		return;
+	if (json_is_true(json_object_get(registry, "current")))
+		printf("the registry in etcd is up to date: %lld keys", cli_json_integer(registry, "keys"));
+	else if (error)
+		printf("the registry in etcd is not up to date: %s", error);
+	else if (json_is_true(json_object_get(registry, "settled")))
+		printf("the registry in etcd is being written: %lld keys are left",
+		       cli_json_integer(registry, "pending"));
+	else
+		printf("the registry in etcd has not been read yet");
+	if (json_is_integer(ago))
+		printf(", last written %.1f s ago\n", (double)json_integer_value(ago) / 1000);
+	else
+		printf("\n");
+	print_names(json_object_get(registry, "lacks"), "functions of the cluster that this scheduler does not have",
+		    "nodes and standbys keep them; let one that has them lead, deploy them again, or remove them");
+	print_names(json_object_get(registry, "outdated"), "functions that are others here than in the cluster",
+		    "they run at this host only, until they are deployed again");
+	print_names(json_object_get(registry, "removed"), "functions here that were removed from the cluster",
+		    "they run at this host only; remove them, or deploy them again");
+	json_object_foreach ((json_t *)json_object_get(registry, "refused"), key, why)
+		printf("%s is not in force here as etcd has it: %s\n", key, json_string_value(why) ?: "?");
+}
+
 static void print_election(const json_t *election)
 {
 	const char *leader = cli_json_text(election, "leader", NULL),
@@ -96,6 +140,7 @@ static void print_election(const json_t *election)
 		printf("nobody is known to lead the cluster of %s\n", cli_json_text(election, "address", "?"));
 	if (why)
 		printf("%s\n", why);
+	print_registry(json_object_get(election, "registry"));
 }
 
 static int run_nodes(struct cli *cli, int argc, char **argv)
@@ -158,7 +203,10 @@ const struct command cmd_nodes = {
 		.description = "At the scheduler of a cluster: each node that has joined, with its address, its cores and how many of them are free as the "
 			       "scheduler knows it, how many invocations were sent there, and when it was heard last. A node is ready; or draining; or "
 			       "silent, when it says nothing; or leaving, as warmcore leave there wants; or lacking, when it has not all functions of the scheduler, the same code and settings: it gets "
-			       "nothing then; or slow, when its invocations take several times as long as on others: it gets nothing for a while. Below them: nodes that are not let in, and why. At a node: whether it has joined.",
+			       "nothing then; or slow, when its invocations take several times as long as on others: it gets nothing for a while; or a sibling, a scheduler that lends what it has "
+			       "free. Below them: nodes that are not let in, and why. "
+			       "At a node: whether it has joined. At one of several schedulers: who leads, and, if it does itself, whether the registry in etcd is up to date, when it was "
+			       "written last, what went wrong, and which functions of the cluster it lacks. With siblings: what is lent to each.",
 		.examples = "  warmcore nodes\n"
 			    "  warmcore --json nodes | jq '.cluster.nodes[] | select(.state != \"ready\")'",
 	},
@@ -175,7 +223,7 @@ const struct command cmd_drain = {
 		.synopsis = "[--undo] NAME",
 		.description = "At the scheduler of a cluster. What runs at the node goes on, and its answers reach their clients. `warmcore nodes` shows when all "
 			       "its cores are free; then it may be stopped. The name is that of --join-as. It stays so when the node "
-			       "comes again, until --undo, or until the scheduler's daemon ends.",
+			       "comes again, until --undo, or until the scheduler's daemon ends; of several schedulers with etcd the next one knows it, too.",
 		.examples = "  warmcore drain n1\n"
 			    "  warmcore drain --undo n1",
 		.options = drain_specs,

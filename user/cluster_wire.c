@@ -11,6 +11,7 @@ void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], enum wc_cluste
 		[WC_CLUSTER_MAC] = "warmcore cluster 1",
 		[WC_CLUSTER_WINDOW] = "warmcore window 1",
 		[WC_CLUSTER_NAME] = "warmcore name 1",
+		[WC_CLUSTER_SETTINGS] = "warmcore settings 1",
 	};
 	struct hmac_sha256_ctx context;
 

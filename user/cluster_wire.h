@@ -13,9 +13,10 @@
 
 /* What follows from the key that the hosts of a cluster share for TCP. */
 enum wc_cluster_use {
-	WC_CLUSTER_MAC,	   /* the key of the messages' MAC */
-	WC_CLUSTER_WINDOW, /* wc_config.seen_key: an id has the same fingerprint on all of them */
-	WC_CLUSTER_NAME,   /* no secret: what the cluster is called in etcd */
+	WC_CLUSTER_MAC,	     /* the key of the messages' MAC */
+	WC_CLUSTER_WINDOW,   /* wc_config.seen_key: an id has the same fingerprint on all of them */
+	WC_CLUSTER_NAME,     /* no secret: what the cluster is called in etcd */
+	WC_CLUSTER_SETTINGS, /* MACs of settings there */
 };
 void wc_cluster_key(const uint8_t remote_key[WC_REMOTE_KEY_SIZE], enum wc_cluster_use use, uint64_t ret_key[2]);
 

@@ -18,6 +18,7 @@
 #include "user/placement.h"
 #include "user/reload.h"
 #include "user/scheduler.h"
+#include "user/shared_registry.h"
 #include "user/secrets.h"
 #include "user/status.h"
 #include "user/takeover.h"
@@ -166,6 +167,7 @@ static json_t *do_deploy(struct wc_node *node, json_t *request)
 		return fail_fault(error, &fault);
 	/* Also when nothing changed: Python may have, or a crash came in between. Before instances are provided. */
 	wc_compile(&node->launcher, fn, control.stop);
+	wc_shared_accept(node, fn->manifest.name, NULL, false);
 	answer = json_pack("{s:b, s:o, s:b, s:b, s:o}", "ok", 1, "function", wc_fn_json(fn), "replaced",
 			   what == WC_REPLACED, "unchanged", what == WC_UNCHANGED, "warnings",
 			   warnings_of(&fn->manifest));

@@ -7,6 +7,7 @@
 #include "user/published.h"
 #include "user/scheduler.h"
 #include "user/secrets.h"
+#include "user/shared_registry.h"
 #include "user/warmth.h"
 
 #include <string.h>
@@ -170,6 +171,10 @@ json_t *wc_control_remove(struct wc_node *node, const char *name, json_t *reques
 		return answer;
 	error = one ? wc_functions_unpublish(node->functions, name, number, &fault) :
 		      wc_functions_remove(node->functions, name, &fault);
+	/* What this host does not have, but its cluster, is removed there. */
+	if ((!error || error == -ENOENT) &&
+	    wc_shared_accept(node, name, json_string_value(json_object_get(request, "qualifier")), true))
+		error = 0;
 	if (error)
 		return wc_control_fault(error, &fault);
 	wc_control_switched(node);

@@ -178,6 +178,11 @@ uint32_t wc_functions_generation(struct wc_functions *functions);
 /* Ids that are given out from here on are of a later generation than this one, also after a restart. */
 int wc_functions_raise_generation(struct wc_functions *functions, uint32_t generation, struct wc_fault *fault);
 
+/* These slots of the table are not given out: all WC_FUNCTIONS_MAX of them, whatever was said before. */
+void wc_functions_avoid(struct wc_functions *functions, const bool *slots);
+/* A number, not 0, that is another one after functions, limits or aliases have changed. Cheap. */
+uint64_t wc_functions_signature(struct wc_functions *functions);
+
 /*
  * Make a version that is kept current again, with its code and its settings; 0: the one that was before the current one.
  * On failure nothing changes. *ret_fn is a reference, *ret_from the version that was current.

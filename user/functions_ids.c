@@ -5,6 +5,8 @@
  */
 #include "user/functions_internal.h"
 
+#include <string.h>
+
 int wc_functions_check_id(const struct wc_functions *functions, uint32_t id, struct wc_fault *fault)
 {
 	uint32_t slot = WC_FUNCTION_SLOT(id);
@@ -29,7 +31,7 @@ static int any_id(struct wc_functions *functions, uint32_t *ret_id, struct wc_fa
 	if (generation >= WC_GENERATIONS)
 		return wc_fail(fault, ENOSPC, "all %u function generations of this node are used up", WC_GENERATIONS);
 	for (uint32_t slot = 1; slot < WC_FUNCTIONS_MAX; slot++) {
-		if (functions->slot[slot])
+		if (functions->slot[slot] || functions->avoided[slot])
 			continue;
 		functions->generation = generation;
 		*ret_id = generation << WC_FUNCTION_SLOT_BITS | slot;
@@ -49,6 +51,13 @@ int wc_functions_new_id(struct wc_functions *functions, uint32_t wanted, uint32_
 		functions->generation = wanted >> WC_FUNCTION_SLOT_BITS;
 	*ret_id = wanted;
 	return 0;
+}
+
+void wc_functions_avoid(struct wc_functions *functions, const bool *slots)
+{
+	pthread_mutex_lock(&functions->change);
+	memcpy(functions->avoided, slots, sizeof(functions->avoided));
+	pthread_mutex_unlock(&functions->change);
 }
 
 uint32_t wc_functions_generation(struct wc_functions *functions)

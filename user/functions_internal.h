@@ -28,10 +28,11 @@ struct wc_functions {
 	struct wc_registry *registry;		    /* under `change` */
 	struct wc_fn *slot[WC_FUNCTIONS_MAX];	    /* current and published versions, by slot of their id */
 	struct wc_family *family[WC_FUNCTIONS_MAX]; /* by slot of $LATEST; changed under both */
-	uint32_t reserved[WC_RESERVES_MAX];	    /* cores wanted by each reserve */
-	atomic_uint provisioned;		    /* functions with provisioned instances */
-	atomic_uint generation; /* last one given out; kept in the registry, changed under `change` */
-	uint32_t version;	/* last one given out; the first one of a new daemon follows the highest loaded */
+	bool avoided[WC_FUNCTIONS_MAX];	    /* slots of what this host does not have, but its cluster; under `change` */
+	uint32_t reserved[WC_RESERVES_MAX]; /* cores wanted by each reserve */
+	atomic_uint provisioned;	    /* functions with provisioned instances */
+	atomic_uint generation;		    /* last one given out; kept in the registry, changed under `change` */
+	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
 };
 
 /* Takes over the version and those before it, also when there is no memory. A published version has no former ones: NULL. */

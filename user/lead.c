@@ -9,6 +9,7 @@
 #include "user/log.h"
 #include "user/member.h"
 #include "user/members.h"
+#include "user/shared_registry.h"
 #include "user/virtual.h"
 
 #include <arpa/inet.h>
@@ -55,6 +56,17 @@ static void announce(struct wc_lead *lead, uint64_t now)
 	lead->announce_ns = now + ANNOUNCE_NS;
 }
 
+/* Which nodes the one before had, is that known? Not if this host was none of them: it was down then, or cut off, or led itself. */
+static bool knows_nodes(struct wc_lead *lead)
+{
+	bool known;
+
+	pthread_mutex_lock(&lead->lock);
+	known = lead->roster && lead->before && lead->term == lead->before;
+	pthread_mutex_unlock(&lead->lock);
+	return known;
+}
+
 static void won(void *context, uint64_t term, uint64_t before)
 {
 	struct wc_lead *lead = context;
@@ -66,6 +78,7 @@ static void won(void *context, uint64_t term, uint64_t before)
 	lead->before = before;
 	wc_member_pause(lead->node);
 	wc_heirs_set(lead->node, NULL, 0);
+	wc_shared_lead(lead->node, term, before, knows_nodes(lead) && wc_member_whole(lead->node));
 	wc_members_lead(lead->node, term);
 	atomic_store(&lead->leads, true);
 	atomic_fetch_add(&lead->taken, 1);
@@ -94,19 +107,9 @@ static void lost(void *context)
 	if (wc_virtual_remove(lead->node->dev, lead->address, &fault))
 		wc_warning("%s", fault.text);
 	wc_members_resign(lead->node);
+	wc_shared_resign(lead->node);
 	wc_heirs_set(lead->node, NULL, 0);
 	wc_member_resume(lead->node);
-}
-
-/* Which nodes the one before had, is that known? Not if this host was none of them: it was down then, or cut off, or led itself. */
-static bool knows_nodes(struct wc_lead *lead)
-{
-	bool known;
-
-	pthread_mutex_lock(&lead->lock);
-	known = lead->roster && lead->before && lead->term == lead->before;
-	pthread_mutex_unlock(&lead->lock);
-	return known;
 }
 
 /* True: not all nodes that the one before had are here. It itself is dead, or comes later as one of ours. */
@@ -140,7 +143,8 @@ static bool tick(void *context, uint64_t now)
 	if (!lead->open) {
 		bool missing = misses_nodes(lead);
 
-		if (missing && now - lead->won_ns <= RECOVER_NS)
+		/* And what is set in etcd, a limit or that a node is drained, is to hold from the first invocation on. */
+		if ((missing || !wc_shared_settled(lead->node)) && now - lead->won_ns <= RECOVER_NS)
 			return true;
 		if (missing && knows_nodes(lead))
 			wc_warning(
@@ -223,7 +227,8 @@ void wc_lead_roster(struct wc_node *node, uint64_t term, json_t *names)
 
 /* --- open and close --- */
 
-static int make_plan(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc_fault *fault)
+static int make_plans(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc_shared_plan *shared,
+		      struct wc_fault *fault)
 {
 	const struct wc_options *options = &lead->node->options;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
@@ -233,6 +238,7 @@ static int make_plan(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc
 	if (error)
 		return error;
 	wc_cluster_key(key, WC_CLUSTER_NAME, name);
+	wc_cluster_key(key, WC_CLUSTER_SETTINGS, shared->mac);
 	explicit_bzero(key, sizeof(key));
 	*plan = (struct wc_elect_plan){
 		.etcd = { .endpoints = options->etcd,
@@ -251,6 +257,10 @@ static int make_plan(struct wc_lead *lead, struct wc_elect_plan *plan, struct wc
 		 *options->part ? "." : "", options->part);
 	snprintf(plan->name, sizeof(plan->name), "%s", options->join_as);
 	snprintf(plan->door, sizeof(plan->door), "%s", options->remote);
+	shared->etcd = plan->etcd;
+	snprintf(shared->prefix, sizeof(shared->prefix), "/warmcore/%016" PRIx64 "/", name[0]);
+	snprintf(shared->name, sizeof(shared->name), "%s", plan->name);
+	snprintf(shared->door, sizeof(shared->door), "%s", plan->door);
 	return 0;
 }
 
@@ -274,6 +284,7 @@ static int add_address(struct wc_lead *lead, struct wc_fault *fault)
 
 int wc_lead_open(struct wc_node *node, struct wc_fault *fault)
 {
+	struct wc_shared_plan shared;
 	struct wc_elect_plan plan;
 	struct wc_lead *lead;
 	int error;
@@ -286,19 +297,23 @@ int wc_lead_open(struct wc_node *node, struct wc_fault *fault)
 	lead->node = node;
 	pthread_mutex_init(&lead->lock, NULL);
 	inet_pton(AF_INET, node->options.cluster_address, &lead->address);
-	error = add_address(lead, fault) ?: make_plan(lead, &plan, fault) ?: wc_elect_open(&lead->elect, &plan, fault);
+	error = add_address(lead, fault)			  ?:
+			make_plans(lead, &plan, &shared, fault)	  ?:
+			wc_elect_open(&lead->elect, &plan, fault) ?:
+								    wc_shared_open(node, &shared, fault);
 	return error;
 }
 
 int wc_lead_start(struct wc_node *node, struct wc_fault *fault)
 {
-	return node->lead ? wc_elect_start(node->lead->elect, fault) : 0;
+	return node->lead ? wc_shared_start(node, fault) ?: wc_elect_start(node->lead->elect, fault) : 0;
 }
 
 void wc_lead_stop(struct wc_node *node)
 {
 	if (node->lead)
 		wc_elect_stop(node->lead->elect);
+	wc_shared_stop(node);
 }
 
 void wc_lead_close(struct wc_node *node)
@@ -308,6 +323,7 @@ void wc_lead_close(struct wc_node *node)
 	if (!lead)
 		return;
 	wc_elect_close(lead->elect);
+	wc_shared_close(node);
 	json_decref(lead->roster);
 	pthread_mutex_destroy(&lead->lock);
 	free(lead);
@@ -351,6 +367,7 @@ json_t *wc_lead_json(const struct wc_node *node)
 	object = wc_elect_json(lead->elect);
 	json_object_set_new(object, "address", json_string(node->options.cluster_address));
 	json_object_set_new(object, "heirs", wc_heirs_json(node));
+	json_object_set_new(object, "registry", wc_shared_json(node));
 	json_object_set_new(object, "taken_total", json_integer((json_int_t)atomic_load(&lead->taken)));
 	json_object_set_new(object, "recovered_ms",
 			    json_real((double)atomic_load(&lead->recovered_ns) / (double)WC_MS));

@@ -291,7 +291,8 @@ static void prepare_to_lead(struct wc_membership *membership, const json_t *answ
 	if (wc_functions_raise_generation(node->functions,
 					  IDS_AHEAD + (uint32_t)json_integer_value(json_object_get(answer, "ids")),
 					  &fault) ||
-	    (functions && wc_cluster_mirror(node, functions, &fault)))
+	    (functions && !json_is_false(json_object_get(answer, "whole")) &&
+	     wc_cluster_mirror(node, functions, &fault)))
 		wc_warning("this host is not ready to lead the cluster: %s", fault.text);
 }
 
@@ -741,6 +742,17 @@ void wc_member_close(struct wc_node *node)
 	pthread_mutex_destroy(&membership->lock);
 	free(membership);
 	node->membership = NULL;
+}
+
+bool wc_member_whole(const struct wc_node *node)
+{
+	struct wc_membership *membership = node->membership;
+	bool whole;
+
+	pthread_mutex_lock(&membership->lock);
+	whole = membership->generation && !json_array_size(membership->lacks);
+	pthread_mutex_unlock(&membership->lock);
+	return whole;
 }
 
 json_t *wc_member_json(const struct wc_node *node)

@@ -15,6 +15,7 @@
 #include "user/members_roll.h"
 #include "user/members_slow.h"
 #include "user/pending.h"
+#include "user/shared_registry.h"
 #include "user/window.h"
 
 #include <arpa/inet.h>
@@ -66,6 +67,7 @@ struct wc_members {
 	uint64_t generation;		  /* and its number */
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
 	uint64_t functions_ns;
+	bool whole; /* what is not in `functions` is none of the cluster's */
 	int socket; /* for ORDERs of this process */
 	atomic_ullong sent, again, lost, retried, departed;
 };
@@ -399,16 +401,21 @@ static void refresh_functions(struct wc_node *node)
 	struct wc_members *members = node->members;
 	uint64_t now = wc_now();
 	json_t *list;
+	bool whole;
 
 	if (members->functions_ns && now - members->functions_ns < LOOK_NS)
 		return;
+	if (!wc_shared_known(node))
+		return;
 	list = wc_cluster_functions(node);
+	whole = wc_shared_strip(node, list);
 	members->functions_ns = now;
-	if (members->functions && json_equal(list, members->functions)) {
+	if (members->functions && whole == members->whole && json_equal(list, members->functions)) {
 		json_decref(list);
 		return;
 	}
 	members->generation++;
+	members->whole = whole;
 	date_functions(members, list);
 	json_decref(members->functions);
 	members->functions = list;
@@ -622,6 +629,8 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	}
 	if ((uint64_t)generation != members->generation)
 		json_object_set(answer, "functions", members->functions);
+	if (session->standby)
+		json_object_set_new(answer, "whole", json_boolean(members->whole));
 	pthread_mutex_unlock(&members->lock);
 	return answer;
 }
@@ -968,8 +977,53 @@ int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct 
 		set_state(node, session);
 		error = 0;
 	}
+	for (uint16_t id = 1; id < WC_MEMBERS_MAX && error; id++) /* one that is away, of which that was said */
+		if (members->drained[id] && !strcmp(wc_roll_name(members->roll, id), name)) {
+			members->drained[id] = drain;
+			error = 0;
+		}
 	pthread_mutex_unlock(&members->lock);
 	return error ? wc_fail(fault, ENOENT, "no node of this name is in the cluster; see `warmcore nodes`") : 0;
+}
+
+json_t *wc_members_drained(const struct wc_node *node)
+{
+	struct wc_members *members = node->members;
+	json_t *names = json_array();
+
+	if (!members)
+		return names;
+	pthread_mutex_lock(&members->lock);
+	for (uint16_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->drained[id])
+			json_array_append_new(names, json_string(wc_roll_name(members->roll, id)));
+	pthread_mutex_unlock(&members->lock);
+	return names;
+}
+
+void wc_members_set_drained(struct wc_node *node, const json_t *names, bool whole)
+{
+	struct wc_members *members = node->members;
+	struct wc_fault fault;
+	const json_t *each;
+	size_t i;
+
+	if (!members)
+		return;
+	pthread_mutex_lock(&members->lock);
+	if (whole)
+		memset(members->drained, 0, sizeof(members->drained));
+	json_array_foreach (names, i, each) {
+		const char *name = json_string_value(each) ?: "";
+		uint16_t id = wc_roll_name_valid(name) ? wc_roll_id(members->roll, name, &fault) : 0;
+
+		if (id)
+			members->drained[id] = true;
+	}
+	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
+		if (members->sessions[id])
+			set_state(node, members->sessions[id]);
+	pthread_mutex_unlock(&members->lock);
 }
 
 static json_t *session_json(const struct wc_node *node, const struct wc_member_session *session)

@@ -66,6 +66,9 @@ bool wc_members_retry(struct wc_node *node, const struct wc_fingerprint *print, 
 
 /* Give it nothing new, or again something. -ENOENT. */
 int wc_members_drain(struct wc_node *node, const char *name, bool drain, struct wc_fault *fault);
+/* Names of all nodes that are drained, in the cluster or not: a new array. Set them: these, too, or (`whole`) no others. */
+json_t *wc_members_drained(const struct wc_node *node);
+void wc_members_set_drained(struct wc_node *node, const json_t *names, bool whole);
 /* For `warmcore nodes`: an array, or null without --cluster. */
 json_t *wc_members_json(const struct wc_node *node);
 

@@ -115,3 +115,8 @@ uint16_t wc_roll_id(struct wc_roll *roll, const char *name, struct wc_fault *fau
 	}
 	return empty;
 }
+
+const char *wc_roll_name(const struct wc_roll *roll, uint16_t id)
+{
+	return id < WC_MEMBERS_MAX ? roll->names[id] : "";
+}

@@ -22,4 +22,7 @@ bool wc_roll_name_valid(const char *name);
 /* The id of this name, 1 to WC_MEMBERS_MAX - 1, a new one if it has none. 0: all are taken, or it cannot be written down; with a sentence. */
 uint16_t wc_roll_id(struct wc_roll *roll, const char *name, struct wc_fault *fault);
 
+/* The name with this id; "": nobody has it. */
+const char *wc_roll_name(const struct wc_roll *roll, uint16_t id);
+
 #endif

@@ -51,6 +51,7 @@ struct wc_cold_starts;
 struct wc_heirs;
 struct wc_lend;
 struct wc_lead;
+struct wc_shared;
 struct wc_members;
 struct wc_membership;
 struct wc_payloads;
@@ -93,6 +94,7 @@ struct wc_node {
 	struct wc_membership *membership; /* NULL: this node is in no cluster */
 	struct wc_heirs *heirs;		  /* likewise */
 	struct wc_lead *lead;		  /* NULL: this host is not one of several schedulers */
+	struct wc_shared *shared;	  /* likewise */
 	struct wc_lend *lend;		  /* NULL: it has no siblings */
 	struct wc_pending *pending;
 	struct wc_scheduler *scheduler;
