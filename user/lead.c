@@ -258,7 +258,8 @@ static int make_plans(struct wc_lead *lead, struct wc_elect_plan *plan, struct w
 	snprintf(plan->name, sizeof(plan->name), "%s", options->join_as);
 	snprintf(plan->door, sizeof(plan->door), "%s", options->remote);
 	shared->etcd = plan->etcd;
-	snprintf(shared->prefix, sizeof(shared->prefix), "/warmcore/%016" PRIx64 "/", name[0]);
+	snprintf(shared->prefix, sizeof(shared->prefix), "%.*s", (int)(strrchr(plan->key, '/') + 1 - plan->key),
+		 plan->key);
 	snprintf(shared->name, sizeof(shared->name), "%s", plan->name);
 	snprintf(shared->door, sizeof(shared->door), "%s", plan->door);
 	return 0;

@@ -124,6 +124,8 @@ json_t *wc_shared_nodes(const struct wc_node *node)
 	size_t i;
 
 	json_array_foreach (json_object_get(cluster, "nodes"), i, each) {
+		if (!strcmp(text_at(each, "state"), "sibling"))
+			continue; /* of another part of the cluster */
 		snprintf(path, sizeof(path), "nodes/%s", text_at(each, "name"));
 		snprintf(address, sizeof(address), "%s:%lld", text_at(each, "address"),
 			 (long long)json_integer_value(json_object_get(each, "port")));

@@ -410,7 +410,7 @@ static int keep_lease(struct wc_shared *shared, struct wc_fault *fault)
 /* One transaction, with the first so many differences. They are not differences any more then. */
 static int write_some(struct wc_shared *shared, json_t *differences, size_t count, bool last, struct wc_fault *fault)
 {
-	char keys[WC_ETCD_CHANGES_MAX][WC_ETCD_KEY_MAX], fence[64], mark_key[64], *text;
+	char keys[WC_ETCD_CHANGES_MAX][WC_ETCD_KEY_MAX], fence[160], mark_key[160], *text;
 	struct wc_etcd_change changes[WC_ETCD_CHANGES_MAX];
 	struct wc_shared_mark mark = { .term = shared->mine.term,
 				       .generation = wc_functions_generation(shared->node->functions),

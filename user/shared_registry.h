@@ -18,7 +18,7 @@ struct wc_shared;
 
 struct wc_shared_plan {
 	struct wc_etcd_options etcd; /* its texts have to last */
-	char prefix[48];	     /* /warmcore/ID/ */
+	char prefix[128];	     /* /warmcore/ID/, what the key of the leader's record begins with */
 	char name[64], door[80];     /* of this host, as in the leader's record */
 	uint64_t mac[2];	     /* the key for MACs of settings */
 };
