@@ -143,6 +143,25 @@ static void print_election(const json_t *election)
 	print_registry(json_object_get(election, "registry"));
 }
 
+/* Schedulers of other parts, as far as this one lends to them. */
+static void print_lent(const json_t *siblings)
+{
+	const json_t *sibling;
+	size_t i;
+
+	json_array_foreach ((json_t *)siblings, i, sibling) {
+		const char *why = cli_json_text(sibling, "why", NULL);
+
+		if (why)
+			printf("nothing is lent to the sibling at %s: %s\n", cli_json_text(sibling, "sibling", "?"),
+			       why);
+		else
+			printf("the sibling at %s may send %lld invocations here, of %lld functions\n",
+			       cli_json_text(sibling, "sibling", "?"), cli_json_integer(sibling, "offered"),
+			       cli_json_integer(sibling, "functions"));
+	}
+}
+
 static int run_nodes(struct cli *cli, int argc, char **argv)
 {
 	const json_t *cluster, *membership, *election;
@@ -158,6 +177,8 @@ static int run_nodes(struct cli *cli, int argc, char **argv)
 	election = json_object_get(answer, "election");
 	if (!cli->json && json_is_object(election))
 		print_election(election);
+	if (!cli->json)
+		print_lent(json_object_get(answer, "lent_to"));
 	if (cli->json)
 		cli_print_json(answer);
 	else if (json_is_object(membership))
