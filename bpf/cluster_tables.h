@@ -95,7 +95,18 @@ struct wc_loan {
 	__u32 grant; /* newest that it was given, of all that it may send */
 	__u16 self;  /* 0: none */
 	__u16 pad0;
+	__u64 taken; /* how many invocations came from it; atomics, and where the next one's id goes in wc_lent */
 };
+
+/*
+ * wc_lent[(via - 1) * WC_LENT_MAX + n % WC_LENT_MAX]: the id of invocation n of a sibling, as a word of user/window.h. For that one's next leader, who must not run it
+ * again. Written by the XDP program; a scheduler without siblings has one entry.
+ */
+#define WC_LENT_MAX 65536
+struct wc_lent {
+	__u64 word; /* 0: none */
+};
+#define WC_LENT_WORD(print) ((__u64)(print)->set << 48 | (print)->value)
 
 /* wc_cluster[0]. Written by the daemon. */
 struct wc_cluster {

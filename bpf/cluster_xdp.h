@@ -397,6 +397,29 @@ __attribute__((noinline)) int wc_read_started(struct xdp_md *ctx, __u32 offset)
 	return seen == WC_SEEN_CONTENDED ? WC_OUTCOME_drop_contended : WC_OUTCOME_started;
 }
 
+/* --- at a scheduler, of what a sibling has sent --- */
+
+/* Whatever becomes of it: the sibling's next leader is told that it is here. */
+__attribute__((noinline)) int wc_note_lent(struct xdp_md *ctx, __u32 via)
+{
+	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
+	struct wc_config *config = wc_config_at(NULL, 0);
+	struct wc_fingerprint print;
+	struct wc_identity id = {};
+	struct wc_lent *lent;
+	__u64 number;
+
+	via -= 1;
+	if (!cluster || !config || via >= WC_SIBLINGS_MAX || wc_identify(ctx, &id))
+		return -1;
+	print = wc_fingerprint(&id, config->seen_key);
+	number = wc_fetch_add(&cluster->loans[via].taken, 1);
+	lent = wc_lent_at(NULL, via * WC_LENT_MAX + (__u32)(number % WC_LENT_MAX));
+	if (lent)
+		WC_WRITE(lent->word, WC_LENT_WORD(&print));
+	return 0;
+}
+
 /* --- at the node --- */
 
 /* The core that was ordered, if it is free and nothing has to be asked about the function: 1, and decided. */

@@ -305,6 +305,7 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 		if (obey->via) {
 			decision.lent = decision.request.function_id;
 			counters->lent++;
+			wc_note_lent(ctx, obey->via);
 		}
 	}
 	if (obey && !obey->via && wc_take_ordered(&decision, obey->core)) {

@@ -29,7 +29,8 @@
 	X(wc_member_cores, wc_member_core)                                                                             \
 	X(wc_member_functions, wc_member_function)                                                                     \
 	X(wc_member_ids, wc_member_id)                                                                                 \
-	X(wc_sent, wc_sent)
+	X(wc_sent, wc_sent)                                                                                            \
+	X(wc_lent, wc_lent)
 #define WC_TABLES_EACH(X)                                                                                              \
 	WC_VARIABLES_EACH(X)                                                                                           \
 	WC_ARRAYS_EACH(X)
@@ -51,6 +52,7 @@ WC_ARRAY(wc_member_cores, struct wc_member_core, WC_MEMBER_CORES_MAX);
 WC_ARRAY(wc_member_functions, struct wc_member_function, WC_FUNCTIONS_MAX);
 WC_ARRAY(wc_member_ids, struct wc_member_id, (1 + WC_SIBLINGS_MAX) * WC_FUNCTIONS_MAX);
 WC_ARRAY(wc_sent, struct wc_sent, WC_SEEN_SETS);
+WC_ARRAY(wc_lent, struct wc_lent, WC_SIBLINGS_MAX *WC_LENT_MAX); /* of as many siblings as there are */
 
 struct wc_tables; /* the maps are global in BPF: callers pass NULL */
 

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define WINDOW_WORDS 4096 /* in one question */
-_Static_assert(BASE64_ENCODE_RAW_LENGTH(WINDOW_WORDS * 8) + 100 < WC_REMOTE_LONG_MAX, "a question is one piece");
+_Static_assert(BASE64_ENCODE_RAW_LENGTH(WC_CLUSTER_WORDS_MAX * 8) + 100 < WC_REMOTE_LONG_MAX,
+	       "a question is one piece");
 #define LACKS_MAX 32 /* names of functions that are told */
 
 json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX],
@@ -132,30 +132,39 @@ json_t *wc_cluster_translate(struct wc_node *node, uint32_t via, const json_t *f
 
 /* --- ids of requests --- */
 
+bool wc_cluster_tell(const uint64_t *words, size_t count, bool lost, bool last, wc_cluster_ask *ask, void *context)
+{
+	static _Thread_local uint64_t ordered[WC_CLUSTER_WORDS_MAX];
+	static _Thread_local char text[BASE64_ENCODE_RAW_LENGTH(sizeof(ordered)) + 1];
+	size_t length = BASE64_ENCODE_RAW_LENGTH(count * sizeof(*ordered));
+	json_t *answer;
+	bool good;
+
+	for (size_t i = 0; i < count; i++)
+		ordered[i] = htobe64(words[i]);
+	base64_encode_raw(text, count * sizeof(*ordered), (const uint8_t *)ordered);
+	answer = ask(context, json_pack("{s:s, s:s#, s:b, s:b}", "op", "window", "ids", text, (int)length, "lost", lost,
+					"last", last));
+	good = answer;
+	json_decref(answer);
+	return good;
+}
+
 bool wc_cluster_tell_ids(struct wc_node *node, bool lost, wc_cluster_ask *ask, void *context)
 {
-	static _Thread_local uint64_t words[WINDOW_WORDS];
-	static _Thread_local char text[BASE64_ENCODE_RAW_LENGTH(sizeof(words)) + 1];
+	static _Thread_local uint64_t words[WC_CLUSTER_WORDS_MAX];
 	uint64_t now = wc_now();
 	uint32_t set = 0;
-	bool good = true;
 
-	while (good && set < WC_SEEN_SETS) {
-		size_t count = wc_window_read(&node->tables, now, lost, &set, words, WINDOW_WORDS);
-		size_t length = BASE64_ENCODE_RAW_LENGTH(count * sizeof(*words));
-		json_t *answer;
+	while (set < WC_SEEN_SETS) {
+		size_t count = wc_window_read(&node->tables, now, lost, &set, words, WC_CLUSTER_WORDS_MAX);
 
 		if (lost && !count)
 			continue;
-		for (size_t i = 0; i < count; i++)
-			words[i] = htobe64(words[i]);
-		base64_encode_raw(text, count * sizeof(*words), (const uint8_t *)words);
-		answer = ask(context, json_pack("{s:s, s:s#, s:b, s:b}", "op", "window", "ids", text, (int)length,
-						"lost", lost, "last", !lost && set == WC_SEEN_SETS));
-		good = answer;
-		json_decref(answer);
+		if (!wc_cluster_tell(words, count, lost, !lost && set == WC_SEEN_SETS, ask, context))
+			return false;
 	}
-	return good;
+	return true;
 }
 
 /* --- CORE_FREE --- */

@@ -29,6 +29,9 @@ int wc_cluster_connect(int socket, const json_t *joined);
 json_t *wc_cluster_translate(struct wc_node *node, uint32_t via, const json_t *functions, const json_t **ret_lacked,
 			     json_t *has);
 
+/* Tell the scheduler of these ids, words of window.h, WC_CLUSTER_WORDS_MAX at most. `last`: they were all. False: `ask` failed. */
+#define WC_CLUSTER_WORDS_MAX 4096
+bool wc_cluster_tell(const uint64_t *words, size_t count, bool lost, bool last, wc_cluster_ask *ask, void *context);
 /* Tell the scheduler which ids wait here or have begun lately; or those of the daemon before, which are lost. False: `ask` failed. */
 bool wc_cluster_tell_ids(struct wc_node *node, bool lost, wc_cluster_ask *ask, void *context);
 

@@ -134,6 +134,30 @@ static bool note_session(struct sibling *sibling, int fd)
 	return !wait_or_stop(sibling->lend, 0);
 }
 
+/* Which of its invocations have come here: some wait, or run, or are with a node, which only this host knows. */
+static bool tell_lent(struct sibling *sibling, struct asking *asking)
+{
+	struct wc_tables *tables = &sibling->lend->node->tables;
+	uint64_t taken = WC_READ(tables->wc_cluster->loans[sibling->via - 1].taken);
+	uint64_t left = taken < WC_LENT_MAX ? taken : WC_LENT_MAX;
+
+	while (left) { /* oldest first */
+		uint64_t words[512];
+		size_t count = 0;
+
+		for (; left && count < sizeof(words) / sizeof(words[0]); left--) {
+			const struct wc_lent *lent = wc_lent_at(
+				tables, (sibling->via - 1) * WC_LENT_MAX + (uint32_t)((taken - left) % WC_LENT_MAX));
+
+			if (lent && WC_READ(lent->word))
+				words[count++] = WC_READ(lent->word);
+		}
+		if (!wc_cluster_tell(words, count, false, false, ask, asking))
+			return false;
+	}
+	return true;
+}
+
 /* What it sends is taken from here on. */
 static bool enter(struct sibling *sibling, const json_t *joined, struct asking *asking)
 {
@@ -150,7 +174,8 @@ static bool enter(struct sibling *sibling, const json_t *joined, struct asking *
 		return false;
 	}
 	/* If it has just begun to lead: what it must not run again. */
-	if (window && !(wc_cluster_tell_ids(node, true, ask, asking) && wc_cluster_tell_ids(node, false, ask, asking)))
+	if (window && !(tell_lent(sibling, asking) && wc_cluster_tell_ids(node, true, ask, asking) &&
+			wc_cluster_tell_ids(node, false, ask, asking)))
 		return false;
 	WC_WRITE(loan->term, (uint64_t)json_integer_value(json_object_get(joined, "term")));
 	WC_WRITE(loan->grant, 1);

@@ -401,6 +401,7 @@ static int open_xdp(struct wc_node *node, struct wc_fault *fault)
 		.shards = node->shard_count,
 		.cores = node->options.core_count,
 		.clustered = node->options.cluster || node->options.join[0],
+		.siblings = wc_options_siblings(&node->options),
 	};
 
 	if (node->takeover)

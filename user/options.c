@@ -748,6 +748,15 @@ const char *wc_options_join(const struct wc_options *options, int index)
 	return one;
 }
 
+uint32_t wc_options_siblings(const struct wc_options *options)
+{
+	uint32_t count = *options->siblings != 0;
+
+	for (const char *at = options->siblings; (at = strchr(at, ',')); at++)
+		count++;
+	return count;
+}
+
 int wc_options_check_joins(const struct wc_options *options, struct wc_fault *fault)
 {
 	char host[64], port[8];

@@ -136,6 +136,8 @@ extern const char *const wc_prefer_names[];
 /* "0-3,7,7" or "0-1*32" -> cpus. Checks against the CPUs this process may use. */
 int wc_parse_cpus(const char *text, uint16_t *cpus, uint32_t max, uint32_t *ret_count, struct wc_fault *fault);
 
+/* How many other parts --siblings names. */
+uint32_t wc_options_siblings(const struct wc_options *options);
 /* The scheduler of this number, from 0, among those of --join, as HOST:PORT; NULL: there are not so many. Until the thread's next call. */
 #define WC_JOINS_MAX 8
 const char *wc_options_join(const struct wc_options *options, int index);

@@ -218,7 +218,7 @@ int wc_setup_plain_tables(struct wc_node *node, struct wc_fault *fault)
 	tables->wc_seen_max = WC_SEEN_SETS;
 	/* In no cluster. */
 	tables->wc_cluster_max = tables->wc_members_max = tables->wc_member_cores_max = 1;
-	tables->wc_member_functions_max = tables->wc_member_ids_max = tables->wc_sent_max = 1;
+	tables->wc_member_functions_max = tables->wc_member_ids_max = tables->wc_sent_max = tables->wc_lent_max = 1;
 #define NEW_TABLE(name, type)                                                                                          \
 	tables->name = table_new(tables->name##_max * sizeof(*tables->name));                                          \
 	if (!tables->name)                                                                                             \

@@ -126,6 +126,9 @@ static int size_maps(struct wc_xdp *xdp, const struct wc_xdp_plan *plan)
 			bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, plan->shards);
 	for (size_t i = 0; !plan->clustered && !error && i < sizeof(cluster_maps) / sizeof(cluster_maps[0]); i++)
 		error = bpf_map__set_max_entries(cluster_maps[i], 1);
+	if (!error)
+		error = bpf_map__set_max_entries(xdp->skel->maps.wc_lent,
+						 plan->siblings ? plan->siblings * WC_LENT_MAX : 1);
 	choose_program(xdp->skel, plan->clustered);
 	return error;
 }

@@ -40,7 +40,8 @@ void wc_legacy_free(struct wc_legacy *legacy);
 /* What the program and its maps are made for. */
 struct wc_xdp_plan {
 	uint32_t shards, cores;
-	bool clustered; /* with what a cluster needs (bpf/cluster.h) */
+	bool clustered;	   /* with what a cluster needs (bpf/cluster.h) */
+	uint32_t siblings; /* which may send something here */
 };
 
 /* Load the program with its maps, and map them. *tables points into the result. */

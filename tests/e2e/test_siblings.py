@@ -11,6 +11,7 @@ import time
 import unittest
 
 import cluster
+import failover
 import harness
 import wcproto
 from cluster import DOOR, PORT, inside
@@ -264,6 +265,89 @@ class Siblings(SiblingsTest):
         self.assertGreater(self.counters(self.two.scheduler)["lent"], 0)
         self.faults()
         self.check_sound()
+
+
+class Failover(failover.FailoverTest):
+    """The first part has two schedulers, of which one leads, and no node; the second part one, with two cores, and a node with two."""
+
+    NODES = 0
+
+    def setUp(self):
+        cluster.ClusterTest.setUp(self)
+        self.start_etcd()
+        netns = self.host("t")
+        self.other_door = "192.0.2.%d:%d" % (self.hosts[netns], DOOR)
+        for _ in range(self.SCHEDULERS):
+            self.add_scheduler("--siblings", self.other_door, "--part", "one")
+        wait_until(self.leader, "one leads")
+        self.second = harness.Node("t", "--dev", "eth0", "--cores", "0-1", "--poll-us", "0", netns=netns)
+        self.addCleanup(self.second.close)
+        self.second.shared = self.schedulers[0].shared
+        self.second.up("--cluster", "--remote", self.other_door, "--remote-key", self.key, "--join-as", "t", "--siblings", self.doors().replace(",", "/"))
+        self.node = harness.Node("u", "--dev", "eth0", "--cores", "0-1", "--poll-us", "0", netns=self.host("u"))
+        self.addCleanup(self.node.close)
+        self.node.shared = self.second.shared
+        self.node.up("--join", self.other_door, "--remote-key", self.key, "--join-as", "u")
+        self.second.deploy_python("first")  # so that ids differ
+        for host in (self.leader(), self.second):
+            self.function = host.deploy_python("long", timeout_ms=60000)
+        self.function = next(each["id"] for each in self.leader().json("list")["functions"] if each["name"] == "long")
+        self.wait_lent()
+
+    def wait_lent(self):
+        def lent():
+            leader = self.leader()
+            if not leader:
+                return False
+            nodes = {each["name"]: each for each in leader.status()["cluster"]["nodes"]}
+            own = {each["name"]: each for each in self.second.status()["cluster"]["nodes"]}
+            generation = self.second.status()["cluster"]["generation"]
+            return (nodes.get("t", {}).get("state") == "sibling" and nodes["t"]["free"] >= 4 and own.get("u", {}).get("state") == "ready" and own["u"]["free"] == 2
+                    and own["u"]["knows"] == generation and self.second.json("nodes")["lent_to"][0]["functions"] == 1)  # fmt: skip
+
+        wait_until(lent, "the second part lends: %s" % self.second.json("nodes"))
+
+    def test_known(self):
+        """The leader dies: the next one is told by the sibling what that has, also what is at its node; nothing of it runs again, and its answers come."""
+        leader = self.leader()
+        standby = self.other(leader)
+        self.assertIn("t", [each["name"] for each in leader.status()["cluster"]["nodes"]])
+        with self.client() as client:
+            # One of them at the leader, one at the standby, which is its node, and four in the second part.
+            requests = {client.fresh_id(): json.dumps({"do": "count", "tag": "known-%d" % i, "sleep_ms": 4000}).encode() for i in range(6)}
+            for request, payload in requests.items():
+                client.send(request, self.function, payload)
+            wait_until(lambda: sum(tag.startswith("known") for tag in leader.all_runs()) == 6, "all have begun: %s" % leader.all_runs())
+            self.assertEqual(self.second.status()["counters"]["lent"], 4)
+            leader.kill9()
+            answers = self.insist(client, requests)
+        codes = collections.Counter(answer.code for answer in answers.values())
+        self.assertEqual(codes, {0: 5, wcproto.NODE_LOST: 1})
+        self.check_once("known")
+        self.assertIs(self.leader(), standby)
+        self.assertIn("t", [each["name"] for each in standby.status()["cluster"]["nodes"]])
+        self.assertEqual(self.second.problems(), [])
+
+    def test_sibling_restarts(self):
+        """The sibling's daemon dies while the part's leader lives: what was there is lost, and said to be; when it is there again it gets something."""
+        leader = self.leader()
+        with self.client() as client:
+            requests = {client.fresh_id(): json.dumps({"do": "count", "tag": "again-%d" % i, "sleep_ms": 5000}).encode() for i in range(6)}
+            for request, payload in requests.items():
+                client.send(request, self.function, payload)
+            wait_until(lambda: sum(tag.startswith("again") for tag in leader.all_runs()) == 6, "all have begun")
+            self.second.kill9()
+            answers = self.insist(client, requests)
+            # All that was there, and then come, after all, the answers of its node.
+            lost = collections.Counter(answer.code for answer in answers.values())
+            self.assertEqual((lost[0] + lost[wcproto.NODE_LOST], lost[wcproto.NODE_LOST] in (2, 3, 4)), (6, True), lost)
+            self.check_once("again")
+            self.second.up("--cluster", "--remote", self.other_door, "--remote-key", self.key, "--join-as", "t", "--siblings", self.doors().replace(",", "/"))
+            self.wait_lent()
+            before = self.second.status()["counters"]["lent"]
+            requests = {client.fresh_id(): b'{"do": "sleep", "ms": 500}' for _ in range(6)}
+            self.insist(client, requests, every=0.3)
+            self.assertGreater(self.second.status()["counters"]["lent"], before)
 
 
 if __name__ == "__main__":
