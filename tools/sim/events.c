@@ -210,9 +210,13 @@ static void next_day(struct events *events)
 		events->begin += 1ull << events->shift;
 		events->today = (events->today + 1) & (events->days - 1);
 		events->walked++;
-		/* Cells are anywhere in memory, and each says where the next one is: the first two of the days to come are asked for now. */
-		ask_for(events, events->day[(events->today + 2) & (events->days - 1)]);
+		/* Cells are anywhere in memory, and each says where the next one is: the first three of the days to come are asked for now. */
+		ask_for(events, events->day[(events->today + 3) & (events->days - 1)]);
+		cell = events->day[(events->today + 2) & (events->days - 1)];
+		if (cell)
+			ask_for(events, events->cell[cell - 1].next);
 		cell = events->day[(events->today + 1) & (events->days - 1)];
+		cell = cell ? events->cell[cell - 1].next : 0;
 		if (cell)
 			ask_for(events, events->cell[cell - 1].next);
 		cell = events->day[events->today];

@@ -110,6 +110,7 @@ struct sim {
 	uint64_t *shard_free; /* [node * shards + shard]: when that scheduler queue can decide next */
 	struct wc_seen_set *seen;
 	uint64_t request_id;
+	struct wc_decision decision; /* of node_arrive(): what it does not write stays 0, and is not cleared each time */
 	uint32_t round;
 	void *own;		 /* of the policy */
 	struct cluster *cluster; /* NULL: nodes decide by themselves */

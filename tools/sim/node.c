@@ -199,33 +199,34 @@ static void wait_here(struct sim *sim, struct node *node, uint32_t job, struct w
 void node_arrive(struct sim *sim, struct node *node, uint32_t job, bool stolen)
 {
 	struct job *j = job_at(sim, job);
-	struct wc_decision decision = { .request = { .function_id = id_of(j->function) } };
 	uint32_t cpu = random_below(&sim->choose, node->cores), core;
+	struct wc_decision *decision = &sim->decision;
 	uint64_t delay;
 
 	instance_ask(sim, node->number, j->function);
 	j->shard = (uint16_t)(cpu % sim->options->shards);
-	decision.request.shard = j->shard;
-	decision.request.cpu = cpu;
-	decision.request.id.request_id = ++sim->request_id;
+	decision->request.function_id = id_of(j->function);
+	decision->request.shard = j->shard;
+	decision->request.cpu = cpu;
+	decision->request.id.request_id = ++sim->request_id;
 	enter_function(node, j->function);
 	delay = decision_time(sim, node, j->shard);
 	node->busy += !stolen;
-	wc_decide(&node->tables, node->tables.wc_config, &decision);
-	if (decision.outcome == WC_OUTCOME_to_pending) {
-		wait_here(sim, node, job, &decision, delay, stolen);
+	wc_decide(&node->tables, node->tables.wc_config, decision);
+	if (decision->outcome == WC_OUTCOME_to_pending) {
+		wait_here(sim, node, job, decision, delay, stolen);
 		return;
 	}
-	if (decision.outcome != WC_OUTCOME_to_core) {
+	if (decision->outcome != WC_OUTCOME_to_core) {
 		node->busy--;
 		job_refused(sim, job);
 		return;
 	}
-	sim->result->steals += !!(decision.how & WC_HOW_STOLEN);
-	j->how = decision.how & WC_HOW_EARLY;
+	sim->result->steals += !!(decision->how & WC_HOW_STOLEN);
+	j->how = decision->how & WC_HOW_EARLY;
 	if (j->how) /* how many frames a queue holds is not modelled */
 		node->tables.wc_shards[j->shard].early_out++;
-	core = node->first + decision.core;
+	core = node->first + decision->core;
 	core_add(sim, core, job, delay, UINT64_MAX);
 }
 
