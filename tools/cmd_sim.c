@@ -153,7 +153,7 @@ static const struct option_spec specs[] = {
 	INTEGER("periodic", periodic, "PERCENT", "16", 0, 100, "--days: functions that are called by a timer."),
 	TEXT("speed", speed, "X", "1", check_positive, "Traces: arrivals come X times as fast; durations stay."),
 	FLAG("ideal", ideal,
-	     "Network, hop, dispatch, handover, cold and move take no time, unless they are given: for theory."),
+	     "Network, hop, dispatch, handover, cold, move and what schedulers do take no time, unless they are given: for theory."),
 	TEXT("network", network, "TIME", NULL, check_time,
 	     "One way between client and scheduler. Default 6.1us: half of a UDP echo over veth."),
 	TEXT("hop", hop, "TIME", NULL, check_time,
