@@ -1064,8 +1064,12 @@ json_t *wc_members_json(const struct wc_node *node)
 	nodes = json_array();
 	pthread_mutex_lock(&members->lock);
 	for (uint32_t id = 1; id < WC_MEMBERS_MAX; id++)
-		if (members->sessions[id])
-			json_array_append_new(nodes, session_json(node, members->sessions[id]));
+		if (members->sessions[id]) {
+			json_t *each = session_json(node, members->sessions[id]);
+
+			json_object_set_new(each, "sibling", json_boolean(members->sessions[id]->sibling));
+			json_array_append_new(nodes, each);
+		}
 	refused = wc_refused_json(&members->refusals, wc_now());
 	pthread_mutex_unlock(&members->lock);
 	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "refused", refused,

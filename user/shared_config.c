@@ -124,7 +124,7 @@ json_t *wc_shared_nodes(const struct wc_node *node)
 	size_t i;
 
 	json_array_foreach (json_object_get(cluster, "nodes"), i, each) {
-		if (!strcmp(text_at(each, "state"), "sibling"))
+		if (json_is_true(json_object_get(each, "sibling")))
 			continue; /* of another part of the cluster */
 		snprintf(path, sizeof(path), "nodes/%s", text_at(each, "name"));
 		snprintf(address, sizeof(address), "%s:%lld", text_at(each, "address"),
