@@ -180,7 +180,7 @@ int wc_functions_raise_generation(struct wc_functions *functions, uint32_t gener
 
 /* These slots of the table are not given out: all WC_FUNCTIONS_MAX of them, whatever was said before. */
 void wc_functions_avoid(struct wc_functions *functions, const bool *slots);
-/* A number, not 0, that is another one after functions, limits or aliases have changed. Cheap. */
+/* A number that is another one after functions, limits or aliases have changed; 0: they are changing this moment, ask again. Cheap, and nobody waits for it. */
 uint64_t wc_functions_signature(struct wc_functions *functions);
 
 /*

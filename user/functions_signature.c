@@ -2,13 +2,20 @@
 /* functions_signature.c - has anything changed? See functions.h. */
 #include "user/functions_internal.h"
 
+#include <string.h>
+
 #define FNV_START 0xcbf29ce484222325ull
 #define FNV_PRIME 0x100000001b3ull
 
+/* Eight bytes at a time; of random texts that is as good. */
 static uint64_t add(uint64_t sum, const void *bytes, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		sum = (sum ^ ((const uint8_t *)bytes)[i]) * FNV_PRIME;
+	for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
+		uint64_t word = 0;
+
+		memcpy(&word, (const char *)bytes + i, length - i < sizeof(word) ? length - i : sizeof(word));
+		sum = (sum ^ word) * FNV_PRIME;
+	}
 	return sum;
 }
 
@@ -17,7 +24,9 @@ uint64_t wc_functions_signature(struct wc_functions *functions)
 {
 	uint64_t sum = FNV_START;
 
-	pthread_mutex_lock(&functions->lock);
+	/* Not `lock`, which each invocation takes; all that changes is changed under this one, too. */
+	if (pthread_mutex_trylock(&functions->change))
+		return 0;
 	for (uint32_t slot = 0; slot < WC_FUNCTIONS_MAX; slot++) {
 		const struct wc_fn *fn = functions->slot[slot];
 		const struct wc_family *family = functions->family[slot];
@@ -32,6 +41,6 @@ uint64_t wc_functions_signature(struct wc_functions *functions)
 		for (uint32_t i = 0; i < family->count; i++)
 			sum = add(sum, family->aliases[i].revision, sizeof(family->aliases[i].revision) - 1);
 	}
-	pthread_mutex_unlock(&functions->lock);
+	pthread_mutex_unlock(&functions->change);
 	return sum ?: 1;
 }

@@ -55,6 +55,7 @@ struct wc_shared {
 	json_t *drained;	    /* likewise */
 	json_t *nodes;		    /* that were written last */
 	bool dirty;		    /* there may be differences */
+	bool avoids;		    /* ids */
 	struct wc_shared_mark mark; /* as it is there */
 	int64_t mark_revision, lease;
 	uint64_t keep_ns, written;
@@ -163,6 +164,7 @@ static void avoid_ids(struct wc_shared *shared)
 {
 	static bool slots[WC_FUNCTIONS_MAX]; /* of the thread alone */
 	const char *key;
+	bool any = false;
 	json_t *value;
 
 	memset(slots, 0, sizeof(slots));
@@ -173,11 +175,13 @@ static void avoid_ids(struct wc_shared *shared)
 					   NULL;
 
 		if (function)
-			slots[WC_FUNCTION_SLOT(json_integer_value(json_object_get(function, "id")))] = true;
+			any = slots[WC_FUNCTION_SLOT(json_integer_value(json_object_get(function, "id")))] = true;
 		json_decref(function);
 	}
 	pthread_mutex_unlock(&shared->lock);
-	wc_functions_avoid(shared->node->functions, slots);
+	if (any || shared->avoids)
+		wc_functions_avoid(shared->node->functions, slots);
+	shared->avoids = any;
 }
 
 static void warn_of_held(struct wc_shared *shared)
@@ -512,6 +516,7 @@ static int write_all(struct wc_shared *shared, uint32_t *ret_left, struct wc_fau
 static void look(struct wc_shared *shared)
 {
 	json_t *drained = wc_members_drained(shared->node);
+	uint64_t signature = wc_functions_signature(shared->node->functions);
 	bool accepted, lacked, lacks;
 
 	pthread_mutex_lock(&shared->lock);
@@ -519,8 +524,8 @@ static void look(struct wc_shared *shared)
 	shared->accepted = false;
 	lacked = accepted || json_object_size(shared->held);
 	pthread_mutex_unlock(&shared->lock);
-	if (accepted || !json_equal(drained, shared->drained) ||
-	    shared->signature != wc_functions_signature(shared->node->functions) || !shared->wanted)
+	if (accepted || !json_equal(drained, shared->drained) || (signature && shared->signature != signature) ||
+	    !shared->wanted)
 		make_wanted(shared);
 	json_decref(drained);
 	if (!lacked)
@@ -570,6 +575,9 @@ static void forget(struct wc_shared *shared)
 {
 	static const bool none[WC_FUNCTIONS_MAX];
 
+	if (shared->avoids)
+		wc_functions_avoid(shared->node->functions, none);
+	shared->avoids = false;
 	json_decref(shared->there);
 	json_decref(shared->wanted);
 	json_decref(shared->drained);
@@ -585,7 +593,6 @@ static void forget(struct wc_shared *shared)
 	shared->written_at = 0;
 	shared->keys = shared->pending = 0;
 	pthread_mutex_unlock(&shared->lock);
-	wc_functions_avoid(shared->node->functions, none);
 }
 
 /* Nodes are the next leader's business; those that it has put there by now do not depend on this lease. */
