@@ -71,8 +71,9 @@ struct wc_membership {
 	bool session_started, say_started;
 	int stop;   /* eventfd */
 	int socket; /* connected to the scheduler's port while it has joined; the same one for good, because agents may be about to use it */
-	atomic_bool joined;   /* it has */
-	atomic_bool draining; /* as its scheduler said last */
+	atomic_bool joined;	  /* it has */
+	atomic_bool draining;	  /* as its scheduler said last */
+	atomic_bool leader_whole; /* its functions are all of the cluster's, as it said last */
 	struct given *given;
 	struct wc_counts *counts; /* what is told with each beat; */
 	uint64_t took_ns;  /* and how long the last one took; 0: that says nothing. Of the session's thread, too */
@@ -285,6 +286,7 @@ static void prepare_to_lead(struct wc_membership *membership, const json_t *answ
 
 	if (!node->lead || atomic_load(&membership->paused)) /* it leads itself meanwhile */
 		return;
+	atomic_store(&membership->leader_whole, !json_is_false(json_object_get(answer, "whole")));
 	if (json_is_array(names))
 		wc_lead_roster(node, WC_READ(node->tables.wc_cluster->term), json_incref(names));
 	/* Ahead of it: what it gives out between its last answer and its death must not be given out here again. */
@@ -750,7 +752,7 @@ bool wc_member_whole(const struct wc_node *node)
 	bool whole;
 
 	pthread_mutex_lock(&membership->lock);
-	whole = membership->generation && !json_array_size(membership->lacks);
+	whole = membership->generation && !json_array_size(membership->lacks) && atomic_load(&membership->leader_whole);
 	pthread_mutex_unlock(&membership->lock);
 	return whole;
 }

@@ -42,7 +42,7 @@ int wc_member_join(struct wc_node *node, const char *schedulers, struct wc_fault
 /* The agent has released its core: tell the scheduler. `theirs`: what it calls the function that ran last, 0: that was not the scheduler's. */
 void wc_member_released(struct wc_node *node, uint32_t core, uint32_t theirs);
 
-/* At the end of its last session it had all functions of its scheduler. */
+/* At the end of its last session it had all functions of its scheduler, which were all of the cluster's. */
 bool wc_member_whole(const struct wc_node *node);
 /* For status; null without --join. */
 json_t *wc_member_json(const struct wc_node *node);

@@ -47,6 +47,7 @@ bool wc_shared_mark_read(const char *text, struct wc_shared_mark *ret_mark)
 		ret_mark->generation = (uint32_t)generation;
 		ret_mark->functions = (uint32_t)functions;
 		ret_mark->whole = json_is_true(json_object_get(object, "whole"));
+		ret_mark->held = json_is_true(json_object_get(object, "held"));
 	}
 	json_decref(object);
 	return good;
@@ -54,10 +55,10 @@ bool wc_shared_mark_read(const char *text, struct wc_shared_mark *ret_mark)
 
 char *wc_shared_mark_text(const struct wc_shared_mark *mark, uint64_t written)
 {
-	return wc_shared_text(json_pack("{s:s, s:I, s:I, s:I, s:b, s:I}", "by", mark->by, "term",
+	return wc_shared_text(json_pack("{s:s, s:I, s:I, s:I, s:b, s:b, s:I}", "by", mark->by, "term",
 					(json_int_t)mark->term, "generation", (json_int_t)mark->generation, "functions",
-					(json_int_t)mark->functions, "whole", (int)mark->whole, "written",
-					(json_int_t)written));
+					(json_int_t)mark->functions, "whole", (int)mark->whole, "held", (int)mark->held,
+					"written", (json_int_t)written));
 }
 
 json_t *wc_shared_function(const char *key, const char *text)

@@ -27,6 +27,7 @@ struct wc_shared_mark {
 	uint32_t generation; /* of ids of functions: those that it had given out are not of a later one */
 	uint32_t functions;  /* keys of functions */
 	bool whole;	     /* all that was wanted was there then */
+	bool held;	     /* whoever wrote held something: it is no more to be trusted than one that was away */
 };
 
 /* False: it is none. */

@@ -62,9 +62,9 @@ struct wc_shared {
 	char above[WC_ELECT_BOUND_MAX], below[WC_ELECT_BOUND_MAX]; /* the leader's record while it is ours */
 	/* Under the lock; changed by the thread, but for what is accepted. */
 	json_t *held;
-	bool accepted; /* something is held no more */
-	char why[300]; /* it is not up to date; empty: it is, or nobody knows yet */
-	uint64_t written_ns;
+	bool accepted;			       /* something is held no more */
+	char why[300];			       /* it is not up to date; empty: it is, or nobody knows yet */
+	uint64_t written_ns, settled_after_ns; /* it has begun to lead */
 	time_t written_at;
 	uint32_t keys, pending;
 };
@@ -148,6 +148,8 @@ json_t *wc_shared_json(const struct wc_node *node)
 				   "error", *shared->why ? shared->why : NULL, "lacks", names_held(shared, "missing"),
 				   "outdated", names_held(shared, "other"), "removed", names_held(shared, "stale"),
 				   "refused", refused_json(shared));
+	if (settled && shared->role.term)
+		json_object_set_new(object, "settled_ms", json_real((double)shared->settled_after_ns / (double)WC_MS));
 	pthread_mutex_unlock(&shared->lock);
 	return object;
 }
@@ -338,8 +340,9 @@ static void note_refused(struct wc_shared *shared)
 static void take_over(struct wc_shared *shared, bool marked)
 {
 	const struct wc_shared_mark *mark = &shared->mark;
-	bool last = marked && shared->mine.before && mark->term == shared->mine.before &&
+	bool last = marked && !mark->held && shared->mine.before && mark->term == shared->mine.before &&
 		    !strcmp(mark->by, shared->plan.name);
+	bool own = last || (shared->mine.followed && !mark->held);
 	json_t *held = NULL;
 	struct wc_fault fault;
 
@@ -349,7 +352,7 @@ static void take_over(struct wc_shared *shared, bool marked)
 		if (!last && mark->generation && mark->generation >= wc_functions_generation(shared->node->functions) &&
 		    wc_functions_raise_generation(shared->node->functions, mark->generation + IDS_AHEAD, &fault))
 			wc_warning("ids of functions may be given out again: %s", fault.text);
-		held = wc_shared_holds(shared->there, shared->wanted, mark, last || shared->mine.followed);
+		held = wc_shared_holds(shared->there, shared->wanted, mark, own);
 		wc_shared_apply(shared->node, shared->there, shared->wanted, held,
 				mark->whole && wc_shared_count(shared->there, "functions/") == mark->functions,
 				last ? WC_SHARED_DRAINED : WC_SHARED_LIMITS);
@@ -363,6 +366,7 @@ static void take_over(struct wc_shared *shared, bool marked)
 	avoid_ids(shared);
 	pthread_mutex_lock(&shared->lock);
 	atomic_store(&shared->settled, shared->role.term == shared->mine.term);
+	shared->settled_after_ns = wc_now() - shared->mine.since_ns;
 	pthread_mutex_unlock(&shared->lock);
 	wc_members_changed(shared->node);
 	warn_of_held(shared);
@@ -411,6 +415,17 @@ static int keep_lease(struct wc_shared *shared, struct wc_fault *fault)
 	return error;
 }
 
+/* Is anything held? The mark says it: who takes over from this leader, itself included, has to look as if it had been away. */
+static bool holds(struct wc_shared *shared)
+{
+	bool any;
+
+	pthread_mutex_lock(&shared->lock);
+	any = json_object_size(shared->held);
+	pthread_mutex_unlock(&shared->lock);
+	return any;
+}
+
 /* One transaction, with the first so many differences. They are not differences any more then. */
 static int write_some(struct wc_shared *shared, json_t *differences, size_t count, bool last, struct wc_fault *fault)
 {
@@ -418,7 +433,8 @@ static int write_some(struct wc_shared *shared, json_t *differences, size_t coun
 	struct wc_etcd_change changes[WC_ETCD_CHANGES_MAX];
 	struct wc_shared_mark mark = { .term = shared->mine.term,
 				       .generation = wc_functions_generation(shared->node->functions),
-				       .whole = last };
+				       .whole = last,
+				       .held = holds(shared) };
 	struct wc_etcd_batch batch = { .fence = fence,
 				       .above = shared->above,
 				       .below = shared->below,
@@ -473,7 +489,7 @@ static int write_all(struct wc_shared *shared, uint32_t *ret_left, struct wc_fau
 	json_t *nodes = wc_shared_nodes(shared->node), *wanted, *differences;
 	/* The next leader sees by the mark who led last. */
 	bool unmarked = strcmp(shared->mark.by, shared->plan.name) != 0 || shared->mark.term != shared->mine.term ||
-			!shared->mark.whole;
+			!shared->mark.whole || shared->mark.held != holds(shared);
 	int error = 0;
 
 	*ret_left = 0;

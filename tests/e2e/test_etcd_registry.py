@@ -74,6 +74,7 @@ class Registry(failover.FailoverTest):
         wait_until(self.leader, "another one leads")
         wait_until(lambda: self.registry()["settled"], "it has read what is there")
         self.assertIsNot(self.leader(), leader)
+        print("the registry was in force after %.1f ms" % self.registry()["settled_ms"])
         return self.leader()
 
     @staticmethod
@@ -229,6 +230,15 @@ class Next(Registry):
             now = {each["name"]: each["code_sha256"] for each in node.json("list")["functions"]}
             self.assertEqual(set(now) - set(had), {"third"})
             self.assertEqual({name: now[name] for name in had}, had)
+        # It led last then, and knows no more when it leads again.
+        away.kill9()
+        self.start_again(away)
+        wait_until(lambda: self.leader() is away and self.registry()["settled"], "it leads again")
+        registry = self.registry()
+        self.assertEqual((registry["lacks"], registry["outdated"], registry["removed"]), (["second", "second:1"], ["probe"], ["gone"]))
+        self.wait_in(self.NODES)
+        self.wait_current()
+        self.assertEqual({name: value for name, value in self.keys("functions").items() if "third" not in name}, there["functions"])
         # One that has all is a standby of it, and keeps it.
         self.start_again(first)
         self.wait_in()

@@ -61,17 +61,18 @@ static void test_mark(void **state)
 		"{\"by\":7,\"term\":1}",
 		"{\"by\":\"0123456789012345678901234567890123456789012345678901234567890123\",\"term\":1}"
 	};
-	const struct wc_shared_mark mark = { "s1", 77, 12, 3, true };
+	const struct wc_shared_mark mark = { "s1", 77, 12, 3, true, true };
 	struct wc_shared_mark read;
 	char *text = wc_shared_mark_text(&mark, 1), *again = wc_shared_mark_text(&mark, 2);
 
 	(void)state;
 	assert_string_equal(
-		text, "{\"by\":\"s1\",\"functions\":3,\"generation\":12,\"term\":77,\"whole\":true,\"written\":1}");
+		text,
+		"{\"by\":\"s1\",\"functions\":3,\"generation\":12,\"held\":true,\"term\":77,\"whole\":true,\"written\":1}");
 	assert_string_not_equal(text, again);
 	assert_true(wc_shared_mark_read(text, &read));
 	assert_string_equal(read.by, "s1");
-	assert_true(read.term == 77 && read.generation == 12 && read.functions == 3 && read.whole);
+	assert_true(read.term == 77 && read.generation == 12 && read.functions == 3 && read.whole && read.held);
 	for (unsigned i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++)
 		if (wc_shared_mark_read(WRONG[i], &read) || read.term)
 			fail_msg("%s is no mark", WRONG[i]);
@@ -190,7 +191,7 @@ static void free_both(struct both both)
 static void test_away(void **state)
 {
 	struct both both = make_both();
-	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true };
+	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true, false };
 	json_t *held = wc_shared_holds(both.there, both.wanted, &mark, false), *local = json_deep_copy(both.wanted),
 	       *differences;
 
@@ -229,7 +230,7 @@ static void test_away(void **state)
 static void test_forgotten(void **state)
 {
 	struct both both = make_both();
-	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true };
+	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true, false };
 	json_t *held = wc_shared_holds(both.there, both.wanted, &mark, false), *empty = json_object(), *differences;
 
 	(void)state;
@@ -250,7 +251,7 @@ static void test_forgotten(void **state)
 static void test_own(void **state)
 {
 	struct both both = make_both();
-	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true };
+	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), true, false };
 	json_t *held = wc_shared_holds(both.there, both.wanted, &mark, true);
 
 	(void)state;
@@ -265,7 +266,7 @@ static void test_own(void **state)
 static void test_not_whole(void **state)
 {
 	struct both both = make_both();
-	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), false };
+	struct wc_shared_mark mark = { "s1", 77, 7, wc_shared_count(both.there, "functions/"), false, false };
 
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
