@@ -325,19 +325,20 @@ static __always_inline bool wc_leads_not(const struct wc_cluster *cluster, __be3
 }
 
 #define WC_ETHERTYPE_ARP 0x0806
-#define WC_ARP_TARGET (WC_ETH_LEN + 24)
+#define WC_ARP_TARGET 24 /* offset of the address that is asked for */
 
 /* Does somebody ask for the link address of that address, which this host has not to answer? The kernel would, after a daemon that was killed. */
 __attribute__((noinline)) int wc_hides(struct xdp_md *ctx)
 {
 	struct wc_cluster *cluster = wc_cluster_at(NULL, 0);
 	struct wc_cursor cursor = frame(ctx);
-	__u8 *start = cursor.pos;
+	struct wc_packet packet = {};
+	__u8 *arp;
 
-	if (!cluster || start + WC_ARP_TARGET + 4 > (__u8 *)cursor.end)
+	if (!cluster || wc_parse_eth(&cursor, &packet) != WC_ETHERTYPE_ARP ||
+	    !WC_TAKE(&cursor, &arp, WC_ARP_TARGET + 4))
 		return 0;
-	return ((struct wc_eth *)(void *)start)->type == wc_htons(WC_ETHERTYPE_ARP) &&
-	       wc_leads_not(cluster, wc_load32(start + WC_ARP_TARGET));
+	return wc_leads_not(cluster, wc_load32(arp + WC_ARP_TARGET));
 }
 
 enum wc_virtual {

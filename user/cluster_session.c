@@ -18,8 +18,7 @@ _Static_assert(BASE64_ENCODE_RAW_LENGTH(WC_CLUSTER_WORDS_MAX * 8) + 100 < WC_REM
 	       "a question is one piece");
 #define LACKS_MAX 32 /* names of functions that are told */
 
-json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX],
-			    char code[WC_CLUSTER_CODE_MAX])
+json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, struct wc_cluster_refusal *ret_refusal)
 {
 	char *line = question ? json_dumps(question, JSON_COMPACT) : NULL;
 	json_t *answer = NULL;
@@ -31,11 +30,14 @@ json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char w
 	free(line);
 	if (!error && json_is_true(json_object_get(answer, "ok")))
 		return answer;
-	snprintf(why, WC_CLUSTER_WHY_MAX, "%s",
+	snprintf(ret_refusal->why, sizeof(ret_refusal->why), "%s",
 		 error						     ? wc_remote_why(error) :
 		 json_string_value(json_object_get(answer, "error")) ?:
 								       "its answer makes no sense");
-	snprintf(code, WC_CLUSTER_CODE_MAX, "%s", json_string_value(json_object_get(answer, "code")) ?: "");
+	snprintf(ret_refusal->code, sizeof(ret_refusal->code), "%s",
+		 json_string_value(json_object_get(answer, "code")) ?: "");
+	snprintf(ret_refusal->leader, sizeof(ret_refusal->leader), "%s",
+		 json_string_value(json_object_get(answer, "leader")) ?: "");
 	json_decref(answer);
 	return NULL;
 }

@@ -14,10 +14,17 @@
 
 #define WC_CLUSTER_WHY_MAX 200 /* of a sentence for people */
 #define WC_CLUSTER_CODE_MAX 32 /* of an answer's code */
+#define WC_CLUSTER_DOOR_MAX 80 /* HOST:PORT of a scheduler */
 
-/* One question, which is taken. NULL: there was no answer in so many ns, or a refusal, and `why` says so, and `code` by which code, if any. */
-json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, char why[WC_CLUSTER_WHY_MAX],
-			    char code[WC_CLUSTER_CODE_MAX]);
+/* Instead of an answer. */
+struct wc_cluster_refusal {
+	char why[WC_CLUSTER_WHY_MAX];
+	char code[WC_CLUSTER_CODE_MAX];	  /* empty: it has none */
+	char leader[WC_CLUSTER_DOOR_MAX]; /* where who leads is, as who does not says; or empty */
+};
+
+/* One question, which is taken. NULL: there was no answer in so many ns, or a refusal, and *ret_refusal says which. */
+json_t *wc_cluster_question(int fd, json_t *question, uint64_t within_ns, struct wc_cluster_refusal *ret_refusal);
 
 /* Connect the datagram socket to where the scheduler takes CORE_FREE, as its answer to "join" says. */
 int wc_cluster_connect(int socket, const json_t *joined);

@@ -93,11 +93,11 @@ struct asking {
 static json_t *ask(void *context, json_t *question)
 {
 	const struct asking *asking = context;
-	char why[WC_CLUSTER_WHY_MAX], code[WC_CLUSTER_CODE_MAX];
-	json_t *answer = wc_cluster_question(asking->fd, question, ANSWER_NS, why, code);
+	struct wc_cluster_refusal refusal;
+	json_t *answer = wc_cluster_question(asking->fd, question, ANSWER_NS, &refusal);
 
 	if (!answer && !wait_or_stop(asking->sibling->lend, 0))
-		explain(asking->sibling, why);
+		explain(asking->sibling, refusal.why);
 	return answer;
 }
 

@@ -54,10 +54,12 @@ struct given {
 struct wc_membership {
 	struct wc_node *node;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
-	char host[64], port[8];		   /* of the scheduler that it is at, or tries; under the lock */
-	uint64_t term;			   /* of the leader that it tries, as the election knows it, */
-	uint64_t met;			   /* and of the last one that was there */
-	int turn;			   /* the next of --join */
+	char host[64], port[8]; /* of the scheduler that it is at, or tries; under the lock */
+	uint64_t term;		/* of the leader that it tries, as the election knows it, */
+	uint64_t met;		/* and of the last one that was there */
+	int turn;		/* the next of --join */
+	char hint[WC_CLUSTER_DOOR_MAX]; /* the door of who leads, to be tried first; empty: nobody has said so. Of the session's thread, */
+	bool hinted;			/* too: this try is such a one */
 	uint64_t lost_ns;		   /* when the last session ended */
 	bool strict;			   /* of several: the session's thread */
 	char refused[WC_CLUSTER_CODE_MAX]; /* code of the last answer that was none; of the session's thread, too */
@@ -115,14 +117,28 @@ static void explain(struct wc_membership *membership, const char *why)
 	pthread_mutex_unlock(&membership->lock);
 }
 
+/*
+ * One of several has said that it does not lead, and where who does is: that one is next, but what that one says of yet another one does not count: two that take each other for the
+ * leader must not keep this node from a third one. Who may lead itself asks the election.
+ */
+static void note_leader(struct wc_membership *membership, const char *door)
+{
+	if (*door && !membership->hinted && !membership->node->lead)
+		snprintf(membership->hint, sizeof(membership->hint), "%s", door);
+}
+
 /* One question. NULL: the session is over, and it was explained. */
 static json_t *ask_within(struct wc_membership *membership, int fd, json_t *question, uint64_t ns)
 {
-	char why[WC_CLUSTER_WHY_MAX];
-	json_t *answer = wc_cluster_question(fd, question, ns, why, membership->refused);
+	struct wc_cluster_refusal refusal;
+	json_t *answer = wc_cluster_question(fd, question, ns, &refusal);
 
+	if (!answer) {
+		memcpy(membership->refused, refusal.code, sizeof(membership->refused));
+		note_leader(membership, refusal.leader);
+	}
 	if (!answer && !wait_or_stop(membership, 0)) /* else it was hung up from here */
-		explain(membership, why);
+		explain(membership, refusal.why);
 	return answer;
 }
 
@@ -397,12 +413,15 @@ static bool choose(struct wc_membership *membership)
 		pthread_mutex_lock(&membership->lock);
 	} else {
 		pthread_mutex_lock(&membership->lock); /* somebody may change them */
-		door = wc_options_join(&node->options, membership->turn);
-		if (!door)
-			door = wc_options_join(&node->options, membership->turn = 0);
-		membership->turn++;
+		membership->hinted = *membership->hint;
+		door = membership->hinted ? membership->hint : wc_options_join(&node->options, membership->turn++);
+		if (!door) {
+			door = wc_options_join(&node->options, 0);
+			membership->turn = 1;
+		}
 	}
 	good = !wc_remote_split(door, membership->host, sizeof(membership->host), membership->port, &fault);
+	*membership->hint = 0;
 	pthread_mutex_unlock(&membership->lock);
 	return good;
 }
@@ -505,6 +524,8 @@ static void *session_main(void *argument)
 		}
 		if (is_refused(membership))
 			; /* however lately it was in */
+		else if (*membership->hint)
+			pause = 0;
 		else if (membership->strict && lost_ns != membership->lost_ns)
 			pause = 0; /* look at once whether it is dead, or another one leads */
 		else if (membership->strict && wc_now() - membership->lost_ns < SOON_NS)

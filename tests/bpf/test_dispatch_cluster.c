@@ -527,6 +527,26 @@ static void test_arp(void **state)
 	in.len = 41; /* cut off */
 	put(in.data + 38, 4, VIRTUAL4);
 	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	/* With VLAN tags, as deep as other frames are read; cut off, too. */
+	for (size_t tags = 1; tags <= 3; tags++) {
+		struct packet tagged = { .len = 60 };
+
+		for (size_t i = 0; i < tags; i++) {
+			put(tagged.data + 12 + 4 * i, 2, i + 1 < tags ? 0x88a8 : 0x8100);
+			put(tagged.data + 14 + 4 * i, 2, 5 + i);
+		}
+		memcpy(tagged.data, in.data, 12);
+		memcpy(tagged.data + 12 + 4 * tags, in.data + 12, 30);
+		for (int leads = 0; leads < 2; leads++) {
+			cluster->lead_until = leads ? now_ns() + 60000000000ULL : 0;
+			assert_int_equal(fixture_run(&tagged, &out), leads || tags == 3 ? XDP_PASS : XDP_DROP);
+		}
+		put(tagged.data + 38 + 4 * tags, 4, VIRTUAL4 + 1);
+		assert_int_equal(fixture_run(&tagged, &out), XDP_PASS);
+		put(tagged.data + 38 + 4 * tags, 4, VIRTUAL4);
+		tagged.len = 41 + 4 * (uint32_t)tags;
+		assert_int_equal(fixture_run(&tagged, &out), XDP_PASS);
+	}
 }
 
 /* What was ordered before, while no core is free to look for the answer: to the daemon, as it came. */
