@@ -116,6 +116,7 @@ void wc_functions_enter(struct wc_functions *functions, struct wc_fn *fn)
 	enter_limits(functions, fn);
 	__sync_synchronize();
 	WC_WRITE(entry->id, fn->id);
+	atomic_fetch_add(&functions->changes, 1);
 }
 
 void wc_functions_leave(struct wc_functions *functions, uint32_t slot)
@@ -130,6 +131,7 @@ void wc_functions_leave(struct wc_functions *functions, uint32_t slot)
 	entry->invocations = entry->errors = entry->cold_starts = entry->wait_ns = entry->service_ns = 0;
 	memset(entry->name, 0, sizeof(entry->name));
 	functions->slot[slot] = NULL;
+	atomic_fetch_add(&functions->changes, 1);
 }
 
 /* --- reserved cores --- */
@@ -490,6 +492,11 @@ json_t *wc_functions_list(struct wc_functions *functions, bool all)
 			json_array_append_new(list, wc_fn_json(functions->slot[i]));
 	pthread_mutex_unlock(&functions->lock);
 	return list;
+}
+
+uint32_t wc_functions_changes(const struct wc_functions *functions)
+{
+	return atomic_load(&functions->changes);
 }
 
 json_t *wc_functions_check(struct wc_functions *functions)

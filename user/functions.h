@@ -237,6 +237,8 @@ void wc_functions_each(struct wc_functions *functions,
 
 /* A new array of function objects as docs/CONTROL.md describes them; with `all` published versions, too. */
 json_t *wc_functions_list(struct wc_functions *functions, bool all);
+/* Counts up when another function or version is current, published or removed: as long as it is the same, so are code and settings of all (but not limits). Any thread. */
+uint32_t wc_functions_changes(const struct wc_functions *functions);
 json_t *wc_fn_json(const struct wc_fn *fn);
 
 #endif

@@ -31,6 +31,7 @@ struct wc_functions {
 	bool avoided[WC_FUNCTIONS_MAX];	    /* slots of what this host does not have, but its cluster; under `change` */
 	uint32_t reserved[WC_RESERVES_MAX]; /* cores wanted by each reserve */
 	atomic_uint provisioned;	    /* functions with provisioned instances */
+	atomic_uint changes;		    /* of slot[] */
 	atomic_uint generation;		    /* last one given out; kept in the registry, changed under `change` */
 	uint32_t version; /* last one given out; the first one of a new daemon follows the highest loaded */
 };

@@ -87,6 +87,9 @@ struct wc_membership {
 	char why[200]; /* it is not joined; empty: it is */
 	uint64_t generation;
 	json_t *lacks;
+	/* Of the session's thread: what it knew of its own functions when it compared them last, and what was lacking, in the scheduler's list. */
+	uint32_t learned;
+	const json_t *lacked;
 };
 
 /* --- the session --- */
@@ -257,6 +260,7 @@ static json_t *beat_question(struct wc_membership *membership)
 static const json_t *learn(struct wc_membership *membership, json_t **functions, const json_t *answer)
 {
 	json_t *fresh = json_object_get(answer, "functions"), *lacks;
+	uint32_t changes = wc_functions_changes(membership->node->functions); /* before the look */
 	const json_t *lacked = NULL;
 
 	if (fresh) {
@@ -265,12 +269,16 @@ static const json_t *learn(struct wc_membership *membership, json_t **functions,
 	}
 	if (!*functions)
 		return NULL;
+	if (!fresh && membership->learned == changes)
+		return membership->lacked;
 	lacks = wc_cluster_translate(membership->node, 0, *functions, &lacked, NULL);
 	pthread_mutex_lock(&membership->lock);
 	json_decref(membership->lacks);
 	membership->lacks = lacks;
 	membership->generation = (uint64_t)json_integer_value(json_object_get(answer, "generation"));
 	pthread_mutex_unlock(&membership->lock);
+	membership->learned = changes;
+	membership->lacked = lacked;
 	return lacked;
 }
 

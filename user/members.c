@@ -66,6 +66,7 @@ struct wc_members {
 	json_t *functions;		  /* what nodes are told of functions, */
 	uint64_t generation;		  /* and its number */
 	uint64_t since[WC_FUNCTIONS_MAX]; /* by slot: the generation in which the function became what it is */
+	uint32_t functions_changes;	  /* wc_functions_changes() when it was made */
 	uint64_t functions_ns;
 	bool whole; /* what is not in `functions` is none of the cluster's */
 	int socket; /* for ORDERs of this process */
@@ -399,6 +400,7 @@ static void open_functions(struct wc_node *node)
 static void refresh_functions(struct wc_node *node)
 {
 	struct wc_members *members = node->members;
+	uint32_t changes = wc_functions_changes(node->functions); /* before the look */
 	uint64_t now = wc_now();
 	json_t *list;
 	bool whole;
@@ -407,6 +409,10 @@ static void refresh_functions(struct wc_node *node)
 		return;
 	if (!wc_shared_known(node))
 		return;
+	/* What several schedulers share may have changed without them. */
+	if (!node->shared && members->functions && members->functions_changes == changes)
+		return;
+	members->functions_changes = changes;
 	list = wc_cluster_functions(node);
 	whole = wc_shared_strip(node, list);
 	members->functions_ns = now;

@@ -158,11 +158,14 @@ static void test_remove(void **state)
 {
 	uint32_t id = deploy("hello"), other = deploy("other");
 	struct wc_fn *held = wc_functions_get(functions, id);
+	uint32_t changes = wc_functions_changes(functions);
 
 	(void)state;
 	assert_int_equal(wc_functions_remove(functions, "nobody", &fault), -ENOENT);
+	assert_int_equal(wc_functions_changes(functions), changes);
 	assert_non_null(strstr(fault.text, "no function named nobody"));
 	assert_int_equal(wc_functions_remove(functions, "hello", &fault), 0);
+	assert_int_not_equal(wc_functions_changes(functions), changes);
 	assert_int_equal(wc_functions_remove(functions, "hello", &fault), -ENOENT);
 	assert_null(wc_functions_get(functions, id));
 	assert_int_equal(tables.wc_functions[WC_FUNCTION_SLOT(id)].id, 0);
