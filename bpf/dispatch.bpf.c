@@ -328,6 +328,9 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	if (obey && (obey->via || obey->function))
 		decision.how |= WC_HOW_LENT;
 	*outcome = decision.outcome;
+	/* Removed here a moment ago, which a sibling has not heard yet: where its client has asked it is there still. */
+	if (decision.lent && decision.outcome == WC_OUTCOME_error_unknown)
+		*outcome = WC_OUTCOME_busy_pending;
 	if (decision.outcome != WC_OUTCOME_to_core && decision.outcome != WC_OUTCOME_to_pending)
 		return XDP_TX;
 

@@ -386,6 +386,30 @@ static void test_obey(void **state)
 	assert_int_equal(fixture_counters().busy_pending, 1);
 }
 
+/* A sibling's, of a function that is removed here, which the sibling has not heard yet: it is there still, so its client is not told that it is unknown. */
+static void test_lent_removed(void **state)
+{
+	const struct wc_cluster_address sibling = {
+		.key = { 0x1111, 0x2222 }, .term = TERM + 1, .epoch = EPOCH, .member = MEMBER + 1
+	};
+	struct packet_recipe recipe = { .payload = 30 };
+	struct wc_cluster_header header;
+	struct packet in, inner, out;
+
+	(void)state;
+	fixture.tables.wc_cluster->loans[0] = (struct wc_loan){ .term = TERM + 1, .self = MEMBER + 1, .grant = 5 };
+	fixture.tables.wc_member_ids[WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(PACKET_FUNCTION)] =
+		(struct wc_member_id){ PACKET_FUNCTION, PACKET_FUNCTION };
+	fixture.tables.wc_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = 0;
+	packet_build(&inner, &recipe);
+	wc_cluster_order(&header, &sibling, 0, 5, 0, inner.data, inner.len);
+	wrap(&in, &header, inner.data, inner.len);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().lent, 1);
+	assert_int_equal(fixture_counters().error_unknown, 0);
+	assert_int_equal(fixture_counters().busy_pending, 1);
+}
+
 static const struct wc_fingerprint started_print = { .value = 0x123456789abcULL, .set = 0x4321 };
 
 static void build_started(struct packet *packet, const struct wc_fingerprint *print)
@@ -672,6 +696,7 @@ int main(void)
 		cmocka_unit_test_setup(test_stays, setup),
 		cmocka_unit_test_setup(test_limit, setup),
 		cmocka_unit_test_setup(test_obey, setup),
+		cmocka_unit_test_setup(test_lent_removed, setup),
 		cmocka_unit_test_setup(test_forged_order, setup),
 		cmocka_unit_test_setup(test_obeyed_before, setup),
 		cmocka_unit_test_setup(test_started, setup),
