@@ -171,7 +171,7 @@ static __always_inline void wc_member_unclaim(struct wc_tables *tables, __u32 in
 		wc_freeq_put(tables, queue, wc_member_queue(core), index);
 }
 
-#define WC_LEND_TRIES 4
+#define WC_LEND_TRIES WC_SIBLINGS_MAX /* one each */
 
 /* May the function, which has no limit, be sent to this sibling? */
 static __always_inline bool wc_sibling_may(struct wc_tables *tables, __u32 function_id, __u32 sibling)
@@ -180,6 +180,16 @@ static __always_inline bool wc_sibling_may(struct wc_tables *tables, __u32 funct
 
 	return function && WC_READ(function->id) == function_id && sibling &&
 	       WC_READ(function->siblings) >> (sibling - 1) & 1;
+}
+
+/* This one is of no use now: the next claim looks behind all that its sibling lends, which may be much. A hint, as the cursor is. */
+static __always_inline void wc_sibling_skip(struct wc_tables *tables, const struct wc_member_core *core)
+{
+	const struct wc_member *member = wc_members_at(tables, core->member);
+	struct wc_shard *queue = wc_shards_at(tables, WC_QUEUE_SIBLINGS);
+
+	if (member && member->count && queue) /* else it has just left */
+		WC_WRITE(queue->cursor, (member->first + member->count) & (WC_CORES_MAX - 1));
 }
 
 struct wc_lending {
@@ -200,6 +210,7 @@ static long wc_lend_step(__u32 round, void *context)
 		return 1;
 	if (!wc_sibling_may(lending->tables, lending->function_id, core->sibling)) {
 		wc_member_unclaim(lending->tables, index);
+		wc_sibling_skip(lending->tables, core);
 		return 0;
 	}
 	lending->index = index;

@@ -876,25 +876,35 @@ static uint32_t claim(struct wc_node *node)
 void wc_members_serve(struct wc_node *node)
 {
 	const struct wc_shard *shards = node->tables.wc_shards;
+	uint32_t tried = 0; /* siblings, a bit each, for which nothing was found since the last look */
+	uint64_t generation = 0;
 
 	if (!node->members || !wc_lead_serves(node))
 		return;
 	/* Not for ever: where functions with a limit begin and end all the time there is always something to look at again. The next tick goes on. */
 	for (int looks = 0; looks < LOOKS_MAX && wc_pending_any(node) &&
 			    (WC_READ(shards[WC_QUEUE_MEMBERS].summary) | WC_READ(shards[WC_QUEUE_SIBLINGS].summary));) {
-		uint32_t index = claim(node);
-		uint64_t generation;
+		uint32_t index = claim(node), sibling;
+		uint64_t now;
 		struct wc_job *job;
 
 		if (index == WC_NONE)
 			return;
-		job = wc_pending_pick_leaving(node, node->tables.wc_member_cores[index].sibling, &generation);
+		sibling = node->tables.wc_member_cores[index].sibling;
+		job = wc_pending_pick_leaving(node, sibling, &now);
 		if (job) {
 			send_job(node, index, job);
 			continue;
 		}
-		/* As an agent does (agent.c): release, and look again. */
+		/* As an agent does (agent.c): release, and look again: at what has changed since the first of the siblings was asked for. */
 		wc_member_unclaim(&node->tables, index);
+		generation = tried ? generation : now;
+		if (sibling && !(tried >> sibling & 1)) { /* another one may have the function */
+			tried |= 1U << sibling;
+			wc_sibling_skip(&node->tables, &node->tables.wc_member_cores[index]);
+			continue;
+		}
+		tried = 0;
 		if (!wc_pending_look(node, generation))
 			return;
 		wc_pending_await(node);

@@ -338,6 +338,27 @@ static void test_lent(void **state)
 	assert_int_equal(wc_sibling_claim(&tables, id), 10);
 }
 
+/* One sibling has much to lend, and not the function: that hides nobody behind it. */
+static void test_lent_behind(void **state)
+{
+	const uint32_t id = 0x1005;
+	struct wc_function *function = &tables.wc_functions[WC_FUNCTION_SLOT(id)];
+	struct wc_member_function *there = &tables.wc_member_functions[WC_FUNCTION_SLOT(id)];
+
+	(void)state;
+	function->id = there->id = id;
+	there->siblings = 1 << 1;
+	tables.wc_members[1].count = CORES - 1;
+	tables.wc_members[2].first = CORES - 1;
+	tables.wc_members[2].count = 1;
+	for (uint32_t i = 0; i < CORES; i++) {
+		core_at(i)->sibling = i < CORES - 1 ? 1 : 2;
+		core_at(i)->member = (uint16_t)core_at(i)->sibling;
+		assert_int_equal(wc_member_said(&tables, i, 5, true, 0), WC_SAID_FREE);
+	}
+	assert_int_equal(wc_sibling_claim(&tables, id), CORES - 1);
+}
+
 /* As the daemon reads one: any other bit, length, term or epoch is no ORDER for this host. */
 static void test_genuine(void **state)
 {
@@ -438,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_key),
 		cmocka_unit_test(test_genuine),
+		cmocka_unit_test_setup_teardown(test_lent_behind, setup, teardown),
 		cmocka_unit_test(test_sibling),
 		cmocka_unit_test_setup_teardown(test_lent, setup, teardown),
 	};
