@@ -373,6 +373,17 @@ static __always_inline __u32 wc_order_sibling(const struct wc_cluster *cluster, 
 	return (__u32)sibling;
 }
 
+/*
+ * A session with a sibling begins. Grants go on where they were: of an earlier session with the same daemon there, whose term this one has too, what was sent under them would
+ * be as good as new again otherwise, long after the window has forgotten it. Only user space.
+ */
+static inline void wc_loan_begin(struct wc_loan *loan, __u64 term, __u16 self)
+{
+	WC_WRITE(loan->term, term);
+	__sync_synchronize();
+	WC_WRITE(loan->self, self);
+}
+
 /* Of a core, or its grant would be too old to be anything but a replay: false. */
 static __always_inline bool wc_order_is_fresh(const struct wc_core *core, __u32 grant)
 {

@@ -177,10 +177,8 @@ static bool enter(struct sibling *sibling, const json_t *joined, struct asking *
 	if (window && !(tell_lent(sibling, asking) && wc_cluster_tell_ids(node, true, ask, asking) &&
 			wc_cluster_tell_ids(node, false, ask, asking)))
 		return false;
-	WC_WRITE(loan->term, (uint64_t)json_integer_value(json_object_get(joined, "term")));
-	WC_WRITE(loan->grant, 1);
-	__sync_synchronize();
-	WC_WRITE(loan->self, (uint16_t)json_integer_value(json_object_get(joined, "member")));
+	wc_loan_begin(loan, (uint64_t)json_integer_value(json_object_get(joined, "term")),
+		      (uint16_t)json_integer_value(json_object_get(joined, "member")));
 	atomic_store(&sibling->joined, true);
 	explain(sibling, "");
 	wc_info("what is free here is lent to the sibling at %s:%s", sibling->host, sibling->port);

@@ -421,6 +421,12 @@ static void test_sibling(void **state)
 		to.epoch--;
 		cluster.loans[i].self = 0;
 		assert_false(GENUINE(3, 1000, 0));
+		/* The next session with the same daemon there: what it sent long ago stays old. */
+		cluster.loans[i].grant = 3 * WC_GRANTS_OLD;
+		wc_loan_begin(&cluster.loans[i], to.term, to.member);
+		assert_false(GENUINE(3, 1000, 0));
+		assert_true(GENUINE(3, 3 * WC_GRANTS_OLD, 0));
+		cluster.loans[i].self = 0;
 	}
 #undef GENUINE
 }
