@@ -234,6 +234,16 @@ static enum wc_outcome dispatch(struct wc_stack *stack, const struct datagram *d
 	return (enum wc_outcome)decision.outcome;
 }
 
+/* It is lost, and its function may run again: as if it had never come, so that the next copy of it is decided on. */
+static bool forgotten(struct wc_node *node, const struct wc_fingerprint *print, uint32_t function)
+{
+	if (!wc_members_retry(node, print, function))
+		return false;
+	for (uint32_t way = 0; way < WC_SEEN_WAYS; way++) /* at the others this changes nothing */
+		wc_seen_forget(&node->tables, print, print->set * WC_SEEN_WAYS + way);
+	return true;
+}
+
 /* An ORDER that the kernel has passed on, of what was ordered before. Whoever else sends one has not the key. */
 static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagram *datagram)
 {
@@ -256,6 +266,8 @@ static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagr
 	/* A sibling's: perhaps a node of ours has it. */
 	if (via) {
 		function = wc_order_function(&node->tables, via, job.theirs);
+		if (forgotten(node, &job.print, function))
+			return WC_OUTCOME_pass_retransmit;
 		if (wc_members_again(node, &job.print, &frame, function) == WC_AGAIN_LOST) {
 			wc_stack_answer(node, &job, &lost, NULL);
 			return WC_OUTCOME_pass_retransmit;

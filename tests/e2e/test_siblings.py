@@ -245,6 +245,29 @@ class Siblings(SiblingsTest):
             self.assertEqual(self.counters(self.two.scheduler)["lent"], lent)
         self.check_sound()
 
+    def test_idempotent(self):
+        """What was lent, and went to a node that was killed, runs again if the function says that it may, also when it has to wait for a core."""
+        again = [part.scheduler.deploy_python("again", idempotent=True) for part in self.parts][0]
+        self.wait_lent(2, 2)
+        payload = b'{"do": "count", "tag": "again", "sleep_ms": 1500}'
+        with self.client_of(self.one) as client:
+            ids = self.burst(client, again, [payload] * 6)
+            wait_until(lambda: self.one.scheduler.runs("again") == 6, "all of them run")
+            self.two.node.kill9()
+            wait_until(lambda: self.two.node.member not in self.nodes_of(self.two), "the killed node is gone")
+            self.two.scheduler.wait_idle()
+            with self.client_of(self.two) as there:  # no core is free to look for it
+                held = self.burst(there, self.same, [b'{"do": "wait", "file": "there"}'])
+                wait_until(lambda: self.two.scheduler.status()["cores"][0]["state"] == "running", "the core of the sibling is taken")
+                later = threading.Timer(1, self.release, args=("there",))
+                later.start()
+                for request in ids:
+                    answer = client.invoke(again, payload, request_id=request)
+                    self.assertEqual((answer.code, answer.payload), (0, b'"again"'), answer)
+                later.join()
+                self.collect(there, held)
+        self.assertEqual(self.one.scheduler.runs("again"), 8)
+
     def test_lossy(self):
         """Datagrams are lost, late, repeated and out of order: every invocation is answered, and none runs twice."""
         self.faults(loss=0.15, late=0.2, again=0.1, late_ms=10)
