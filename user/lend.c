@@ -35,6 +35,8 @@
 #define SAY_NS (50 * WC_MS)
 #define SAY_SOON_NS (5 * WC_MS) /* while siblings send something */
 #define BUSY_NS WC_SECOND	/* so long after they have */
+#define LEAVE_NS (500 * WC_MS)
+#define LINGER_US 20000 /* for what is on the way */
 _Static_assert(WC_LEND_SLOTS <= WC_FREE_MAX, "one CORE_FREE says it all");
 
 struct sibling {
@@ -48,6 +50,7 @@ struct sibling {
 	uint64_t lost_ns;	  /* when the last session ended; of the session's thread */
 	uint64_t generation, own; /* of its functions and ours, when they were compared; likewise */
 	atomic_bool joined, draining;
+	atomic_bool told; /* that this host leaves */
 	atomic_uint offered;
 	pthread_mutex_t lock;
 	int session; /* under the lock, as what follows: the socket of the session, -1: there is none */
@@ -61,6 +64,7 @@ struct wc_lend {
 	struct wc_node *node;
 	uint8_t key[WC_REMOTE_KEY_SIZE];
 	int stop; /* eventfd */
+	atomic_bool leaving;
 	pthread_t say_thread;
 	bool say_started;
 	uint32_t count;
@@ -227,11 +231,16 @@ static bool be_sibling(struct sibling *sibling, struct asking *asking)
 	bool stopped = false;
 
 	sibling->generation = sibling->own = 0;
+	atomic_store(&sibling->told, false);
 	while (!stopped && wc_lead_leads(sibling->lend->node) &&
 	       (answer = ask(asking, json_pack("{s:s, s:I, s:O*}", "op", "beat", "generation",
 					       (json_int_t)sibling->generation, "has", has)))) {
 		atomic_store(&sibling->draining, json_is_true(json_object_get(answer, "draining")));
 		json_decref(has);
+		if (atomic_load(&sibling->lend->leaving) && !atomic_load(&sibling->told)) {
+			json_decref(ask(asking, json_pack("{s:s}", "op", "leave")));
+			atomic_store(&sibling->told, true);
+		}
 		has = compare(sibling, &functions, answer);
 		json_decref(answer);
 		/* What is here is said at once: until then it gets nothing of what is new. */
@@ -305,7 +314,7 @@ static uint32_t count_free(struct wc_node *node)
 {
 	uint32_t count = count_bits(&node->tables.wc_shards[WC_QUEUE_MEMBERS]);
 
-	if (wc_pending_any(node) || !wc_lead_serves(node))
+	if (wc_pending_any(node) || !wc_lead_serves(node) || atomic_load(&node->lend->leaving))
 		return 0;
 	for (uint32_t s = 0; s < node->shard_count; s++)
 		count += count_bits(&node->tables.wc_shards[s]);
@@ -384,6 +393,7 @@ int wc_lend_open(struct wc_node *node, struct wc_fault *fault)
 	if (!node->lend)
 		return wc_fail(fault, ENOMEM, "out of memory");
 	node->lend->node = node;
+	node->lend->stop = -1;
 	for (uint32_t i = 0; at && i < WC_SIBLINGS_MAX; i++) {
 		struct sibling *sibling = &node->lend->siblings[i];
 
@@ -425,12 +435,30 @@ int wc_lend_start(struct wc_node *node, struct wc_fault *fault)
 	return error ? wc_fail(fault, error, "cannot start a thread for the siblings: %s", strerror(error)) : 0;
 }
 
+void wc_lend_leave(struct wc_node *node)
+{
+	struct wc_lend *lend = node->lend;
+	uint64_t end = wc_now() + LEAVE_NS;
+	bool all = false;
+
+	if (!lend || !lend->say_started)
+		return;
+	atomic_store(&lend->leaving, true);
+	while (!all && wc_now() < end) {
+		usleep(5000);
+		all = true;
+		for (uint32_t i = 0; i < lend->count; i++)
+			all &= atomic_load(&lend->siblings[i].told) || !atomic_load(&lend->siblings[i].joined);
+	}
+	usleep(LINGER_US);
+}
+
 void wc_lend_stop(struct wc_node *node)
 {
 	struct wc_lend *lend = node->lend;
 	uint64_t one = 1;
 
-	if (!lend || write(lend->stop, &one, sizeof(one)) != sizeof(one))
+	if (!lend || lend->stop < 0 || write(lend->stop, &one, sizeof(one)) != sizeof(one))
 		return;
 	for (uint32_t i = 0; i < lend->count; i++) {
 		struct sibling *sibling = &lend->siblings[i];
@@ -460,7 +488,7 @@ void wc_lend_close(struct wc_node *node)
 			close(lend->siblings[i].socket);
 		pthread_mutex_destroy(&lend->siblings[i].lock);
 	}
-	if (lend->stop > 0)
+	if (lend->stop >= 0)
 		close(lend->stop);
 	explicit_bzero(lend->key, sizeof(lend->key));
 	free(lend);

@@ -15,6 +15,11 @@
 /* They do nothing, and return 0, without --siblings. Errors with a sentence. Start: once packets are served. */
 int wc_lend_open(struct wc_node *node, struct wc_fault *fault);
 int wc_lend_start(struct wc_node *node, struct wc_fault *fault);
+/*
+ * The node is about to stop: siblings send nothing new from here on. Waits until each has been told, for half a second at most; what was under way by then is
+ * served still, if the node goes on for a moment.
+ */
+void wc_lend_leave(struct wc_node *node);
 void wc_lend_stop(struct wc_node *node);
 void wc_lend_close(struct wc_node *node);
 

@@ -509,7 +509,7 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	add_cores(node, session, first, count);
 	session->joined_ns = wc_now();
 	session->lacking = true; /* until it has said what it has */
-	session->standby = node->lead && json_is_true(json_object_get(question, "standby"));
+	session->standby = node->lead && !session->sibling && json_is_true(json_object_get(question, "standby"));
 	members->sessions[session->id] = session;
 	wc_slow_joins(wc_members_slow_rules(members->slow), session->id);
 	__sync_synchronize();

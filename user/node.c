@@ -727,6 +727,7 @@ void wc_node_stop(struct wc_node *node)
 	char path[160];
 
 	wc_control_stop(node);
+	wc_lend_leave(node); /* their clients would be told of this node's end, with which they have nothing to do */
 	if (node->tables.wc_config) {
 		WC_WRITE(node->tables.wc_config->up, WC_UP_DOWN); /* from here on: ERROR(NODE_DOWN) */
 		wc_config_changed(node->tables.wc_config);

@@ -785,6 +785,11 @@ static int check_siblings(const struct wc_options *options, struct wc_fault *fau
 		while ((one = strsep(&part, "/")) != NULL)
 			if (wc_remote_split(one, host, sizeof(host), port, &why))
 				return wc_fail(fault, EINVAL, "--siblings: %.200s", why.text);
+			else if (!strcmp(one, options->remote))
+				return wc_fail(
+					fault, EINVAL,
+					"--siblings: %s is this host, as --remote says; name the schedulers of the other parts",
+					one);
 	}
 	return 0;
 }

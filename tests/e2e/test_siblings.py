@@ -268,6 +268,31 @@ class Siblings(SiblingsTest):
                 self.collect(there, held)
         self.assertEqual(self.one.scheduler.runs("again"), 8)
 
+    def test_stopped(self):
+        """A sibling is told to stop: it says so first, ends what it has, and no client of the other part is told of its end."""
+        tags = ["stopped-%d" % i for i in range(200)]
+        stopper = threading.Thread(target=self.two.scheduler.down)
+        with self.client_of(self.one) as client:
+            waiting, sent, answers, end = {client.fresh_id(): tag for tag in tags}, {}, {}, time.monotonic() + harness.PATIENCE_S
+            while waiting and time.monotonic() < end:
+                for request, tag in list(waiting.items())[:8]:
+                    if time.monotonic() - sent.get(request, 0) > 0.5:
+                        sent[request] = time.monotonic()
+                        client.send(request, self.function, json.dumps({"do": "count", "tag": tag, "sleep_ms": 10}).encode())
+                answer = client.receive(0.05)
+                if answer and answer.kind != wcproto.BUSY and answer.request_id in waiting:
+                    answers[waiting.pop(answer.request_id)] = answer
+                if len(answers) == 60:
+                    self.assertGreater(self.counters(self.two.scheduler)["lent"], 10)
+                    stopper.start()
+                    answers[""] = answer  # once
+        stopper.join()
+        self.assertFalse(waiting)
+        self.assertEqual({tag: answer.code for tag, answer in answers.items() if answer.kind != wcproto.REPLY}, {})
+        runs = self.one.scheduler.all_runs()
+        self.assertEqual({tag: runs.get(tag) for tag in tags}, dict.fromkeys(tags, 1))
+        self.assertEqual(self.one.scheduler.problems(), [])
+
     def test_lossy(self):
         """Datagrams are lost, late, repeated and out of order: every invocation is answered, and none runs twice."""
         self.faults(loss=0.15, late=0.2, again=0.1, late_ms=10)

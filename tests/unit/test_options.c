@@ -470,6 +470,46 @@ static void test_schedulers(void **state)
 	snprintf(line, sizeof(line), "%s--remote [::]:4751", good);
 	assert_int_equal(parse(line), -EINVAL);
 	expect_accepted("--dev lo --cluster --remote 0.0.0.0:4751");
+	snprintf(line, sizeof(line), "%s--remote 192.0.2.1:4751 --part one", good);
+	expect_accepted(line);
+}
+
+/* Those of the other parts, and not this one. */
+static void test_siblings(void **state)
+{
+	static const char *const good = "--dev lo --cluster --remote 192.0.2.1:4751 ";
+	static const struct {
+		const char *siblings, *why;
+	} bad[] = {
+		{ "--siblings 192.0.2.2", "--siblings:" },
+		{ "--siblings 192.0.2.2:4751,", "--siblings:" },
+		{ "--siblings 192.0.2.2:4751/", "--siblings:" },
+		{ "--siblings 192.0.2.2:4751/192.0.2.1:4751", "is this host" },
+		{ "--siblings 1.1.1.1:1,1.1.1.1:2,1.1.1.1:3,1.1.1.1:4,1.1.1.1:5,1.1.1.1:6,1.1.1.1:7,1.1.1.1:8,1.1.1.1:9",
+		  "at most 8" },
+		{ "--part one", "takes --etcd" },
+	};
+	char line[300];
+
+	(void)state;
+	snprintf(line, sizeof(line), "%s--siblings 192.0.2.2:4751/192.0.2.3:4751,192.0.2.4:4751 --join-as one", good);
+	expect_accepted(line);
+	assert_int_equal(wc_options_siblings(&options), 2);
+	expect_accepted(good);
+	assert_int_equal(wc_options_siblings(&options), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(line, sizeof(line), "%s%s", good, bad[i].siblings);
+		assert_int_equal(parse(line), -EINVAL);
+		if (!strstr(fault.text, bad[i].why))
+			fail_msg("%s: %s", bad[i].siblings, fault.text);
+	}
+	assert_int_equal(parse("--dev lo --join 192.0.2.1:4751 --siblings 192.0.2.2:4751"), -EINVAL);
+	assert_non_null(strstr(fault.text, "takes --cluster"));
+}
+
+static void test_slow(void **state)
+{
+	(void)state;
 	expect_accepted(
 		"--slow-times 0 --slow-interval-ms 600000 --slow-intervals 100 --slow-eject-ms 86400000 --slow-percent 50");
 	assert_int_equal(options.slow_eject_ms, 86400000);
@@ -480,6 +520,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_name_is_known_early),
 		cmocka_unit_test(test_schedulers),
+		cmocka_unit_test(test_siblings),
+		cmocka_unit_test(test_slow),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_refused),
