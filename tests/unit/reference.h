@@ -56,7 +56,9 @@ static struct {
 	__u64 outcomes[WC_OUTCOME_COUNT], facts_held, facts_early, hows[16];
 } ref;
 
-static const __u32 ref_queue[REF_QUEUES] = { 0, 1, 2, 3, 4, 5, WC_SHARDS_MAX + 1, WC_SHARDS_MAX + 2, WC_QUEUE_SIBLINGS - 1 };
+static const __u32 ref_queue[REF_QUEUES] = {
+	0, 1, 2, 3, 4, 5, WC_SHARDS_MAX + 1, WC_SHARDS_MAX + 2, WC_QUEUE_SIBLINGS - 1
+};
 
 static inline __u32 ref_id(__u32 f)
 {
