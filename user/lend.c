@@ -138,15 +138,17 @@ static bool note_session(struct sibling *sibling, int fd)
 	return !wait_or_stop(sibling->lend, 0);
 }
 
-/* Which of its invocations have come here: some wait, or run, or are with a node, which only this host knows. */
+/*
+ * Which of its invocations have come here: some wait, or run, or are with a node, which only this host knows. No others: they would push its own out of its window.
+ */
 static bool tell_lent(struct sibling *sibling, struct asking *asking)
 {
 	struct wc_tables *tables = &sibling->lend->node->tables;
 	uint64_t taken = WC_READ(tables->wc_cluster->loans[sibling->via - 1].taken);
 	uint64_t left = taken < WC_LENT_MAX ? taken : WC_LENT_MAX;
 
-	while (left) { /* oldest first */
-		uint64_t words[512];
+	do { /* oldest first */
+		uint64_t words[512] = { 0 };
 		size_t count = 0;
 
 		for (; left && count < sizeof(words) / sizeof(words[0]); left--) {
@@ -156,9 +158,9 @@ static bool tell_lent(struct sibling *sibling, struct asking *asking)
 			if (lent && WC_READ(lent->word))
 				words[count++] = WC_READ(lent->word);
 		}
-		if (!wc_cluster_tell(words, count, false, false, ask, asking))
+		if (!wc_cluster_tell(words, count, false, !left, ask, asking))
 			return false;
-	}
+	} while (left);
 	return true;
 }
 
@@ -178,8 +180,7 @@ static bool enter(struct sibling *sibling, const json_t *joined, struct asking *
 		return false;
 	}
 	/* If it has just begun to lead: what it must not run again. */
-	if (window && !(tell_lent(sibling, asking) && wc_cluster_tell_ids(node, true, ask, asking) &&
-			wc_cluster_tell_ids(node, false, ask, asking)))
+	if (window && !(wc_cluster_tell_ids(node, true, ask, asking) && tell_lent(sibling, asking)))
 		return false;
 	wc_loan_begin(loan, (uint64_t)json_integer_value(json_object_get(joined, "term")),
 		      (uint16_t)json_integer_value(json_object_get(joined, "member")));
