@@ -161,6 +161,12 @@ static bool is_function(const char *key)
 	return !strncmp(key, "functions/", strlen("functions/"));
 }
 
+/* Is it held because it cannot be in force here, and not because this host knows less? */
+static bool is_refused(const json_t *value)
+{
+	return !strncmp(json_string_value(json_object_get(value, "why")), "refused", strlen("refused"));
+}
+
 /* Ids that etcd has given to what is not here are not given out here. */
 static void avoid_ids(struct wc_shared *shared)
 {
@@ -234,16 +240,14 @@ bool wc_shared_strip(const struct wc_node *node, json_t *functions)
 		return true;
 	pthread_mutex_lock(&shared->lock);
 	json_object_foreach (shared->held, held, value)
-		whole = whole && (!is_function(held) || !strncmp(json_string_value(json_object_get(value, "why")),
-								 "refused", strlen("refused")));
+		whole = whole && (!is_function(held) || is_refused(value));
 	for (size_t i = json_array_size(functions); !whole && i-- > 0;) {
 		const json_t *each = json_array_get(functions, i);
 
 		snprintf(key, sizeof(key), "functions/%s/%s", json_string_value(json_object_get(each, "name")),
 			 json_string_value(json_object_get(each, "qualifier")));
 		value = json_object_get(shared->held, key);
-		if (value &&
-		    strncmp(json_string_value(json_object_get(value, "why")), "refused", strlen("refused")) != 0)
+		if (value && !is_refused(value))
 			json_array_remove(functions, i);
 	}
 	if (shared->role.term && !atomic_load(&shared->settled) && !shared->role.followed)
@@ -332,7 +336,7 @@ static void note_refused(struct wc_shared *shared)
 	json_t *value;
 
 	json_object_foreach (shared->held, key, value)
-		if (!strncmp(json_string_value(json_object_get(value, "why")), "refused", strlen("refused")))
+		if (is_refused(value))
 			json_object_set(value, "here", json_object_get(shared->wanted, key) ?: json_null());
 }
 

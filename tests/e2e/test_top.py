@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """`warmcore top`: what it says of a live node, of a stopped and of a killed daemon, of 4,096 cores; the screen, its keys, sizes and ends."""
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -76,6 +77,8 @@ class FakeMaps:
             os.unlink(self.path + "/maps/" + map_name)
         os.rmdir(self.path + "/maps")
         os.rmdir(self.path)
+        with contextlib.suppress(OSError):  # another node may have pins there
+            os.rmdir(os.path.dirname(self.path))
 
 
 class Terminal:

@@ -13,23 +13,9 @@
 #include <cmocka.h>
 
 #include "bpf/decide.h"
+#include "tests/unit/sim_near.h"
 #include "tools/sim/sim.h"
 #include "tools/sim/theory.h"
-
-#ifdef __SANITIZE_ADDRESS__
-#define INVOCATIONS 200000 /* that nothing is read that should not be; the figures are for the other variant */
-#define PART 0.05
-#else
-#define INVOCATIONS 2000000
-#define PART 0.01
-#endif
-
-#define assert_near(value, expected, part)                                                                             \
-	do {                                                                                                           \
-		double is = (value), be = (expected);                                                                  \
-		if (!(fabs(is - be) <= (part)*fabs(be)))                                                               \
-			fail_msg("%s is %g, not %g", #value, is, be);                                                  \
-	} while (0)
 
 static struct sim_result *result;
 
