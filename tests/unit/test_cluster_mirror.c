@@ -7,8 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/scratch.h"
-#include "tests/unit/tables_fixture.h"
+#include "tests/unit/functions_node.h"
 #include "user/cluster_functions.h"
 #include "user/cluster_mirror.h"
 #include "user/control.h"
@@ -23,31 +22,14 @@ static struct wc_fault fault;
 static int archive;
 static unsigned asked;
 
-static void open_node(struct wc_node *node, const char *state_dir)
-{
-	memset(node, 0, sizeof(*node));
-	tables_open(&node->tables, 8, 1);
-	snprintf(node->options.state_dir, sizeof(node->options.state_dir), "%s", path_of(state_dir));
-	snprintf(node->options.name, sizeof(node->options.name), "%s", state_dir);
-	if (wc_functions_open(&node->functions, path_of(state_dir), &node->tables, 0, &fault))
-		fail_msg("%s", fault.text);
-}
-
-static void close_node(struct wc_node *node)
-{
-	wc_functions_free(node->functions);
-	tables_close(&node->tables);
-	memset(node, 0, sizeof(*node));
-}
-
 static int setup(void **state)
 {
 	if (scratch_setup(state))
 		return -1;
 	umask(022);
 	make_folder("source");
-	open_node(&leader, "leader");
-	open_node(&standby, "standby");
+	open_node(&leader, "leader", 8);
+	open_node(&standby, "standby", 8);
 	archive = -1;
 	asked = 0;
 	return 0;

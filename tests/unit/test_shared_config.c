@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/scratch.h"
-#include "tests/unit/tables_fixture.h"
+#include "tests/unit/functions_node.h"
 #include "user/control.h"
 #include "user/functions_internal.h"
 #include "user/shared_config.h"
@@ -18,24 +17,6 @@
 
 static const uint64_t KEY[2] = { 1, 2 }, OTHER_KEY[2] = { 1, 3 };
 static struct wc_node first, next;
-static struct wc_fault fault;
-
-static void open_node(struct wc_node *node, const char *state_dir, uint32_t cores)
-{
-	memset(node, 0, sizeof(*node));
-	tables_open(&node->tables, cores, 1);
-	snprintf(node->options.state_dir, sizeof(node->options.state_dir), "%s", path_of(state_dir));
-	snprintf(node->options.name, sizeof(node->options.name), "%s", state_dir);
-	if (wc_functions_open(&node->functions, path_of(state_dir), &node->tables, 0, &fault))
-		fail_msg("%s", fault.text);
-}
-
-static void close_node(struct wc_node *node)
-{
-	wc_functions_free(node->functions);
-	tables_close(&node->tables);
-	memset(node, 0, sizeof(*node));
-}
 
 static int setup(void **state)
 {
