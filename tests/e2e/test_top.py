@@ -95,7 +95,8 @@ class Terminal:
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen([WARMCORE, "--node", node, "top", *arguments], stdin=self.slave, stdout=self.slave,
                                         stderr=subprocess.PIPE, env=environment)  # fmt: skip
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def size(self, rows, columns):
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -149,7 +150,9 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.process.stderr.close()
         os.close(self.slave)
+        self.reader.join()  # or it would read from the next terminal, which gets the same number
         os.close(self.master)
 
 
