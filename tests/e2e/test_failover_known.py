@@ -33,7 +33,7 @@ class Known(failover.FailoverTest):
         wait_until(self.leader, "another one leads")
         begun = time.monotonic()
         self.wait_in(self.NODES)
-        self.assertLess(time.monotonic() - begun, 20)  # and not when what they have run is too old to be told
+        self.assertLess(time.monotonic() - begun, 45)  # and not when what they have run is too old to be told
 
     def test_both(self):
         """The next leader dies, too, before the first one is back, which knows nothing of what began meanwhile: it waits for the nodes, which do."""

@@ -1319,7 +1319,8 @@ class Examples(unittest.TestCase):
         payload = b'{"spin_us":3000, "sleep_us": 2000,"cpu_us":1000}'
         self.assertGreaterEqual(instance.call(payload).json["elapsed_us"], 6000)
         self.assertGreaterEqual(instance.call(b"3000").json["elapsed_us"], 3000)
-        self.assertLess(instance.call(b"").json["elapsed_us"], 3000)
+        # Without a time it takes none; what else the machine does may take some of any one call.
+        self.assertLess(min(instance.call(b"").json["elapsed_us"] for _ in range(50)), 3000)
         for payload in (b"x", b'{"spin_us":-1}', b'{"spin_us":1e9}', b"9" * 30, b"1" * 300, b'{"spin_us" 1}'):
             self.assertEqual(instance.call(payload).json["errorType"], "BadInput", payload)
 

@@ -114,6 +114,7 @@ class Spares(harness.NodeTest):
         self.ready()
         for pid in self.spare_pids():
             os.kill(pid, signal.SIGSTOP)
+            harness.wait_until(lambda p=pid: set(harness.thread_states(p)) <= {"T"}, "no thread of %d runs" % pid)
             self.addCleanup(lambda p=pid: harness.process_state(p) == "T" and os.kill(p, signal.SIGKILL))
         with self.node.client() as client:
             self.assert_error(client.invoke(function, b"{}", seconds=60), wcproto.TIMEOUT)

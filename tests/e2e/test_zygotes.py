@@ -280,6 +280,7 @@ class Zygotes(harness.NodeTest):
         function = self.deploy_self("one")
         pid = self.zygote("python")["pid"]
         os.kill(pid, signal.SIGSTOP)
+        harness.wait_until(lambda: set(harness.thread_states(pid)) <= {"T"}, "it stands still")
         self.assertEqual(self.call(function, {}, seconds=60)["environment"]["WARMCORE_FUNCTION"], "one")
         harness.wait_until(lambda: not harness.process_state(pid), "the stopped one has gone")
 

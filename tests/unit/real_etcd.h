@@ -8,6 +8,7 @@
 #include "user/clock.h"
 #include "user/etcd.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -102,6 +103,41 @@ static inline void begin_member(struct members *members, struct member *member)
 		execvp("etcd", arguments);
 		_exit(127);
 	}
+}
+
+/* Does it stand still, with all of its threads? */
+static inline bool member_stopped(const struct member *member)
+{
+	char path[64], line[512], *state;
+	struct dirent *entry;
+	bool stopped = true;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", member->pid);
+	folder = opendir(path);
+	assert_non_null(folder);
+	while (stopped && (entry = readdir(folder))) {
+		FILE *file;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/stat", member->pid, entry->d_name);
+		file = fopen(path, "re");
+		state = file && fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL;
+		stopped = !state || state[2] == 'T'; /* a thread that has ended meanwhile does nothing, either */
+		if (file)
+			fclose(file);
+	}
+	closedir(folder);
+	return stopped;
+}
+
+/* SIGSTOP is not obeyed at once: until one of its threads has read it the others go on, and answer. */
+static inline void stop_member(const struct member *member)
+{
+	kill(member->pid, SIGSTOP);
+	while (!member_stopped(member))
+		usleep(1000);
 }
 
 static inline void end_member(struct member *member)

@@ -270,7 +270,7 @@ static void test_etcd_away(void **state)
 	(void)state;
 	begin_all();
 	for (size_t i = 0; i < sizeof(away_ms) / sizeof(away_ms[0]); i++) {
-		kill(etcds.all[0].pid, SIGSTOP);
+		stop_member(&etcds.all[0]);
 		usleep(away_ms[i] * 1000);
 		if (away_ms[i] > 2 * LEASE / WC_MS)
 			assert_int_equal(leader(), -1);

@@ -71,7 +71,7 @@ static void test_real(void **state)
 	OK(wc_etcd_get(etcd, "kk", &value, 5000, &fault));
 	expect_there("", 0);
 	/* It stops to answer, without an end of its connections; then it ends. */
-	kill(etcds.all[0].pid, SIGSTOP);
+	stop_member(&etcds.all[0]);
 	begin = wc_now();
 	assert_int_equal(wc_etcd_get(etcd, "k", &value, 300, &fault), -ETIMEDOUT);
 	assert_true(ms_since(begin) < 300 + SLACK_MS);
@@ -147,7 +147,7 @@ static void test_real_members(void **state)
 	assert_int_equal(strtoul(value.value, NULL, 10), ADDERS * ADDS);
 	assert_true(lost > 0);
 	/* One of three is no majority: neither a read nor a change is answered, in time. */
-	kill(etcds.all[1].pid, SIGSTOP);
+	stop_member(&etcds.all[1]);
 	begin = wc_now();
 	assert_true(wc_etcd_get(etcd, "sum", &value, 900, &fault) < 0);
 	assert_true(ms_since(begin) < 900 + SLACK_MS);
