@@ -17,6 +17,7 @@ CHECK=
 ANY_KERNEL=
 FAILED=
 MISSING=() # packages to install
+OLD=() # likewise, of Debian 12: this release has them no longer
 
 usage() {
 	cat <<-END
@@ -137,9 +138,25 @@ need_run() {
 	need_clang
 	need_bpftool
 	need libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libnl-3-dev libnl-route-3-dev libseccomp-dev
-	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libh2o-evloop-dev libssl-dev libcurl4-openssl-dev ca-certificates libncurses-dev libyaml-dev
+	need libzip-dev nettle-dev libevent-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev ca-certificates libncurses-dev libyaml-dev
+	need_h2o libh2o-evloop-dev libh2o-dev-common libh2o-evloop0.13
 	need iproute2 python3 python3-numpy libpython3-dev
 	need_node
+}
+
+# The first of these, which asks for the others. Debian 13 has none of them, but all that they need.
+need_h2o() {
+	local package
+	installed "$1" && return
+	[ -n "$CHECK" ] || refresh_lists
+	if [ -n "$CHECK" ] || available "$1" || [ "$ID" != debian ]; then
+		need "$1"
+		return
+	fi
+	for package in "$@"; do
+		OLD+=("$package")
+	done
+	need libwslay1 libssl3t64
 }
 
 # One of these packages: a library has other names in other releases.
@@ -163,7 +180,11 @@ need_image() {
 	need_any libnettle8t64 libnettle8
 	need_any libevent-core-2.1-7t64 libevent-core-2.1-7
 	need_any libevent-extra-2.1-7t64 libevent-extra-2.1-7
-	need_any libh2o-evloop0.13t64 libh2o-evloop0.13
+	if [ "$ID" = debian ]; then
+		need_h2o libh2o-evloop0.13
+	else
+		need_any libh2o-evloop0.13t64 libh2o-evloop0.13
+	fi
 	need_any libssl3t64 libssl3
 	need_any libcurl4t64 libcurl4
 	need ca-certificates iproute2 python3 python3-numpy
@@ -247,18 +268,26 @@ esac
 need_"$GROUP"
 [ -n "$ANY_KERNEL" ] || check_kernel
 
-if [ ${#MISSING[@]} -gt 0 ]; then
+ALL=("${MISSING[@]}" "${OLD[@]}")
+if [ ${#ALL[@]} -gt 0 ]; then
 	if [ -n "$CHECK" ]; then
-		echo "missing: ${MISSING[*]}"
+		echo "missing: ${ALL[*]}"
 		exit 1
 	fi
 	if [ "$(id -u)" != 0 ]; then
-		die "missing: ${MISSING[*]}. Run as root: $0 --group $GROUP"
+		die "missing: ${ALL[*]}. Run as root: $0 --group $GROUP"
 	fi
 	refresh_lists
-	echo "installing: ${MISSING[*]}"
 	LOG=$(mktemp)
-	trap unquiet_etcd EXIT
+	DEBS=$(mktemp -d)
+	trap 'unquiet_etcd; rm -rf "$DEBS"' EXIT
+	echo "installing: ${ALL[*]}"
+	if [ ${#OLD[@]} -gt 0 ]; then
+		echo "of these from Debian 12, because this release has them no longer: ${OLD[*]}"
+		mapfile -t FILES < <("$ROOT/scripts/bookworm-debs.sh" "$DEBS" "${OLD[@]}")
+		[ ${#FILES[@]} = ${#OLD[@]} ] || die "could not fetch them (see above)"
+		MISSING+=("${FILES[@]}")
+	fi
 	quiet_etcd
 	if ! DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
 		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install "${MISSING[@]}" >"$LOG" 2>&1 </dev/null; then
