@@ -228,9 +228,11 @@ traces() {
 	shopt -u nullglob
 	for path in /proc/[0-9]*; do
 		name=$(tr '\0' ' ' 2>/dev/null <"$path/cmdline")
-		case $name in
-		warmcored* | */warmcored* | *warmcore-native* | *warmcore_runtime.*) echo "process ${path#/proc/}: $name" ;;
+		case ${name%% *} in # who builds one of them is none
+		warmcored | */warmcored | *warmcore-native*) ;;
+		*) [[ $name == *warmcore_runtime.* ]] || continue ;;
 		esac
+		echo "process ${path#/proc/}: $name"
 	done
 }
 
