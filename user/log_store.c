@@ -235,7 +235,7 @@ int wc_log_store_append(struct wc_log_store *store, const char *function, const 
 			return fd;
 		fits = fitting(records + *ret_written, length - *ret_written,
 			       size < store->limits.file_bytes ? store->limits.file_bytes - size : 0);
-		if (!fits && !size) /* not with the limits that options.c allows; it would go on for ever */
+		if (!fits && !size) /* not with the limits that the options have; it would go on for ever */
 			error = -EFBIG;
 		if (fits)
 			error = write_all(fd, records + *ret_written, fits, &written);
