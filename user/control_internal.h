@@ -31,6 +31,13 @@ json_t *wc_control_published(struct wc_node *node, const char *name, json_t *req
 json_t *wc_control_alias(struct wc_node *node, const char *name, json_t *request);
 json_t *wc_control_concurrency(struct wc_node *node, const char *name, json_t *request);
 
+/* The requests of control_logs.c; of the first, the name may be NULL: the daemon's own log. */
+json_t *wc_control_logs(struct wc_node *node, const char *name, json_t *request);
+json_t *wc_control_tail(struct wc_node *node, const char *name, json_t *request);
+
+/* A descriptor that can be read when the socket is being closed: whatever takes long ends then. */
+int wc_control_stopping(void);
+
 /* The request of control_code.c, which the answer's receiver gets *ret_file with (untouched: none). `stop` ends it when it can be read. */
 json_t *wc_control_code(struct wc_node *node, const char *name, json_t *request, int stop, int *ret_file);
 

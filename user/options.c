@@ -7,8 +7,6 @@
 #include "user/latency.h"
 #include "user/remote_wire.h"
 #include "user/sched.h"
-#include "user/version.h"
-#include "user/warmth.h"
 
 #include <ctype.h>
 #include <errno.h>

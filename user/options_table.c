@@ -2,11 +2,9 @@
 /* options_table.c - every option of the daemon: its name, its kind, its limits and what it is for. The help, the checks of files and docs/CONFIG.md come from here. */
 #include "user/options_internal.h"
 
-#include "bpf/cluster_tables.h"
 #include "bpf/policies.h"
 #include "bpf/proto.h"
 #include "user/functions.h"
-#include "user/latency.h"
 #include "user/remote_wire.h"
 #include "user/sched.h"
 #include "user/umem.h"
