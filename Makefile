@@ -159,7 +159,7 @@ PARTS := $(BUILD)/obj/libparts.a
 PROGRAMS := $(if $(GATEWAY_MAIN),$(BUILD)/bin/warmcore-gateway) $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
 # Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
-FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so late_ready.so line.so pass.so probe.so relay.so state.so)
+FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so late_ready.so line.so pass.so probe.so relay.so state.so) $(BUILD)/tests/e2e/warmcored-next
 BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS)) $(BUILD)/tests/bench/exit
 TESTS := $(UNIT_TESTS:%.c=$(BUILD)/%) $(UNIT_TESTS:%.c=$(BUILD)/san/%) \
 	 $(patsubst %.c,$(BUILD)/tsan/%,$(filter %_mt.c,$(UNIT_TESTS))) \
@@ -250,6 +250,13 @@ $(BUILD)/bin/warmcore-gateway: $(call objects,obj,$(GATEWAY_MAIN)) $(ARCHIVE)
 $(BUILD)/bin/warmcore-gateway $(BUILD)/tests/unit/test_gateway_http $(BUILD)/san/tests/unit/test_gateway_http: LDLIBS += $(GATEWAY_LIBS)
 $(BUILD)/bin/warmcore: $(call objects,obj,$(TOOL_SOURCES)) $(PARTS) $(ARCHIVE) $(FILES)
 $(BUILD)/bin/warmcore: LDLIBS += $(CURSES_LIBS)
+# The daemon with other versions of the cluster's protocol, as its next version would have them (tests/e2e/test_rolling.py): one object is compiled anew.
+$(BUILD)/next/cluster_protocol.o: user/cluster_protocol.c $(wildcard user/cluster_protocol.h user/error.h) $(FLAGS)
+	$(call say,CC)mkdir -p $(@D)
+	$(Q)$(COMPILE_obj) -DWC_PROTOCOL_FIRST=2 -DWC_PROTOCOL_LAST=3 -c -o $@ $<
+$(BUILD)/tests/e2e/warmcored-next: $(BUILD)/next/cluster_protocol.o $(call objects,obj,$(MAIN_SOURCE)) $(ARCHIVE)
+	$(call say,LINK)mkdir -p $(@D)
+	$(Q)$(LINK_obj) -o $@ $(filter %.o %.a,$^) $(LDLIBS)
 $(BUILD)/bin/%:
 	$(call say,LINK)mkdir -p $(@D)
 	$(Q)$(LINK_obj) -o $@ $(filter %.o %.a,$^) $(LDLIBS)

@@ -16,8 +16,10 @@
 #include <stdint.h>
 
 #define WC_PROTOCOL_SILENT 1 /* of who says nothing of it: before there was anything to say */
+#ifndef WC_PROTOCOL_LAST     /* tests make a program that speaks others */
 #define WC_PROTOCOL_FIRST 1  /* spoken here, from this one */
 #define WC_PROTOCOL_LAST 2   /* to this one: who says what it speaks, and answers what it does not know */
+#endif
 #define WC_PROTOCOL_MAX 1000000
 
 enum wc_feature {

@@ -225,6 +225,12 @@ static json_t *compare(struct sibling *sibling, json_t **functions, const json_t
 	return has;
 }
 
+/* Another daemon is about to take over here: what was sent here is not lost. NULL: that is not so. */
+static json_t *hands_over(const struct wc_node *node)
+{
+	return atomic_load(&node->hands_over) ? json_true() : NULL;
+}
+
 /* Until it hangs up, or this host does not lead its own part any more; true: it is told to stop. */
 static bool be_sibling(struct sibling *sibling, struct asking *asking)
 {
@@ -234,8 +240,9 @@ static bool be_sibling(struct sibling *sibling, struct asking *asking)
 	sibling->generation = sibling->own = 0;
 	atomic_store(&sibling->told, false);
 	while (!stopped && wc_lead_leads(sibling->lend->node) &&
-	       (answer = ask(asking, json_pack("{s:s, s:I, s:O*}", "op", "beat", "generation",
-					       (json_int_t)sibling->generation, "has", has)))) {
+	       (answer = ask(asking, json_pack("{s:s, s:I, s:O*, s:o*}", "op", "beat", "generation",
+					       (json_int_t)sibling->generation, "has", has, "handover",
+					       hands_over(sibling->lend->node))))) {
 		atomic_store(&sibling->draining, json_is_true(json_object_get(answer, "draining")));
 		json_decref(has);
 		if (atomic_load(&sibling->lend->leaving) && !atomic_load(&sibling->told)) {

@@ -249,6 +249,8 @@ static json_t *beat_question(struct wc_membership *membership)
 	question = json_pack("{s:s, s:I, s:O?}", "op", "beat", "generation", (json_int_t)membership->generation,
 			     "lacks", membership->lacks);
 	pthread_mutex_unlock(&membership->lock);
+	if (atomic_load(&membership->node->hands_over))
+		json_object_set_new(question, "handover", json_true());
 	if (!(membership->agreed.features & WC_FEATURE_COUNTS))
 		return question;
 	json_object_set_new(question, "counts", wc_counts_json(membership->counts, &membership->node->tables));
@@ -717,7 +719,8 @@ int wc_member_open(struct wc_node *node, struct wc_fault *fault)
 		return error;
 	wc_cluster_key(membership->key, WC_CLUSTER_MAC, words);
 	memcpy(cluster->key, words, sizeof(cluster->key));
-	if (getrandom(&cluster->epoch, sizeof(cluster->epoch), 0) != sizeof(cluster->epoch))
+	/* Else it is that of the daemon before, which has handed over: what was sent to that one is here. */
+	if (!cluster->epoch && getrandom(&cluster->epoch, sizeof(cluster->epoch), 0) != sizeof(cluster->epoch))
 		return wc_fail(fault, EIO, "the system gives no random numbers");
 	return 0;
 }

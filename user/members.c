@@ -80,6 +80,8 @@ int wc_members_open(struct wc_node *node, struct wc_fault *fault)
 	cluster->port = htons(node->options.port);
 	cluster->mtu = (uint16_t)(node->mtu < UINT16_MAX ? node->mtu : UINT16_MAX);
 	cluster->silent_ns = SILENT_NS;
+	/* Their sessions were with the daemon before. */
+	atomic_store(&node->members->back_until[0], node->takeover ? wc_now() + WC_BACK_NS : 0);
 	cluster->scheduler = !node->lead; /* of several, whom the election says: wc_members_lead() */
 	for (uint32_t i = 0; i < node->tables.wc_member_cores_max; i++)
 		node->tables.wc_member_cores[i].state = WC_CORE_OFFLINE;
@@ -456,6 +458,7 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	json_decref(session->lacks);
 	session->lacks = lacks ? json_deep_copy(lacks) : NULL;
 	session->knows = (uint64_t)generation;
+	session->hands_over = json_is_true(json_object_get(question, "handover"));
 	if (changed)
 		wc_members_open_functions(node); /* before it may get any */
 	wc_members_slow_beat(members->slow, session->id, question);
@@ -541,6 +544,7 @@ void wc_members_left(struct wc_node *node, struct wc_member_session *session)
 		return;
 	member = &node->tables.wc_members[session->id];
 	pthread_mutex_lock(&members->lock);
+	atomic_store(&members->back_until[session->id], session->hands_over ? wc_now() + WC_BACK_NS : 0);
 	WC_WRITE(member->state, WC_MEMBER_NONE);
 	__sync_synchronize();
 	for (uint32_t i = 0; i < member->count; i++)

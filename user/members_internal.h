@@ -15,18 +15,21 @@
 
 #include <pthread.h>
 
+#define WC_BACK_NS (10 * WC_SECOND) /* a start of the daemon, and a host that is busy */
+
 struct wc_member_session {
 	uint16_t id;
 	char name[WC_MEMBER_NAME_MAX];
-	int fd;		  /* the socket of the session; the remote thread's, which closes it when this is gone */
-	int archive;	  /* of a function that it is about to get; -1: none */
-	bool silent;	  /* at the last look */
-	bool missed;	  /* it was silent, and has not looked at the functions since: gets nothing until it has */
-	bool lacking;	  /* it has not all functions: gets nothing until it has */
-	bool standby;	  /* it may lead one day (lead.h) */
-	bool windowed;	  /* it has said which ids it knows */
-	bool leaving;	  /* it has said so: gets nothing new */
-	bool mute;	  /* it is silent for so long that nobody waits for its answers */
+	int fd;		 /* the socket of the session; the remote thread's, which closes it when this is gone */
+	int archive;	 /* of a function that it is about to get; -1: none */
+	bool silent;	 /* at the last look */
+	bool missed;	 /* it was silent, and has not looked at the functions since: gets nothing until it has */
+	bool lacking;	 /* it has not all functions: gets nothing until it has */
+	bool standby;	 /* it may lead one day (lead.h) */
+	bool windowed;	 /* it has said which ids it knows */
+	bool leaving;	 /* it has said so: gets nothing new */
+	bool hands_over; /* it has said so: when the session ends the node is about to come again, with all that it has */
+	bool mute;	 /* it is silent for so long that nobody waits for its answers */
 	uint64_t knows;	  /* generation of the functions that it has looked at */
 	uint32_t sibling; /* no node, but a scheduler that lends (lend.h): 1 and up; 0: a node */
 	uint32_t *has;	  /* of a sibling: ids of functions that it has, by slot */
@@ -50,6 +53,8 @@ struct wc_members {
 	uint64_t functions_ns;
 	bool whole; /* what is not in `functions` is none of the cluster's */
 	int socket; /* for ORDERs of this process */
+	/* Until then a node that hands over is not taken for gone; by id. And none is that has not come since this daemon took over (0). */
+	atomic_ullong back_until[WC_MEMBERS_MAX];
 	atomic_ullong sent, again, lost, retried, departed;
 };
 

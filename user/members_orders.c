@@ -121,6 +121,15 @@ static bool is_kept(struct wc_node *node, const struct wc_fingerprint *print)
 	return wc_replies_find(node->replies, print, reply) > 0;
 }
 
+/* Is it away only because its daemon, or this one, has just handed over to another one? It keeps the ids and the answers, and is asked when it is here again. */
+static bool comes_back(const struct wc_members *members, const struct wc_member *member, uint64_t word)
+{
+	uint32_t epoch = WC_READ(member->epoch);
+	uint64_t until = atomic_load(&members->back_until[epoch ? WC_SENT_MEMBER(word) : 0]);
+
+	return !WC_READ(member->state) && (!epoch || (epoch & 0xff) == WC_SENT_EPOCH(word)) && wc_now() < until;
+}
+
 enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint *print, const struct wc_frame *frame,
 			       uint32_t lent)
 {
@@ -144,6 +153,8 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 	if (!word)
 		return WC_AGAIN_HERE;
 	member = wc_members_at(&node->tables, WC_SENT_MEMBER(word));
+	if (member && WC_SENT_MEMBER(word) != WC_MEMBER_BEFORE && comes_back(node->members, member, word))
+		return WC_AGAIN_SENT;
 	if (!member || !WC_READ(member->state) || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word)) {
 		atomic_fetch_add(&node->members->lost, 1);
 		return WC_AGAIN_LOST;

@@ -89,7 +89,8 @@ static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
 		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
 		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
 			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
-		if (node->tables.wc_sent_max == WC_SEEN_SETS)
+		/* What had begun has ended well before another daemon takes over, and its answers are here. */
+		if (node->tables.wc_sent_max == WC_SEEN_SETS && !node->takeover)
 			wc_window_restarted(node->tables.wc_seen, node->tables.wc_sent, wc_now());
 	} else if (legacy->shared) {
 		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
@@ -135,15 +136,28 @@ static int share_seen_key(struct wc_node *node, struct wc_legacy *legacy, struct
 	return 0;
 }
 
-/* Of the daemon before, as if the maps were new; but for the counters, which only grow, and the ids that were seen. */
+/*
+ * Of the daemon before, as if the maps were new; but for the counters, which only grow, and the ids that were seen. And in a cluster it is the same daemon to others: it has
+ * what was sent to the one before, and its grants go on (bpf/cluster.h).
+ */
 static void clear_tables(struct wc_tables *tables)
 {
+	struct wc_cluster cluster = *tables->wc_cluster;
+	static uint32_t grants[WC_CORES_MAX];
+
+	for (uint32_t i = 0; i < tables->wc_cores_max && i < WC_CORES_MAX; i++)
+		grants[i] = tables->wc_cores[i].grant;
 #define CLEAR_TABLE(name, type)                                                                                        \
 	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen &&        \
 	    (const void *)tables->name != tables->wc_sent)                                                             \
 		memset(tables->name, 0, tables->name##_max * sizeof(*tables->name));
 	WC_TABLES_EACH(CLEAR_TABLE)
 #undef CLEAR_TABLE
+	for (uint32_t i = 0; i < tables->wc_cores_max && i < WC_CORES_MAX; i++)
+		tables->wc_cores[i].grant = grants[i];
+	tables->wc_cluster->epoch = cluster.epoch;
+	for (uint32_t i = 0; i < WC_SIBLINGS_MAX; i++)
+		tables->wc_cluster->loans[i].grant = cluster.loans[i].grant;
 }
 
 /* Tell the clients whose invocations ran when the last daemon was killed. */

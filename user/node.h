@@ -102,6 +102,7 @@ struct wc_node {
 	uint32_t agents_started;
 	_Atomic(struct wc_traces *) traces; /* NULL until tracing was on once (traces.h) */
 	atomic_bool stopping;
+	atomic_bool hands_over; /* another daemon is about to take over: in a cluster the others are told */
 	struct wc_takeover
 		*takeover; /* another daemon hands its place over to this one; NULL: it does not, or has done so */
 };

@@ -448,6 +448,7 @@ bool wc_upgrade_run(struct wc_node *node)
 		return false;
 	}
 	wc_info("handing over to %s", upgrade.program);
+	atomic_store(&node->hands_over, true);
 	error = !hello		      ? wc_fail(&fault, ENOMEM, "out of memory") :
 		node->options.isolate ? wc_fail(&fault, ENOTSUP, "isolate is on, which cannot be handed over") :
 					prepare(node, true, hello, upgrade.program, &candidate, &fault);
@@ -461,6 +462,7 @@ bool wc_upgrade_run(struct wc_node *node)
 	if (error) {
 		wc_fail(&why, -error, "%.400s. The daemon from before serves on.", fault.text);
 		wc_error("%s", why.text);
+		atomic_store(&node->hands_over, false);
 		free(hello);
 		finish(error, 0, &why);
 		return false;
