@@ -184,19 +184,50 @@ uint64_t wc_call_id(void)
 	return atomic_fetch_add(&last, 0x9e3779b97f4a7c15ull); /* odd: all others come before it does again */
 }
 
-/* The trace goes on in what is called; the client's context is for the function that the client called. */
-static uint32_t pass_trace(const struct wc_job *from, uint8_t block[WC_CONTEXT_MAX])
+/* The trace goes on in what is called; the client's context is for the function that the client called, so this one gets `client`, or none (NULL). */
+static uint32_t pass_context(const struct wc_job *from, const char *client, uint8_t block[WC_CONTEXT_MAX])
 {
-	const char *texts[WC_CONTEXT_TEXTS] = { NULL };
-	bool any = false;
+	const char *texts[WC_CONTEXT_TEXTS] = { [WC_CONTEXT_CLIENT] = client };
+	bool any = client != NULL;
 
-	if (!from->context_len)
-		return 0;
-	for (unsigned i = WC_CONTEXT_TRACEPARENT; i < WC_CONTEXT_TEXTS; i++) {
+	for (unsigned i = WC_CONTEXT_TRACEPARENT; from->context_len && i < WC_CONTEXT_TEXTS; i++) {
 		texts[i] = wc_context_get(from->context, (enum wc_context_text)i);
 		any |= texts[i] != NULL;
 	}
 	return any ? wc_context_make(texts, block) : 0;
+}
+
+/*
+ * The client context in front of the payload of START, which loses it. On one line, as custom runtimes get it in a header field; that it is JSON is
+ * for whoever reads it to see. False: it is not all there, or too long; the caller was told.
+ */
+static bool take_client(struct wc_caller *caller, struct wc_result *message, char out[WC_CONTEXT_CLIENT_MAX + 1])
+{
+	uint32_t length = message->call.number & WC_CHANNEL_START_CONTEXT;
+
+	if (length > WC_CONTEXT_CLIENT_MAX || length > message->length ||
+	    wc_instance_copy((uint8_t *)out, message->payload, length)) {
+		put_error(caller, "Node.BadCall", "a client context has at most 3583 bytes, in front of the payload");
+		return false;
+	}
+	for (uint32_t i = 0; i < length; i++)
+		if ((unsigned char)out[i] < 0x20)
+			out[i] = ' ';
+	out[length] = 0;
+	message->payload += length;
+	message->length -= length;
+	return true;
+}
+
+/* Which version `fn` is, as Lambda says it. */
+static void give_version(struct wc_caller *caller, const struct wc_fn *fn)
+{
+	char *out = (char *)caller->small;
+
+	if (fn->published)
+		caller->length = (uint32_t)snprintf(out, sizeof(caller->small), "%u", fn->published);
+	else
+		caller->length = (uint32_t)snprintf(out, sizeof(caller->small), "$LATEST");
 }
 
 /* That of the client's invocation, or of the call that was begun, above it. NULL: no memory. */
@@ -224,7 +255,7 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 		.payload = message->payload,
 		.payload_len = message->length,
 		.context = context,
-		.context_len = pass_trace(caller->job, context),
+		.context_len = pass_context(caller->job, NULL, context),
 		.owned_elsewhere = true,
 		.caller = caller,
 		.inner = true,
@@ -257,7 +288,8 @@ static void run(struct wc_worker *worker, struct wc_caller *caller, const struct
 }
 
 /* Without waiting. */
-static void start(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message, struct wc_fn *fn)
+static void start(struct wc_worker *worker, struct wc_caller *caller, const struct wc_result *message,
+		  const char *client, struct wc_fn *fn)
 {
 	uint8_t context[WC_CONTEXT_MAX];
 	const struct wc_async_setup setup = {
@@ -265,7 +297,7 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 		.payload = message->payload,
 		.length = message->length,
 		.context = context,
-		.context_len = pass_trace(caller->job, context),
+		.context_len = pass_context(caller->job, *client ? client : NULL, context),
 		.request_id = wc_call_id(),
 		.limit_ns = caller->deadline_ns,
 		.depth = caller->job->depth + 1,
@@ -280,6 +312,8 @@ static void start(struct wc_worker *worker, struct wc_caller *caller, const stru
 	if (caller->family)
 		error = wc_async_start(worker, caller->family, &setup, &caller->number);
 	give_nothing(caller);
+	if (!error && (message->call.number & WC_CHANNEL_START_VERSION))
+		give_version(caller, fn);
 	if (!error)
 		return;
 	worker->counters.calls_refused++;
@@ -431,6 +465,7 @@ static void take_over(struct wc_worker *worker, struct wc_caller *caller, uint32
 static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_result *message)
 {
 	struct refusal refusal = { 0 };
+	char client[WC_CONTEXT_CLIENT_MAX + 1];
 	struct wc_fn *fn;
 
 	if (caller->line && message->flags == WC_CHANNEL_HOW_LINE) {
@@ -448,11 +483,11 @@ static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 		put_error(caller, "Node.Internal", "the node has no memory for a call");
 		return;
 	}
-	if (caller->how >= WC_CHANNEL_HOW_LINE) {
+	if (caller->how == WC_CHANNEL_HOW_LINE || caller->how > WC_CHANNEL_HOW_CHECK) {
 		put_error(caller, "Node.BadCall", "the runtime asks for what this node does not know");
 		return;
 	}
-	if (caller->how >= WC_CHANNEL_HOW_PUT) {
+	if (caller->how >= WC_CHANNEL_HOW_PUT && caller->how < WC_CHANNEL_HOW_LINE) {
 		use_workflow(worker, caller, message);
 		return;
 	}
@@ -475,10 +510,15 @@ static void serve(struct wc_worker *worker, struct wc_caller *caller, struct wc_
 		put_error(caller, refusal.type, refusal.fault.text);
 		return;
 	}
-	if (caller->how == WC_CHANNEL_HOW_START)
-		start(worker, caller, message, fn);
-	else
+	if (caller->how == WC_CHANNEL_HOW_CHECK) {
+		give_nothing(caller);
+		give_version(caller, fn);
+	} else if (caller->how == WC_CHANNEL_HOW_START) {
+		if (take_client(caller, message, client))
+			start(worker, caller, message, client, fn);
+	} else {
 		run(worker, caller, message, fn);
+	}
 	wc_fn_put(fn);
 }
 

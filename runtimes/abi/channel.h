@@ -42,7 +42,8 @@
  * one behind the other, and the RESULT's payload is at WC_CHANNEL_RESULT_AT, so that neither the request's payload nor what there is of an answer is
  * touched; on a socket the struct comes in front of the payload, in the same datagram. A RESULT with WC_CHANNEL_FLAG_FAILED has an error object.
  * A CALL's flags say how (enum wc_channel_how). What was begun with START is waited for with WAIT or ANY, by its number, in any order; what is not
- * waited for before the answer goes on, and its result is dropped.
+ * waited for before the answer goes on, and its result is dropped. Lambda's client context may come along with START: its JSON in front of the
+ * payload, and its bytes in `number`.
  *
  * Environment of every instance: WARMCORE_NODE (name), WARMCORE_FUNCTION (name), WARMCORE_HANDLER (as in the manifest), WARMCORE_CODE (the
  * function's folder, also the working directory), WARMCORE_EVENT (json | binary), WARMCORE_TIMEOUT_MS,
@@ -120,8 +121,8 @@ _Static_assert(sizeof(struct wc_message) == 64, "ABI");
 
 /* Flags of a CALL. */
 enum wc_channel_how {
-	WC_CHANNEL_HOW_RUN,    /* run it, the RESULT is its result */
-	WC_CHANNEL_HOW_START,  /* begin it; the RESULT says its number, and has no payload */
+	WC_CHANNEL_HOW_RUN, /* run it, the RESULT is its result */
+	WC_CHANNEL_HOW_START, /* begin it; the RESULT says its number, and has no payload but with WC_CHANNEL_START_VERSION */
 	WC_CHANNEL_HOW_WAIT,   /* the RESULT is that of the call `number` */
 	WC_CHANNEL_HOW_ANY,    /* the RESULT is that of the call that ends first, and says its number */
 	WC_CHANNEL_HOW_CANCEL, /* the call `number` is not wanted any more; it is waited for as before, and fails */
@@ -133,12 +134,18 @@ enum wc_channel_how {
 	WC_CHANNEL_HOW_RECEIVE, /* the RESULT is the next message; it waits for one. At the end of the stream: no payload, `number` 1 */
 	WC_CHANNEL_HOW_CLOSE, /* no more messages come */
 	WC_CHANNEL_HOW_LINE,  /* the RESULT is that of what it has called by a line (line.h) */
+	WC_CHANNEL_HOW_CHECK, /* may it be called? Nothing runs: the RESULT is the version that would, or the refusal */
 };
+
+/* `number` of START. */
+#define WC_CHANNEL_START_CONTEXT                                                                                       \
+	0xffffu /* bytes of the client context in front of the payload, which `length` counts, too */
+#define WC_CHANNEL_START_VERSION 0x10000u /* the RESULT's payload is the version that runs: "$LATEST" or a number */
 
 /* What a CALL calls. */
 #define WC_CHANNEL_CALL_NAME 224u
 struct wc_channel_call {
-	uint32_t number;		     /* WAIT: of which call */
+	uint32_t number;		     /* WAIT: of which call; START: WC_CHANNEL_START_* */
 	uint32_t reserved[7];		     /* 0 */
 	char function[WC_CHANNEL_CALL_NAME]; /* RUN, START: "NAME", or "NAME:QUALIFIER"; with its 0 */
 };

@@ -23,7 +23,6 @@
 
 struct wc_callee_name {
 	char text[WC_CALLEE_NAME_MAX + WC_CALLEE_QUALIFIER_MAX]; /* NAME or NAME:QUALIFIER */
-	char version[WC_CALLEE_QUALIFIER_MAX];			 /* that surely runs; empty: an alias says which */
 };
 
 /* Where {function} is, of *ret_length bytes. False: it is no path of Invoke. */
@@ -138,11 +137,6 @@ static inline const char *wc_callee_parse(struct wc_callee_name *callee, const c
 		callee->text[at++] = ':';
 		memcpy(callee->text + at, qualifier, strlen(qualifier) + 1);
 	}
-	callee->version[0] = 0;
-	if (!*qualifier || *qualifier == '$')
-		memcpy(callee->version, "$LATEST", sizeof("$LATEST"));
-	else if (!qualifier[strspn(qualifier, "0123456789")])
-		memcpy(callee->version, qualifier, strlen(qualifier) + 1);
 	return NULL;
 }
 

@@ -19,6 +19,7 @@
 #include <sys/random.h>
 
 #include "callee.h"
+#include "client_context.h"
 
 #define CALLS_MAX 1024 /* requests that wait, and events that nobody waits for */
 #define EVENTS_MAX 256 /* of the latter: after that, the next one waits until one of them has ended */
@@ -30,7 +31,9 @@ struct call {
 	struct wc_callee_name callee;
 	struct evbuffer *body;
 	uint32_t number; /* once it has begun */
-	bool event;
+	uint32_t client; /* bytes of the client context in front of the body */
+	bool event, dry;
+	char version[16]; /* that runs, once it has begun */
 };
 
 struct wc_lambda {
@@ -118,8 +121,8 @@ static void refuse_call(struct wc_lambda *lambda, struct call *call, const struc
 
 static void add_version(struct evhttp_request *request, const struct call *call)
 {
-	if (call->callee.version[0])
-		add_header(request, "X-Amz-Executed-Version", call->callee.version);
+	if (call->version[0])
+		add_header(request, "X-Amz-Executed-Version", call->version);
 }
 
 /* And free it. */
@@ -176,7 +179,11 @@ static void collect(struct wc_lambda *lambda)
 
 static void start(struct wc_lambda *lambda, struct call *call)
 {
-	const struct wc_client_callee callee = { .how = WC_CHANNEL_HOW_START, .function = call->callee.text };
+	const struct wc_client_callee callee = {
+		.how = call->dry ? WC_CHANNEL_HOW_CHECK : WC_CHANNEL_HOW_START,
+		.number = call->dry ? 0 : WC_CHANNEL_START_VERSION | call->client,
+		.function = call->callee.text,
+	};
 	size_t length = evbuffer_get_length(call->body);
 	uint8_t *payload;
 	uint32_t room;
@@ -253,12 +260,18 @@ static void started(struct wc_lambda *lambda, struct call *call, const struct wc
 		refuse_as(lambda, call, result);
 		return;
 	}
-	if (call->event) {
+	snprintf(call->version, sizeof(call->version), "%.*s", (int)(result->length < 16 ? result->length : 15),
+		 (const char *)result->payload);
+	if (call->event || call->dry) {
 		request = take_request(call);
 		if (request) {
 			add_version(request, call);
-			evhttp_send_reply(request, 202, "Accepted", NULL);
+			evhttp_send_reply(request, call->dry ? 204 : 202, call->dry ? "No Content" : "Accepted", NULL);
 		}
+	}
+	if (call->dry) {
+		free_call(lambda, call);
+		return;
 	}
 	if (!lambda->running) {
 		refuse_call(lambda, call, &over, "the invocation was over before the call was");
@@ -334,20 +347,12 @@ static bool refuse_headers(struct evhttp_request *request)
 {
 	const char *kind = header(request, "X-Amz-Invocation-Type", "RequestResponse");
 	const char *log = header(request, "X-Amz-Log-Type", "None");
-	static const struct refusal no_dry_run = { 501, "Not Implemented", "NotImplementedException", NULL };
 	const char *wrong = NULL;
 
-	if (!strcmp(kind, "DryRun")) {
-		refuse(request, &no_dry_run, "a call of a function to another has no DryRun: invoke it");
-		return true;
-	}
-	if (strcmp(kind, "RequestResponse") != 0 && strcmp(kind, "Event") != 0)
-		wrong = "X-Amz-Invocation-Type is neither RequestResponse nor Event";
+	if (strcmp(kind, "RequestResponse") != 0 && strcmp(kind, "Event") != 0 && strcmp(kind, "DryRun") != 0)
+		wrong = "X-Amz-Invocation-Type is none of RequestResponse, Event and DryRun";
 	else if (strcmp(log, "None") != 0 && strcmp(log, "Tail") != 0)
 		wrong = "X-Amz-Log-Type is neither None nor Tail";
-	else if (header(request, "X-Amz-Client-Context", NULL))
-		wrong = "a client context does not go along with a call of a function to another: put it into the "
-			"payload";
 	if (wrong)
 		refuse(request, &wrong_parameter, wrong);
 	return wrong;
@@ -364,11 +369,20 @@ static void forget_request(struct evhttp_connection *connection, void *pointer)
 
 static void take(struct wc_lambda *lambda, struct evhttp_request *request, const struct wc_callee_name *callee)
 {
-	struct call *call = calloc(1, sizeof(*call));
+	const char *context = header(request, "X-Amz-Client-Context", NULL), *wrong;
+	uint8_t client[WC_CLIENT_CONTEXT_PLAIN + 3];
+	uint32_t client_length = 0;
+	struct call *call;
 
+	wrong = context ? wc_client_context_take(context, client, &client_length) : NULL;
+	if (wrong) {
+		refuse(request, &wrong_parameter, wrong);
+		return;
+	}
+	call = calloc(1, sizeof(*call));
 	if (call)
 		call->body = evbuffer_new();
-	if (!call || !call->body ||
+	if (!call || !call->body || evbuffer_add(call->body, client, client_length) ||
 	    evbuffer_add_buffer(call->body, evhttp_request_get_input_buffer(request))) { /* moves it */
 		if (call && call->body)
 			evbuffer_free(call->body);
@@ -378,7 +392,11 @@ static void take(struct wc_lambda *lambda, struct evhttp_request *request, const
 	}
 	call->request = request;
 	call->callee = *callee;
+	call->client = client_length;
 	call->event = !strcmp(header(request, "X-Amz-Invocation-Type", ""), "Event");
+	call->dry = !strcmp(header(request, "X-Amz-Invocation-Type", ""), "DryRun");
+	if (call->dry) /* nothing goes along */
+		evbuffer_drain(call->body, evbuffer_get_length(call->body));
 	evhttp_connection_set_closecb(evhttp_request_get_connection(request), forget_request, call);
 	TAILQ_INSERT_TAIL(&lambda->queued, call, link);
 	lambda->count++;

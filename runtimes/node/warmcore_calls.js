@@ -7,7 +7,8 @@
 
 const FLAG_BINARY = 1, FLAG_FAILED = 8, FLAG_TRY = 16; // WC_CHANNEL_FLAG_*
 const NAME_MAX = 223; // WC_CHANNEL_CALL_NAME, less its 0
-const RUN = 0, START = 1, ANY = 3, CANCEL = 4, PUT = 5, GET = 6, DELETE = 7, SEND = 8, RECEIVE = 9, CLOSE = 10; // enum wc_channel_how
+const RUN = 0, START = 1, ANY = 3, CANCEL = 4, PUT = 5, GET = 6, DELETE = 7, SEND = 8, RECEIVE = 9, CLOSE = 10, CHECK = 12; // enum wc_channel_how
+const START_VERSION = 0x10000; // WC_CHANNEL_START_VERSION
 const END = 1; // number of the RESULT of RECEIVE: the end of the stream
 const EVENTS_MAX = 256; // calls that nobody waits for, at a time: after that, the next one waits until one of them has ended
 
@@ -24,7 +25,7 @@ class InvokeError extends Error {
  * core meanwhile. `waiting` has what to do with the result of each call, by its number: (flags, payload, lost), or () when the invocation is
  * over. `moves` are what streams have no message or no room for yet.
  */
-const calls = { channel: null, waiting: new Map(), events: new Set(), moves: [], begun: 0, scheduled: false, turns: 0 };
+const calls = { channel: null, waiting: new Map(), events: new Set(), moves: [], begun: 0, version: '', scheduled: false, turns: 0 };
 const NOTHING = Buffer.alloc(0);
 
 function checkName(name, of) {
@@ -103,13 +104,25 @@ function schedule() {
   setImmediate(collect);
 }
 
+/* [number], or [0, the error object]. With `client`, the bytes of a client context for what is called, `calls.version` is the version that runs. */
+function start(name, event, client) {
+  checkName(name, 'a function');
+  const bytes = bytesOf(event)[1];
+  const [flags, number, payload] = client ?
+    say(START, START_VERSION | client.length, name, client.length ? Buffer.concat([client, bytes]) : bytes) :
+    say(START, 0, name, bytes);
+  if (flags & FLAG_FAILED) return [0, payload];
+  calls.version = payload.toString();
+  return [number];
+}
+
 /*
  * Begin a call: `calls.begun` is its number. Or return the error object of the node that it refuses it with. `turns` of the event loop pass before
  * the process blocks for the result: what else comes in over sockets is begun meanwhile.
  */
-function begin(name, event, done, turns) {
-  const [flags, number, payload] = call(START, name, event);
-  if (flags & FLAG_FAILED) return payload;
+function begin(name, event, done, turns, client) {
+  const [number, refused] = start(name, event, client);
+  if (refused) return refused;
   calls.begun = number;
   calls.waiting.set(number, done);
   calls.turns = turns;
@@ -118,11 +131,19 @@ function begin(name, event, done, turns) {
 }
 
 /* The same for a call that nobody waits for. */
-function beginEvent(name, event) {
+function beginEvent(name, event, client) {
   while (calls.channel && calls.events.size >= EVENTS_MAX) takeOne();
-  const [flags, number, payload] = call(START, name, event);
-  if (flags & FLAG_FAILED) return payload;
+  const [number, refused] = start(name, event, client);
+  if (refused) return refused;
   calls.events.add(number);
+  return undefined;
+}
+
+/* Whether it may be called, of which nothing runs: `calls.version` is the version. Or return the error object. */
+function find(name) {
+  const [flags, , payload] = say(CHECK, 0, name, NOTHING);
+  if (flags & FLAG_FAILED) return payload;
+  calls.version = payload.toString();
   return undefined;
 }
 
@@ -282,4 +303,4 @@ Object.defineProperty(globalThis, 'warmcore', {
   configurable: true, writable: true,
 });
 
-module.exports = { calls, begin, beginEvent, endCalls };
+module.exports = { calls, begin, beginEvent, find, endCalls };

@@ -13,6 +13,7 @@ const http = require('http');
 
 const FLAG_BINARY = 1, FLAG_FAILED = 8; // WC_CHANNEL_FLAG_*
 const PAYLOAD_MAX = 6291456; // WC_CHANNEL_LARGE
+const CONTEXT_MAX = 3583; // of base64, as Lambda has it
 const CONNECTIONS_MAX = 128;
 const TURNS = 3; // of the event loop: to take a connection, to read from it, and one to spare
 const PATH = /^\/2015-03-31\/functions\/([^/]+)\/invocations$/;
@@ -71,7 +72,7 @@ function unescape(text) {
   }
 }
 
-/* The name of what is called, and the version that surely runs, or undefined. */
+/* The name of what is called. */
 function calleeOf(path, query) {
   const match = PATH.exec(path);
   if (!match) {
@@ -92,8 +93,22 @@ function calleeOf(path, query) {
   }
   if (qualifiers.size > 1) throw wrong('the Qualifier is given twice, and differs');
   const [qualifier] = qualifiers;
-  const version = qualifier === undefined || qualifier === '$LATEST' ? '$LATEST' : /^\d+$/.test(qualifier) ? qualifier : undefined;
-  return [qualifier === undefined ? named[1] : `${named[1]}:${qualifier}`, version];
+  return qualifier === undefined ? named[1] : `${named[1]}:${qualifier}`;
+}
+
+/* The JSON of X-Amz-Client-Context, which is base64 of an object; empty without one. */
+function contextOf(text = '') {
+  if (text.length > CONTEXT_MAX) throw wrong(`X-Amz-Client-Context is longer than ${CONTEXT_MAX} bytes`);
+  if (!text) return Buffer.alloc(0);
+  let value = null;
+  const plain = Buffer.from(text, 'base64');
+  try {
+    if (plain.toString('base64') === text) value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(plain));
+  } catch {
+    // below
+  }
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong('X-Amz-Client-Context is not a JSON object in base64');
+  return plain;
 }
 
 /* The path behind the token, and the query. */
@@ -122,21 +137,20 @@ function refuse(response, error) {
 }
 
 function invoke(calls, request, response, target, body) {
-  const [name, version] = calleeOf(...target);
+  const name = calleeOf(...target);
   if (request.method !== 'POST') throw new Refusal(405, 'InvalidRequestContentException', 'the method of Invoke is POST');
   const kind = request.headers['x-amz-invocation-type'] || 'RequestResponse', log = request.headers['x-amz-log-type'] || 'None';
-  if (kind === 'DryRun') throw new Refusal(501, 'NotImplementedException', 'a call of a function to another has no DryRun: invoke it');
-  if (kind !== 'RequestResponse' && kind !== 'Event') throw wrong('X-Amz-Invocation-Type is neither RequestResponse nor Event');
+  if (!['RequestResponse', 'Event', 'DryRun'].includes(kind)) throw wrong('X-Amz-Invocation-Type is none of RequestResponse, Event and DryRun');
   if (log !== 'None' && log !== 'Tail') throw wrong('X-Amz-Log-Type is neither None nor Tail');
-  if (request.headers['x-amz-client-context']) {
-    throw wrong('a client context does not go along with a call of a function to another: put it into the payload');
-  }
+  const client = contextOf(request.headers['x-amz-client-context']);
   if (!calls.isServing()) throw notServing();
-  const headers = version ? { 'X-Amz-Executed-Version': version } : {};
+  const headers = {};
   let refused;
   try {
-    if (kind === 'Event') {
-      refused = calls.beginEvent(name, body);
+    if (kind === 'DryRun') {
+      refused = calls.find(name);
+    } else if (kind === 'Event') {
+      refused = calls.beginEvent(name, body, client);
     } else {
       refused = calls.begin(name, body, (flags, payload, lost) => {
         if (payload === undefined) {
@@ -150,14 +164,15 @@ function invoke(calls, request, response, target, body) {
         if (flags & FLAG_FAILED) headers['X-Amz-Function-Error'] = 'Unhandled';
         headers['Content-Type'] = flags & FLAG_BINARY ? 'application/octet-stream' : 'application/json';
         answer(response, 200, headers, payload);
-      }, TURNS);
+      }, TURNS, client);
     }
   } catch (error) {
     if (error instanceof RangeError) throw new Refusal(413, 'RequestTooLargeException', error.message); // over a socket it takes less
     throw error;
   }
   if (refused) throw refusalOf(refused);
-  if (kind === 'Event') answer(response, 202, headers);
+  headers['X-Amz-Executed-Version'] = calls.versionOf();
+  if (kind !== 'RequestResponse') answer(response, kind === 'Event' ? 202 : 204, headers);
 }
 
 function handle(calls, token, request, response) {
@@ -206,7 +221,7 @@ function refuseClient(error, socket) {
 }
 
 /*
- * Listen, and say where in `environment`. `calls` are the runtime's begin(), beginEvent() and isServing(). Neither the server nor its end of connections
+ * Listen, and say where in `environment`. `calls` are the runtime's begin(), beginEvent(), find() ... Neither the server nor its end of connections
  * keeps the event loop alive. No time limits: they would pass while the process blocks between invocations.
  */
 exports.serve = (calls, environment) => new Promise((resolve, reject) => {

@@ -15,7 +15,7 @@
 const fs = require('fs');
 const path = require('path');
 
-const { calls, begin, beginEvent, endCalls } = require('./warmcore_calls.js');
+const { calls, begin, beginEvent, find, endCalls } = require('./warmcore_calls.js');
 
 const INVOKE = 1, SHUTDOWN = 2, READY = 3, INIT_ERROR = 4, REPLY = 5, ERROR = 6, CALL = 8, RESULT = 9;
 const FLAG_BINARY = 1, FLAG_FAREWELL = 2, FLAG_CONTEXT = 4;
@@ -457,7 +457,8 @@ function isThenable(value) {
 async function serveLambda() {
   if (process.env.AWS_ENDPOINT_URL_LAMBDA !== 'warmcore') return;
   try {
-    await require('./warmcore_lambda.js').serve({ begin, beginEvent, isServing: () => calls.channel !== null }, process.env);
+    await require('./warmcore_lambda.js').serve(
+      { begin, beginEvent, find, versionOf: () => calls.version, isServing: () => calls.channel !== null }, process.env);
   } catch (error) {
     throw new RuntimeError('Runtime.StartError', `AWS_ENDPOINT_URL_LAMBDA=warmcore: cannot serve Invoke on 127.0.0.1: ${error.message}`);
   }

@@ -30,6 +30,8 @@ __all__ = ["Call", "InvokeError", "Stream", "delete", "gather", "get", "invoke",
 
 WINDOW_MAX = 1024  # WC_FANOUT_MAX
 RUN, START, WAIT, ANY, CANCEL, PUT, GET, DELETE, SEND, RECEIVE, CLOSE = range(11)  # enum wc_channel_how
+CHECK = 12
+START_VERSION = 0x10000  # WC_CHANNEL_START_VERSION
 FLAG_BINARY, FLAG_FAILED, FLAG_TRY = 1, 8, 16  # WC_CHANNEL_FLAG_*
 END = 1  # number of the RESULT of RECEIVE: the end of the stream
 
@@ -170,17 +172,37 @@ class Call:
         return _value(self._flags, self._payload)
 
 
-def start(function, event=None):
-    """Begin a call, on another core if one is free, and go on. Returns a Call. At most 1,024 at a time may not have been waited for."""
-    _check(function)
-    payload = _payload(event)
+def _start(function, payload, how=0):
+    """Returns a Call, and the version that runs if `how` asks for it."""
     with _Host.lock:
         _check_serving()
-        flags, number, payload = _Host.channel.call(START, 0, function, payload)
+        flags, number, payload = _Host.channel.call(START, how, function, payload)
         if flags & FLAG_FAILED:
             raise _error(payload)
         call = _Host.calls[number] = Call(number, _Host.invocation)
-    return call
+    return call, payload
+
+
+def _start_for_sdk(function, payload, client):
+    """The same with Lambda's client context, JSON as bytes. Returns a Call, and the version that runs."""
+    call, version = _start(function, client + payload, START_VERSION | len(client))
+    return call, version.decode()
+
+
+def _find(function):
+    """The version that a call would run now. Raises InvokeError when there is none, or it may not be called."""
+    with _Host.lock:
+        _check_serving()
+        flags, _, payload = _Host.channel.call(CHECK, 0, function, b"")
+    if flags & FLAG_FAILED:
+        raise _error(payload)
+    return payload.decode()
+
+
+def start(function, event=None):
+    """Begin a call, on another core if one is free, and go on. Returns a Call. At most 1,024 at a time may not have been waited for."""
+    _check(function)
+    return _start(function, _payload(event))[0]
 
 
 def gather(*calls, return_exceptions=False):

@@ -5,6 +5,7 @@ docs/CALLS.md, "With AWS's SDK". One thread listens, each connection has one mor
 node, so that what is called at the same time runs at the same time. Signatures are not looked at: who knows the token in the path is the function.
 """
 
+import base64
 import errno
 import hmac
 import json
@@ -20,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import warmcore
 
 PAYLOAD_MAX = 6291456  # WC_CHANNEL_LARGE
+CONTEXT_MAX = 3583  # of base64, as Lambda has it
 CONNECTIONS_MAX = 128
 EVENTS_MAX = 256  # that nobody waits for, at a time: after that, the next one waits for one of them
 PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
@@ -59,16 +61,18 @@ def wrong(message):
 
 
 class Job:
-    """One request. It is over when it has an error, or its call has a result; an event's, when it has begun."""
+    """One request. It is over when it has an error, or its call has a result; an event's, when it has begun; a dry run's, when the version is known."""
 
-    __slots__ = ("name", "payload", "event", "call", "error")
+    __slots__ = ("name", "payload", "kind", "client", "version", "call", "error")
 
-    def __init__(self, name, payload, event):
-        self.name, self.payload, self.event = name, payload, event
-        self.call = self.error = None
+    def __init__(self, name, payload, kind, client):
+        self.name, self.payload, self.kind, self.client = name, payload, kind, client
+        self.version = self.call = self.error = None
 
     def over(self):
-        return self.error is not None or (self.call is not None and (self.event or self.call._payload is not None))
+        if self.error is not None or self.kind == "DryRun":
+            return self.error is not None or self.version is not None
+        return self.call is not None and (self.kind == "Event" or self.call._payload is not None)
 
 
 class Desk:
@@ -100,12 +104,15 @@ class Desk:
         while self.queue:
             job = self.queue.popleft()
             try:
-                if job.event:
+                if job.kind == "DryRun":
+                    job.version = warmcore._find(job.name)
+                    continue
+                if job.kind == "Event":
                     self._make_room()
-                job.call = warmcore.start(job.name, job.payload)
+                job.call, job.version = warmcore._start_for_sdk(job.name, job.payload, job.client)
             except Exception as error:
                 job.error = refusal_of(error)
-            if job.event and job.call:
+            if job.kind == "Event" and job.call:
                 self.events.append(job.call)
             job.payload = None
 
@@ -127,7 +134,7 @@ def refusal_of(error):
 
 
 def callee_of(path, query):
-    """The name of what is called, and the version that surely runs, or None."""
+    """The name of what is called."""
     match = PATH.fullmatch(path)
     if not match:
         raise Refusal(
@@ -148,8 +155,23 @@ def callee_of(path, query):
     if len(qualifiers) > 1:
         raise wrong("the Qualifier is given twice, and differs")
     qualifier = qualifiers.pop() if qualifiers else None
-    version = "$LATEST" if qualifier in (None, "$LATEST") else qualifier if qualifier.isdigit() else None
-    return (named[1] + ":" + qualifier if qualifier else named[1]), version
+    return named[1] + ":" + qualifier if qualifier else named[1]
+
+
+def context_of(text):
+    """The JSON of X-Amz-Client-Context, which is base64 of an object; empty without one."""
+    if not text:
+        return b""
+    if len(text) > CONTEXT_MAX:
+        raise wrong("X-Amz-Client-Context is longer than %d bytes" % CONTEXT_MAX)
+    try:
+        plain = base64.b64decode(text, validate=True)
+        good = isinstance(json.loads(plain.decode()), dict)
+    except (ValueError, RecursionError):
+        good = False
+    if not good:
+        raise wrong("X-Amz-Client-Context is not a JSON object in base64")
+    return plain
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -243,22 +265,19 @@ class Handler(BaseHTTPRequestHandler):
         token, slash, path = target.path[1:].partition("/")
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()):
             raise Refusal(403, "AccessDeniedException", "the path has to begin as AWS_ENDPOINT_URL_LAMBDA does, whose last part is the function's own")
-        name, version = callee_of(slash + path, target.query)
+        name = callee_of(slash + path, target.query)
         if self.command != "POST":
             raise Refusal(405, "InvalidRequestContentException", "the method of Invoke is POST")
         kind = self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
-        if kind == "DryRun":
-            raise Refusal(501, "NotImplementedException", "a call of a function to another has no DryRun: invoke it")
-        if kind not in ("RequestResponse", "Event"):
-            raise wrong("X-Amz-Invocation-Type is neither RequestResponse nor Event")
+        if kind not in ("RequestResponse", "Event", "DryRun"):
+            raise wrong("X-Amz-Invocation-Type is none of RequestResponse, Event and DryRun")
         if self.headers.get("X-Amz-Log-Type", "None") not in ("None", "Tail"):
             raise wrong("X-Amz-Log-Type is neither None nor Tail")
-        if self.headers.get("X-Amz-Client-Context"):
-            raise wrong("a client context does not go along with a call of a function to another: put it into the payload")
-        call = self.server.desk.run(Job(name, body, kind == "Event"))
-        headers = [("X-Amz-Executed-Version", version)] if version else []
-        if kind == "Event":
-            self._answer(202, headers=headers)
+        job = Job(name, body, kind, context_of(self.headers.get("X-Amz-Client-Context")))
+        call = self.server.desk.run(job)
+        headers = [("X-Amz-Executed-Version", job.version)]
+        if kind != "RequestResponse":
+            self._answer(202 if kind == "Event" else 204, headers=headers)
             return
         if call._flags & warmcore.FLAG_FAILED:
             headers.append(("X-Amz-Function-Error", "Unhandled"))

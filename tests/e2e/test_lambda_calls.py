@@ -4,6 +4,7 @@
 """Lambda's Invoke inside of instances (docs/CALLS.md): plays the core agent, and the function's HTTP client, for Python, Node.js and custom runtimes over each
 transport. Every rule of the interface, hostile requests, and the order on the channel. test_sdk.py has AWS's SDKs, with a node."""
 
+import base64
 import http.client
 import json
 import os
@@ -21,6 +22,7 @@ import test_runtimes as agent  # noqa: E402
 CALL, START, ANY, FAILED, BINARY = calls.CALL, calls.START, calls.ANY, calls.FAILED, calls.BINARY
 LARGE = calls.LARGE
 EVENTS_MAX = 256
+CHECK, START_VERSION, START_CONTEXT = 12, 0x10000, 0xFFFF  # WC_CHANNEL_HOW_CHECK, WC_CHANNEL_START_*
 
 PYTHON = """
 import os
@@ -73,8 +75,11 @@ class Node:
         self.instance.sequence += 1
         self.instance.channel.result(self.instance.sequence, 5, payload, flags, number)
 
-    def _start(self, name, payload):
-        self.log.append(("START", name, payload))
+    def _start(self, name, payload, number=START_VERSION, how="START"):
+        assert number & ~START_CONTEXT == (START_VERSION if how == "START" else 0), hex(number)
+        context = number & START_CONTEXT
+        self.log.append((how, name, payload[context:]) + ((payload[:context],) if context else ()))
+        payload = payload[context:]
         if self.gate:
             self.gate.wait(agent.PATIENCE_S)
         raw = {"none": error_of("Node.UnknownFunction"), "denied": error_of("Node.AccessDenied"),
@@ -83,9 +88,12 @@ class Node:
         if raw is not None:
             self._result(raw, FAILED)
             return
+        if how == "CHECK":
+            self._result(b"5")
+            return
         self.number += 0x401
         self.begun[self.number] = (name, payload)
-        self._result(b"", 0, self.number)
+        self._result(b"7" if ":" in name else b"$LATEST", 0, self.number)
 
     def _any(self):
         self.log.append(("ANY",))
@@ -108,7 +116,9 @@ class Node:
                     agent.struct.pack_into("=I", self.instance.channel.memory, agent.REQUEST + 60, 0)
                 return answer
             if answer.flags == START:
-                self._start(answer.name.rstrip(b"\0").decode(), answer.called)
+                self._start(answer.name.rstrip(b"\0").decode(), answer.called, answer.number)
+            elif answer.flags == CHECK:
+                self._start(answer.name.rstrip(b"\0").decode(), answer.called, answer.number, "CHECK")
             else:
                 assert answer.flags == ANY, answer.flags
                 self._any()
@@ -258,16 +268,16 @@ class LambdaCalls:
         self.begin()
         for name, query, expected, version in (
             ("echo", "", "echo", "$LATEST"),
-            (longest, "?Qualifier=" + "q" * 128, longest + ":" + "q" * 128, None),
-            ("echo:prod", "", "echo:prod", None),
+            (longest, "?Qualifier=" + "q" * 128, longest + ":" + "q" * 128, "7"),
+            ("echo:prod", "", "echo:prod", "7"),
             ("echo%3A7", "", "echo:7", "7"),
             ("echo", "?Qualifier=7", "echo:7", "7"),
-            ("echo", "?x=1&Qualifier=%24LATEST&&y", "echo:$LATEST", "$LATEST"),
+            ("echo", "?x=1&Qualifier=%24LATEST&&y", "echo:$LATEST", "7"),
             ("echo", "?Qualifier=", "echo", "$LATEST"),
             ("echo:7", "?Qualifier=7", "echo:7", "7"),
             ("123456789012:function:echo", "", "echo", "$LATEST"),
             (arn + "echo", "", "echo", "$LATEST"),
-            ((arn + "echo:prod").replace(":", "%3a"), "?Qualifier=prod", "echo:prod", None),
+            ((arn + "echo:prod").replace(":", "%3a"), "?Qualifier=prod", "echo:prod", "7"),
             ("function", "", "function", "$LATEST"),
         ):
             with self.subTest(name=name, query=query):
@@ -298,10 +308,15 @@ class LambdaCalls:
                 self.assertTrue(reply.json.get("message") or reply.json["Message"])
         self.assertEqual(self.ask("many").json["Reason"], "ConcurrentInvocationLimitExceeded")
         for status, error, headers in (
-            (501, "NotImplementedException", {"X_Amz_Invocation_Type": "DryRun"}),
             (400, "InvalidParameterValueException", {"X_Amz_Invocation_Type": "event"}),
             (400, "InvalidParameterValueException", {"X_Amz_Log_Type": "tail"}),
-            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "e30="}),
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "e30"}),  # not filled up
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "{}"}),
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "W10="}),  # []
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "eyJhIjr/fQ=="}),  # no UTF-8
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "e=30"}),
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "e30=e30="}),
+            (400, "InvalidParameterValueException", {"X_Amz_Client_Context": "e30=" * 896}),
             (405, "InvalidRequestContentException", {"method": "GET"}),
             (405, "InvalidRequestContentException", {"method": "PUT"}),
         ):
@@ -310,6 +325,33 @@ class LambdaCalls:
                 self.assertEqual((reply.status, reply.error), (status, error), reply.body)
         self.end()
         self.assertNotIn("echo", [entry[1] for entry in self.node.log if entry[0] == "START"])
+
+    def test_dry_run(self):
+        """204 of what may be called, its own error of what may not; and nothing of it runs."""
+        self.begin()
+        connection = self.connect()
+        for name, version in (("echo", "5"), ("echo:prod", "5")):
+            reply = self.ask(name, b"1", connection=connection, X_Amz_Invocation_Type="DryRun")
+            self.assertEqual((reply.status, reply.body, reply.headers["X-Amz-Executed-Version"]), (204, b"", version))
+            self.assertEqual(self.node.log[-1], ("CHECK", name, b""))
+        for name, status, error in (("none", 404, "ResourceNotFoundException"), ("denied", 403, "AccessDeniedException")):
+            reply = self.ask(name, b"1", connection=connection, X_Amz_Invocation_Type="DryRun")
+            self.assertEqual((reply.status, reply.error), (status, error), reply.body)
+        self.assertEqual(self.ask("echo", b"1", connection=connection).body, b"1")
+        self.assertEqual([entry[0] for entry in self.node.log], 4 * ["CHECK"] + ["START", "ANY"])
+        self.end()
+
+    def test_client_context(self):
+        self.begin()
+        plain = b'{"custom": {"a": "\xc3\xa9\x01"}}'.replace(b"\x01", b"1")
+        for body in (b'{"b": 2}', b""):
+            reply = self.ask("echo", body, X_Amz_Client_Context=base64.b64encode(plain).decode())
+            self.assertEqual((reply.status, reply.body), (200, body), reply.body)
+            self.assertEqual(self.node.log[-2], ("START", "echo", body, plain))
+        longest = b'{"a":"' + b"x" * 2677 + b'"}'
+        self.assertEqual(self.ask("echo", b"1", X_Amz_Client_Context=base64.b64encode(longest).decode(), X_Amz_Invocation_Type="Event").status, 202)
+        self.assertEqual(self.node.log[-1], ("START", "echo", b"1", longest))
+        self.end()
 
     def test_paths(self):
         self.begin()

@@ -3,6 +3,7 @@
 """AWS's SDKs, unmodified, inside of functions of a real node, in their sandboxes (docs/CALLS.md): Debian's boto3, @aws-sdk/client-lambda of npm, and a custom
 runtime with nothing but HTTP. test_lambda_calls.py has the interface itself."""
 
+import base64
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ def ask(name, event, **more):
         answer = client.invoke(FunctionName=name, Payload=json.dumps(event), **more)
     except botocore.exceptions.ClientError as error:
         return [error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]]
-    text = answer["Payload"].read()
+    text = answer["Payload"].read() if "Payload" in answer else ""
     return [answer["StatusCode"], answer.get("FunctionError"), answer.get("ExecutedVersion"), json.loads(text) if text else None]
 def handler(event, context):
     if "times" in event:
@@ -50,10 +51,10 @@ BOOTSTRAP = b"""#!/usr/bin/python3 -S
 import concurrent.futures, http.client, json, os, urllib.parse
 API, BASE = os.environ["AWS_LAMBDA_RUNTIME_API"], "/2018-06-01/runtime/invocation/"
 lambda_url = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL_LAMBDA"])
-def ask(name, event, InvocationType="RequestResponse"):
+def ask(name, event, InvocationType="RequestResponse", ClientContext=""):
     connection = http.client.HTTPConnection(lambda_url.netloc)
     connection.request("POST", "%s/2015-03-31/functions/%s/invocations" % (lambda_url.path, name), json.dumps(event),
-                       {"X-Amz-Invocation-Type": InvocationType})
+                       {"X-Amz-Invocation-Type": InvocationType, **({"X-Amz-Client-Context": ClientContext} if ClientContext else {})})
     answer = connection.getresponse()
     text, headers = answer.read(), answer.headers
     if headers["X-Amzn-Errortype"]:
@@ -80,6 +81,8 @@ def handler(event, context):
     if isinstance(event, dict) and "mark" in event:
         with open(event["mark"], "w") as file:
             file.write("called")
+    if event == "context":
+        return context.client_context and [context.client_context.custom, context.client_context.env]
     return {"got": event, "version": context.function_version}
 """
 
@@ -93,6 +96,10 @@ class Sdk(harness.NodeTest):
         cls.node.deploy("called", "python", "called.handler", {"called.py": CALLED}, timeout_ms=60000)
         cls.node.cli("publish", "called")
         cls.node.cli("alias", "called", "prod", "1")
+        cls.node.deploy("closed", "python", "called.handler", {"called.py": CALLED}, callers=["nobody"])
+        cls.node.deploy("called", "python", "called.handler", {"called.py": CALLED + b"# another one"}, timeout_ms=60000)
+        cls.node.cli("publish", "called")
+        cls.node.cli("alias", "called", "both", "1", "--weight", "2=0.5")
         cls.client = cls.node.client()
         cls.addClassCleanup(cls.client.close)
 
@@ -105,16 +112,30 @@ class Sdk(harness.NodeTest):
         self.assertEqual(answer.kind, wcproto.REPLY, answer)
         return json.loads(answer.payload)
 
+    def invocations(self):
+        return {entry["name"]: entry["invocations"] for entry in self.node.json("list")["functions"] if entry["name"] in ("called", "closed")}
+
     def converse(self, function):
         result = self.ask(function, name="called", event={"a": ["\u00e9", 1]})
         self.assertEqual((result[:3], result[3]["got"]), ([200, None, "$LATEST"], {"a": ["\u00e9", 1]}))
         result = self.ask(function, name="called:1", event=None)
         self.assertEqual(result, [200, None, "1", {"got": None, "version": "1"}])
         result = self.ask(function, name="arn:aws:lambda:eu-west-1:123456789012:function:called:prod", event=2)
-        self.assertEqual(result, [200, None, None, {"got": 2, "version": "1"}])
+        self.assertEqual(result, [200, None, "1", {"got": 2, "version": "1"}])
         result = self.ask(function, name="called", event="fail")
         self.assertEqual((result[:3], result[3]["errorType"]), ([200, "Unhandled", "$LATEST"], "KeyError"))
         self.assertEqual(self.ask(function, name="nobody", event=1), ["ResourceNotFoundException", 404])
+        ran = [self.ask(function, name="called:both", event=1) for _ in range(24)]
+        self.assertEqual([result[2] for result in ran], [result[3]["version"] for result in ran])
+        self.assertEqual({result[2] for result in ran}, {"1", "2"})
+        before = self.invocations()
+        for name, expected in (("called", [204, None, "$LATEST", None]), ("called:prod", [204, None, "1", None]), ("nobody", ["ResourceNotFoundException", 404]),
+                               ("called:none", ["ResourceNotFoundException", 404]), ("closed", ["AccessDeniedException", 403])):  # fmt: skip
+            self.assertEqual(self.ask(function, name=name, event=1, more={"InvocationType": "DryRun"}), expected, name)
+        self.assertEqual(self.invocations(), before)
+        context = base64.b64encode(json.dumps({"custom": {"k": "\u00e9"}, "env": {"locale": "x"}}).encode()).decode()
+        self.assertEqual(self.ask(function, name="called", event="context", more={"ClientContext": context})[3], [{"k": "\u00e9"}, {"locale": "x"}])
+        self.assertIsNone(self.ask(function, name="called", event="context")[3])  # none of the one before
         results = self.ask(function, name="called", times=20)
         self.assertEqual([(result[0], result[3]["got"]) for result in results], [(200, n) for n in range(20)])
         large = "x" * 20000  # there and back, and into the answer to the client

@@ -14,6 +14,7 @@
 
 #include "runtimes/custom/answer.c" /* not in libwarmcore: it belongs to instances */
 #include "runtimes/custom/callee.h"
+#include "runtimes/custom/client_context.h"
 #include "runtimes/custom/route.h"
 
 #define LONG_ID "0123456789012345678901234567890123456789012345678901234567890123" /* 64: one more than fits */
@@ -68,30 +69,29 @@ static void test_routes(void **state)
 static void test_callees(void **state)
 {
 	static const struct {
-		const char *path, *query, *text, *version; /* text NULL: refused; "": it is not Invoke */
+		const char *path, *query, *text; /* text NULL: refused; "": it is not Invoke */
 	} cases[] = {
-		{ "/2015-03-31/functions/f/invocations", NULL, "f", "$LATEST" },
-		{ "/2015-03-31/functions/f%3Aprod/invocations", "", "f:prod", "" },
-		{ "/2015-03-31/functions/a:b:function:c:function:f:12/invocations", "Qualifier=12", "f:12", "12" },
-		{ "/2015-03-31/functions/f/invocations", "qualifier=1&Qualifier=&xQualifier=2&Qualifier=3", "f:3",
-		  "3" },
-		{ "/2015-03-31/functions/f/invocations", "Qualifier=%24LATEST", "f:$LATEST", "$LATEST" },
-		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=1&", "f:1", "1" },
-		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=2", NULL, NULL },
-		{ "/2015-03-31/functions/f/invocations", "Qualifier=%", NULL, NULL },
-		{ "/2015-03-31/functions/f/invocations", "Qualifier=%4", NULL, NULL },
-		{ "/2015-03-31/functions/f%/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions/f%0/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions/f%00/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions/f\xff/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions/:function:/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions/f:$LATEST:1/invocations", NULL, NULL, NULL },
-		{ "/2015-03-31/functions//invocations", NULL, "", NULL },
-		{ "/2015-03-31/functions/f/invocation", NULL, "", NULL },
-		{ "/2015-03-31/functions/f/invocations/", NULL, "", NULL },
-		{ "/2015-03-31/functions/f", NULL, "", NULL },
-		{ "2015-03-31/functions/f/invocations", NULL, "", NULL },
-		{ "", NULL, "", NULL },
+		{ "/2015-03-31/functions/f/invocations", NULL, "f" },
+		{ "/2015-03-31/functions/f%3Aprod/invocations", "", "f:prod" },
+		{ "/2015-03-31/functions/a:b:function:c:function:f:12/invocations", "Qualifier=12", "f:12" },
+		{ "/2015-03-31/functions/f/invocations", "qualifier=1&Qualifier=&xQualifier=2&Qualifier=3", "f:3" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%24LATEST", "f:$LATEST" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=1&", "f:1" },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=1&Qualifier=2", NULL },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%", NULL },
+		{ "/2015-03-31/functions/f/invocations", "Qualifier=%4", NULL },
+		{ "/2015-03-31/functions/f%/invocations", NULL, NULL },
+		{ "/2015-03-31/functions/f%0/invocations", NULL, NULL },
+		{ "/2015-03-31/functions/f%00/invocations", NULL, NULL },
+		{ "/2015-03-31/functions/f\xff/invocations", NULL, NULL },
+		{ "/2015-03-31/functions/:function:/invocations", NULL, NULL },
+		{ "/2015-03-31/functions/f:$LATEST:1/invocations", NULL, NULL },
+		{ "/2015-03-31/functions//invocations", NULL, "" },
+		{ "/2015-03-31/functions/f/invocation", NULL, "" },
+		{ "/2015-03-31/functions/f/invocations/", NULL, "" },
+		{ "/2015-03-31/functions/f", NULL, "" },
+		{ "2015-03-31/functions/f/invocations", NULL, "" },
+		{ "", NULL, "" },
 	};
 	struct wc_callee_name callee;
 	const char *function, *wrong;
@@ -110,7 +110,6 @@ static void test_callees(void **state)
 		if (wrong)
 			continue;
 		assert_string_equal(callee.text, cases[i].text);
-		assert_string_equal(callee.version, cases[i].version);
 	}
 	/* The longest of both, and one more of each. */
 	for (int more = 0; more < 3; more++) {
@@ -125,6 +124,32 @@ static void test_callees(void **state)
 	memset(name, 'x', sizeof(name));
 	assert_non_null(wc_callee_parse(&callee, name, WC_CALLEE_TEXT_MAX, NULL));
 	assert_non_null(wc_callee_parse(&callee, name, sizeof(name), NULL));
+}
+
+/* What comes out is what base64(1) had in; what is none, or too long, is refused. test_lambda_calls.py has more. */
+static void test_client_contexts(void **state)
+{
+	static const char *const bad[] = { "",	       "e30",  "e30==", "=",	"====",		"e3=0",
+					   "e30=e30=", "W10=", "{}",	"e30 ", "\xff\xff\xff=" };
+	uint8_t plain[WC_CLIENT_CONTEXT_PLAIN + 3];
+	char text[WC_CLIENT_CONTEXT_TEXT + 2];
+	uint32_t length;
+
+	(void)state;
+	assert_null(wc_client_context_take("eyJhIjoiw6kifQ==", plain, &length));
+	assert_int_equal(length, 10);
+	assert_memory_equal(plain, "{\"a\":\"\xc3\xa9\"}", 10);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_non_null(wc_client_context_take(bad[i], plain, &length));
+	/* {} and as many blanks as fit, and one group more. */
+	memset(text, 0, sizeof(text));
+	memcpy(text, "e30g", 4);
+	for (size_t at = 4; at + 4 <= WC_CLIENT_CONTEXT_TEXT; at += 4)
+		memcpy(text + at, "ICAg", 4);
+	assert_null(wc_client_context_take(text, plain, &length));
+	assert_int_equal(length, WC_CLIENT_CONTEXT_PLAIN);
+	memset(text, 'A', sizeof(text) - 1);
+	assert_non_null(wc_client_context_take(text, plain, &length));
 }
 
 static const char *error_of(const char *body, const char *type)
@@ -224,7 +249,8 @@ static void test_is_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_routes),	     cmocka_unit_test(test_callees), cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_routes),	     cmocka_unit_test(test_callees),
+		cmocka_unit_test(test_errors),	     cmocka_unit_test(test_client_contexts),
 		cmocka_unit_test(test_error_bounds), cmocka_unit_test(test_is_json),
 	};
 
