@@ -253,6 +253,42 @@ class GatewayControl(Sdk):
         self.assertEqual(refused.exception.code, 404)
         refused.exception.close()
 
+    def test_archives_are_remembered(self):
+        """What the node's archive of some code is, is known to a gateway that was started again: it does not have it made again, which the code on the disk
+        shows, that is changed meanwhile. What is broken in the file of them is not believed."""
+        text = (CODE % 77).encode()
+        self.node.deploy("kept", "python", "app.handler", {"app.py": text})
+        before = self.one("GetFunctionConfiguration", FunctionName="kept")
+        for folder, _, files in os.walk(self.node.state):
+            path = os.path.join(folder, "app.py")
+            if "app.py" in files:
+                with open(path, "rb") as file:
+                    mine = file.read() == text
+                if mine:
+                    break
+        else:
+            self.fail("the code of the function is not found")
+        os.chmod(path, 0o644)
+        with open(path, "ab") as file:
+            file.write(b"# changed")
+        self.gateway.stop()
+        self.gateway.start()
+        after = self.one("GetFunctionConfiguration", FunctionName="kept")
+        for key in ("CodeSha256", "CodeSize"):
+            self.assertEqual(after[key], before[key])
+        listed = {function["FunctionName"]: function for function in self.one("ListFunctions")["Functions"]}
+        self.assertEqual(listed["kept"]["CodeSha256"], before["CodeSha256"])
+        known = os.path.join(self.code_dir, ".archives")
+        self.assertEqual(os.stat(known).st_mode & 0o777, 0o600)
+        self.gateway.stop()
+        with open(known, "r+b") as file:
+            data = file.read().replace(before["CodeSha256"].encode(), b"A" * 44)
+            file.seek(0)
+            file.write(data)
+        self.gateway.start()
+        self.assertNotIn(self.one("GetFunctionConfiguration", FunctionName="kept")["CodeSha256"], (before["CodeSha256"], "A" * 44))
+        self.node.cli("remove", "kept")
+
     def test_code_that_no_archive_takes(self):
         self.node.deploy("odd", "python", "app.handler", {"app.py": (CODE % 1).encode(), "a\\b": b""})
         got, configuration = self.sdk(["GetFunction", {"FunctionName": "odd"}], ["GetFunctionConfiguration", {"FunctionName": "odd"}])
@@ -260,6 +296,23 @@ class GatewayControl(Sdk):
         self.assertIn("backslash", got["Code"]["Error"]["Message"])
         self.assertEqual(len(base64.b64decode(configuration["CodeSha256"])), 32)
         self.assertEqual(configuration["CodeSha256"], got["Configuration"]["CodeSha256"])
+
+    def assert_list_of_all(self):
+        """Every version once, in pages of any size; markers that are odd are no error."""
+        expected = {(name, version["Version"]) for name in [function["FunctionName"] for page in self.one("paginateListFunctions", input={})["pages"]
+                                                           for function in page["Functions"]]
+                    for version in self.one("ListVersionsByFunction", FunctionName=name)["Versions"]}  # fmt: skip
+        for size in (1, 2, 50):
+            pages = self.one("paginateListFunctions", pageSize=size, input={"FunctionVersion": "ALL"})["pages"]
+            listed = [(function["FunctionName"], function["Version"]) for page in pages for function in page["Functions"]]
+            self.assertEqual(len(listed), len(set(listed)), listed)
+            self.assertEqual(set(listed), expected)
+            self.assertTrue(all(len(page["Functions"]) <= size for page in pages))
+        for marker, first in (("ver", None), ("ver:0", "1"), ("ver:1", "2"), ("ver:2", None), ("ver:-5", "$LATEST"), ("ver:x", "1"), ("ver:" + "9" * 40, None)):
+            found = self.one("ListFunctions", FunctionVersion="ALL", Marker=marker)["Functions"]
+            self.assertEqual(next((function["Version"] for function in found if function["FunctionName"] == "ver"), None), first, marker)
+        for marker in (":", "a/b:1", "%00:1", "nobody:1", "ver:1:1"):
+            self.assertEqual(self.one("ListFunctions", FunctionVersion="ALL", Marker=marker)["status"], 200, marker)
 
     def test_list(self):
         names = ["page-%02d" % i for i in range(7)]
@@ -377,6 +430,7 @@ class GatewayControl(Sdk):
         with urllib.request.urlopen(location["Code"]["Location"]) as response:
             self.assertEqual(response.read(), first)
         self.assertIn(("ver", "2"), [(each["FunctionName"], each["Version"]) for each in everything["Functions"]])
+        self.assert_list_of_all()
 
         alias, again, got, bad, weighted, aliases = self.sdk(
             ["CreateAlias", {"FunctionName": "ver", "Name": "live", "FunctionVersion": "1", "Description": "d"}],

@@ -5,7 +5,6 @@
 #include <nettle/base16.h>
 #include <nettle/base64.h>
 #include <nettle/sha2.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,8 +12,7 @@
 
 #include "user/control_client.h"
 #include "user/gateway/broker_frame.h"
-
-#define KNOWN_MAX 8192 /* twice what a node has of functions and published versions */
+#include "user/gateway/broker_known.h"
 
 static json_t *refuse(const char *code, const char *text)
 {
@@ -99,38 +97,6 @@ static json_t *pass(const char *node, const json_t *question, size_t index)
 
 /* --- archives --- */
 
-/*
- * What the archives are that the node makes of code that did not come as one: clients compare their SHA-256 and size, of every function that they
- * list, and to know them the archive has to be made. The same code is the same archive (user/pack.h), so it is made once, as long as it is
- * remembered. A few places, by the code's digest; the last one has it.
- */
-static struct known {
-	char code[WC_SHELF_CODE_LENGTH + 1];
-	char sha256[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1];
-	json_int_t size;
-} known[KNOWN_MAX];
-static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static struct known *place_of(const char *code)
-{
-	char head[9];
-
-	snprintf(head, sizeof(head), "%.8s", code);
-	return &known[strtoul(head, NULL, 16) % KNOWN_MAX];
-}
-
-static json_t *recall(const char *code)
-{
-	const struct known *place = place_of(code);
-	json_t *archive = NULL;
-
-	pthread_mutex_lock(&known_lock);
-	if (!strcmp(place->code, code))
-		archive = json_pack("{s:s, s:I}", "sha256", place->sha256, "size", place->size);
-	pthread_mutex_unlock(&known_lock);
-	return archive;
-}
-
 static bool base64_of(const char *hexadecimal, char out[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1])
 {
 	struct base16_decode_ctx context;
@@ -148,12 +114,13 @@ static bool base64_of(const char *hexadecimal, char out[BASE64_ENCODE_RAW_LENGTH
 }
 
 /* Ask the node for the archive: its answer, and a descriptor when that is yes. What it is is remembered, also in the place of something else. */
-static json_t *make_archive(const char *node, const char *name, const char *code, json_t **ret_archive, int *ret_file)
+static json_t *make_archive(const char *node, const struct wc_shelf *shelf, const char *name, const char *code,
+			    json_t **ret_archive, int *ret_file)
 {
 	json_t *answer = ask_node_file(
 		node, json_pack("{s:s, s:s, s:s}", "op", "code", "name", name, "code_sha256", code), ret_file);
 	const json_t *archive = json_object_get(answer, "archive");
-	struct known made = { .size = json_integer_value(json_object_get(archive, "size")) };
+	struct wc_known made = { .size = json_integer_value(json_object_get(archive, "size")) };
 
 	*ret_archive = NULL;
 	if (!is_ok(answer))
@@ -163,26 +130,23 @@ static json_t *make_archive(const char *node, const char *name, const char *code
 		return refuse("failed", "the node answered without an archive");
 	}
 	memcpy(made.code, code, sizeof(made.code));
-	if (json_is_true(json_object_get(answer, "exact"))) { /* else the digest does not say what is in it */
-		pthread_mutex_lock(&known_lock);
-		*place_of(code) = made;
-		pthread_mutex_unlock(&known_lock);
-	}
+	if (json_is_true(json_object_get(answer, "exact"))) /* else the digest does not say what is in it */
+		wc_known_keep(shelf, &made);
 	*ret_archive = json_pack("{s:s, s:I}", "sha256", made.sha256, "size", made.size);
 	return answer;
 }
 
 /* Say of a function, or of a version of it, what its archive is: "archive"; or why there is none: "archive_error". */
-static void add_archive(const char *node, const char *name, const json_t *meta, json_t *function)
+static void add_archive(const char *node, const struct wc_place *place, const json_t *meta, json_t *function)
 {
 	const char *code = text_of(function, "code_sha256");
 	json_t *archive = json_incref(json_object_get(json_object_get(meta, "archives"), code)), *answer = NULL;
 	int file = -1;
 
 	if (!archive)
-		archive = recall(code);
+		archive = wc_known_recall(place->shelf, code);
 	if (!archive)
-		answer = make_archive(node, name, code, &archive, &file);
+		answer = make_archive(node, place->shelf, place->name, code, &archive, &file);
 	if (archive)
 		json_object_set_new(function, "archive", archive);
 	else
@@ -218,7 +182,7 @@ static json_t *describe(const char *node, const struct wc_place *place, const js
 	json_object_set(function, "environment", json_object_get(json_object_get(settings, "settings"), "environment"));
 	meta = wc_place_meta(place);
 	if (archive)
-		add_archive(node, place->name, meta, function);
+		add_archive(node, place, meta, function);
 	answer = json_pack("{s:b, s:O, s:b, s:O*, s:o}", "ok", 1, "function", function, "busy", place->busy, "source",
 			   json_object_get(settings, "source"), "meta", meta);
 	json_decref(settings);
@@ -442,7 +406,7 @@ static json_t *do_published(const char *node, const struct wc_shelf *shelf, cons
 		return answer;
 	meta = wc_place_meta(&place);
 	json_array_foreach (json_object_get(answer, "versions"), i, version)
-		add_archive(node, place.name, meta, version);
+		add_archive(node, &place, meta, version);
 	json_decref(meta);
 	wc_place_close(&place);
 	return answer;
@@ -468,7 +432,7 @@ static json_t *do_archive(const char *node, const struct wc_shelf *shelf, const 
 	}
 	if (!wc_shelf_code_valid(code))
 		return refuse("not-found", "there is no such archive any more");
-	answer = make_archive(node, text_of(question, "name"), code, &archive, ret_fd);
+	answer = make_archive(node, shelf, text_of(question, "name"), code, &archive, ret_fd);
 	json_decref(archive);
 	return answer;
 }

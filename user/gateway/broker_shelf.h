@@ -6,6 +6,7 @@
  *	DIR/NAME/meta.json     replaced as a whole
  *	DIR/NAME/CODE.zip      CODE: the node's code_sha256 of what it became
  *	DIR/NAME/new.zip       on its way to the node
+ *	DIR/.archives          broker_known.h
  *
  * Only the broker and the node's daemon, which is root, can look into it: so nobody exchanges an archive between the look at it and its use. All
  * names in it are made here, or were checked.

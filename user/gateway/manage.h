@@ -88,6 +88,8 @@ json_t *wc_manage_describe(struct wc_manage_task *task);
  * $LATEST is an empty object.
  */
 json_t *wc_manage_version(struct wc_manage_task *task, const char *qualifier);
+/* Of an entry of the node's `published`; 0: $LATEST, which is among them. */
+json_int_t wc_manage_version_number(const json_t *version);
 
 /* The body as an object; without a body an empty one. NULL, and the task has its error. */
 json_t *wc_manage_body(struct wc_manage_task *task);

@@ -158,11 +158,39 @@ void wc_manage_function(struct wc_manage_task *task)
 
 /* --- all --- */
 
-static bool add(struct wc_manage_task *task, const char *name, json_t *shown)
+struct listing {
+	json_t *shown;
+	size_t max;
+	bool more;
+	char next[WC_NAME_MAX +
+		  24]; /* the marker of what is shown last: NAME, and with versions NAME:NUMBER, $LATEST being 0 */
+};
+
+/* False: it is full, and there is more. */
+static bool put(struct wc_manage_task *task, struct listing *listing, const json_t *described, const json_t *version,
+		json_int_t number)
+{
+	const char *name = text_of(json_object_get(described, "function"), "name");
+
+	if (json_array_size(listing->shown) == listing->max) {
+		listing->more = true;
+		return false;
+	}
+	json_array_append_new(listing->shown, wc_manage_configuration(described, version));
+	if (task->all)
+		snprintf(listing->next, sizeof(listing->next), "%.63s:%lld", name, (long long)number);
+	else
+		snprintf(listing->next, sizeof(listing->next), "%.63s", name);
+	return true;
+}
+
+/* One function, with what of it comes behind the version `after`; -1: all. False: the task has its error. */
+static bool add(struct wc_manage_task *task, const char *name, json_int_t after, struct listing *listing)
 {
 	json_t *described = wc_manage_question(task, json_pack("{s:s, s:s}", "op", "describe", "name", name), -1),
 	       *published = NULL;
 	json_t *version;
+	bool good = true;
 	size_t i;
 
 	if (!described) { /* removed since it was listed: no error of the list */
@@ -171,43 +199,58 @@ static bool add(struct wc_manage_task *task, const char *name, json_t *shown)
 		task->type = NULL;
 		return true;
 	}
-	json_array_append_new(shown, wc_manage_configuration(described, NULL));
-	if (task->all) {
+	if ((after >= 0 || put(task, listing, described, NULL, 0)) && task->all) {
 		published = wc_manage_question(task, json_pack("{s:s, s:s}", "op", "published", "name", name), -1);
-		if (!published && task->status != 501) {
-			json_decref(described);
-			return false;
+		good = published || task->status == 501 || task->status == 404;
+		if (good)
+			task->type =
+				NULL; /* a daemon without versions has none to list; nor has what was removed since */
+		json_array_foreach (json_object_get(published, "versions"), i, version) { /* $LATEST, and in order */
+			json_int_t number = wc_manage_version_number(version);
+
+			if (number && number > after && !put(task, listing, described, version, number))
+				break;
 		}
-		task->type = NULL; /* a daemon without versions has none to list */
-		json_array_foreach (json_object_get(published, "versions"), i, version)
-			json_array_append_new(shown, wc_manage_configuration(described, version));
 	}
 	json_decref(published);
 	json_decref(described);
-	return true;
+	return good;
 }
 
 void wc_manage_functions(struct wc_manage_task *task)
 {
-	json_t *listed = wc_manage_question(task, json_pack("{s:s}", "op", "list"), -1), *page, *shown, *function,
-	       *answer;
+	json_t *listed = wc_manage_question(task, json_pack("{s:s}", "op", "list"), -1), *page, *function;
+	struct listing listing = { .shown = json_array() };
 	const char *next;
 	bool good = true;
+	char *colon;
 	size_t i;
 
-	if (!listed)
+	if (!listed) {
+		json_decref(listing.shown);
 		return;
+	}
 	if (!task->max_items || task->max_items > PAGE)
 		task->max_items = PAGE;
-	shown = json_array();
+	listing.max = task->max_items;
+	colon = task->all ? strchr(task->marker, ':') : NULL;
+	if (colon) { /* in the middle of a function */
+		*colon = 0;
+		if (wc_route_name_valid(task->marker, strlen(task->marker)))
+			good = add(task, task->marker, strtoll(colon + 1, NULL, 10), &listing);
+	}
 	page = wc_manage_page(task, json_object_get(listed, "functions"), "name", PAGE, &next);
 	json_array_foreach (page, i, function)
-		good = good && add(task, text_of(function, "name"), shown);
-	if (good) {
-		answer = json_pack("{s:O, s:s*}", "Functions", shown, "NextMarker", next);
-		wc_manage_answer(task, 200, answer);
+		good = good && (listing.more || add(task, text_of(function, "name"), -1, &listing));
+	if (!listing.more && next) {
+		snprintf(listing.next, sizeof(listing.next), "%.63s", next);
+		listing.more = true;
 	}
-	json_decref(shown);
+	if (good)
+		wc_manage_answer(task, 200,
+				 json_pack("{s:O, s:s*}", "Functions", listing.shown, "NextMarker",
+					   listing.more ? listing.next : NULL));
+	json_decref(listing.shown);
 	json_decref(page);
 	json_decref(listed);
 }

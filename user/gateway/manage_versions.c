@@ -13,7 +13,7 @@
 
 /* --- versions --- */
 
-static json_int_t number_of(const json_t *version)
+json_int_t wc_manage_version_number(const json_t *version)
 {
 	return strtoll(json_string_value(json_object_get(version, "qualifier")) ?: "0", NULL, 10);
 }
@@ -56,7 +56,7 @@ json_t *wc_manage_version(struct wc_manage_task *task, const char *qualifier)
 	}
 	published = ask_published(task);
 	json_array_foreach (json_object_get(published, "versions"), i, version)
-		if (number_of(version) == strtoll(number, NULL, 10))
+		if (wc_manage_version_number(version) == strtoll(number, NULL, 10))
 			found = json_incref(version);
 	if (published && !found)
 		wc_manage_fail(task, 404, "ResourceNotFoundException",
@@ -139,13 +139,13 @@ static void list_versions(struct wc_manage_task *task)
 	if (published && !*task->marker)
 		json_array_append_new(shown, wc_manage_configuration(described, NULL));
 	json_array_foreach (json_object_get(published, "versions"), i, version) { /* in the order of their numbers */
-		if (number_of(version) <= after)
+		if (wc_manage_version_number(version) <= after)
 			continue;
 		more = json_array_size(shown) == max;
 		if (more)
 			break;
 		json_array_append_new(shown, wc_manage_configuration(described, version));
-		last = number_of(version);
+		last = wc_manage_version_number(version);
 	}
 	snprintf(next, sizeof(next), "%lld", (long long)last);
 	if (published)
