@@ -208,8 +208,8 @@ static int check_name(struct extraction *x, struct entry *entry)
 			       (unsigned long long)entry->index + 1);
 	len = strlen(name);
 	if (len > WC_PACKAGE_PATH_MAX)
-		return wc_fail(x->fault, ENAMETOOLONG, "%.60s...: a name in the zip archive is longer than %d bytes",
-			       name, WC_PACKAGE_PATH_MAX);
+		return wc_fail(x->fault, EINVAL, "%.60s...: a name in the zip archive is longer than %d bytes", name,
+			       WC_PACKAGE_PATH_MAX);
 	memcpy(entry->name, name, len + 1);
 	if (strchr(name, '\\'))
 		return wc_fail(x->fault, EINVAL,
@@ -226,8 +226,8 @@ static int check_name(struct extraction *x, struct entry *entry)
 		if (!n)
 			return wc_fail(x->fault, EINVAL, SHOWN ": a folder in the name has no name itself", name);
 		if (n > NAME_MAX)
-			return wc_fail(x->fault, ENAMETOOLONG, SHOWN ": a part of the name is longer than %d bytes",
-				       name, NAME_MAX);
+			return wc_fail(x->fault, EINVAL, SHOWN ": a part of the name is longer than %d bytes", name,
+				       NAME_MAX);
 		if (n == 2 && !strncmp(part, "..", 2))
 			return wc_fail(x->fault, EINVAL, SHOWN ": the name leads out of the zip archive", name);
 		part += n;

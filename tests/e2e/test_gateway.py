@@ -139,6 +139,15 @@ class Gateway(harness.NodeTest):
         self.assertEqual((dry.status, dry.body), (204, b""))
         self.assert_failure(self.invoke("nobody", {}, X_Amz_Invocation_Type="DryRun"), 404, "ResourceNotFoundException")
 
+    def test_odd_qualifiers(self):
+        """What can be no version names nothing; it is no failure of the gateway."""
+        for qualifier in ("0", "00", "-1", "1e3", "99999999999999999999", "9" * 128):
+            self.assert_failure(self.gateway.request("POST", INVOKE % "echo" + "?Qualifier=" + qualifier, b"1"), 404, "ResourceNotFoundException")
+            self.assert_failure(self.invoke("echo:" + qualifier, 1, X_Amz_Invocation_Type="DryRun"), 404, "ResourceNotFoundException")
+            self.assertEqual(self.gateway.request("POST", "/function/echo:" + qualifier, b"1").status, 404)
+        for qualifier in ("%00", "%24LATEST%00", "1%00x", "%ff", "9" * 129, "%2524LATEST", "1&Qualifier=2"):
+            self.assert_failure(self.gateway.request("POST", INVOKE % "echo" + "?Qualifier=" + qualifier, b"1"), 400, "InvalidRequestContentException")
+
     def test_function_errors(self):
         for event, error_type in (({"do": "raise"}, "ValueError"), ({"do": "exit", "status": 3}, "Runtime.ExitError"),
                                   ({"do": "abort"}, "Runtime.CrashError")):  # fmt: skip

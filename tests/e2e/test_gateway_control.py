@@ -339,7 +339,8 @@ class GatewayControl(Sdk):
                 ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "ZipFile"), ({"Code": {"ZipFile": ""}}, "ZipFile"),
                 ({"Code": {"ZipFile": b64(b"not an archive")}}, "unzip"), ({"Code": {"ZipFile": b64(b"PK\3\4" + bytes(100))}}, ""),
                 ({"Environment": {"Variables": {"a=b": "c"}}}, ""), ({"Environment": {"Variables": {"A": "x" * 5000}}}, ""),
-                ({"Code": {"ZipFile": b64(zipped({"../../etc/cron.d/x": "y"}))}}, "")]  # fmt: skip
+                ({"Code": {"ZipFile": b64(zipped({"../../etc/cron.d/x": "y"}))}}, ""),
+                ({"Code": {"ZipFile": b64(zipped({"n" * 300: "y"}))}}, "longer"), ({"Code": {"ZipFile": b64(zipped({"d/" * 3000 + "x": "y"}))}}, "longer")]  # fmt: skip
         answers = self.sdk(*[["CreateFunction", {**base, **more}] for more, word in asks])
         for answer, (more, word) in zip(answers, asks):
             with self.subTest(more=str(more)[:60]):

@@ -170,12 +170,13 @@ static int error_of(const json_t *answer)
 {
 	const char *code = json_string_value(json_object_get(answer, "code")) ?: "";
 
-	return !strcmp(code, "not-found") ? -ENOENT :
-	       !strcmp(code, "down")	  ? -EHOSTDOWN :
-	       !strcmp(code, "denied")	  ? -EACCES :
-	       !strcmp(code, "timeout")	  ? -ETIMEDOUT :
-	       !strcmp(code, "limit")	  ? -EAGAIN :
-					    -EBADMSG;
+	/* A qualifier that can be none, such as 0, names nothing either. */
+	return !strcmp(code, "not-found") || !strcmp(code, "bad-request") ? -ENOENT :
+	       !strcmp(code, "down")					  ? -EHOSTDOWN :
+	       !strcmp(code, "denied")					  ? -EACCES :
+	       !strcmp(code, "timeout")					  ? -ETIMEDOUT :
+	       !strcmp(code, "limit")					  ? -EAGAIN :
+									    -EBADMSG;
 }
 
 /* "$LATEST", or the number of a version. */

@@ -138,6 +138,8 @@ long wc_route_parameter(const struct wc_route *route, const char *name, char *ou
 		length = wc_route_decode(at, (size_t)(stop - at), true, out);
 		if (length < 0)
 			return length;
+		if (memchr(out, 0, (size_t)length)) /* who reads on would take what is in front of it for the whole */
+			return -EBADMSG;
 	}
 	out[length] = 0;
 	return length;
