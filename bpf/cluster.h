@@ -171,6 +171,14 @@ static __always_inline void wc_member_unclaim(struct wc_tables *tables, __u32 in
 		wc_freeq_put(tables, queue, wc_member_queue(core), index);
 }
 
+/* Does the owner of this entry get something? Else it has just been withdrawn, and was put back by a CORE_FREE that was being read: who has claimed it then keeps it, for nothing. */
+static __always_inline bool wc_member_gets(struct wc_tables *tables, const struct wc_member_core *core)
+{
+	const struct wc_member *member = wc_members_at(tables, core->member);
+
+	return member && WC_READ(member->state) == WC_MEMBER_READY;
+}
+
 #define WC_LEND_TRIES WC_SIBLINGS_MAX /* one each */
 
 /* May the function, which has no limit, be sent to this sibling? */

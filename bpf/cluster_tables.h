@@ -28,7 +28,7 @@ struct wc_member {
 	__u32 epoch;
 	__be32 address;
 	__be16 port;
-	__u16 pad0;
+	__u16 sibling;	    /* no node: wc_member_core.sibling of its entries */
 	__u32 first, count; /* its cores are wc_member_cores[first .. first + count - 1] */
 	__u64 pad1;
 	__u64 link;	/* MAC address of its last CORE_FREE in the low 48 bits; 0: not heard yet */

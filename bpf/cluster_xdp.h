@@ -462,6 +462,10 @@ static __always_inline __u32 wc_take_member_core(const struct wc_decision *decis
 	if (index == WC_NONE && !decision->lent)
 		index = wc_sibling_claim(NULL, decision->request.function_id);
 	core = wc_member_cores_at(NULL, index);
+	if (core && !wc_member_gets(NULL, core)) {
+		wc_member_claimed(core, 0, false);
+		core = NULL;
+	}
 	if (core)
 		wc_member_claimed(core, decision->request.function_id, counted);
 	else if (counted)
@@ -502,7 +506,8 @@ __attribute__((noinline)) int wc_forward_again(const struct wc_decision *decisio
 	ret_to->function = decision->lent;
 	member = wc_members_at(NULL, ret_to->member);
 	if (!member || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word) || !WC_READ(member->state) ||
-	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns)
+	    bpf_ktime_get_ns() - WC_READ(member->heard_ns) > cluster->silent_ns ||
+	    (decision->lent && member->sibling))   /* from one to another: it could go round */
 		return WC_OUTCOME_pass_retransmit; /* the daemon knows what to say */
 	return WC_OUTCOME_to_member_again;
 }

@@ -299,7 +299,8 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	if (obey) {
 		decision.request.function_id =
 			wc_order_function(NULL, obey->via, obey->function ?: decision.request.function_id);
-		*outcome = WC_OUTCOME_busy_pending; /* the function is on its way here */
+		/* The function is on its way here; or, of a sibling, not here any more: the daemon gives it back. */
+		*outcome = obey->via ? WC_OUTCOME_pass_retransmit : WC_OUTCOME_busy_pending;
 		if (!decision.request.function_id)
 			return XDP_TX;
 		if (obey->via) {
@@ -330,7 +331,7 @@ static __always_inline int dispatch(struct xdp_md *ctx, struct wc_config *config
 	*outcome = decision.outcome;
 	/* Removed here a moment ago, which a sibling has not heard yet: where its client has asked it is there still. */
 	if (decision.lent && decision.outcome == WC_OUTCOME_error_unknown)
-		*outcome = WC_OUTCOME_busy_pending;
+		*outcome = WC_OUTCOME_pass_retransmit;
 	if (decision.outcome != WC_OUTCOME_to_core && decision.outcome != WC_OUTCOME_to_pending)
 		return XDP_TX;
 

@@ -9,13 +9,16 @@
 #include "user/cluster_protocol.h"
 #include "user/cluster_session.h"
 #include "user/lead.h"
+#include "user/lend_given.h"
 #include "user/log.h"
 #include "user/members.h"
 #include "user/pending.h"
 #include "user/remote_dial.h"
 #include "user/sched.h"
+#include "user/window.h"
 #include "user/xdp.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -58,6 +61,7 @@ struct sibling {
 	char why[WC_CLUSTER_WHY_MAX]; /* it is not joined; empty: it is */
 	json_int_t term;
 	size_t functions; /* so many of its functions are here */
+	struct wc_lend_given given;
 };
 
 struct wc_lend {
@@ -155,7 +159,8 @@ static bool tell_lent(struct sibling *sibling, struct asking *asking)
 			const struct wc_lent *lent = wc_lent_at(
 				tables, (sibling->via - 1) * WC_LENT_MAX + (uint32_t)((taken - left) % WC_LENT_MAX));
 
-			if (lent && WC_READ(lent->word))
+			/* What went back is not here. */
+			if (lent && WC_READ(lent->word) && !wc_lend_given_again(&sibling->given, WC_READ(lent->word)))
 				words[count++] = WC_READ(lent->word);
 		}
 		if (!wc_cluster_tell(words, count, false, !left, ask, asking))
@@ -231,18 +236,34 @@ static json_t *hands_over(const struct wc_node *node)
 	return atomic_load(&node->hands_over) ? json_true() : NULL;
 }
 
+/* Ids that go back, for the next beat: an array, or NULL. */
+static json_t *give_back(struct sibling *sibling, uint64_t words[WC_GIVEN_MAX], size_t *ret_count)
+{
+	json_t *list;
+
+	*ret_count = wc_lend_given_take(&sibling->given, words, WC_GIVEN_MAX);
+	list = *ret_count ? json_array() : NULL;
+	for (size_t i = 0; i < *ret_count; i++)
+		json_array_append_new(list, json_integer((json_int_t)words[i]));
+	return list;
+}
+
 /* Until it hangs up, or this host does not lead its own part any more; true: it is told to stop. */
 static bool be_sibling(struct sibling *sibling, struct asking *asking)
 {
 	json_t *functions = NULL, *has = NULL, *answer;
+	uint64_t given[WC_GIVEN_MAX];
 	bool stopped = false;
+	size_t count = 0;
 
 	sibling->generation = sibling->own = 0;
 	atomic_store(&sibling->told, false);
 	while (!stopped && wc_lead_leads(sibling->lend->node) &&
-	       (answer = ask(asking, json_pack("{s:s, s:I, s:O*, s:o*}", "op", "beat", "generation",
+	       (answer = ask(asking, json_pack("{s:s, s:I, s:O*, s:o*, s:o*}", "op", "beat", "generation",
 					       (json_int_t)sibling->generation, "has", has, "handover",
-					       hands_over(sibling->lend->node))))) {
+					       hands_over(sibling->lend->node), "returned",
+					       give_back(sibling, given, &count))))) {
+		count = 0;
 		atomic_store(&sibling->draining, json_is_true(json_object_get(answer, "draining")));
 		json_decref(has);
 		if (atomic_load(&sibling->lend->leaving) && !atomic_load(&sibling->told)) {
@@ -254,6 +275,8 @@ static bool be_sibling(struct sibling *sibling, struct asking *asking)
 		/* What is here is said at once: until then it gets nothing of what is new. */
 		stopped = wait_or_stop(sibling->lend, has ? 0 : BEAT_NS);
 	}
+	for (size_t i = 0; i < count; i++) /* perhaps it has not heard that */
+		wc_lend_given_again(&sibling->given, given[i]);
 	json_decref(has);
 	json_decref(functions);
 	return stopped;
@@ -408,6 +431,7 @@ int wc_lend_open(struct wc_node *node, struct wc_fault *fault)
 		*sibling = (struct sibling){ .lend = node->lend, .via = i + 1, .doors = at, .session = -1 };
 		snprintf(sibling->why, sizeof(sibling->why), "it has not been reached yet");
 		pthread_mutex_init(&sibling->lock, NULL);
+		wc_lend_given_open(&sibling->given);
 		node->lend->count++;
 		sibling->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (sibling->socket < 0)
@@ -494,6 +518,7 @@ void wc_lend_close(struct wc_node *node)
 	for (uint32_t i = 0; i < lend->count; i++) {
 		if (lend->siblings[i].socket >= 0)
 			close(lend->siblings[i].socket);
+		wc_lend_given_close(&lend->siblings[i].given);
 		pthread_mutex_destroy(&lend->siblings[i].lock);
 	}
 	if (lend->stop >= 0)
@@ -501,6 +526,56 @@ void wc_lend_close(struct wc_node *node)
 	explicit_bzero(lend->key, sizeof(lend->key));
 	free(lend);
 	node->lend = NULL;
+}
+
+/* --- what cannot run here --- */
+
+bool wc_lend_gives_back(struct wc_node *node, uint32_t via, const struct wc_fingerprint *print, uint32_t function)
+{
+	const uint64_t word = WC_WINDOW_WORD(print->set, print->value);
+	const struct wc_function *here = wc_functions_at(&node->tables, WC_FUNCTION_SLOT(function));
+	struct wc_lend_given *given;
+	uint32_t entry;
+
+	if (!node->lend || !via || via > node->lend->count)
+		return false;
+	given = &node->lend->siblings[via - 1].given;
+	if (wc_lend_given_again(given, word))
+		return true;
+	/* Entered first: once its sibling knows, no copy of it may begin here. */
+	if ((function && here && WC_READ(here->id) == function) ||
+	    wc_seen_enter(&node->tables, print, WC_SEEN_STARTED, &entry) != WC_SEEN_NEW)
+		return false;
+	if (!wc_lend_given_note(given, word) && wc_seen_reopen(&node->tables, print))
+		wc_seen_forget(&node->tables, print, entry); /* the next copy of it, when there is room */
+	return true;
+}
+
+void wc_lend_gives_again(struct wc_node *node, const struct wc_fingerprint *print)
+{
+	for (uint32_t i = 0; node->lend && i < node->lend->count; i++)
+		wc_lend_given_again(&node->lend->siblings[i].given, WC_WINDOW_WORD(print->set, print->value));
+}
+
+uint64_t wc_lend_sent(struct wc_node *node, uint32_t address, uint64_t word)
+{
+	for (uint32_t i = 0; node->lend && i < node->lend->count; i++) {
+		const struct wc_loan *loan = &node->tables.wc_cluster->loans[i];
+		struct sockaddr_in peer = { .sin_family = AF_INET };
+		socklen_t length = sizeof(peer);
+
+		if (!WC_READ(loan->self) ||
+		    getpeername(node->lend->siblings[i].socket, (struct sockaddr *)&peer, &length) ||
+		    peer.sin_addr.s_addr != address)
+			continue;
+		for (uint32_t n = 0; n < WC_LENT_MAX; n++) {
+			const struct wc_lent *lent = wc_lent_at(&node->tables, i * WC_LENT_MAX + n);
+
+			if (lent && WC_READ(lent->word) == word)
+				return WC_READ(loan->term);
+		}
+	}
+	return 0;
 }
 
 json_t *wc_lend_json(struct wc_node *node)

@@ -343,6 +343,7 @@ static json_t *enter(struct wc_node *node, const json_t *question, struct wc_mem
 	member->port = htons((uint16_t)port);
 	member->first = first;
 	member->count = count;
+	member->sibling = (uint16_t)session->sibling;
 	add_cores(node, session, first, count);
 	session->joined_ns = wc_now();
 	session->lacking = true; /* until it has said what it has */
@@ -430,6 +431,16 @@ static json_t *join(struct wc_node *node, const json_t *question, int fd, struct
 	return answer;
 }
 
+/* A sibling has not the function of what was sent there: it is as if it had not been sent. */
+static void take_back(struct wc_node *node, const json_t *words, const struct wc_member_session *session)
+{
+	const json_t *word;
+	size_t i;
+
+	json_array_foreach (words, i, word)
+		wc_members_take_back(node, (uint64_t)json_integer_value(word), session->id);
+}
+
 /* What it lacks of what it was told; and what is new since. */
 static json_t *beat(struct wc_node *node, const json_t *question, struct wc_member_session *session)
 {
@@ -444,6 +455,8 @@ static json_t *beat(struct wc_node *node, const json_t *question, struct wc_memb
 	/* Until it has looked at a change it goes on with what it has: what is new there waits at it, and is told so. */
 	lacking = json_array_size(lacks) || !generation;
 	wc_members_note_has(session, json_object_get(question, "has"));
+	if (session->sibling)
+		take_back(node, json_object_get(question, "returned"), session);
 	changed = lacking != session->lacking || session->missed || session->knows != (uint64_t)generation ||
 		  (session->sibling && json_object_get(question, "has"));
 	session->missed = session->missed && session->silent;

@@ -55,7 +55,7 @@ struct wc_members {
 	int socket; /* for ORDERs of this process */
 	/* Until then a node that hands over is not taken for gone; by id. And none is that has not come since this daemon took over (0). */
 	atomic_ullong back_until[WC_MEMBERS_MAX];
-	atomic_ullong sent, again, lost, retried, departed;
+	atomic_ullong sent, again, lost, retried, departed, returned;
 };
 
 /* READY, unless something speaks against it. Under the lock. */
@@ -68,5 +68,8 @@ void wc_members_note_has(struct wc_member_session *session, const json_t *has);
 void wc_members_open_functions(struct wc_node *node);
 /* Look whether functions have changed; now and then. */
 void wc_members_refresh_functions(struct wc_node *node);
+
+/* Of what this one was sent, if it is as far as is known here: nobody has it, so the next copy of the id is decided on anew. A word of window.h. */
+bool wc_members_take_back(struct wc_node *node, uint64_t word, uint16_t member);
 
 #endif

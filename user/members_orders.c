@@ -5,6 +5,7 @@
 #include "user/clock.h"
 #include "user/cluster_wire.h"
 #include "user/lead.h"
+#include "user/lend.h"
 #include "user/log.h"
 #include "user/pending.h"
 #include "user/window.h"
@@ -69,9 +70,16 @@ static void send_job(struct wc_node *node, uint32_t index, struct wc_job *job)
 /* A free core of a node, or else leave to send something to a sibling; claimed. WC_NONE: there is neither. */
 static uint32_t claim(struct wc_node *node)
 {
-	uint32_t index = wc_member_claim_exact(&node->tables, 0);
+	uint32_t index;
 
-	return index != WC_NONE ? index : wc_freeq_claim_next(&node->tables, WC_QUEUE_SIBLINGS);
+	for (;;) {
+		index = wc_member_claim_exact(&node->tables, 0);
+		if (index == WC_NONE)
+			index = wc_freeq_claim_next(&node->tables, WC_QUEUE_SIBLINGS);
+		if (index == WC_NONE || wc_member_gets(&node->tables, &node->tables.wc_member_cores[index]))
+			return index;
+		wc_member_claimed(&node->tables.wc_member_cores[index], 0, false);
+	}
 }
 
 void wc_members_serve(struct wc_node *node)
@@ -113,6 +121,40 @@ void wc_members_serve(struct wc_node *node)
 	}
 }
 
+bool wc_members_take_back(struct wc_node *node, uint64_t word, uint16_t member)
+{
+	const struct wc_fingerprint print = { .value = word & 0xffffffffffffULL, .set = (uint32_t)(word >> 48) };
+	const struct wc_sent *sent = print.set < WC_SEEN_SETS ? wc_sent_at(&node->tables, print.set) : NULL;
+	uint64_t want = WC_SENT(&print, member, node->tables.wc_members[member].epoch);
+	bool found = false;
+
+	for (uint32_t way = 0; sent && print.value && way < WC_SEEN_WAYS; way++)
+		found |= WC_READ(sent->slot[way]) == want;
+	if (!found)
+		return false;
+	wc_window_forget(&node->tables, &print); /* first: or a copy would go there again, or be told that it is lost */
+	if (!wc_seen_reopen(&node->tables, &print))
+		return false;
+	for (uint32_t way = 0; way < WC_SEEN_WAYS; way++) /* at the others this changes nothing */
+		wc_seen_forget(&node->tables, &print, print.set * WC_SEEN_WAYS + way);
+	atomic_fetch_add(&node->members->returned, 1);
+	return true;
+}
+
+/*
+ * A sibling has sent what has gone to a sibling from here. From one to another it does not go. But perhaps the same id came to both parts at once, and each has sent it to the other, so that
+ * neither runs it: then the one of the lower term takes it back. The other one, which sees the same, does not.
+ */
+static void settle(struct wc_node *node, const struct wc_fingerprint *print, uint64_t sent)
+{
+	uint16_t member = (uint16_t)WC_SENT_MEMBER(sent);
+	uint64_t word = WC_WINDOW_WORD(print->set, print->value);
+	uint64_t term = wc_lend_sent(node, node->tables.wc_members[member].address, word);
+
+	if (term && node->tables.wc_cluster->term < term)
+		wc_members_take_back(node, word, member);
+}
+
 /* Is its answer here? */
 static bool is_kept(struct wc_node *node, const struct wc_fingerprint *print)
 {
@@ -150,6 +192,8 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 		atomic_fetch_add(&node->members->lost, 1);
 		return WC_AGAIN_LOST;
 	}
+	if (!word && lent)
+		wc_lend_gives_again(node, print);
 	if (!word)
 		return WC_AGAIN_HERE;
 	member = wc_members_at(&node->tables, WC_SENT_MEMBER(word));
@@ -158,6 +202,10 @@ enum wc_again wc_members_again(struct wc_node *node, const struct wc_fingerprint
 	if (!member || !WC_READ(member->state) || (WC_READ(member->epoch) & 0xff) != WC_SENT_EPOCH(word)) {
 		atomic_fetch_add(&node->members->lost, 1);
 		return WC_AGAIN_LOST;
+	}
+	if (lent && member->sibling) {
+		settle(node, print, word);
+		return WC_AGAIN_SENT;
 	}
 	if (frame && frame->data && !send_order(node, (uint16_t)WC_SENT_MEMBER(word), WC_CORE_ANY, 0, lent, frame))
 		atomic_fetch_add(&node->members->again, 1);

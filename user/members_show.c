@@ -124,11 +124,12 @@ json_t *wc_members_json(const struct wc_node *node)
 		}
 	refused = wc_refused_json(&members->refusals, wc_now());
 	pthread_mutex_unlock(&members->lock);
-	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "refused", refused,
+	return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "nodes", nodes, "refused", refused,
 			 "generation", (json_int_t)members->generation, "sent_by_daemon",
 			 (json_int_t)atomic_load(&members->sent), "sent_again",
 			 (json_int_t)atomic_load(&members->again), "lost", (json_int_t)atomic_load(&members->lost),
-			 "retried", (json_int_t)atomic_load(&members->retried), "left_total",
+			 "retried", (json_int_t)atomic_load(&members->retried), "returned",
+			 (json_int_t)atomic_load(&members->returned), "left_total",
 			 (json_int_t)atomic_load(&members->departed), "ejected_total",
 			 (json_int_t)wc_members_slow_rules(members->slow)->ejected_total);
 }

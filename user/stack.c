@@ -6,6 +6,7 @@
 #include "user/agent_internal.h"
 #include "user/clock.h"
 #include "user/cluster_wire.h"
+#include "user/lend.h"
 #include "user/log.h"
 #include "user/members.h"
 #include "user/pending.h"
@@ -266,9 +267,11 @@ static enum wc_outcome ordered_again(struct wc_stack *stack, const struct datagr
 	/* A sibling's: perhaps a node of ours has it. */
 	if (via) {
 		function = wc_order_function(&node->tables, via, job.theirs);
+		if (wc_lend_gives_back(node, via, &job.print, function))
+			return WC_OUTCOME_pass_retransmit;
 		if (forgotten(node, &job.print, function))
 			return WC_OUTCOME_pass_retransmit;
-		if (wc_members_again(node, &job.print, &frame, function) == WC_AGAIN_LOST) {
+		if (wc_members_again(node, &job.print, function ? &frame : NULL, function) == WC_AGAIN_LOST) {
 			wc_stack_answer(node, &job, &lost, NULL);
 			return WC_OUTCOME_pass_retransmit;
 		}

@@ -404,10 +404,67 @@ static void test_lent_removed(void **state)
 	packet_build(&inner, &recipe);
 	wc_cluster_order(&header, &sibling, 0, 5, 0, inner.data, inner.len);
 	wrap(&in, &header, inner.data, inner.len);
-	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	/* Known under no name any more, or under one of a function that is gone: the daemon gets it as it came, and gives it back. */
+	for (uint32_t i = 1; i <= 2; i++) {
+		assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+		assert_int_equal(fixture_counters().pass_retransmit, i);
+		assert_int_equal(out.len, in.len);
+		assert_memory_equal(out.data, in.data, in.len);
+		fixture.tables.wc_member_ids[WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(PACKET_FUNCTION)].theirs = 0;
+	}
 	assert_int_equal(fixture_counters().lent, 1);
 	assert_int_equal(fixture_counters().error_unknown, 0);
-	assert_int_equal(fixture_counters().busy_pending, 1);
+	assert_int_equal(fixture_counters().busy_pending, 0);
+}
+
+/* What was sent to a sibling comes from one: the same id came to both at once. It must not go to and fro; the daemons know which of them runs it. */
+static void test_lent_to_and_fro(void **state)
+{
+	const struct wc_cluster_address sibling = {
+		.key = { 0x1111, 0x2222 }, .term = TERM + 1, .epoch = EPOCH, .member = MEMBER + 1
+	};
+	struct packet_recipe recipe = { .payload = 30 };
+	struct wc_cluster_header header;
+	struct packet in, inner, out;
+
+	(void)state;
+	fixture.tables.wc_cluster->loans[0] = (struct wc_loan){ .term = TERM + 1, .self = MEMBER + 1, .grant = 5 };
+	fixture.tables.wc_member_ids[WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(PACKET_FUNCTION)] =
+		(struct wc_member_id){ PACKET_FUNCTION, PACKET_FUNCTION };
+	packet_build(&inner, &recipe);
+	say_free(1, 1);
+	assert_int_equal(fixture_run(&inner, &out), XDP_TX);
+	wc_cluster_order(&header, &sibling, 0, 5, 0, inner.data, inner.len);
+	wrap(&in, &header, inner.data, inner.len);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX); /* to a node: that one looks for it */
+	assert_int_equal(fixture_counters().to_member_again, 1);
+	fixture.tables.wc_members[MEMBER].sibling = 1;
+	assert_int_equal(fixture_run(&in, &out), XDP_PASS);
+	assert_int_equal(fixture_counters().to_member_again, 1);
+	assert_int_equal(fixture_run(&inner, &out), XDP_TX); /* its own client's copy */
+	assert_int_equal(fixture_counters().to_member_again, 2);
+}
+
+/* A CORE_FREE that was being read while its node was drained has put the core back: whoever claims it then sends nothing. */
+static void test_drained(void **state)
+{
+	struct packet_recipe recipe = { .payload = 30 };
+	struct packet in, out;
+
+	(void)state;
+	packet_build(&in, &recipe);
+	say_free(1, 1);
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_DRAINING;
+	fixture_run(&in, &out);
+	assert_int_equal(fixture_counters().to_member, 0);
+	assert_int_equal(member_core(1)->state, WC_CORE_CLAIMED);
+	fixture.tables.wc_members[MEMBER].state = WC_MEMBER_READY;
+	say_free(1, 2);
+	recipe.request++;
+	packet_build(&in, &recipe);
+	assert_int_equal(fixture_run(&in, &out), XDP_TX);
+	assert_int_equal(fixture_counters().to_member, 1);
+	fixture_check("a drained node");
 }
 
 static const struct wc_fingerprint started_print = { .value = 0x123456789abcULL, .set = 0x4321 };
@@ -697,6 +754,8 @@ int main(void)
 		cmocka_unit_test_setup(test_limit, setup),
 		cmocka_unit_test_setup(test_obey, setup),
 		cmocka_unit_test_setup(test_lent_removed, setup),
+		cmocka_unit_test_setup(test_lent_to_and_fro, setup),
+		cmocka_unit_test_setup(test_drained, setup),
 		cmocka_unit_test_setup(test_forged_order, setup),
 		cmocka_unit_test_setup(test_obeyed_before, setup),
 		cmocka_unit_test_setup(test_started, setup),

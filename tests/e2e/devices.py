@@ -27,6 +27,11 @@ def switch_checksums_off(device):
     ethtool(device, 0x17, 0)  # ETHTOOL_STXCSUM
 
 
+def switch_tags_off(device):
+    """VLAN tags of what is sent there are in the frame, as on a wire, and not beside it."""
+    ethtool(device, 0x26, 0)  # ETHTOOL_SFLAGS: neither txvlan nor rxvlan
+
+
 def ethtool(device, command, number):
     value = ctypes.create_string_buffer(struct.pack("=II", command, number))  # struct ethtool_value
     request = struct.pack("16sP8x", device.encode(), ctypes.addressof(value))

@@ -30,7 +30,7 @@ ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test
 	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_sim.py
 	test_gateway_autocannon.py test_gateway_callback.py test_gateway_context.py test_remote.py test_load.py test_study.py test_faults.py
 	test_runtime_calls.py test_lambda_calls.py test_call_permissions.py test_sdk.py test_workflow_compile.py test_workflow_media.py test_workflow_nfv.py
-	test_workflow_sort.py test_workflow_state.py test_state.py test_streams.py test_lines.py test_cluster.py test_siblings.py test_cluster_chaos.py test_failover.py test_failover_known.py test_etcd_registry.py test_health.py test_kubernetes.py test_slow_node.py test_versions.py test_leader_hint.py test_rolling.py"
+	test_workflow_sort.py test_workflow_state.py test_state.py test_streams.py test_lines.py test_cluster.py test_siblings.py test_siblings_once.py test_cluster_chaos.py test_failover.py test_failover_known.py test_etcd_registry.py test_health.py test_kubernetes.py test_slow_node.py test_versions.py test_leader_hint.py test_rolling.py"
 ELSEWHERE=${ELSEWHERE//[$'\n\t']/ }
 
 part() {
