@@ -70,16 +70,22 @@ static struct zip_builder *archive_of(const struct zip_lie *lies, size_t count)
 	archive_of((const struct zip_lie[]){ __VA_ARGS__ },                                                            \
 		   sizeof((const struct zip_lie[]){ __VA_ARGS__ }) / sizeof(struct zip_lie))
 
-static void expect_refused(const struct zip_builder *zip, const char *why)
+/* `or_why`: another version of libzip looks at something else first. */
+static void expect_either(const struct zip_builder *zip, const char *why, const char *or_why)
 {
 	int error = extract(zip);
 
-	if (!error || !strstr(fault.text, why))
+	if (!error || (!strstr(fault.text, why) && !strstr(fault.text, or_why)))
 		fail_msg("%d \"%s\" instead of \"%s\"", error, fault.text, why);
 	/* Whatever was made by then, it is all in the folder. */
 	empty();
 	assert_int_equal(rmdir(path_of("outside")), 0);
 	make_folder("outside");
+}
+
+static void expect_refused(const struct zip_builder *zip, const char *why)
+{
+	expect_either(zip, why, why);
 }
 
 static mode_t mode_of(const char *relative)
@@ -239,7 +245,7 @@ static void test_links(void **state)
 static void test_kinds_of_content(void **state)
 {
 	(void)state;
-	expect_refused(ARCHIVE({ .name = "secret", .data = "x", .flags = 1 }), "encrypted");
+	expect_refused(ARCHIVE({ .name = "secret", .data = "twelve bytesx", .flags = 1, .claims = 1 }), "encrypted");
 	expect_refused(ARCHIVE({ .name = "other", .data = "x", .method = 12 }), "compressed by method 12");
 }
 
@@ -254,8 +260,8 @@ static void test_damaged(void **state)
 	zip->bytes[33] ^= 1; /* a bit of content */
 	expect_refused(zip, "damaged");
 	expect_refused(ARCHIVE({ .name = "a", .data = "0123", .crc_xor = 1 }), "damaged");
-	expect_refused(ARCHIVE({ .name = "a", .data = "0123", .claims = 5 }), "damaged");
-	expect_refused(ARCHIVE({ .name = "a", .data = "0123", .claims = 3 }), "damaged");
+	expect_either(ARCHIVE({ .name = "a", .data = "0123", .claims = 5 }), "damaged", "not a sound zip archive");
+	expect_either(ARCHIVE({ .name = "a", .data = "0123", .claims = 3 }), "damaged", "not a sound zip archive");
 	expect_refused(ARCHIVE({ .name = "a", .data = "not deflated", .method = 8 }), "damaged");
 	assert_true(extract_bytes("no archive at all", 17) == -EINVAL);
 	assert_true(extract_bytes("", 0) == -EINVAL);
