@@ -4,11 +4,10 @@
  *
  * Order of start: load and map, fill the tables, start the threads, then attach. Order of stop: the exact reverse.
  */
-#include "user/node.h"
+#include "user/node_internal.h"
 
 #include "user/agent.h"
 #include "user/clock.h"
-#include "user/cluster_wire.h"
 #include "user/cold_starts.h"
 #include "user/control.h"
 #include "user/farewell.h"
@@ -35,7 +34,6 @@
 #include "user/upgrade.h"
 #include "user/warmth.h"
 #include "user/watch.h"
-#include "user/window.h"
 #include "user/zygotes.h"
 
 #include <fcntl.h>
@@ -44,152 +42,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #define TICK_NS (50 * WC_MS)
-#define RETRY_AFTER_NS (2 * WC_MS)
-#define LOCK_TRIES 100
 #define TAKE_TRIES 500
 #define SHARE_QUANTUM_US 1000
 #define BACKSTOP_NS (10 * WC_MS)
 
 static struct {
-	int epoll, signals, timer, lock;
+	int epoll, signals, timer;
 	bool ends; /* it was told to */
-} loop = { .epoll = -1, .signals = -1, .timer = -1, .lock = -1 };
-
-/* --- the tables --- */
-
-static void fill_tables(struct wc_node *node, const struct wc_legacy *legacy)
-{
-	struct wc_config *config = node->tables.wc_config;
-
-	/* Its first word stays while one daemon takes over from another: packets are looked at meanwhile. */
-	memset((char *)config + sizeof(config->up), 0, sizeof(*config) - sizeof(config->up));
-	config->port = node->options.port;
-	config->shard_count = (uint16_t)node->shard_count;
-	config->core_count = node->options.core_count;
-	config->pending_max = node->options.pending_max;
-	config->retry_after_ns = RETRY_AFTER_NS;
-	config->policy = node->options.policy;
-	config->order = node->options.order;
-	config->prefer = node->options.prefer;
-	config->core_queue_max = node->options.core_queue;
-	config->pack_slots = node->options.pack_slots;
-	wc_setup_addresses(node);
-	if (wc_setup_is_veth(node))
-		config->tx_ifindex = (uint32_t)wc_setup_ifindex(node);
-	if (legacy->seen) {
-		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
-		memcpy(node->tables.wc_seen, legacy->seen, WC_SEEN_SETS * sizeof(*legacy->seen));
-		if (legacy->sent && node->tables.wc_sent_max == WC_SEEN_SETS)
-			memcpy(node->tables.wc_sent, legacy->sent, WC_SEEN_SETS * sizeof(*legacy->sent));
-		/* What had begun has ended well before another daemon takes over, and its answers are here. */
-		if (node->tables.wc_sent_max == WC_SEEN_SETS && !node->takeover)
-			wc_window_restarted(node->tables.wc_seen, node->tables.wc_sent, wc_now());
-	} else if (legacy->shared) {
-		memcpy(config->seen_key, legacy->seen_key, sizeof(config->seen_key));
-	} else if (getrandom(config->seen_key, sizeof(config->seen_key), 0) != sizeof(config->seen_key)) {
-		config->seen_key[0] = wc_now(); /* cannot be: getrandom() of 16 bytes does not fail once seeded */
-	}
-	for (uint32_t s = 0; s < node->shard_count; s++)
-		node->tables.wc_shards[s].queue = s;
-	for (uint32_t i = node->options.core_count; i-- > 0;) {
-		node->tables.wc_cores[i].cpu = node->options.cpus[i];
-		node->tables.wc_cores[i].home = node->tables.wc_cores[i].shard =
-			(uint16_t)(i % (node->shard_count ?: 1));
-		if (node->options.cpus[i] < WC_CPUS_MAX)
-			config->cpu_core[node->options.cpus[i]] = (uint16_t)(i + 1);
-	}
-}
-
-/*
- * The hosts of a cluster have one key for the fingerprints of ids (window.h). What a daemon has seen that was in no cluster, or another one, is forgotten: its
- * fingerprints mean nothing here.
- */
-static int share_seen_key(struct wc_node *node, struct wc_legacy *legacy, struct wc_fault *fault)
-{
-	uint8_t key[WC_REMOTE_KEY_SIZE];
-	uint64_t words[2];
-	__u64 seen_key[2];
-	int error;
-
-	if (!node->options.cluster && !*node->options.join)
-		return 0;
-	error = wc_remote_key_load(node->options.remote_key, key, fault);
-	if (error)
-		return error;
-	wc_cluster_key(key, WC_CLUSTER_WINDOW, words);
-	explicit_bzero(key, sizeof(key));
-	memcpy(seen_key, words, sizeof(seen_key));
-	if (legacy->seen && memcmp(legacy->seen_key, seen_key, sizeof(seen_key)) != 0) {
-		memset(legacy->seen, 0, WC_SEEN_SETS * sizeof(*legacy->seen));
-		wc_warning("request ids that were seen before this host came into the cluster are forgotten");
-	}
-	memcpy(legacy->seen_key, seen_key, sizeof(seen_key));
-	legacy->shared = true;
-	return 0;
-}
-
-/*
- * Of the daemon before, as if the maps were new; but for the counters, which only grow, and the ids that were seen. And in a cluster it is the same daemon to others: it has
- * what was sent to the one before, and its grants go on (bpf/cluster.h).
- */
-static void clear_tables(struct wc_tables *tables)
-{
-	struct wc_cluster cluster = *tables->wc_cluster;
-	static uint32_t grants[WC_CORES_MAX];
-
-	for (uint32_t i = 0; i < tables->wc_cores_max && i < WC_CORES_MAX; i++)
-		grants[i] = tables->wc_cores[i].grant;
-#define CLEAR_TABLE(name, type)                                                                                        \
-	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen &&        \
-	    (const void *)tables->name != tables->wc_sent)                                                             \
-		memset(tables->name, 0, tables->name##_max * sizeof(*tables->name));
-	WC_TABLES_EACH(CLEAR_TABLE)
-#undef CLEAR_TABLE
-	for (uint32_t i = 0; i < tables->wc_cores_max && i < WC_CORES_MAX; i++)
-		tables->wc_cores[i].grant = grants[i];
-	tables->wc_cluster->epoch = cluster.epoch;
-	for (uint32_t i = 0; i < WC_SIBLINGS_MAX; i++)
-		tables->wc_cluster->loans[i].grant = cluster.loans[i].grant;
-}
-
-/* Tell the clients whose invocations ran when the last daemon was killed. */
-static void answer_orphans(struct wc_node *node, const struct wc_legacy *legacy)
-{
-	static const char body[] =
-		"{\"errorType\":\"Node.Restarted\",\"errorMessage\":\"the node was restarted while the "
-		"function ran; it may have had effects\"}";
-	struct in6_addr local;
-
-	for (uint32_t i = 0; i < legacy->orphan_count; i++) {
-		const struct wc_orphan *orphan = &legacy->orphans[i];
-		bool v4 = orphan->id.client[2] == htonl(0xffff) && !orphan->id.client[0] && !orphan->id.client[1];
-		struct wc_header header = {
-			.magic = htons(WC_MAGIC),
-			.version = WC_VERSION,
-			.type = WC_TYPE_ERROR,
-			.header_len = WC_HEADER_LEN,
-			.request_id = htobe64(orphan->id.request_id),
-			.function_id = htonl(orphan->function_id),
-			.payload_len = htonl(sizeof(body) - 1),
-			.core = htons((uint16_t)orphan->core),
-			.code = htons(WC_CODE_RESTARTED),
-		};
-
-		wc_setup_local(node, v4, &local);
-		if (wc_stack_send(node->stack, &orphan->id, &local, &header, body, sizeof(body) - 1))
-			wc_warning("cannot tell a client that its invocation was lost");
-	}
-	if (legacy->orphan_count)
-		wc_info("%u invocations ran when the last daemon died; their clients were told", legacy->orphan_count);
-}
+} loop = { .epoll = -1, .signals = -1, .timer = -1 };
 
 /* --- starting --- */
 
@@ -257,89 +122,6 @@ static int open_loop(struct wc_node *node, struct wc_fault *fault)
 		return error;
 	snprintf(logs, sizeof(logs), "%s/logs", node->options.state_dir);
 	return wc_logs_open(logs, &limits, fault) ?: wc_watch_open(loop.epoll, fault);
-}
-
-static bool holder_is_dying(int lock)
-{
-	char text[32] = "", path[64], line[256] = "", *state;
-	FILE *file;
-
-	if (pread(lock, text, sizeof(text) - 1, 0) <= 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)strtol(text, NULL, 10));
-	file = fopen(path, "re");
-	if (!file)
-		return true;
-	if (!fgets(line, sizeof(line), file))
-		line[0] = 0;
-	fclose(file);
-	state = strrchr(line, ')');
-	return !state || !state[1] || strchr("ZXx", state[2]);
-}
-
-/* A daemon closes its control socket first when it stops, and opens it last when it starts. */
-static bool holder_serves(const char *run_dir)
-{
-	char path[160];
-
-	snprintf(path, sizeof(path), "%.120s/control.sock", run_dir);
-	return access(path, F_OK) == 0;
-}
-
-/*
- * 0, or non-zero if a daemon has it. Worth waiting for: one that was just killed has it until its last thread is gone, one
- * that stops until it has answered what is under way.
- */
-static int try_lock(int lock, int kind, const char *run_dir)
-{
-	int busy = 0;
-
-	for (int i = 0; i < 500; i++) {
-		busy = flock(lock, kind | LOCK_NB);
-		/* For a while also if it looks alive: a signal that was just sent shows only when it is delivered. */
-		if (!busy || (i >= 100 && holder_serves(run_dir) && !holder_is_dying(lock)))
-			break;
-		usleep(10000);
-	}
-	return busy;
-}
-
-/* Is `lock` still the file at `path`? Who stops unlinks it while others may be waiting for it. */
-static bool lock_is_current(int lock, const char *path)
-{
-	struct stat held, named;
-
-	return !fstat(lock, &held) && !stat(path, &named) && held.st_dev == named.st_dev && held.st_ino == named.st_ino;
-}
-
-static int take_lock(struct wc_node *node, struct wc_fault *fault)
-{
-	char path[160];
-	int tries = 0;
-
-	snprintf(path, sizeof(path), "%s/lock", node->run_dir);
-again:
-	if (mkdir(WC_RUN_ROOT, 0755) && errno != EEXIST)
-		return wc_fail(fault, errno, "cannot create %s: %s; the daemon needs root", WC_RUN_ROOT,
-			       strerror(errno));
-	if (mkdir(node->run_dir, 0755) && errno != EEXIST)
-		return wc_fail(fault, errno, "cannot create %s: %s", node->run_dir, strerror(errno));
-	loop.lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (loop.lock < 0 && errno == ENOENT && tries++ < LOCK_TRIES)
-		goto again; /* the folder just went */
-	if (loop.lock < 0)
-		return wc_fail(fault, errno, "cannot open %s: %s", path, strerror(errno));
-	if (try_lock(loop.lock, LOCK_EX, node->run_dir))
-		return wc_fail(fault, EBUSY,
-			       "a node named %s is already running; stop it with `warmcore --node %s down`",
-			       node->options.name, node->options.name);
-	if (!lock_is_current(loop.lock, path) && tries++ < LOCK_TRIES) {
-		close(loop.lock);
-		goto again;
-	}
-	if (ftruncate(loop.lock, 0) || dprintf(loop.lock, "%d\n", getpid()) < 0)
-		return wc_fail(fault, errno, "cannot write %s: %s", path, strerror(errno));
-	return 0;
 }
 
 /* Without it the node works as well, and says why it is so; only who asked for it by name gets an error. */
@@ -430,9 +212,9 @@ static int take_over(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 
 	if (error)
 		return error;
-	loop.lock = node->takeover->lock;
+	wc_node_lock_inherit(node->takeover->lock);
 	wc_setup_remove_instances(node->options.name);
-	clear_tables(&node->tables);
+	wc_node_clear_tables(&node->tables);
 	WC_WRITE(node->tables.wc_config->up, WC_UP_HANDOVER);
 	return 0;
 }
@@ -494,10 +276,10 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error && node->takeover)
 		error = take_over(node, legacy, fault);
 	if (!error)
-		error = share_seen_key(node, legacy, fault);
+		error = wc_node_share_seen_key(node, legacy, fault);
 	if (error)
 		return error;
-	fill_tables(node, legacy);
+	wc_node_fill_tables(node, legacy);
 	error = wc_setup_runtimes(node, runtimes, sizeof(runtimes), fault);
 	if (!error)
 		error = wc_launcher_open(&node->launcher, node->options.name, runtimes, node->options.state_dir, fault);
@@ -558,7 +340,7 @@ static int start_all(struct wc_node *node, struct wc_legacy *legacy, struct wc_f
 	if (!error)
 		error = wc_lead_start(node, fault) ?: wc_lend_start(node, fault);
 	if (!error)
-		answer_orphans(node, legacy);
+		wc_node_answer_orphans(node, legacy);
 	return error;
 }
 
@@ -583,7 +365,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 	node->launcher.netns = node->launcher.filter = node->launcher.rules = node->host_net = -1;
 	snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", WC_RUN_ROOT, options->name);
 	node->takeover = takeover;
-	error = takeover ? 0 : take_lock(node, fault);
+	error = takeover ? 0 : wc_node_lock_take(node, fault);
 	if (error)
 		return error;
 	node->host_net = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -601,8 +383,7 @@ int wc_node_start(struct wc_node *node, const struct wc_options *options, struct
 		return error;
 	}
 	await_agents(node);
-	if (takeover &&
-	    (ftruncate(loop.lock, 0) || lseek(loop.lock, 0, SEEK_SET) || dprintf(loop.lock, "%d\n", getpid()) < 0))
+	if (takeover && wc_node_lock_sign())
 		wc_warning("cannot write the lock of the node: %s", strerror(errno));
 	node->takeover = NULL;
 	wc_info("node %s is up: %s datapath, device %s, XDP %s, AF_XDP %s, %u cores, %u shards", options->name,
@@ -765,7 +546,7 @@ void wc_node_stop(struct wc_node *node)
 	unlink(path);
 	rmdir(node->run_dir);
 	rmdir(WC_RUN_ROOT);
-	close_fd(&loop.lock);
+	wc_node_lock_drop();
 }
 
 void wc_node_retire(struct wc_node *node)
@@ -779,35 +560,6 @@ void wc_node_retire(struct wc_node *node)
 		wc_setup_free_tables(node);
 	node->xdp = NULL;
 	memset(&node->tables, 0, sizeof(node->tables));
-}
-
-int wc_node_lock(void)
-{
-	return loop.lock;
-}
-
-int wc_node_running(const char *name)
-{
-	char path[160], run_dir[128];
-	int fd, pid = 0;
-	FILE *file;
-
-	snprintf(run_dir, sizeof(run_dir), "%s/%s", WC_RUN_ROOT, name);
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	if (try_lock(fd, LOCK_SH, run_dir)) {
-		file = fdopen(fd, "r");
-		if (file) {
-			if (fscanf(file, "%d", &pid) != 1 || pid <= 0)
-				pid = 1;
-			fclose(file);
-			return pid;
-		}
-	}
-	close(fd);
-	return pid;
 }
 
 int wc_node_clean(const char *name)
