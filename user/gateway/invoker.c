@@ -9,7 +9,7 @@
  * A refused port (ICMP) is an error of the socket, not of a datagram. The error queue has the datagram that was refused,
  * so it is known whose transmission that was: one whose every transmission was refused has not been run.
  */
-#include "user/gateway/invoker.h"
+#include "user/gateway/invoker_internal.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -24,78 +24,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "bpf/shim.h"
-#include "user/clock.h"
-#include "user/payload_client.h"
-
 #define IN_FLIGHT_MAX 65536u
 #define RECEIVE_BUFFER_BYTES (4 << 20)
-#define READ_MAX 256 /* datagrams in one go: HTTP has its turn, too */
 #define RETRANSMIT_DOUBLINGS_MAX 3
-#define SMALL_PAYLOAD_MAX 512
-
-/* Bounds on how long a refusal is waited out, hint or not. */
-#define WAIT_MIN_NS (100 * WC_US)
-#define WAIT_DOWN_NS (20 * WC_MS) /* nobody is there: a restart takes a while */
-#define WAIT_MAX_NS WC_SECOND
-
-#define SESSION_TIMEOUT_MS 200 /* for the word of a daemon that is there: it takes a fraction of a millisecond */
-#define SESSION_RETRY_NS (100 * WC_MS)
 #define SWEEP_NS (100 * WC_MS)
-#define ROUNDS_MAX 256 /* READ_MAX large replies each: more than a node holds for all its users */
 
-struct wc_invocation {
-	struct wc_invoker *invoker;
-	wc_invoked_cb done;
-	void *context;
-	struct wc_client_request request;
-	struct iovec context_part; /* goes along with it; mostly empty */
-	__u64 id;
-	__u64 due_ns, resend_ns, patience_ns, end_ns;
-	__u32 heap_at;
-	unsigned doublings, refusals; /* refusals: of any kind, in a row or not */
-	unsigned sent,
-		sent_refused; /* transmissions that the node may have got, and those of them that ICMP gave back */
-	bool waiting;	      /* refused, to be tried again: has not been run */
-	bool late;	      /* patience is over */
-	bool lost;
-	bool refers;	  /* its payload begins with the reference, */
-	__u32 session_no; /* to something in this session */
-	unsigned forgotten; /* copies of it that named a session that the node has forgotten, and are not answered yet, or lost */
-	bool stale; /* of a session that the node has forgotten: to be handed over once more */
-	/* Of a node on another host: */
-	bool coming;		       /* its payload is on its way there, and nothing was sent yet */
-	__u64 coming_ns;	       /* since when */
-	bool answered;		       /* its REPLY is here, and what that refers to is on its way */
-	struct wc_client_result reply; /* then; without payload */
-	struct wc_reference reference;
-	struct wc_payload_result large; /* its reply, when that came before the REPLY that refers to it */
-	struct wc_client_result busy;	/* the last refusal by the node; type 0: by ICMP */
-};
+struct wc_invocation *wc_invoker_at(struct wc_invoker *invoker, __u64 id)
+{
+	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
 
-struct wc_invoker {
-	struct wc_invoker_options options;
-	int fds[2];	  /* AF_INET, AF_INET6 */
-	int fd;		  /* the one in use; -1 before the first address */
-	char address[64]; /* as it was given last: the usual case is that it is the same */
-	__u16 port;
-	struct sockaddr_storage peer;
-	socklen_t peer_len;
-	struct wc_payload_client *session; /* for large payloads, or NULL */
-	__u32 session_no;		   /* counts them: another one may be at the same address */
-	int epoll;			   /* readable when a session with a node on another host is */
-	__u64 session_ns;		   /* when it was tried to open one last, */
-	int session_error;		   /* and what became of it */
-	bool had_session;		   /* there was one before */
-	__u64 sweep_ns, sweep_until_ns;	   /* for large replies that nobody waits for any more: next, last */
-	bool torn;			   /* a session ended, and invocations have to look: with the next tick */
-	__u64 next_id;
-	__u32 table_mask;
-	struct wc_invocation **table;
-	struct wc_invocation **heap;
-	struct wc_invoker_stats stats;
-	__u8 datagram[WC_HEADER_LEN + WC_PAYLOAD_MAX + 1];
-};
+	return invocation && invocation->id == id ? invocation : NULL;
+}
 
 /* --- the heap of times --- */
 
@@ -124,7 +63,7 @@ static void heap_move(struct wc_invoker *invoker, struct wc_invocation *invocati
 	heap_put(invoker, at, invocation);
 }
 
-static void set_due(struct wc_invocation *invocation)
+void wc_invocation_set_due(struct wc_invocation *invocation)
 {
 	__u64 due = invocation->resend_ns < invocation->end_ns ? invocation->resend_ns : invocation->end_ns;
 
@@ -161,7 +100,7 @@ static void abandon(struct wc_invocation *invocation)
 		invoker->sweep_until_ns = invocation->end_ns;
 }
 
-static void finish(struct wc_invocation *invocation, const struct wc_invoked *invoked)
+void wc_invocation_finish(struct wc_invocation *invocation, const struct wc_invoked *invoked)
 {
 	struct wc_payload_result large = invocation->large; /* the answer may be in it */
 	wc_invoked_cb done = invocation->done;
@@ -173,372 +112,15 @@ static void finish(struct wc_invocation *invocation, const struct wc_invoked *in
 	wc_payload_result_end(&large);
 }
 
-static void finish_how(struct wc_invocation *invocation, enum wc_invoked_how how)
+void wc_invocation_finish_how(struct wc_invocation *invocation, enum wc_invoked_how how)
 {
 	struct wc_invoked invoked = { .how = how, .request_id = invocation->id };
 
 	abandon(invocation);
-	finish(invocation, &invoked);
+	wc_invocation_finish(invocation, &invoked);
 }
 
-/* --- large payloads --- */
-
-static void attempt(struct wc_invocation *invocation, __u64 now);
-static void refused(struct wc_invocation *invocation, __u64 wait_ns, __u64 floor_ns, __u64 now);
-
-static struct wc_invocation *at_id(struct wc_invoker *invoker, __u64 id)
-{
-	struct wc_invocation *invocation = invoker->table[id & invoker->table_mask];
-
-	return invocation && invocation->id == id ? invocation : NULL;
-}
-
-/* The node has its payload, or has no room for it now. */
-static void on_word(struct wc_invocation *invocation, enum wc_payload_what what, __u64 now)
-{
-	if (!invocation || !invocation->coming)
-		return;
-	invocation->coming = false;
-	if (what == WC_PAYLOAD_IS_KEPT) {
-		invocation->waiting = false;
-		invocation->sent = invocation->sent_refused = 0;
-		/* How long that took says nothing about the node. */
-		invocation->patience_ns += now - invocation->coming_ns;
-		invocation->end_ns += now - invocation->coming_ns;
-		attempt(invocation, now);
-		return;
-	}
-	invocation->stale = true;
-	invocation->busy = (struct wc_client_result){ .type = WC_TYPE_ERROR,
-						      .code = WC_CODE_PAYLOAD_FULL,
-						      .request_id = invocation->id,
-						      .function_id = invocation->request.function_id };
-	refused(invocation, 0, WAIT_DOWN_NS, now);
-}
-
-/* Its REPLY was here before its bytes were. */
-static void complete(struct wc_invocation *invocation)
-{
-	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER,
-				      .request_id = invocation->id,
-				      .answer = invocation->reply };
-
-	if (invocation->large.length != invocation->reply.payload_len) {
-		finish_how(invocation, WC_INVOKED_LOST);
-		return;
-	}
-	invoked.answer.payload = invocation->large.at;
-	invocation->invoker->stats.answered++;
-	finish(invocation, &invoked);
-}
-
-static bool is_session(const struct wc_invoker *invoker, __u32 session_no)
-{
-	return invoker->session && invoker->session_no == session_no;
-}
-
-/*
- * Take what that session has to say, until the large reply of `wanted` is there (NULL: all). What nobody waits for goes. 0: there may be more; else why
- * not. Who gets its reply here may start another invocation, and so end the session.
- */
-static int read_results(struct wc_invoker *invoker, __u32 session_no, const struct wc_invocation *wanted)
-{
-	struct wc_payload_result result;
-	struct wc_invocation *owner;
-	int ret = 0;
-
-	for (int i = 0; i < READ_MAX && is_session(invoker, session_no) && !(wanted && wanted->large.at); i++) {
-		ret = wc_payload_client_next(invoker->session, &result);
-		if (ret)
-			break;
-		owner = at_id(invoker, result.request_id);
-		if (result.what != WC_PAYLOAD_IS_RESULT) {
-			on_word(owner, result.what, wc_now());
-			continue;
-		}
-		if (owner && !owner->large.at)
-			owner->large = result;
-		else
-			wc_payload_result_end(&result);
-		if (owner && owner->answered)
-			complete(owner);
-	}
-	return ret;
-}
-
-/*
- * A daemon that has gone has left its last large replies in the socket; those that refer to them have come, or will from its successor. What else was
- * on its way: a payload is handed over once more, a reply is lost.
- */
-static void end_session(struct wc_invoker *invoker)
-{
-	const __u32 session_no = invoker->session_no;
-
-	for (int i = 0; i < ROUNDS_MAX && is_session(invoker, session_no) && !read_results(invoker, session_no, NULL);
-	     i++)
-		;
-	if (!is_session(invoker, session_no))
-		return;
-	wc_payload_client_free(invoker->session);
-	invoker->session = NULL;
-	for (unsigned i = 0; i < invoker->stats.in_flight; i++) {
-		struct wc_invocation *invocation = invoker->heap[i];
-
-		invocation->stale |= invocation->coming;
-		invocation->lost |= invocation->answered;
-		invoker->torn |= invocation->coming || invocation->answered;
-	}
-}
-
-static void take_results(struct wc_invoker *invoker, const struct wc_invocation *wanted)
-{
-	const __u32 session_no = invoker->session_no;
-	int ret = invoker->session ? read_results(invoker, session_no, wanted) : 0;
-
-	if ((ret == -EPIPE || ret == -EBADMSG) && is_session(invoker, session_no))
-		end_session(invoker);
-}
-
-/* 0: there is a session. -EHOSTDOWN: nobody is there, and it waited for nothing; others: there cannot be one. */
-static int have_session(struct wc_invoker *invoker, __u64 now)
-{
-	struct epoll_event event = { .events = EPOLLIN };
-
-	if (invoker->session)
-		return 0;
-	if (!invoker->options.payload_path)
-		return -EMSGSIZE;
-	if (!invoker->session_ns || now >= invoker->session_ns + SESSION_RETRY_NS) {
-		invoker->session_error =
-			wc_payload_client_open(invoker->options.payload_path, SESSION_TIMEOUT_MS, &invoker->session);
-		invoker->session_ns = wc_now(); /* it may have waited: the next one shall not do so at once */
-		invoker->had_session |= !invoker->session_error;
-		invoker->session_no += !invoker->session_error;
-		/* One on this host has nothing to say that is not asked for. Closing it takes it out again. */
-		if (invoker->session && wc_payload_client_is_away(invoker->session))
-			(void)epoll_ctl(invoker->epoll, EPOLL_CTL_ADD, wc_payload_client_fd(invoker->session), &event);
-	}
-	/* One that was opened a moment ago may be over already. */
-	return invoker->session ? 0 : invoker->session_error ?: -EHOSTDOWN;
-}
-
-/*
- * Hand the payload over, under a new session when the old one is over. 0, without a reference when it needs none; -EINPROGRESS: nobody is there,
- * which may pass, as while one daemon takes over from another; as wc_invoker_start().
- */
-static int hand_over(struct wc_invocation *invocation, __u64 now)
-{
-	struct wc_invoker *invoker = invocation->invoker;
-	struct wc_client_request *request = &invocation->request;
-	bool large = request->payload_len + invocation->context_part.iov_len > WC_PAYLOAD_MAX;
-	int ret = -EPIPE, error = 0;
-
-	for (int i = 0; i < 2 && ret == -EPIPE && !(error = have_session(invoker, now)); i++) {
-		ret = wc_payload_client_put_beside(invoker->session, invocation->id, request->payload,
-						   request->payload_len, invocation->context_part.iov_len,
-						   &invocation->reference);
-		if (ret == -EPIPE) {
-			end_session(invoker);
-			invoker->session_ns = 0;
-		}
-	}
-	invocation->refers = !ret;
-	invocation->session_no = invoker->session_no;
-	invocation->coming = !ret && invocation->reference.where == wc_htonl(WC_WHERE_TCP);
-	if (ret != -EPIPE)
-		return ret;
-	memset(&invocation->reference, 0, sizeof(invocation->reference));
-	/* A small one's reply may be large: it waits, too, for who has given us sessions before. */
-	if ((!error || error == -EHOSTDOWN || error == -ETIMEDOUT) && (large || invoker->had_session))
-		return -EINPROGRESS;
-	if (!large)
-		return 0;
-	return error == -EMSGSIZE ? error : -EHOSTDOWN;
-}
-
-/* Where the bytes of a REPLY that refers to them are. False: they are lost, or (*ret_coming) not here yet. */
-static bool find_large(struct wc_invocation *invocation, struct wc_client_result *answer, bool *ret_coming)
-{
-	struct wc_reference reference;
-	size_t length;
-
-	*ret_coming = false;
-
-	if (!invocation->refers || wc_reference_parse(answer->payload, answer->payload_len, &length))
-		return false;
-	if (!invocation->large.at)
-		take_results(invocation->invoker, invocation);
-	memcpy(&reference, answer->payload, sizeof(reference));
-	/* What an earlier session was to bring does not come any more. */
-	if (!invocation->large.at && reference.where == wc_htonl(WC_WHERE_TCP) &&
-	    is_session(invocation->invoker, invocation->session_no)) {
-		*ret_coming = invocation->answered = true;
-		invocation->reply = *answer;
-		invocation->reply.payload = NULL;
-		invocation->reply.payload_len = length;
-		invocation->reply.flags &= (__u16)~WC_FLAG_REFERENCE;
-		return false;
-	}
-	if (!invocation->large.at || invocation->large.length != length)
-		return false;
-	answer->payload = invocation->large.at;
-	answer->payload_len = length;
-	answer->flags &= (__u16)~WC_FLAG_REFERENCE;
-	return true;
-}
-
-/* --- sending --- */
-
-/* With a context, which stands between a reference and the payload. */
-static int transmit_context(struct wc_invocation *invocation)
-{
-	struct wc_client_request *request = &invocation->request;
-	struct wc_referring head;
-	struct iovec parts[3] = {
-		{ .iov_base = &head, .iov_len = sizeof(head.header) },
-		invocation->context_part,
-		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
-	};
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 3 };
-	__u32 length;
-
-	if (invocation->refers) {
-		wc_client_encode_reference(invocation->id, request, &invocation->reference, &head);
-		parts[0].iov_len = sizeof(head);
-		if (invocation->reference.where != wc_htonl(WC_WHERE_HERE))
-			message.msg_iovlen = 2;
-	} else {
-		wc_client_encode(invocation->id, request, &head.header);
-	}
-	length = wc_ntohl(head.header.payload_len) + (__u32)invocation->context_part.iov_len;
-	head.header.payload_len = wc_htonl(length);
-	head.header.flags |= wc_htons(WC_FLAG_CONTEXT);
-	return sendmsg(invocation->invoker->fd, &message, MSG_DONTWAIT) < 0 ? -1 : 0;
-}
-
-static int transmit_referring(struct wc_invocation *invocation)
-{
-	struct wc_client_request *request = &invocation->request;
-	struct wc_referring head;
-	struct iovec parts[2] = {
-		{ .iov_base = &head, .iov_len = sizeof(head) },
-		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
-	};
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
-
-	wc_client_encode_reference(invocation->id, request, &invocation->reference, &head);
-	if (invocation->reference.where != wc_htonl(WC_WHERE_HERE))
-		message.msg_iovlen = 1;
-	return sendmsg(invocation->invoker->fd, &message, MSG_DONTWAIT) < 0 ? -1 : 0;
-}
-
-/* 0, also when the datagram is lost on the way; or an error that will not pass. */
-static int transmit(struct wc_invocation *invocation, __u64 now)
-{
-	struct wc_invoker *invoker = invocation->invoker;
-	struct wc_client_request *request = &invocation->request;
-	struct {
-		struct wc_header header;
-		__u8 payload[SMALL_PAYLOAD_MAX];
-	} small;
-	struct iovec parts[2] = {
-		{ .iov_base = &small.header, .iov_len = sizeof(small.header) },
-		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
-	};
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
-	__u64 left = invocation->patience_ns > now ? invocation->patience_ns - now : WC_US;
-
-	bool plain = !invocation->refers && !invocation->context_part.iov_len;
-
-	request->deadline_us = left / WC_US < UINT32_MAX ? (__u32)(left / WC_US) : UINT32_MAX;
-	if (plain)
-		wc_client_encode(invocation->id, request, &small.header); /* was checked by start */
-	if (plain && request->payload_len && request->payload_len <= SMALL_PAYLOAD_MAX)
-		memcpy(small.payload, request->payload, request->payload_len);
-	/* An error of the socket tells of an earlier datagram, and is cleared by being told. */
-	for (int i = 0; i < 3; i++) {
-		/* send is cheaper than sendmsg, more than the copy costs */
-		if ((invocation->context_part.iov_len ? transmit_context(invocation) :
-		     invocation->refers		      ? transmit_referring(invocation) :
-		     request->payload_len <= SMALL_PAYLOAD_MAX ?
-					  send(invoker->fd, &small, sizeof(small.header) + request->payload_len,
-					       MSG_DONTWAIT) :
-					  sendmsg(invoker->fd, &message, MSG_DONTWAIT)) >= 0) {
-			invocation->sent++;
-			return 0;
-		}
-		if (errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != ENETUNREACH)
-			break;
-	}
-	if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)
-		return 0;
-	return -errno;
-}
-
-static void schedule_retransmission(struct wc_invocation *invocation, __u64 now)
-{
-	invocation->resend_ns = now + ((invocation->invoker->options.retransmit_ms * WC_MS) << invocation->doublings);
-	set_due(invocation);
-}
-
-/* It was not run and may be tried again after `wait_ns`, if that is within its patience. */
-static void refused(struct wc_invocation *invocation, __u64 wait_ns, __u64 floor_ns, __u64 now)
-{
-	unsigned n = invocation->refusals < 10 ? invocation->refusals : 10;
-
-	if (wait_ns < floor_ns << n)
-		wait_ns = floor_ns << n;
-	invocation->refusals++;
-	invocation->waiting = true;
-	invocation->resend_ns = now + (wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
-	set_due(invocation);
-}
-
-/*
- * Transmits. What does not even leave this host has not been run: a node that is started again takes its device away, and
- * with it the route and the address that the socket sends from, which connecting once more finds anew.
- */
-static void attempt(struct wc_invocation *invocation, __u64 now)
-{
-	struct wc_invoker *invoker = invocation->invoker;
-
-	if (invocation->stale) {
-		if (hand_over(invocation, now)) { /* perhaps it comes up again */
-			refused(invocation, 0, WAIT_DOWN_NS, now);
-			return;
-		}
-		invocation->stale = false;
-	}
-	if (invocation->coming) { /* the session will say when it is there; until then there is nothing to repeat */
-		invocation->coming_ns = now;
-		invocation->resend_ns = invocation->end_ns;
-		set_due(invocation);
-		return;
-	}
-	if (transmit(invocation, now)) {
-		(void)!connect(invoker->fd, (struct sockaddr *)&invoker->peer, invoker->peer_len);
-		if (!invocation->sent) {
-			invocation->busy.type = 0;
-			refused(invocation, 0, WAIT_DOWN_NS, now);
-			return;
-		}
-	}
-	schedule_retransmission(invocation, now);
-}
-
-/* Patience is over: what it was refused with last. */
-static void give_up(struct wc_invocation *invocation)
-{
-	struct wc_invoked invoked = { .how = WC_INVOKED_ANSWER,
-				      .request_id = invocation->id,
-				      .answer = invocation->busy };
-
-	if (!invocation->busy.type) {
-		invocation->invoker->stats.refused++;
-		invoked.how = WC_INVOKED_REFUSED;
-	}
-	finish(invocation, &invoked);
-}
+/* --- beginning and ending --- */
 
 int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request *request, wc_invoked_cb done,
 		     void *context, struct wc_invocation **ret_invocation)
@@ -572,7 +154,7 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 		(struct iovec){ .iov_base = (void *)(uintptr_t)request->context, .iov_len = request->context_len };
 	invocation->patience_ns = now + request->patience_ms * WC_MS;
 	invocation->end_ns = now + request->timeout_ms * WC_MS;
-	ret = hand_over(invocation, now);
+	ret = wc_invocation_hand_over(invocation, now);
 	if (ret && ret != -EINPROGRESS) {
 		free(invocation);
 		return ret;
@@ -580,7 +162,7 @@ int wc_invoker_start(struct wc_invoker *invoker, const struct wc_invoker_request
 	invocation->stale = ret;
 	invoker->table[invocation->id & invoker->table_mask] = invocation;
 	heap_put(invoker, invoker->stats.in_flight++, invocation);
-	attempt(invocation, now);
+	wc_invocation_attempt(invocation, now);
 	invoker->stats.started++;
 	*ret_invocation = invocation;
 	return 0;
@@ -596,7 +178,7 @@ void wc_invoker_cancel(struct wc_invocation *invocation)
 
 static struct wc_invocation *find(struct wc_invoker *invoker, __u64 id, __u32 function_id)
 {
-	struct wc_invocation *invocation = at_id(invoker, id);
+	struct wc_invocation *invocation = wc_invoker_at(invoker, id);
 
 	return invocation && invocation->request.function_id == function_id ? invocation : NULL;
 }
@@ -632,26 +214,27 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 	/* Not run: the session was with a daemon that is gone. Once more, if its word is to be had. */
 	if (answer->code == WC_CODE_NO_PAYLOAD && invocation->refers && !invocation->late) {
 		invoker->stats.busy++;
-		take_results(invoker, NULL); /* which sees whether it is over: others may run under one that is not */
+		wc_invoker_take_results(invoker,
+					NULL); /* which sees whether it is over: others may run under one that is not */
 		invocation->forgotten = invocation->sent ? invocation->sent - 1 : 0;
 		invocation->busy = *answer;
 		invocation->busy.payload = NULL;
 		invocation->busy.payload_len = 0;
 		invocation->stale = true;
-		refused(invocation, 0, WAIT_MIN_NS, now);
+		wc_invocation_refused(invocation, 0, WAIT_MIN_NS, now);
 		return;
 	}
-	if (answer->flags & WC_FLAG_REFERENCE && !find_large(invocation, &invoked.answer, &coming)) {
+	if (answer->flags & WC_FLAG_REFERENCE && !wc_invocation_find_large(invocation, &invoked.answer, &coming)) {
 		if (coming) {
 			invocation->resend_ns = invocation->end_ns;
-			set_due(invocation);
+			wc_invocation_set_due(invocation);
 			return;
 		}
 		invoked = (struct wc_invoked){ .how = WC_INVOKED_LOST, .request_id = answer->request_id };
 	}
 	if (answer->type != WC_TYPE_BUSY && !is_down(answer)) {
 		invoker->stats.answered++;
-		finish(invocation, &invoked);
+		wc_invocation_finish(invocation, &invoked);
 		return;
 	}
 	invoker->stats.busy++;
@@ -662,16 +245,16 @@ static void take(struct wc_invoker *invoker, const struct wc_client_result *answ
 	if (is_down(answer) && invocation->sent > 1) {
 		if (invocation->late) {
 			invoker->stats.timeouts++;
-			finish_how(invocation, WC_INVOKED_TIMEOUT);
+			wc_invocation_finish_how(invocation, WC_INVOKED_TIMEOUT);
 		}
 		return;
 	}
 	invocation->busy = *answer;
 	invocation->busy.payload = NULL;
 	invocation->busy.payload_len = 0;
-	refused(invocation, answer->retry_after_ns, is_down(answer) ? WAIT_DOWN_NS : WAIT_MIN_NS, now);
+	wc_invocation_refused(invocation, answer->retry_after_ns, is_down(answer) ? WAIT_DOWN_NS : WAIT_MIN_NS, now);
 	if (invocation->late || now >= invocation->patience_ns)
-		give_up(invocation);
+		wc_invocation_give_up(invocation);
 }
 
 /* Which datagrams ICMP gave back. */
@@ -699,7 +282,7 @@ static void read_errors(struct wc_invoker *invoker, __u64 now)
 		    ++invocation->sent_refused < invocation->sent)
 			continue;
 		invocation->busy.type = 0;
-		refused(invocation, 0, WAIT_DOWN_NS, now);
+		wc_invocation_refused(invocation, 0, WAIT_DOWN_NS, now);
 	}
 }
 
@@ -733,25 +316,25 @@ void wc_invoker_readable(struct wc_invoker *invoker)
 static void due(struct wc_invocation *invocation, __u64 now)
 {
 	if (invocation->lost) {
-		finish_how(invocation, WC_INVOKED_LOST);
+		wc_invocation_finish_how(invocation, WC_INVOKED_LOST);
 		return;
 	}
 	if (invocation->waiting && (now >= invocation->patience_ns || now >= invocation->end_ns)) {
-		give_up(invocation);
+		wc_invocation_give_up(invocation);
 		return;
 	}
 	if (invocation->coming && now >= invocation->end_ns) {
 		invocation->busy.type = 0;
-		give_up(invocation);
+		wc_invocation_give_up(invocation);
 		return;
 	}
 	if (now >= invocation->end_ns) {
 		invocation->invoker->stats.timeouts++;
-		finish_how(invocation, WC_INVOKED_TIMEOUT);
+		wc_invocation_finish_how(invocation, WC_INVOKED_TIMEOUT);
 		return;
 	}
 	if (now < invocation->resend_ns) {
-		set_due(invocation);
+		wc_invocation_set_due(invocation);
 		return;
 	}
 	if (invocation->waiting) {
@@ -764,7 +347,7 @@ static void due(struct wc_invocation *invocation, __u64 now)
 		invocation->doublings += invocation->doublings < RETRANSMIT_DOUBLINGS_MAX;
 	}
 	invocation->late = now >= invocation->patience_ns;
-	attempt(invocation, now);
+	wc_invocation_attempt(invocation, now);
 }
 
 /* One whose payload or reply was on its way over a session that is over, or NULL. */
@@ -791,16 +374,16 @@ static void mend(struct wc_invoker *invoker, __u64 now)
 		if (torn->coming) {
 			torn->coming = false;
 			torn->busy.type = 0;
-			refused(torn, 0, WAIT_DOWN_NS, now);
+			wc_invocation_refused(torn, 0, WAIT_DOWN_NS, now);
 		} else {
-			finish_how(torn, WC_INVOKED_LOST);
+			wc_invocation_finish_how(torn, WC_INVOKED_LOST);
 		}
 	}
 }
 
 void wc_invoker_session_readable(struct wc_invoker *invoker)
 {
-	take_results(invoker, NULL);
+	wc_invoker_take_results(invoker, NULL);
 }
 
 void wc_invoker_tick(struct wc_invoker *invoker)
@@ -813,7 +396,7 @@ void wc_invoker_tick(struct wc_invoker *invoker)
 	count = invoker->stats.in_flight; /* each at most once or so: never for ever */
 	if (now < invoker->sweep_until_ns && now >= invoker->sweep_ns) {
 		invoker->sweep_ns = now + SWEEP_NS;
-		take_results(invoker, NULL);
+		wc_invoker_take_results(invoker, NULL);
 	}
 	/* The analyzer does not see that who is freed has left the heap before. */
 	while (count-- && invoker->heap[0] && invoker->heap[0]->due_ns <= now) /* NOLINT(clang-analyzer-unix.Malloc) */
