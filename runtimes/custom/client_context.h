@@ -54,7 +54,7 @@ static inline const char *wc_client_context_take(const char *text, uint8_t out[W
 	if (length > WC_CLIENT_CONTEXT_TEXT)
 		return "X-Amz-Client-Context is longer than 3583 bytes";
 	size = wc_client_context_decode(text, length, out);
-	object = size > 0 ? json_loadb((const char *)out, (size_t)size, 0, NULL) : NULL;
+	object = size > 0 ? json_loadb((const char *)out, (size_t)size, JSON_ALLOW_NUL, NULL) : NULL;
 	*ret_length = size > 0 ? (uint32_t)size : 0;
 	length = json_is_object(object);
 	json_decref(object);

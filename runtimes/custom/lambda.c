@@ -374,7 +374,7 @@ static void take(struct wc_lambda *lambda, struct evhttp_request *request, const
 	uint32_t client_length = 0;
 	struct call *call;
 
-	wrong = context ? wc_client_context_take(context, client, &client_length) : NULL;
+	wrong = context && *context ? wc_client_context_take(context, client, &client_length) : NULL;
 	if (wrong) {
 		refuse(request, &wrong_parameter, wrong);
 		return;

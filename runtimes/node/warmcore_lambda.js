@@ -103,7 +103,7 @@ function contextOf(text = '') {
   let value = null;
   const plain = Buffer.from(text, 'base64');
   try {
-    if (plain.toString('base64') === text) value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(plain));
+    if (plain.toString('base64') === text) value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(plain));
   } catch {
     // below
   }

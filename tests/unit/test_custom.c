@@ -136,6 +136,7 @@ static void test_client_contexts(void **state)
 	uint32_t length;
 
 	(void)state;
+	assert_null(wc_client_context_take("eyJhIjoiXHUwMDAwIn0=", plain, &length)); /* {"a":"\\u0000"} */
 	assert_null(wc_client_context_take("eyJhIjoiw6kifQ==", plain, &length));
 	assert_int_equal(length, 10);
 	assert_memory_equal(plain, "{\"a\":\"\xc3\xa9\"}", 10);

@@ -61,6 +61,8 @@ json_t *wc_known_recall(const struct wc_shelf *shelf, const char *code)
 	size_t index = index_of(code);
 	struct wc_known known;
 
+	if (!wc_shelf_code_valid(code)) /* a place that is empty has none, too */
+		return NULL;
 	pthread_mutex_lock(&lock);
 	known = places[index];
 	pthread_mutex_unlock(&lock);
