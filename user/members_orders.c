@@ -124,12 +124,13 @@ void wc_members_serve(struct wc_node *node)
 bool wc_members_take_back(struct wc_node *node, uint64_t word, uint16_t member)
 {
 	const struct wc_fingerprint print = { .value = word & 0xffffffffffffULL, .set = (uint32_t)(word >> 48) };
-	const struct wc_sent *sent = print.set < WC_SEEN_SETS ? wc_sent_at(&node->tables, print.set) : NULL;
+	struct wc_sent *sent = print.set < WC_SEEN_SETS ? wc_sent_at(&node->tables, print.set) : NULL;
 	uint64_t want = WC_SENT(&print, member, node->tables.wc_members[member].epoch);
 	bool found = false;
 
+	/* Of two threads one: the other could reopen what has begun here by then. */
 	for (uint32_t way = 0; sent && print.value && way < WC_SEEN_WAYS; way++)
-		found |= WC_READ(sent->slot[way]) == want;
+		found |= WC_READ(sent->slot[way]) == want && wc_cas(&sent->slot[way], want, 0) == want;
 	if (!found)
 		return false;
 	wc_window_forget(&node->tables, &print); /* first: or a copy would go there again, or be told that it is lost */
