@@ -97,6 +97,10 @@ class Hosts(cluster.ClusterTest):
         self.ours = node.deploy("noop", "native", "noop.so", {"noop.so": noop})
         node.deploy_python(timeout_ms=900000)
         self.wait_ready()
+        self.end(node_host, wait)
+
+    def end(self, node_host, wait):
+        """The plain forwarder to that host; and the scheduler's own core is taken, by the function `wait`."""
         forward = self.host("f")
         ip("-n", self.outside, "neigh", "replace", VIRTUAL, "lladdr", self.mac(forward), "dev", "eth0", "nud", "permanent")
         # The frame keeps the client's address as its source: the switch must not think that the client is there.
@@ -127,8 +131,29 @@ class Hosts(cluster.ClusterTest):
         return values
 
 
-def run(options):
-    hosts = Hosts()
+class Siblings(Hosts):
+    """The scheduler has no node, but a sibling, on the client's CPU. That gives leave for as many invocations as cores are free there, at most 64, every 5 ms: so it has 64, and the
+    median is of calls that need not wait for leave; one of 65 or so does."""
+
+    def make(self):
+        self.SCHEDULER_CORES = str(min(os.sched_getaffinity(0)))
+        door = "192.0.2.%d:%d" % (len(self.hosts) + 2, cluster.DOOR)
+        self.start("--siblings", door, "--join-as", "s")
+        netns = self.host("t")
+        ip("-n", netns, "addr", "add", VIRTUAL + "/32", "dev", "eth0")
+        sibling = harness.Node("t", "--dev", "eth0", "--cores", "%d*64" % CPU, "--poll-us", "0", netns=netns)
+        self.addCleanup(sibling.close)
+        sibling.shared = self.scheduler.shared  # it is in each function's environment, and a function is the same everywhere
+        sibling.up("--remote", door, "--remote-key", self.key, "--cluster", "--siblings", "%s:%d" % (self.address, cluster.DOOR), "--join-as", "t")
+        noop = os.path.join(harness.BUILD, "examples", "native", "noop", "noop.so")
+        wait = self.scheduler.deploy_python(timeout_ms=900000)
+        self.theirs, self.ours = (each.deploy("noop", "native", "noop.so", {"noop.so": noop}) for each in (self.scheduler, sibling))
+        harness.wait_until(lambda: sibling.json("nodes")["lent_to"][0]["functions"] == 1, "it has the function")
+        harness.wait_until(lambda: next((each["free"] for each in self.scheduler.status()["cluster"]["nodes"] if each["state"] == "sibling"), 0) >= 64, "it lends")
+        self.end(netns, wait)
+
+
+def run(options, hosts):
     hosts.setUp()
     try:
         hosts.make()
@@ -137,7 +162,7 @@ def run(options):
         for i in range(options.rounds):
             rounds.append(hosts.round(("remote", "floor") if i % 2 else ("floor", "remote"), options.seconds))
         status = hosts.scheduler.status()
-        sent = status["counters"]["to_member"]
+        sent = status["counters"]["to_member"] + status["cluster"]["sent_by_daemon"]
         with open(os.path.join(hosts.scheduler.shared, "end"), "w"):
             pass
         return rounds, sent, status["node"]
@@ -200,6 +225,24 @@ def decisions(options):
     return subprocess.run([PROGRAM, *([options.out] if options.out else []), *(["--quick"] if options.quick else [])]).returncode
 
 
+def hop(options, name, hosts, title):
+    """That figure, over the plain forwarder."""
+    rounds, sent, node = run(options, hosts)
+    times = {what: [each[what]["total"]["times"]["latency"] for each in rounds] for what in ("remote", "floor")}
+    p50 = {what: [each["p50"] / 1000 for each in times[what]] for what in times}
+    calls = sum(each["remote"]["total"]["replied"] for each in rounds)
+    if any(each[what]["total"]["replied"] != each[what]["total"]["sent"] for each in rounds for what in each):
+        raise SystemExit("bench_cluster: not every call was answered with a REPLY")
+    if sent < calls or not calls:
+        raise SystemExit("bench_cluster: %d calls, but only %d left the scheduler's host" % (calls, sent))
+    more = {"datapath": node["datapath"], "xdp_mode": node["xdp_mode"], "af_xdp": node["af_xdp"], "scheduler": node["scheduler"], "kernel": node["kernel"]}
+    result = figure(name, "us", p50["remote"], p50["floor"], more)
+    print("\n%s; %d rounds, p50 in us" % (title, len(rounds)))
+    print("  by the scheduler %8.1f   floor %8.1f   ratio %.3f (%.2f..%.2f)" % (result["value"], result["floor"], result["ratio"], result["ratio_min"], result["ratio_max"]))
+    print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
+    return result
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -219,20 +262,11 @@ def main():
     status = decisions(options)
     if status or options.only_decisions:
         return status
-    rounds, sent, node = run(options)
-    times = {what: [each[what]["total"]["times"]["latency"] for each in rounds] for what in ("remote", "floor")}
-    p50 = {what: [each["p50"] / 1000 for each in times[what]] for what in times}
-    calls = sum(each["remote"]["total"]["replied"] for each in rounds)
-    if any(each[what]["total"]["replied"] != each[what]["total"]["sent"] for each in rounds for what in each):
-        raise SystemExit("bench_cluster: not every call was answered with a REPLY")
-    if sent < calls:
-        raise SystemExit("bench_cluster: %d calls, but only %d left the scheduler's host" % (calls, sent))
-    more = {"datapath": node["datapath"], "xdp_mode": node["xdp_mode"], "af_xdp": node["af_xdp"], "scheduler": node["scheduler"], "kernel": node["kernel"]}
-    result = figure("remote_hop_p50", "us", p50["remote"], p50["floor"], more)
-    print("\nA no-op on another node, by the scheduler, and by a plain XDP forwarder (floor); %d rounds, p50 in us" % len(rounds))
-    print("  by the scheduler %8.1f   floor %8.1f   ratio %.3f (%.2f..%.2f)" % (result["value"], result["floor"], result["ratio"], result["ratio_min"], result["ratio_max"]))
-    print("  medians of p99   %8.1f         %8.1f" % tuple(statistics.median(each["p99"] / 1000 for each in times[what]) for what in times))
-    results = [result] + ([run_many(options.hosts, options.load_seconds)] if options.hosts else [])
+    results = [hop(options, *each) for each in (
+        ("remote_hop_p50", Hosts(), "A no-op on another node, by the scheduler, and by a plain XDP forwarder (floor)"),
+        ("sibling_hop_p50", Siblings(), "The same at a sibling"))]  # fmt: skip
+    if options.hosts:
+        results.append(run_many(options.hosts, options.load_seconds))
     if options.kills and shutil.which("etcd"):
         results.append(kills.run(options.kills))
     elif options.kills:
