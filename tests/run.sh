@@ -305,18 +305,17 @@ result() {
 
 # A failure under load that does not come again is a defect all the same, of the test or of what it tests; but it is told from one that does.
 run_failed_again() {
-	local test again=() file
+	local test again=()
 	for test in "${TESTS[@]}"; do
 		case $(result "$test") in ok | SKIP) ;; *) again+=("$test") ;; esac
 	done
 	[ ${#again[@]} -le "$UNSTEADY_MAX" ] || return 0
 	for test in "${again[@]}"; do
-		file=${test//\//@}
 		for _ in 1 2; do
 			run_test "$test"
 			[ "$(result "$test")" = ok ] || continue 2
 		done
-		echo UNSTEADY >"$SCRATCH/result/$file"
+		echo UNSTEADY >"$SCRATCH/result/${test//\//@}"
 		UNSTEADY+=("$test")
 	done
 }

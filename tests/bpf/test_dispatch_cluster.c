@@ -386,24 +386,31 @@ static void test_obey(void **state)
 	assert_int_equal(fixture_counters().busy_pending, 1);
 }
 
-/* A sibling's, of a function that is removed here, which the sibling has not heard yet: it is there still, so its client is not told that it is unknown. */
-static void test_lent_removed(void **state)
+/* A sibling has leave, and knows the function; its ORDER, and the client's frame in it. */
+static void lend(struct packet *in, struct packet *inner)
 {
 	const struct wc_cluster_address sibling = {
 		.key = { 0x1111, 0x2222 }, .term = TERM + 1, .epoch = EPOCH, .member = MEMBER + 1
 	};
 	struct packet_recipe recipe = { .payload = 30 };
 	struct wc_cluster_header header;
-	struct packet in, inner, out;
 
-	(void)state;
 	fixture.tables.wc_cluster->loans[0] = (struct wc_loan){ .term = TERM + 1, .self = MEMBER + 1, .grant = 5 };
 	fixture.tables.wc_member_ids[WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(PACKET_FUNCTION)] =
 		(struct wc_member_id){ PACKET_FUNCTION, PACKET_FUNCTION };
+	packet_build(inner, &recipe);
+	wc_cluster_order(&header, &sibling, 0, 5, 0, inner->data, inner->len);
+	wrap(in, &header, inner->data, inner->len);
+}
+
+/* A sibling's, of a function that is removed here, which the sibling has not heard yet: it is there still, so its client is not told that it is unknown. */
+static void test_lent_removed(void **state)
+{
+	struct packet in, inner, out;
+
+	(void)state;
+	lend(&in, &inner);
 	fixture.tables.wc_functions[WC_FUNCTION_SLOT(PACKET_FUNCTION)].id = 0;
-	packet_build(&inner, &recipe);
-	wc_cluster_order(&header, &sibling, 0, 5, 0, inner.data, inner.len);
-	wrap(&in, &header, inner.data, inner.len);
 	/* Known under no name any more, or under one of a function that is gone: the daemon gets it as it came, and gives it back. */
 	for (uint32_t i = 1; i <= 2; i++) {
 		assert_int_equal(fixture_run(&in, &out), XDP_PASS);
@@ -420,22 +427,12 @@ static void test_lent_removed(void **state)
 /* What was sent to a sibling comes from one: the same id came to both at once. It must not go to and fro; the daemons know which of them runs it. */
 static void test_lent_to_and_fro(void **state)
 {
-	const struct wc_cluster_address sibling = {
-		.key = { 0x1111, 0x2222 }, .term = TERM + 1, .epoch = EPOCH, .member = MEMBER + 1
-	};
-	struct packet_recipe recipe = { .payload = 30 };
-	struct wc_cluster_header header;
 	struct packet in, inner, out;
 
 	(void)state;
-	fixture.tables.wc_cluster->loans[0] = (struct wc_loan){ .term = TERM + 1, .self = MEMBER + 1, .grant = 5 };
-	fixture.tables.wc_member_ids[WC_FUNCTIONS_MAX + WC_FUNCTION_SLOT(PACKET_FUNCTION)] =
-		(struct wc_member_id){ PACKET_FUNCTION, PACKET_FUNCTION };
-	packet_build(&inner, &recipe);
+	lend(&in, &inner);
 	say_free(1, 1);
 	assert_int_equal(fixture_run(&inner, &out), XDP_TX);
-	wc_cluster_order(&header, &sibling, 0, 5, 0, inner.data, inner.len);
-	wrap(&in, &header, inner.data, inner.len);
 	assert_int_equal(fixture_run(&in, &out), XDP_TX); /* to a node: that one looks for it */
 	assert_int_equal(fixture_counters().to_member_again, 1);
 	fixture.tables.wc_members[MEMBER].sibling = 1;
