@@ -242,7 +242,7 @@ static int spawn(struct wc_zygotes *zygotes, struct wc_zygote *zygote, struct wc
 	char script[400], libraries[200], mark[64], room[WC_ZYGOTE_ROOM_SIZE];
 	char *python[] = { (char *)(uintptr_t)launcher->python, "-s", script, NULL }, *native[] = { script, NULL };
 	char fd[] = WC_ZYGOTE_ENV "=3", filter[] = WC_ZYGOTE_FILTER "=4";
-	/* OpenBLAS and others: a process with threads cannot be forked. */
+	/* OpenBLAS and others: a process with threads cannot be forked. Symbols are bound here: each instance would write to pages for it. */
 	char *environment[] = { "PATH=/usr/local/bin:/usr/bin:/bin",
 				"HOME=/nonexistent",
 				"LANG=C.UTF-8",
@@ -250,6 +250,7 @@ static int spawn(struct wc_zygotes *zygotes, struct wc_zygote *zygote, struct wc
 				"OPENBLAS_NUM_THREADS=1",
 				"OMP_NUM_THREADS=1",
 				"MKL_NUM_THREADS=1",
+				"LD_BIND_NOW=1",
 				fd,
 				filter,
 				mark,
