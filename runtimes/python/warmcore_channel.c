@@ -15,6 +15,13 @@
 #define Py_LIMITED_API 0x030a0000
 #include <Python.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "../native/channel_client.h"
 #include "../native/zygote.h"
@@ -223,6 +230,35 @@ out:
 
 extern char **environ;
 
+/*
+ * fork() leaves out the page tables of file mappings in which nothing was written, and an instance then maps Python's code and constants
+ * again, fault by fault. So one byte of each is written over with itself: through the file, so nothing becomes writable. A zygote has some
+ * 20 pages more for it. Not those of libraries that are still to come: numpy's are large, and an instance uses little of them. Where a kernel
+ * refuses it, or there is no /proc, all is as it would be without.
+ */
+static void keep_tables_of_text(void)
+{
+	int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	FILE *maps = memory < 0 ? NULL : fopen("/proc/self/maps", "re");
+	char line[512], rights[5], byte;
+	unsigned long begin;
+	bool whole = true; /* `line` is the beginning of one */
+
+	while (maps && fgets(line, sizeof(line), maps)) {
+		bool first = whole;
+
+		whole = strchr(line, '\n') != NULL;
+		if (first && sscanf(line, "%lx-%*x %4s", &begin, rights) == 2 && rights[0] == 'r' && rights[1] == '-' &&
+		    rights[3] == 'p' && strchr(line, '/') && pread(memory, &byte, 1, (off_t)begin) == 1 &&
+		    pwrite(memory, &byte, 1, (off_t)begin) != 1)
+			break;
+	}
+	if (maps)
+		fclose(maps);
+	if (memory >= 0)
+		close(memory);
+}
+
 /* Before anything is imported. */
 static PyObject *zygote_prepare(PyObject *self, PyObject *unused)
 {
@@ -232,10 +268,56 @@ static PyObject *zygote_prepare(PyObject *self, PyObject *unused)
 	(void)unused;
 	if (err)
 		return fail(err);
+	keep_tables_of_text();
 	Py_RETURN_NONE;
 }
 
-/* Fork instances until the end. In each of them: a list of its environment's strings, as bytes. In the zygote: None. */
+/* One of os.environ's strings to both dictionaries; what is no "KEY=value" is left out. */
+static int add_variable(PyObject *bytes, PyObject *texts, const char *entry)
+{
+	const char *equals = strchr(entry, '=');
+	PyObject *name, *value;
+	int err = -1;
+
+	if (!equals)
+		return 0;
+	if (bytes) {
+		name = PyBytes_FromStringAndSize(entry, equals - entry);
+		value = name ? PyBytes_FromString(equals + 1) : NULL;
+		err = value ? PyDict_SetItem(bytes, name, value) : -1;
+		Py_XDECREF(name);
+		Py_XDECREF(value);
+		if (err)
+			return err;
+	}
+	name = PyUnicode_DecodeFSDefaultAndSize(entry, equals - entry);
+	value = name ? PyUnicode_DecodeFSDefault(equals + 1) : NULL;
+	err = value ? PyDict_SetItem(texts, name, value) : -1;
+	Py_XDECREF(name);
+	Py_XDECREF(value);
+	return err;
+}
+
+/*
+ * An instance's environment twice: as os.environ keeps it, and as texts for the runtime. Here, because each line of Python that an instance
+ * runs writes to reference counts in some pages more, and copying one of them takes 4 us. What says where the channel is goes to the runtime only.
+ */
+static PyObject *make_environment(void)
+{
+	PyObject *bytes = PyDict_New(), *texts = PyDict_New(), *both = NULL;
+	int err = bytes && texts ? 0 : -1;
+
+	for (char **at = environ; !err && *at; at++)
+		err = add_variable(strncmp(*at, WC_CLIENT_ENV "=", sizeof(WC_CLIENT_ENV)) ? bytes : NULL, texts, *at);
+	unsetenv(WC_CLIENT_ENV);
+	if (!err)
+		both = PyTuple_Pack(2, bytes, texts);
+	Py_XDECREF(bytes);
+	Py_XDECREF(texts);
+	return both;
+}
+
+/* Fork instances until the end. In each of them: its environment, as make_environment() has it. In the zygote: None. */
 static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
 {
 	const struct wc_zygote_hooks hooks = {
@@ -244,7 +326,6 @@ static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
 		.after_child = PyOS_AfterFork_Child,
 	};
 	long fd = PyLong_AsLong(fd_object);
-	PyObject *list, *item;
 	int err;
 
 	(void)self;
@@ -255,17 +336,8 @@ static PyObject *zygote_serve(PyObject *self, PyObject *fd_object)
 		return fail(err);
 	if (!err)
 		Py_RETURN_NONE;
-	list = PyList_New(0);
-	for (char **at = environ; list && *at; at++) {
-		item = PyBytes_FromString(*at);
-		if (!item || PyList_Append(list, item)) {
-			Py_XDECREF(item);
-			Py_DECREF(list);
-			return NULL;
-		}
-		Py_DECREF(item);
-	}
-	return list;
+	signal(SIGPIPE, SIG_IGN); /* as in every interpreter, which believes that it still is: EPIPE is an exception */
+	return make_environment();
 }
 
 static PyObject *channel_exit_on_sigterm(PyObject *self, PyObject *unused)
@@ -290,7 +362,8 @@ static PyMethodDef methods[] = {
 	  "call(how, number, name, payload: bytes) -> (flags, number, bytes)" },
 	{ "exit_on_sigterm", channel_exit_on_sigterm, METH_NOARGS, "in C, so that it may come at any time" },
 	{ "zygote_prepare", zygote_prepare, METH_NOARGS, "put off the rights that a zygote does not need" },
-	{ "zygote_serve", zygote_serve, METH_O, "zygote_serve(fd) -> [b\"KEY=value\", ...] in an instance, or None" },
+	{ "zygote_serve", zygote_serve, METH_O,
+	  "zygote_serve(fd) -> ({b\"KEY\": b\"value\"}, the same as texts) in an instance, or None" },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -189,14 +189,14 @@ class CtypesChannel:
         return int.from_bytes(self.view[ANSWER_MAX_AT : ANSWER_MAX_AT + 4], sys.byteorder) or CAPACITY
 
 
-def open_channel():
-    spec = os.environ.pop("WARMCORE_CHANNEL", "")
+def open_channel(environment):
+    spec = environment.pop("WARMCORE_CHANNEL", "")
     transport = spec.partition(":")[0]
     if transport == "socket":
         return SocketChannel(spec)
     if transport != "futex":
         raise OSError("WARMCORE_CHANNEL is not futex:FD or socket:FD: only a warmcore agent can start this program")
-    if os.environ.get("WARMCORE_PYTHON_CHANNEL") != "ctypes":  # the variable is for measurements and tests
+    if environment.get("WARMCORE_PYTHON_CHANNEL") != "ctypes":  # the variable is for measurements and tests
         try:
             import _warmcore_channel
 
@@ -258,6 +258,27 @@ def make_encoder():
             raise MarshalError("Unable to marshal response: %s" % error) from None
 
     return encode_result
+
+
+def coder_parts():
+    """What a function may have replaced while it was loaded: JSONEncoder.default is what some do replace."""
+    encoder, decoder, module = json.JSONEncoder, json.JSONDecoder, json.encoder
+    return (
+        (encoder, encoder.__init__, encoder.default, encoder.encode, encoder.iterencode, getattr(module, "c_make_encoder", None))
+        + (decoder, decoder.__init__, decoder.decode, json.decoder.scanner.make_scanner)
+    )  # fmt: skip
+
+
+def coders():
+    """Decoder and encoder. A zygote's instances have them from it, if they would make the same."""
+    parts = coder_parts()
+    if coders.parts != parts:
+        coders.made = make_decoder(), make_encoder()
+        coders.parts = parts
+    return coders.made
+
+
+coders.made = coders.parts = None
 
 
 class Client:
@@ -489,7 +510,7 @@ def bytes_of(result):
 
 
 def serve(channel, handler, binary):
-    decode, encode = make_decoder(), make_encoder()
+    decode, encode = coders()
     wait, answer = channel.next, channel.answer
     host = warmcore._Host
     host.channel, host.encode, host.decode = channel, encode, decode
@@ -573,9 +594,8 @@ def reseed():
         random.seed()
 
 
-def set_environment(entries):
+def set_environment(pairs):
     """os.environ becomes what the C library has already. In one go where this Python keeps its bytes in a dict, as it has since 3.2."""
-    pairs = dict(entry.split(b"=", 1) for entry in entries)
     if isinstance(getattr(os.environ, "_data", None), dict):
         os.environ._data = os.environb._data = pairs
         return
@@ -588,32 +608,52 @@ def rehearse():
     """Load and call a function, so that what Python makes on first use is made, once, before the fork."""
     path = sys.path[0]
     handler = load_handler(RUNTIME_FOLDER, "warmcore_rehearsal.handler")
-    decode, encode = make_decoder(), make_encoder()
+    decode, encode = coders()
     encode(handler(decode(b'{"values": [1, 2.5, null, "text"]}'), Context(1, 1)))
     del sys.modules["warmcore_rehearsal"]
     sys.path[0] = path
 
 
+def know_folder(folder):
+    """
+    Where code is in each sandbox: what imports from there is made before the fork. Else each instance asks the makers in sys.path_hooks,
+    zipimport first. Only where they make of another folder what they make of all in every Python: a library may have put its own in front.
+    """
+    from importlib import machinery
+
+    if type(sys.path_importer_cache.get(RUNTIME_FOLDER)) is machinery.FileFinder:
+        sys.path_importer_cache[folder] = machinery.FileFinder(
+            folder,
+            (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+            (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+            (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+        )
+
+
 def be_zygote(fd):
-    """Serve forks. True: this is an instance now. False: the daemon wants no more."""
+    """
+    Serve forks. The environment of this instance, as texts, or None: the daemon wants no more.
+    An instance copies each page that it writes to, and Python writes to what it reads, too: so as little as possible is left to be done there.
+    """
     import _warmcore_channel
 
     _warmcore_channel.zygote_prepare()
     import_libraries(os.environ.get("WARMCORE_LIBRARIES", ""))
     rehearse()
-    zone = os.environ.get("TZ")
+    know_folder("/var/task")  # WC_SANDBOX_CODE
+    exit_on_sigterm()  # again: a library may have taken it back
+    zone = os.environb.get(b"TZ")
     gc.collect()
     gc.freeze()  # a collection in an instance would write to every object's page
     environment = _warmcore_channel.zygote_serve(fd)
     if environment is None:
-        return False
-    exit_on_sigterm()
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as in every interpreter: EPIPE is an exception
-    set_environment(environment)
-    if os.environ.get("TZ") != zone:
+        return None
+    pairs, texts = environment
+    set_environment(pairs)
+    if pairs.get(b"TZ") != zone:
         time.tzset()
     reseed()
-    return True
+    return texts
 
 
 def count_exit_handlers():
@@ -668,19 +708,20 @@ def serve_lambda():
 
 def main():
     prepare()
-    if os.environ.get("WARMCORE_ZYGOTE"):
+    environment = os.environ
+    if environment.get("WARMCORE_ZYGOTE"):
         try:
-            if not be_zygote(int(os.environ["WARMCORE_ZYGOTE"])):
+            environment = be_zygote(int(environment["WARMCORE_ZYGOTE"]))
+            if environment is None:
                 return 0
         except (OSError, ImportError) as error:
             sys.stderr.write("warmcore_runtime.py: no zygote: %s\n" % error)
             return 2
     try:
-        channel = open_channel()
+        channel = open_channel(environment)
     except OSError as error:
         sys.stderr.write("warmcore_runtime.py: no channel: %s\n" % error)
         return 2
-    environment = os.environ
     Context.configure(environment)
     exit_handlers = count_exit_handlers()
     try:

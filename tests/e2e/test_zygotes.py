@@ -60,6 +60,15 @@ def handler(event, context):
     return found
 """
 
+OWN_JSON = b"""
+import json
+
+json.JSONEncoder.default = lambda self, value: "mine"
+
+def handler(event, context):
+    return [object(), {"channel": __import__("os").environ.get("WARMCORE_CHANNEL")}]
+"""
+
 LATE = b"""
 import os
 
@@ -205,6 +214,12 @@ class Zygotes(harness.NodeTest):
         self.addCleanup(self.node.cli, "remove", "token", check=False)
         self.zygote("python")
         self.assertEqual(self.call(function, {}), "mine")
+
+    def test_own_json(self):
+        """What a function makes of JSON while it is loaded holds for its answers, although a zygote has made an encoder already."""
+        function = self.node.deploy("ownjson", "python", "own.handler", {"own.py": OWN_JSON})
+        self.addCleanup(self.node.cli, "remove", "ownjson")
+        self.assertEqual(self.call(function, {}), ["mine", {"channel": None}])
 
     def test_nobody_is_a_copy(self):
         """Random numbers begin anew in each instance."""
