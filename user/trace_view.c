@@ -117,15 +117,11 @@ static int reuse(struct view *view, const char *node, struct bpf_map *map, uint3
 	return error;
 }
 
-/* Page faults have a tracepoint of this name on some architectures only. */
-static bool kernel_has(const char *tracepoint)
+static bool kernel_has(const char *name, uint32_t kind)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
-	char name[64];
-	bool found;
+	bool found = btf && btf__find_by_name_kind(btf, name, kind) > 0;
 
-	snprintf(name, sizeof(name), "btf_trace_%s", tracepoint);
-	found = btf && btf__find_by_name_kind(btf, name, BTF_KIND_TYPEDEF) > 0;
 	btf__free(btf);
 	return found;
 }
@@ -139,8 +135,10 @@ static void choose_programs(struct view *view, const struct wc_trace_wish *wish)
 
 		bpf_program__set_autoload(program, device || wish->meanwhile);
 	}
-	view->shown.faults = wish->meanwhile && kernel_has("page_fault_user");
+	/* Page faults have a tracepoint of this name on some architectures only. */
+	view->shown.faults = wish->meanwhile && kernel_has("btf_trace_page_fault_user", BTF_KIND_TYPEDEF);
 	bpf_program__set_autoload(view->skel->progs.trace_fault, view->shown.faults);
+	view->skel->rodata->trace_loads = kernel_has("bpf_rdonly_cast", BTF_KIND_FUNC);
 }
 
 static void *map_one(struct view *view, const char *name, size_t size, size_t *ret_len)

@@ -114,10 +114,16 @@ static int block_mean(struct bench_subject *subject, unsigned count, double *ret
 	return error;
 }
 
+static bool is_asked(const struct bench_options *options, const struct target *target)
+{
+	return target->level == LEVEL_OFF || !options->only || strstr(target->subject.name, options->only);
+}
+
 static int run(const struct bench_options *options)
 {
 	struct bench_subject *singles[TARGETS], *blocks[TARGETS];
 	struct bench_facts facts = { "" };
+	unsigned single = 0, mean = 0;
 	uint32_t id;
 	int error = bench_node_deploy(&node, "native/noop", "noop", false, &id);
 
@@ -125,16 +131,23 @@ static int run(const struct bench_options *options)
 	for (unsigned i = 0; i < TARGETS; i++) {
 		targets[i].subject.block = block;
 		targets[i].subject.state = &targets[i];
-		singles[i] = &targets[i].subject;
+		if (is_asked(options, &targets[i]))
+			singles[single++] = &targets[i].subject;
 		means[i].subject.mean = block_mean;
 		means[i].subject.state = &means[i];
-		blocks[i] = &means[i].subject;
+		if (is_asked(options, &means[i]))
+			blocks[mean++] = &means[i].subject;
 	}
 	bench_node_facts(&node, &facts);
-	error = error ?: bench_measure(options, singles, TARGETS);
-	error = error ?: bench_report(options, singles, TARGETS, "Stage tracing, everything on one CPU", &facts);
-	error = error ?: bench_measure(options, blocks, TARGETS);
-	return error ?: bench_report(options, blocks, TARGETS, "The same, mean of a block", &facts);
+	if (!error && single > 1) {
+		error = bench_measure(options, singles, single) ?:
+				bench_report(options, singles, single, "Stage tracing, everything on one CPU", &facts);
+	}
+	if (!error && mean > 1) {
+		error = bench_measure(options, blocks, mean) ?:
+				bench_report(options, blocks, mean, "The same, mean of a block", &facts);
+	}
+	return error;
 }
 
 int main(int argc, char **argv)

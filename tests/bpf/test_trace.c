@@ -30,8 +30,11 @@
 #define PATIENCE_MS 60000 /* for hanging only */
 
 static struct packet in, out;
-static struct trace_bpf *watch;
-static uint64_t *arrivals, *departures;
+static struct trace_bpf *watch,
+	*copying; /* the second one as on kernels that let no program load a packet itself: at the devices only */
+static struct seen_by {
+	uint64_t *arrivals, *departures;
+} both[2];
 static struct wc_event *events;
 static struct wc_event_cpu *event_cpus;
 static bool faults; /* this kernel has a tracepoint for them */
@@ -84,18 +87,20 @@ static void test_stamps(void **state)
 static void test_verified(void **state)
 {
 	uint32_t count = wc_bpf_verified_insns(fixture.prog);
+	const struct bpf_object *const objects[] = { watch->obj, copying->obj };
 	struct bpf_program *program;
 
 	(void)state;
 	printf("verified_insns wc_dispatch with tracing %u\n", count);
 	assert_in_range(count, 1, VERIFIED_MAX - 1);
-	bpf_object__for_each_program (program, watch->obj) {
-		if (bpf_program__fd(program) < 0)
-			continue;
-		count = wc_bpf_verified_insns(bpf_program__fd(program));
-		printf("verified_insns %s %u\n", bpf_program__name(program), count);
-		assert_in_range(count, 1, WATCHERS_MAX - 1);
-	}
+	for (int i = 0; i < 2; i++)
+		bpf_object__for_each_program (program, objects[i]) {
+			if (bpf_program__fd(program) < 0)
+				continue;
+			count = wc_bpf_verified_insns(bpf_program__fd(program));
+			printf("verified_insns %s %u\n", bpf_program__name(program), count);
+			assert_in_range(count, 1, WATCHERS_MAX - 1);
+		}
 }
 
 /* --- at the devices --- */
@@ -162,6 +167,14 @@ static bool seen(const uint64_t *passes, uint64_t id, __be16 client_port, uint64
 	return true;
 }
 
+static void forget(void)
+{
+	for (int by = 0; by < 2; by++) {
+		memset(both[by].arrivals, 0, WC_PASSES * sizeof(*both[by].arrivals));
+		memset(both[by].departures, 0, WC_PASSES * sizeof(*both[by].departures));
+	}
+}
+
 /* The third kind has IP options: the UDP header is further behind. */
 static void test_devices(void **state)
 {
@@ -181,26 +194,30 @@ static void test_devices(void **state)
 						    ip_options, sizeof(ip_options)),
 					 0);
 		/* What is none of ours leaves nothing. */
-		memset(arrivals, 0, WC_PASSES * sizeof(*arrivals));
-		memset(departures, 0, WC_PASSES * sizeof(*departures));
+		forget();
 		before = now_ns();
 		send_to(client, families[i], node_port, WC_MAGIC + 1, WC_TYPE_INVOKE, id);
 		send_to(client, families[i], node_port, WC_MAGIC, WC_TYPE_REPLY, id);
 		send_to(client, families[i], other_port, WC_MAGIC, WC_TYPE_INVOKE, id);
 		send_to(node, families[i], client_port, WC_MAGIC, WC_TYPE_INVOKE, id);
 		send_to(other, families[i], client_port, WC_MAGIC, WC_TYPE_REPLY, id);
-		for (size_t w = 0; w < WC_PASSES; w++)
-			if (arrivals[w] || departures[w])
-				fail_msg("something was seen at %zu of family %d", w, families[i]);
+		for (int by = 0; by < 2; by++)
+			for (size_t w = 0; w < WC_PASSES; w++)
+				if (both[by].arrivals[w] || both[by].departures[w])
+					fail_msg("something was seen at %zu of family %d by %d", w, families[i], by);
 
 		send_to(client, families[i], node_port, WC_MAGIC, WC_TYPE_INVOKE, id);
-		assert_true(seen(arrivals, id, client_port, before)); /* within the call */
-		assert_false(seen(departures, id, client_port, before));
+		for (int by = 0; by < 2; by++) {
+			assert_true(seen(both[by].arrivals, id, client_port, before)); /* within the call */
+			assert_false(seen(both[by].departures, id, client_port, before));
+		}
 		before = now_ns();
 		send_to(node, families[i], client_port, WC_MAGIC, i ? WC_TYPE_ERROR : WC_TYPE_REPLY, id);
-		for (int ms = 0; ms < PATIENCE_MS && !seen(departures, id, client_port, before); ms++)
-			usleep(1000); /* it is received in a softirq, which the kernel may put off */
-		assert_true(seen(departures, id, client_port, before));
+		for (int by = 0; by < 2; by++) {
+			for (int ms = 0; ms < PATIENCE_MS && !seen(both[by].departures, id, client_port, before); ms++)
+				usleep(1000); /* it is received in a softirq, which the kernel may put off */
+			assert_true(seen(both[by].departures, id, client_port, before));
+		}
 		close(node);
 		close(client);
 		close(other);
@@ -327,14 +344,28 @@ static void test_other_cpus(void **state)
 	}
 }
 
-static void *map_of(const char *name, size_t size)
+static void *map_of(const struct trace_bpf *skel, const char *name, size_t size)
 {
 	uint32_t entries;
 	size_t len;
-	void *base = wc_bpf_map_table(watch->obj, name, size, &entries, &len);
+	void *base = wc_bpf_map_table(skel->obj, name, size, &entries, &len);
 
 	assert_non_null(base);
 	return base;
+}
+
+static void open_copying(void)
+{
+	struct bpf_program *program;
+
+	copying = trace_bpf__open();
+	assert_non_null(copying);
+	bpf_object__for_each_program (program, copying->obj)
+		bpf_program__set_autoload(program, program == copying->progs.trace_xmit ||
+							   program == copying->progs.trace_receive);
+	copying->rodata->trace_port = PORT;
+	copying->rodata->trace_loads = false;
+	assert_int_equal(trace_bpf__load(copying), 0);
 }
 
 static int open_watch(void **state)
@@ -355,15 +386,17 @@ static int open_watch(void **state)
 	assert_int_equal(bpf_map__set_max_entries(watch->maps.wc_events, (uint32_t)cpus * RING), 0);
 	assert_int_equal(bpf_map__set_max_entries(watch->maps.wc_event_cpus, (uint32_t)cpus), 0);
 	assert_int_equal(trace_bpf__load(watch), 0);
-	arrivals = map_of("wc_arrivals", sizeof(*arrivals));
-	departures = map_of("wc_departures", sizeof(*departures));
-	events = map_of("wc_events", sizeof(*events));
-	event_cpus = map_of("wc_event_cpus", sizeof(*event_cpus));
+	open_copying();
+	both[0] = (struct seen_by){ map_of(watch, "wc_arrivals", 8), map_of(watch, "wc_departures", 8) };
+	both[1] = (struct seen_by){ map_of(copying, "wc_arrivals", 8), map_of(copying, "wc_departures", 8) };
+	events = map_of(watch, "wc_events", sizeof(*events));
+	event_cpus = map_of(watch, "wc_event_cpus", sizeof(*event_cpus));
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &lo), 0);
 	close(fd);
 	assert_int_equal(trace_bpf__attach(watch), 0);
+	assert_int_equal(trace_bpf__attach(copying), 0);
 	return 0;
 }
 
@@ -371,6 +404,7 @@ static int close_watch(void **state)
 {
 	(void)state;
 	trace_bpf__destroy(watch);
+	trace_bpf__destroy(copying);
 	return 0;
 }
 
