@@ -123,9 +123,9 @@ struct wc_trace_ring {
 
 /* --- histograms --- */
 
-#define WC_TRACE_LOW 6	 /* 2^6 ns: the first bucket has everything up to here, */
-#define WC_TRACE_HIGH 38 /* 2^38 ns, 275 s: the last one everything beyond */
-#define WC_TRACE_PARTS 8 /* buckets of an octave: a time is known to an eighth */
+#define WC_TRACE_LOW 6	  /* 2^6 ns: the first bucket has everything up to here, */
+#define WC_TRACE_HIGH 38  /* 2^38 ns, 275 s: the last one everything beyond */
+#define WC_TRACE_PARTS 64 /* buckets of an octave: the middle of one is within 1 % of all that is in it */
 #define WC_TRACE_BUCKETS WC_BUCKETS(WC_TRACE_LOW, WC_TRACE_HIGH, WC_TRACE_PARTS)
 
 /*

@@ -468,6 +468,8 @@ uint64_t wc_stage_quantile(const struct wc_stage_sum *sum, unsigned row, uint32_
 		return 0;
 	rank = (uint64_t)(((unsigned __int128)all * ppm + 999999) / 1000000);
 	rank = rank ? rank : 1;
+	if (rank >= all)
+		return sum->max_ns[row];
 	for (unsigned i = 0; i < WC_TRACE_BUCKETS; i++) {
 		if (below + buckets[i] < rank) {
 			below += buckets[i];
@@ -475,9 +477,8 @@ uint64_t wc_stage_quantile(const struct wc_stage_sum *sum, unsigned row, uint32_
 		}
 		low = i ? wc_trace_bound(i - 1) : 0;
 		high = wc_trace_bound(i) < sum->max_ns[row] ? wc_trace_bound(i) : sum->max_ns[row];
-		if (high <= low)
-			return high;
-		return low + (uint64_t)((unsigned __int128)(high - low) * (rank - below) / buckets[i]);
+		/* Half a bucket is the most that this is wrong by, however they lie in it. */
+		return high <= low ? high : low + (high - low + 1) / 2;
 	}
 	return sum->max_ns[row];
 }

@@ -66,7 +66,7 @@ bool wc_trace_view_stages(const struct wc_trace_view *shown, uint32_t slot, stru
 void wc_stage_sum_since(struct wc_stage_sum *sum, const struct wc_stage_sum *before);
 /* How many invocations the histogram of a stage, or of the total, has: without those of which it is incomplete. */
 uint64_t wc_stage_samples(const struct wc_stage_sum *sum, unsigned row);
-/* The time, ns, that so many millionths of these do not exceed, within an eighth. 0: there are none. */
+/* The time, ns, that so many millionths of these do not exceed, within 1 % (below 64 ns, 32 ns). 0: there are none. */
 uint64_t wc_stage_quantile(const struct wc_stage_sum *sum, unsigned row, uint32_t ppm);
 /* The largest time in a bucket, ns; UINT64_MAX for the last one. */
 uint64_t wc_trace_bound(unsigned bucket);

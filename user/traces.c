@@ -16,10 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RING_MAX 1024u		   /* whole traces of a core: 128 KiB */
-#define RING_MIN 64u		   /* where there are thousands of cores */
-#define RINGS_TOTAL 65536u	   /* of all cores */
-#define STAGES_BYTES (64ull << 20) /* for all histograms */
+#define RING_MAX 1024u		    /* whole traces of a core: 128 KiB */
+#define RING_MIN 64u		    /* where there are thousands of cores */
+#define RINGS_TOTAL 65536u	    /* of all cores */
+#define STAGES_BYTES (128ull << 20) /* for all histograms; one takes 72 KiB */
 #define FUNCTIONS_MAX 256u
 #define SESSIONS_MAX 8
 #define SAMPLE_MAX 1000000
