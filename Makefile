@@ -159,7 +159,7 @@ PARTS := $(BUILD)/obj/libparts.a
 PROGRAMS := $(if $(GATEWAY_MAIN),$(BUILD)/bin/warmcore-gateway) $(if $(MAIN_SOURCE),$(BUILD)/bin/warmcored) $(if $(TOOL_SOURCES),$(BUILD)/bin/warmcore)
 HELPERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(patsubst runtimes/bench/%,tests/bench/%,$(HELPER_SOURCES)))
 # Functions in C that the tests deploy: compiled here, and not by each node of each test; that takes six seconds in a VM.
-FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so late_ready.so line.so pass.so probe.so relay.so state.so) $(BUILD)/tests/e2e/warmcored-next
+FUNCTIONS := $(addprefix $(BUILD)/tests/e2e/functions/,bulk.so context.so gate.so known.so late_ready.so line.so pass.so probe.so relay.so state.so) $(BUILD)/tests/e2e/warmcored-next
 BENCHES := $(filter $(BUILD)/tests/bench/%,$(HELPERS)) $(BUILD)/tests/bench/exit
 TESTS := $(UNIT_TESTS:%.c=$(BUILD)/%) $(UNIT_TESTS:%.c=$(BUILD)/san/%) \
 	 $(patsubst %.c,$(BUILD)/tsan/%,$(filter %_mt.c,$(UNIT_TESTS))) \
