@@ -26,7 +26,7 @@ declare -A PARTS=(
 # Runtimes without a node, what happens between files, the control socket, zygotes and instances, and the gateway, a client like others.
 ELSEWHERE="test_zygotes.py test_spares.py test_warmness.py test_runtimes.py test_custom.py test_packages.py test_farewell.py test_logs.py
 	test_cli_errors.sh test_install.py test_compiled.py test_idle_times.py test_async.py test_sigv4.py test_simulation.py
-	test_trace_csv.py test_gateway.py test_gateway_async.py test_gateway_auth.py test_registry.py test_web.py test_config.py
+	test_trace_csv.py test_trace_sum.py test_gateway.py test_gateway_async.py test_gateway_auth.py test_registry.py test_web.py test_config.py
 	test_reload.py test_payloads.py test_top.py test_metrics.py test_gateway_control.py test_sim.py
 	test_gateway_autocannon.py test_gateway_callback.py test_gateway_context.py test_remote.py test_load.py test_study.py test_faults.py
 	test_runtime_calls.py test_lambda_calls.py test_call_permissions.py test_sdk.py test_workflow_compile.py test_workflow_media.py test_workflow_nfv.py
