@@ -70,7 +70,7 @@ static int offset_of(const char *line)
 {
 	const char *offset = strstr(line, "offset:");
 
-	return offset ? atoi(offset + 7) : -1;
+	return offset ? (int)strtol(offset + 7, NULL, 10) : -1;
 }
 
 static void read_format(struct point *point)
@@ -218,7 +218,7 @@ static void find_device(int fd)
 
 static int open_socket(const char *address, const char *port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(port, NULL, 10)) };
 	struct timeval limit = { .tv_sec = TIMEOUT_S };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
@@ -270,7 +270,7 @@ static void invoke(int fd, uint32_t function, uint64_t id, const char *payload)
 
 int main(int argc, char **argv)
 {
-	long count = argc == 6 ? atol(argv[4]) : 0;
+	long count = argc == 6 ? strtol(argv[4], NULL, 10) : 0;
 	uint64_t id;
 	int fd;
 
