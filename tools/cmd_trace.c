@@ -139,7 +139,7 @@ static const struct option_spec specs[] = {
 	  .choices = "on|off",
 	  .fallback = "off",
 	  .help = "Watch what the CPUs of the worker cores do (switches, wake-ups, migrations, interrupts, page faults), and say it of the slowest. "
-		  "On, a no-op takes some 13 % longer than without tracing, off some 6 %; docs/TRACE.md has what that is of." },
+		  "On, a no-op takes some 12 % longer than without tracing, off some 5 %; docs/TRACE.md has what that is of." },
 	{ .name = "csv",
 	  .type = OPTION_STRING,
 	  .offset = offsetof(struct trace_options, csv),
