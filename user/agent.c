@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define LOST_NS (100 * WC_MS)	  /* a redirect takes microseconds; after this long it has failed */
@@ -396,9 +397,11 @@ void wc_worker_close(struct wc_worker *worker)
 {
 	wc_strands_free(&worker->strands);
 	free(worker->buffer);
+	if (worker->large)
+		munmap(worker->large, WC_CHANNEL_LARGE);
 	free(worker->staged);
 	wc_latencies_free(worker->latencies);
-	worker->buffer = NULL;
+	worker->buffer = worker->large = NULL;
 	worker->staged = NULL;
 	worker->latencies = NULL;
 }

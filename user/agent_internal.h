@@ -36,7 +36,8 @@ struct wc_worker {
 	struct wc_xsk *unsent;	    /* socket with frames that wait for wc_xsk_flush() */
 	struct wc_datagram *staged; /* the reply that waits to leave through the stack's socket; staged_len 0: none */
 	uint32_t staged_len;
-	uint8_t *buffer;	       /* a message with the largest payload of a packet */
+	uint8_t *buffer; /* a message with the largest payload of a packet */
+	uint8_t *large;	 /* room for the largest answer of a trusted function; NULL: none asked for it yet */
 	struct wc_payload_use payload; /* of the job that it runs, when that has a reference */
 	struct wc_agent_counters counters;
 	struct wc_latencies *latencies; /* of what it ran */

@@ -262,17 +262,39 @@ static void account_start(struct wc_worker *worker, struct wc_fn *fn)
 		wc_fetch_add(&entry->cold_starts, 1);
 }
 
+/*
+ * Room for an answer of `capacity` bytes, or MAP_FAILED. It is kept: every client with a session may be answered with so much, and a mapping for each
+ * invocation costs more than the rest of a no-op.
+ */
+static uint8_t *answer_room(struct wc_worker *worker, uint32_t capacity)
+{
+	if (capacity <= WC_CHANNEL_CAPACITY)
+		return worker->buffer;
+	if (capacity > WC_CHANNEL_LARGE)
+		return MAP_FAILED;
+	if (!worker->large) {
+		void *room = mmap(NULL, WC_CHANNEL_LARGE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (room == MAP_FAILED)
+			return MAP_FAILED;
+		worker->large = room;
+	}
+	return worker->large;
+}
+
 /* Returns when it ended. */
 static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, struct wc_fn *fn)
 {
 	uint64_t start = wc_now(), end = start;
 	uint32_t capacity = WC_CHANNEL_CAPACITY;
-	uint8_t *buffer = worker->buffer;
 	struct wc_result result;
 	struct wc_call call;
 	void *payload = NULL;
+	uint8_t *buffer;
 	bool loaded, failed;
 
+	result.length = 0; /* of none that was not called */
 	fill_call(worker, job, &call);
 	call.deadline_ns = start + fn->manifest.timeout_ms * WC_MS;
 	if (job->limit_ns && job->limit_ns < call.deadline_ns)
@@ -289,11 +311,9 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 		}
 		call.payload = payload;
 	}
-	if (call.answer_max > capacity) {
+	if (call.answer_max > capacity)
 		capacity = call.answer_max;
-		buffer = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			      0);
-	}
+	buffer = answer_room(worker, capacity);
 	if (payload == MAP_FAILED || buffer == MAP_FAILED) {
 		account_failed(worker, fn, job, start);
 		respond_error(worker, job, WC_CODE_TOO_LARGE, "Runtime.PayloadError",
@@ -322,8 +342,9 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 out:
 	if (payload && payload != MAP_FAILED)
 		munmap(payload, call.length);
-	if (buffer != worker->buffer && buffer != MAP_FAILED)
-		munmap(buffer, capacity);
+	/* Its memory is for those only who need it. */
+	if (buffer == worker->large && buffer && result.length > WC_CHANNEL_CAPACITY)
+		madvise(buffer, WC_CHANNEL_LARGE, MADV_DONTNEED);
 	return end;
 }
 
