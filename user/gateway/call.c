@@ -59,10 +59,13 @@ static enum wc_call_end end_of(const struct wc_called *called)
 static void count(struct wc_call *call, const struct wc_called *called)
 {
 	const struct wc_callee *callee = &call->callee;
-	const char *version = *callee->version && *callee->version != '$' ? callee->version : NULL;
+	size_t length = strnlen(callee->name, 63);
 	char name[WC_LABEL_MAX];
 
-	snprintf(name, sizeof(name), "%.63s%s%.15s", callee->name, version ? ":" : "", version ?: "");
+	memcpy(name, callee->name, length);
+	name[length] = 0;
+	if (*callee->version && *callee->version != '$')
+		snprintf(name + length, sizeof(name) - length, ":%.15s", callee->version);
 	wc_latency_add(call->calls->latencies, callee->id, name, end_of(called), wc_now() - call->sent_ns,
 		       WC_LATENCY_NONE);
 }

@@ -20,8 +20,8 @@ static int refuse(struct wc_head_fault *fault, unsigned status, const char *text
 
 static bool is_token(unsigned char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-	       (c && strchr("!#$%&'*+-.^_`|~", c));
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '.' ||
+	       (c && strchr("!#$%&'*+^_`|~", c));
 }
 
 static bool is_name(const char *name, size_t length, const char *wanted)
@@ -97,7 +97,7 @@ static int check_field(const char *line, size_t length, struct seen *seen, struc
 	} else if (is_name(line, name_length, "host")) {
 		seen->hosts++;
 		for (const char *c = value; c < end; c++)
-			if (!is_token((unsigned char)*c) && !strchr(":[]", *c))
+			if (!is_token((unsigned char)*c) && *c != ':' && *c != '[' && *c != ']')
 				return refuse(fault, 400, "Host is not a name or an address with an optional port");
 	}
 	return 0;

@@ -36,16 +36,26 @@ static int transmit_context(struct wc_invocation *invocation)
 static int transmit_referring(struct wc_invocation *invocation)
 {
 	struct wc_client_request *request = &invocation->request;
-	struct wc_referring head;
+	struct {
+		struct wc_referring head;
+		__u8 payload[SMALL_PAYLOAD_MAX];
+	} small;
+	bool here = invocation->reference.where == wc_htonl(WC_WHERE_HERE);
 	struct iovec parts[2] = {
-		{ .iov_base = &head, .iov_len = sizeof(head) },
+		{ .iov_base = &small.head, .iov_len = sizeof(small.head) },
 		{ .iov_base = (void *)(uintptr_t)request->payload, .iov_len = request->payload_len },
 	};
-	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = here ? 2 : 1 };
 
-	wc_client_encode_reference(invocation->id, request, &invocation->reference, &head);
-	if (invocation->reference.where != wc_htonl(WC_WHERE_HERE))
-		message.msg_iovlen = 1;
+	wc_client_encode_reference(invocation->id, request, &invocation->reference, &small.head);
+	if (here && request->payload_len <= SMALL_PAYLOAD_MAX) {
+		if (request->payload_len)
+			memcpy(small.payload, request->payload, request->payload_len);
+		return send(invocation->invoker->fd, &small, sizeof(small.head) + request->payload_len, MSG_DONTWAIT) <
+				       0 ?
+			       -1 :
+			       0;
+	}
 	return sendmsg(invocation->invoker->fd, &message, MSG_DONTWAIT) < 0 ? -1 : 0;
 }
 

@@ -79,6 +79,8 @@ bool wc_manage_route(const char *path, size_t length, struct wc_manage_parts *re
 	for (size_t i = 0; i < TABLE_COUNT; i++) {
 		struct wc_manage_parts parts = { .resource = table[i].resource };
 
+		if (length < 2 || path[1] != table[i].path[1]) /* what most requests are told by */
+			continue;
 		if (!matches(table[i].path, path, length, &parts))
 			continue;
 		*ret_parts = parts;

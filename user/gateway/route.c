@@ -149,7 +149,7 @@ bool wc_route_qualifier_valid(const char *text)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 
-	return !strcmp(text, "$LATEST") ||
+	return !*text || !strcmp(text, "$LATEST") ||
 	       (strlen(text) < WC_ROUTE_QUALIFIER_MAX && strspn(text, allowed) == strlen(text));
 }
 
