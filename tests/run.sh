@@ -98,6 +98,9 @@ only_when_asked() {
 	[[ ${#PATTERNS[@]} = 0 && $1 == vm/* ]] && grep -qxE "# only-when-asked(@${1#*@})?" "tests/${1%@*}"
 }
 
+# What takes minutes in a VM, and says where it reads this what it leaves out.
+[ ${#PATTERNS[@]} -gt 0 ] || export VM_SHORT=1
+
 shopt -s nullglob
 TESTS=()
 while read -r test; do

@@ -176,6 +176,7 @@ class Test(harness.NodeTest):
 
     USER = False
     IN_VM = False  # the user datapath has something to do with the kernel here
+    SHORT = ()  # with E2E_SHORT only these: what else there is runs outside of the VM as well, or in a class like this one
     TIMES = 4
     MORE = ()
 
@@ -189,6 +190,7 @@ class Test(harness.NodeTest):
     def setUpClass(cls):
         if cls.USER and not cls.IN_VM and os.environ.get("E2E_DATAPATH") == "kernel":
             raise unittest.SkipTest("E2E_DATAPATH=kernel")
+        assert all(callable(getattr(cls, name)) for name in cls.SHORT)
         cls.node = Node(cls.TAG + ("u" if cls.USER else "k"), *cls.options())
         cls.addClassCleanup(cls.node.close)
         cls.node.up()
@@ -200,6 +202,8 @@ class Test(harness.NodeTest):
         cls.node.check_nothing_left()
 
     def setUp(self):
+        if self.SHORT and os.environ.get("E2E_SHORT") and self._testMethodName not in self.SHORT:
+            self.skipTest("E2E_SHORT")
         self.prefix = "%s." % self.id().rpartition(".")[2]
         self.closed = []
 

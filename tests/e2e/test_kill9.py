@@ -20,6 +20,7 @@ import wcproto
 
 ROUNDS = int(os.environ.get("KILL9_ROUNDS", "6"))
 SEED = int(os.environ.get("KILL9_SEED", "1"))
+NATIVELY = unittest.skipIf(os.environ.get("E2E_SHORT"), "E2E_SHORT: about processes, which are the same outside of a VM")
 
 
 class Load(threading.Thread):
@@ -130,6 +131,7 @@ class Kill9(unittest.TestCase):
         self.node.down()
         self.node.check_nothing_left()
 
+    @NATIVELY
     def test_running_client_is_told(self):
         with self.node.client() as client:
             number = client.fresh_id()
@@ -183,6 +185,7 @@ class Kill9(unittest.TestCase):
         self.node.cli("down")
         self.node.check_nothing_left()
 
+    @NATIVELY
     def test_children_of_functions_do_not_survive(self):
         """An instance dies with the daemon; what it had started must be gone at the latest after the next start."""
         function = self.node.deploy_python("parent", timeout_ms=60000)  # on a slow machine six processes take their time
@@ -234,6 +237,7 @@ class Kill9(unittest.TestCase):
         self.node.check_nothing_left()
 
 
+    @NATIVELY
     def test_instance_killed_and_stopped(self):
         for number, code in ((signal.SIGKILL, "CRASH"), (signal.SIGTERM, "CRASH"), (signal.SIGSTOP, "TIMEOUT")):
             with self.subTest(signal=number.name), self.node.client() as client:
@@ -257,6 +261,7 @@ class Kill9(unittest.TestCase):
                 self.node.wait_idle()
                 harness.wait_until(lambda p=pids[0]: not harness.process_state(p), "the instance is gone")
 
+    @NATIVELY
     def test_idle_instance_killed(self):
         """Nobody waits for it: the next invocation just gets a new one."""
         self.warm_up()

@@ -187,14 +187,13 @@ class Sched(gates.Test):
 
 class SchedPartial(Sched):
     MODE = "partial"
+    SHORT = ("test_status_says_who_places", "test_the_kernel_counts_what_functions_use", "test_instances_and_what_they_start_are_enrolled",
+             "test_taken_out_and_back_again", "test_killed_daemon_leaves_the_host_schedulable")  # fmt: skip
 
 
 class SchedUser(Sched):
     USER = True
-
-
-class SchedUser(Sched):
-    USER = True
+    SHORT = ("test_the_kernel_counts_what_functions_use", "test_instances_and_what_they_start_are_enrolled", "test_taken_out_and_back_again")
 
 
 BURN = b"""

@@ -104,6 +104,7 @@ class Turns(gates.Test):
 
 class TurnsUser(Turns):
     USER = True
+    SHORT = ("test_a_core_is_lent_while_its_invocation_sleeps",)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@
 # AF_XDP and the pins work there, and does all hold that holds elsewhere. In parts that run side by side (test_e2e_*.sh): a
 # virtual CPU is some ten times slower. What no part names is in `rest`, so that no test is left out, but for things that do not touch what differs here, and
 # would take half an hour more: ELSEWHERE, and the copies of tests for the user datapath (test_user_datapath.py is
-# there). `make test` runs `threads` on the older kernel and `life` on the newer one, and leaves the others to `make test-vm`, which runs all. E2E_ALL=1 runs those as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
+# there). `make test` runs `threads` on the older kernel and `life` on the newer one, and leaves the others to `make test-vm`, which runs all; it also leaves out
+# (E2E_SHORT, from VM_SHORT) what these two repeat in another mode or datapath, and what is about processes only: gates.Test.SHORT, test_kill9.py.
+# E2E_ALL=1 runs ELSEWHERE as well. What is dear here: a start of Python (0.4 s), a node up and down (7 s of CPU), a process (0.1 s).
 set -uo pipefail
 
 KERNEL=${1:?which kernel: 6.18, for example}
@@ -53,4 +55,4 @@ done
 # SysRq-S is what test_sched.py throws the scheduler out with.
 # The system's programs first: a python3 that comes from elsewhere (pyenv) may be a shell script, which takes seconds to start here.
 exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 2900 --allow sysrq -- \
-	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=1000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" tests/run.sh -v -t 1200 "${TESTS[@]}"
+	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=1000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" "E2E_SHORT=${VM_SHORT:-}" tests/run.sh -v -t 1200 "${TESTS[@]}"
