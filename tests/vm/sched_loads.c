@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* sched_loads.c - sched_loads [COUNT [full|partial]]: load and unload the scheduler so often, under load: nothing is left behind. */
+/* sched_loads.c - sched_loads [COUNT [full|partial [BEFORE]]]: load and unload the scheduler so often, under load: nothing is left behind. */
 #include "tests/vm/sched_fixture.h"
 
 #include <bpf/bpf.h>
 #include <dirent.h>
 
-#define WARM_UP 10 /* loads before counting begins: caches fill */
+#define WARM_UP 10 /* loads before counting begins, unless told: caches fill */
 
 static uint32_t count_ids(int (*next)(uint32_t, uint32_t *))
 {
@@ -77,6 +77,7 @@ static void load_once(void)
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 200;
+	unsigned long warm_up = argc > 3 ? strtoul(argv[3], NULL, 10) : WARM_UP;
 	struct wc_fault fault = { "" };
 	uint32_t maps = 0, programs = 0, links = 0;
 	uint64_t slab = 0, vmalloc = 0, start = wc_now(), begun;
@@ -89,11 +90,11 @@ int main(int argc, char **argv)
 		printf("SKIP: this needs 4 CPUs and a kernel with sched_ext; %s\n", fault.text);
 		return 77;
 	}
-	for (unsigned long i = 0; i < count + WARM_UP; i++) {
+	for (unsigned long i = 0; i < count + warm_up; i++) {
 		int status = 0;
 		pid_t pid;
 
-		if (i == WARM_UP) {
+		if (i == warm_up) {
 			maps = count_ids(bpf_map_get_next_id);
 			programs = count_ids(bpf_prog_get_next_id);
 			links = count_ids(bpf_link_get_next_id);
@@ -135,7 +136,7 @@ int main(int argc, char **argv)
 	       "%llu KB of slabs, %llu KB of vmalloc; before %llu, %llu", (unsigned long long)memory("SUnreclaim:"),
 	       (unsigned long long)memory("VmallocUsed:"), (unsigned long long)slab, (unsigned long long)vmalloc);
 	printf("%s: %lu loads and unloads, %llu ms each; slabs %llu -> %llu KB, vmalloc %llu -> %llu KB\n",
-	       wc_sched_mode_names[mode], count, (unsigned long long)((wc_now() - start) / WC_MS / (count + WARM_UP)),
+	       wc_sched_mode_names[mode], count, (unsigned long long)((wc_now() - start) / WC_MS / (count + warm_up)),
 	       (unsigned long long)slab, (unsigned long long)memory("SUnreclaim:"), (unsigned long long)vmalloc,
 	       (unsigned long long)memory("VmallocUsed:"));
 	return failed;
