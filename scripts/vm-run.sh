@@ -273,9 +273,10 @@ QEMU=("${KIT_RUN[@]}" "$TOOLS/bin/qemu-system-x86_64" -L "$TOOLS/share/qemu" -L 
 	-kernel "$KIT/vmlinuz" -initrd "$SCRATCH/initramfs.cpio"
 	-chardev "file,id=console,path=$SCRATCH/console" -serial chardev:console
 	-chardev "file,id=out,path=$SCRATCH/out" -chardev "file,id=status,path=$SCRATCH/status")
-# loglevel=5: warnings and worse. An Oops ends the guest, instead of leaving its locks to hang.
+# loglevel=5: warnings and worse. An Oops ends the guest, instead of leaving its locks to hang. The self-tests of the kernel's
+# cryptography are a fifth of a boot, and would keep a CPU busy for seconds after it, in a thread of the kernel that nothing preempts soon.
 ARGUMENTS="rdinit=/init console=ttyS0 quiet loglevel=5 printk.devkmsg=on panic=-1 oops=panic reboot=t mitigations=off
-	nokaslr no_timer_check tsc=reliable random.trust_cpu=on"
+	cryptomgr.notests nokaslr no_timer_check tsc=reliable random.trust_cpu=on"
 if [ -n "$ICOUNT" ]; then
 	QEMU+=(-machine q35 -accel "tcg,thread=single" -icount "shift=$SHIFT,sleep=off" -rtc "base=2026-01-01T00:00:00,clock=vm"
 		-seed 1 -serial chardev:out -serial chardev:status)

@@ -16,9 +16,8 @@ trap '[ -z "$VM" ] || { kill "$VM" && wait "$VM"; } 2>/dev/null; rm -rf "$SCRATC
 trap 'exit 143' TERM INT HUP
 
 for kernel in ${VM_KERNELS:-6.18 7.3}; do
-	# Time in there does not depend on the machine, so nothing is in a hurry: no time limit. The self-tests of the kernel's
-	# cryptography would keep a CPU busy for seconds after the boot, in a thread of the kernel that nothing preempts soon.
-	"$ROOT/scripts/vm-run.sh" --icount --cpus 4 --kernel "$kernel" --timeout 0 --append cryptomgr.notests -- \
+	# Time in there does not depend on the machine, so nothing is in a hurry: no time limit.
+	"$ROOT/scripts/vm-run.sh" --icount --cpus 4 --kernel "$kernel" --timeout 0 -- \
 		"$BUILD/tests/bench/bench_sched" /dev/stdout "$@" >"$SCRATCH/output" &
 	VM=$!
 	wait $VM
