@@ -93,6 +93,11 @@ parallel_safe() {
 	[[ $1 != e2e/* ]] || grep -q '^# parallel-safe$' "tests/$1"
 }
 
+# Whether it waits for most of its time: such a one runs beside those that compute.
+mostly_waits() {
+	[[ $1 == unit/* ]] && grep -qxE '( \*|/\*) mostly-waits( \*/)?' "tests/${1%:*}.c"
+}
+
 # Whether it runs only when a pattern asks for it (make test-vm does): everywhere, or on the kernel that the line names.
 only_when_asked() {
 	[[ ${#PATTERNS[@]} = 0 && $1 == vm/* ]] && grep -qxE "# only-when-asked(@${1#*@})?" "tests/${1%@*}"
@@ -119,7 +124,7 @@ SCRATCH=$(mktemp -d)
 mkdir "$SCRATCH"/{result,output,group}
 touch "$SCRATCH/lock"
 
-POOL= # pid of what starts the tests in VMs, while others run
+POOLS=() # pids of what starts tests, while it does
 # Shellcheck does not see that traps call these two.
 # shellcheck disable=SC2317
 kill_groups() {
@@ -131,7 +136,7 @@ kill_groups() {
 # shellcheck disable=SC2317
 interrupted() {
 	trap - INT TERM
-	[ -z "$POOL" ] || kill "$POOL" 2>/dev/null
+	[ ${#POOLS[@]} = 0 ] || kill "${POOLS[@]}" 2>/dev/null
 	kill_groups
 	echo "interrupted" >&2
 	exit 130
@@ -323,27 +328,31 @@ run_failed_again() {
 	done
 }
 
-QUICK=() IN_VMS=() ALONE=() SYSTEM='' UNSTEADY=()
+QUICK=() WAITING=() IN_VMS=() ALONE=() SYSTEM='' UNSTEADY=()
 for test in "${TESTS[@]}"; do
 	case $test in
 	vm/*) IN_VMS+=("$test") ;;
-	*) if parallel_safe "$test"; then QUICK+=("$test"); else ALONE+=("$test"); fi ;;
+	*) if [ "$JOBS" -gt 1 ] && mostly_waits "$test"; then WAITING+=("$test"); elif parallel_safe "$test"; then QUICK+=("$test"); else ALONE+=("$test"); fi ;;
 	esac
 	case $test in bpf/* | e2e/*) SYSTEM=1 ;; esac
 done
-run_pool "${QUICK[@]}"
+run_pool "${QUICK[@]}" &
+POOLS=($!)
+(for test in "${WAITING[@]}"; do run_test "$test"; done) &
+POOLS+=($!)
+wait "${POOLS[@]}"
 # Virtual machines compute all the time, end-to-end tests wait more than half of theirs: side by side, but these first.
 (
 	renice -n 19 -p $BASHPID >/dev/null
 	export VM_PATIENCE=3 # they get what the others leave
 	run_pool "${IN_VMS[@]}"
 ) &
-POOL=$!
+POOLS=($!)
 for test in "${ALONE[@]}"; do
 	run_test "$test"
 done
-wait "$POOL"
-POOL=
+wait "${POOLS[@]}"
+POOLS=()
 run_failed_again
 if [ -n "$SYSTEM" ]; then
 	check_leftovers

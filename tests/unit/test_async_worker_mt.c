@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* test_async_worker_mt.c - the engine with a fake executor: accepted, run, retried, held, paused, refused, and going on after a full disk. */
+/* mostly-waits */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

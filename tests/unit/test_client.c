@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* test_client.c - user/client.c against a fake node (fake_node.h) that loses, delays, refuses and confuses. */
+/* mostly-waits */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

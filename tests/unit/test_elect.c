@@ -2,6 +2,8 @@
 /*
  * test_elect.c - elections (user/elect.h) by a real etcd, three of them in one process. Each says from when to when it was allowed to lead; no two of these times may have
  * a moment in common, whatever becomes of etcd, of the record, or of their threads. Skipped where there is no etcd in PATH (scripts/install-deps.sh --group test).
+ *
+ * mostly-waits
  */
 #include "user/elect.h"
 #include "user/clock.h"

@@ -2,6 +2,8 @@
 /*
  * test_etcd.c - the client of etcd (user/etcd.h) against a server of the test that answers with whatever a test wants, nonsense above all. test_etcd_real.c has
  * real ones.
+ *
+ * mostly-waits
  */
 #include "user/clock.h"
 #include "user/etcd.h"

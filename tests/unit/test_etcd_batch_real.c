@@ -2,6 +2,8 @@
 /*
  * test_etcd_batch_real.c - many keys of a real etcd (user/etcd_batch.h), and leases, as the registry of a cluster has them; who leads is a record that is written again
  * and again. Skipped where there is no etcd in PATH (scripts/install-deps.sh --group test).
+ *
+ * mostly-waits
  */
 #include "user/elect.h"
 #include "user/etcd_batch.h"

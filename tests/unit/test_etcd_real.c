@@ -2,6 +2,8 @@
 /*
  * test_etcd_real.c - the client of etcd (user/etcd.h) against real etcds on the loopback, alone, three in a cluster, and with TLS. Skipped where there is no etcd in
  * PATH (scripts/install-deps.sh --group test).
+ *
+ * mostly-waits
  */
 #include "user/clock.h"
 #include "user/etcd.h"

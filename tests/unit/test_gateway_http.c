@@ -2,6 +2,8 @@
 /*
  * test_gateway_http.c - clients of user/gateway/http.h that hang up while their request is served: each is noticed, whatever way it goes; who only sends no
  * more is not given up. Both sides are in this thread: clients are plain sockets.
+ *
+ * mostly-waits
  */
 #include <errno.h>
 #include <netinet/in.h>

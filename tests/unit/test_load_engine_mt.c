@@ -5,6 +5,8 @@
  *
  * Nothing here depends on how fast this machine is. What is compared with is what the responder measured; what a stall must show is a lower
  * bound that follows from the schedule; and where one thing must happen before another, the source of the calls waits for it.
+ *
+ * mostly-waits
  */
 #include <errno.h>
 #include <setjmp.h>
