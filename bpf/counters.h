@@ -4,8 +4,8 @@
  *
  * One table feeds the enum, the struct that bpftool prints with field names, and the texts of `warmcore status`.
  * A packet has exactly one outcome, so at any quiet moment the outcomes add up to `rx`; the facts below them are
- * counted beside an outcome. Counters only grow. The kernel's copy is per CPU (wc_counters); each thread of the
- * daemon that dispatches has a copy of its own; readers add them up.
+ * counted beside an outcome. Counters only grow. The kernel's copy is per CPU (wc_counters), without what its fast path
+ * does (wc_fast); each thread of the daemon that dispatches has a copy of its own; readers add them up.
  */
 #ifndef WC_COUNTERS_H
 #define WC_COUNTERS_H
@@ -68,6 +68,17 @@ struct wc_counters {
 	WC_FACTS(WC_COUNTER_FIELD)
 #undef WC_COUNTER_FIELD
 };
+
+/*
+ * wc_fast[cpu]: what the fast path of the XDP program did on a CPU: invocations given to a free core (to_core), by how that was found,
+ * a sum of WC_HOW_WARM, WC_HOW_LOCAL and WC_HOW_STOLEN. So it counts with one addition. Written by the program on that CPU
+ * only; CPUs from WC_CPUS_MAX on share entries, and may lose a count.
+ */
+#define WC_FAST_HOWS 8
+struct wc_fast {
+	__u64 by_how[WC_FAST_HOWS];
+};
+_Static_assert(sizeof(struct wc_fast) == 64, "one cache line");
 
 /*
  * Count one packet's outcome. Caller owns this copy of the counters (its CPU's or its thread's). The outcomes follow rx in the

@@ -13,15 +13,17 @@
 #include "bpf/policies.h"
 #include "bpf/seen.h"
 
-/* What wc_config.plain must be. Frames to other addresses than the first go the general way. */
+/* What wc_config.plain must be. Frames to other addresses than the first go the general way, and all under other policies than the paper's. */
 static __always_inline __u64 wc_config_plain(const struct wc_config *config)
 {
-	return config->up == WC_UP_SERVING && config->addr4_count ? wc_plain_key(config->addr4[0], config->port) : 0;
+	if (config->up != WC_UP_SERVING || config->policy != WC_POLICY_central || !config->addr4_count)
+		return 0;
+	return wc_plain_key(config->addr4[0], config->port);
 }
 
 /*
- * To be called by whoever changed `up`, the port or the addresses: the fast path of the XDP program asks one word whether the node
- * is up and the frame is addressed to it.
+ * To be called by whoever changed `up`, the policy, the port or the addresses: the fast path of the XDP program asks one word whether the
+ * node is up, has the policy that it knows, and the frame is addressed to it.
  */
 static __always_inline void wc_config_changed(struct wc_config *config)
 {
@@ -191,28 +193,27 @@ static __always_inline void wc_to_chosen(struct wc_tables *tables, const struct 
 /* --- the decision --- */
 
 /*
- * The whole decision for most invocations on a busy node: the default policy, a function without a limit, and a free core where
- * one looks first. In a straight line, because that takes half as long as the general way, which would find the same core.
- * Returns the entry of *ret_core, which is claimed and marked, and how it was found; or NULL, and nothing has changed.
+ * The whole decision for most invocations on a busy node: a function without a limit, and a free core where one looks first. In a straight
+ * line, because that takes half as long as the general way, which would find the same core. The caller knows that the policy is `central`,
+ * and that there is such a queue (below WC_SHARDS_MAX). Returns the entry of *ret_core, which is claimed and marked, and how it was found; or
+ * NULL, and nothing has changed.
  */
 static __always_inline struct wc_core *wc_decide_first(struct wc_tables *tables, const struct wc_config *config,
-						       __u32 function_id, __u32 cpu, __u32 queue, __u32 *ret_core,
+						       __u32 function_id, __u32 cpu, __u64 queue, __u32 *ret_core,
 						       __u32 *ret_how)
 {
-	struct wc_function *function = wc_functions_at(tables, WC_FUNCTION_SLOT(function_id));
-	struct wc_shard *shard = wc_shards_at(tables, queue);
+	struct wc_function *function = wc_functions_in(tables, WC_FUNCTION_SLOT(function_id));
+	struct wc_shard *shard = wc_shards_in(tables, queue);
 	struct wc_core *entry;
 
-	if (!function || !shard || !function_id ||
-	    ((config->policy ^ WC_POLICY_central) | (WC_READ(function->id) ^ function_id) |
-	     WC_READ(function->running_max)))
+	if (!function_id || ((WC_READ(function->id) ^ function_id) | WC_READ(function->running_max)))
 		return NULL;
 	entry = wc_central_first(tables, config, function, shard, cpu, queue, ret_core, ret_how);
 	if (!entry)
 		return NULL;
 	wc_mark_claimed(entry, function_id);
 	if (*ret_how & WC_HOW_STOLEN)
-		wc_count_steal(tables, queue, entry);
+		wc_count_steal(tables, (__u32)queue, entry);
 	return entry;
 }
 
@@ -360,7 +361,8 @@ static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config
 	struct wc_request *request = &decision->request;
 	__u32 how = 0, core;
 
-	if (wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &core, &how)) {
+	if (config->policy == WC_POLICY_central &&
+	    wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &core, &how)) {
 		decision->outcome = WC_OUTCOME_to_core;
 		decision->core = core;
 		decision->seen = WC_NONE;
@@ -413,6 +415,25 @@ static __always_inline void wc_count_claim(struct wc_counters *counters, __u32 h
 		counters->claim_stolen += !!(how & WC_HOW_STOLEN);
 	}
 }
+
+#ifndef __bpf__
+/* For readers: what the fast path did, on all CPUs, added to what else was counted. */
+static inline void wc_count_fast(struct wc_counters *counters, const struct wc_fast *fast, __u32 cpus)
+{
+	__u64 by_how[WC_FAST_HOWS] = { 0 };
+
+	for (__u32 cpu = 0; cpu < cpus; cpu++)
+		for (__u32 how = 0; how < WC_FAST_HOWS; how++)
+			by_how[how] += WC_READ(fast[cpu].by_how[how]);
+	for (__u32 how = 0; how < WC_FAST_HOWS; how++) {
+		counters->rx += by_how[how];
+		counters->to_core += by_how[how];
+		counters->claim_warm += how & WC_HOW_WARM ? by_how[how] : 0;
+		counters->claim_local += how & WC_HOW_LOCAL ? by_how[how] : 0;
+		counters->claim_stolen += how & WC_HOW_STOLEN ? by_how[how] : 0;
+	}
+}
+#endif
 
 /* A decision that was carried out: the facts. The caller counts the outcome. */
 static __always_inline void wc_count_facts(struct wc_counters *counters, const struct wc_decision *decision)

@@ -81,15 +81,6 @@ static __always_inline bool wc_freeq_take(struct wc_shard *shard, __u32 core)
 	return wc_fetch_and(word, ~bit) & bit;
 }
 
-/*
- * Take a bit that was just seen in a word. Faster than wc_freeq_take(), but it fails, too, when any other bit of the word has changed
- * since: for callers that have another way then.
- */
-static __always_inline bool wc_freeq_take_seen(__u64 *word, __u64 seen, __u64 bit)
-{
-	return seen & bit && wc_cas(word, seen, seen & ~bit) == seen;
-}
-
 /* Put a core in. The caller owns it, and must have written the core's entry before. Full barrier. */
 static __always_inline void wc_freeq_put(struct wc_tables *tables, struct wc_shard *shard, __u32 queue, __u32 core)
 {

@@ -198,10 +198,10 @@ enum wc_check {
 #define WC_DIFFER(word, expected, mask) (((word) ^ (expected)) & (mask))
 
 /*
- * Everything that wc_parse_header() checks one by one, for the header of nearly every packet: word by word, and with a single
- * branch. 0: it is an INVOKE as it should be, in a datagram of body_len bytes. Else wc_parse_header() finds out what is wrong.
+ * Everything that wc_parse_header() checks one by one but the length, for the header of nearly every packet: word by word, and with a
+ * single branch. 0: it is an INVOKE as it should be. Else wc_parse_header() finds out what is wrong.
  */
-static __always_inline __u64 wc_invoke_differs(const struct wc_header *header, __u32 body_len)
+static __always_inline __u64 wc_invoke_differs(const struct wc_header *header)
 {
 	const __u64 start = (__u64)WC_MAGIC << 48 | (__u64)WC_VERSION << 40 | (__u64)WC_TYPE_INVOKE << 32 |
 			    (__u64)WC_HEADER_LEN << 24;
@@ -210,7 +210,7 @@ static __always_inline __u64 wc_invoke_differs(const struct wc_header *header, _
 
 	return WC_DIFFER(first, wc_be64(start), ~wc_be64(WC_FLAGS_INVOKE)) |
 	       WC_DIFFER(third, wc_be64((__u64)WC_CORE_ANY << 16), wc_be64(0xffffffff)) | header->tail.timing.wait_ns |
-	       header->tail.timing.service_ns | (wc_ntohl(header->payload_len) ^ (body_len - WC_HEADER_LEN));
+	       header->tail.timing.service_ns;
 }
 
 /*
@@ -251,12 +251,14 @@ static __always_inline enum wc_check wc_parse_header(struct wc_cursor *cursor, _
 	return WC_CHECK_INVOKE;
 }
 
+#define WC_SOURCE_END 0xe0000000U /* multicast, reserved and broadcast addresses from here on */
+
 /* Addresses that no answer may be sent to: 0.0.0.0, multicast, broadcast; port 0. First word in network order. */
 static __always_inline bool wc_source_ok4(__be32 from, __be16 port)
 {
 	__u32 host = wc_ntohl(from);
 
-	return port && host && host < 0xe0000000U;
+	return port && host && host < WC_SOURCE_END;
 }
 
 static __always_inline bool wc_source_ok6(const __be32 from[4], __be16 port)
@@ -288,21 +290,28 @@ static __always_inline struct wc_header *wc_parse_plain(const struct wc_cursor *
 	struct wc_ip4 *ip4 = (void *)(frame + WC_ETH_LEN);
 	struct wc_udp *udp = (void *)(frame + WC_ETH_LEN + WC_IP4_LEN);
 	struct wc_header *header = (void *)(frame + WC_ETH_LEN + WC_IP4_LEN + WC_UDP_LEN);
-	__u32 udp_len;
-	__u64 differ;
+	__u64 differ, to, payload_len, udp_len;
+	__u32 lens, from;
 
 	if (frame + WC_PLAIN_LEN > (__u8 *)cursor->end)
 		return NULL;
-	udp_len = wc_ntohs(udp->len);
-	wc_bound(udp_len, 0xffff);
+	payload_len = wc_ntohl(header->payload_len);
+	if (payload_len > WC_PAYLOAD_MAX)
+		return NULL;
+	/* What the two lengths above it must be then, as they are in the frame: swapped both at once. */
+	udp_len = WC_UDP_LEN + WC_HEADER_LEN + payload_len;
+	lens = wc_htonl((__u32)(WC_IP4_LEN + udp_len) << 16 | (__u32)udp_len);
+	to = wc_load64(&ip4->to);
+	wc_hide(to); /* or clang loads the halves, because it needs one of them below */
+	from = wc_ntohl(ip4->from);
+	wc_hide(from);
 	/* ethertype, version and length of the IP header, tos; then flags and fragment offset, ttl, protocol */
 	differ = WC_DIFFER(wc_load32(frame + 12), wc_htonl(WC_ETHERTYPE_IP4 << 16 | 0x4500), wc_htonl(0xffffff00)) |
 		 WC_DIFFER(wc_load32(frame + 20), wc_htonl(WC_IPPROTO_UDP),
 			   wc_htonl((__u32)WC_IP4_FRAGMENT << 16 | 0xff)) |
-		 (wc_ntohs(ip4->total_len) ^ (WC_IP4_LEN + udp_len)) | ((wc_load64(&ip4->to) | WC_PLAIN_ANY) ^ key) |
-		 wc_invoke_differs(header, udp_len - WC_UDP_LEN);
-	if (differ || udp_len - WC_UDP_LEN - WC_HEADER_LEN > WC_PAYLOAD_MAX || /* below 0 is above the limit, too */
-	    (__u8 *)udp + udp_len > (__u8 *)cursor->end || !wc_source_ok4(ip4->from, udp->from))
+		 (wc_pair(ip4->total_len, udp->len) ^ lens) | ((to | WC_PLAIN_ANY) ^ key) | wc_invoke_differs(header);
+	if (differ || (__u8 *)udp + udp_len > (__u8 *)cursor->end || !udp->from ||
+	    from - 1 >= WC_SOURCE_END - 1) /* as wc_source_ok4() */
 		return NULL;
 	return header;
 }

@@ -96,7 +96,7 @@ WC_ARRAY(wc_threads, struct wc_thread, WC_THREADS_MAX);
 WC_ARRAY(wc_sched_knobs, struct wc_sched_knobs, 1);
 WC_ARRAY(wc_cpus, struct wc_cpu, WC_CPUS_MAX);
 WC_ARRAY(wc_times, struct wc_time, WC_FUNCTIONS_MAX);
-WC_ARRAY(wc_cores, struct wc_core, WC_CORES_MAX); /* of the XDP program, where there is one */
+WC_VARIABLE(wc_cores, struct wc_core, WC_CORES_MAX); /* of the XDP program, where there is one */
 
 /* A map with a timer cannot be memory-mapped. */
 struct wc_timer {
@@ -119,9 +119,12 @@ static __always_inline struct wc_cpu *cpu_at(s32 cpu)
 
 static __always_inline struct wc_core *core_at(__u32 core_plus_1)
 {
-	__u32 core = core_plus_1 - 1;
+	__u64 core = core_plus_1 - 1;
 
-	return core_plus_1 ? bpf_map_lookup_elem(&wc_cores, &core) : NULL;
+	if (!core_plus_1 || core >= WC_CORES_MAX)
+		return NULL;
+	wc_bound(core, WC_CORES_MAX - 1);
+	return &wc_cores_data[core];
 }
 
 static __always_inline struct wc_sched_knobs *knobs(void)

@@ -139,6 +139,16 @@ static inline __u64 wc_load64(const void *pointer)
 }
 #endif
 
+/* Two halves of 16 bits, in the order in which they would lie in memory, as one word. */
+static __always_inline __u32 wc_pair(__u16 first, __u16 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (__u32)second << 16;
+#else
+	return (__u32)first << 16 | second;
+#endif
+}
+
 /*
  * Keep the low bits of a value that has no others. Verifiers before Linux 6.18.44 forget bounds, at a byte swap and at a
  * subtraction, where clang remembers them and would drop a mask in C.

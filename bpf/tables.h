@@ -48,6 +48,7 @@ enum wc_how {
 	WC_HOW_LENT =
 		1 << 10, /* it came by way of another scheduler, whose function_id is: this host's is in payload_len */
 };
+_Static_assert((WC_HOW_WARM | WC_HOW_LOCAL | WC_HOW_STOLEN) == WC_FAST_HOWS - 1, "wc_fast.by_how is indexed by them");
 
 /* Which free core of a shard a claim takes when warmth does not decide (config.order). */
 enum wc_order {
@@ -56,6 +57,7 @@ enum wc_order {
 	WC_ORDER_SPREAD, /* the next one after the last: all cores equally used, and equally cool */
 	WC_ORDER_COUNT,
 };
+_Static_assert(!((WC_ORDER_LOCAL | WC_ORDER_PACK) & WC_ORDER_SPREAD), "the fast path asks for spread by its bit");
 
 /* What comes first (config.prefer) when the own shard has free cores, but a warm one only another shard. */
 enum wc_prefer {
@@ -227,6 +229,15 @@ struct wc_function {
 	char name[WC_LABEL_MAX];
 };
 _Static_assert(sizeof(struct wc_function) == 192, "three cache lines");
+/* In the word that begins with tag_libs: all but the priority. The fast path asks for all three at once. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define WC_FUNCTION_TAGGED 0x0000ffffffffffffULL
+#else
+#define WC_FUNCTION_TAGGED 0xffffffffffff0000ULL
+#endif
+_Static_assert(offsetof(struct wc_function, tag_libs) % 8 == 0 &&
+		       offsetof(struct wc_function, priority) == offsetof(struct wc_function, tag_libs) + 6,
+	       "one word");
 #define WC_RUNNING_NONE 0xffffffffu /* what comes is refused, what waits goes on waiting */
 #define WC_PRIORITY_MAX 7
 #define WC_PRIORITY_DEFAULT 3

@@ -175,12 +175,11 @@ def kernel_side():
     print(f"  $ bpftool prog show pinned {PINS}/progs/wc_dispatch")
     print("    " + run(bpftool, "prog", "show", "pinned", PINS + "/progs/wc_dispatch").splitlines()[0])
     print(f"  $ bpftool map dump pinned {PINS}/maps/wc_cores")
-    for entry in json.loads(run(bpftool, "-j", "map", "dump", "pinned", PINS + "/maps/wc_cores")):
-        core = entry["formatted"]
-        value = core["value"]
+    dump = json.loads(run(bpftool, "-j", "map", "dump", "pinned", PINS + "/maps/wc_cores"))
+    for core, value in enumerate(dump[0]["formatted"]["value"][".data.wc_cores"][0]["wc_cores_data"]):
         if value["claims"] > 1:
             words = ("state", "shard", "cpu", "function_id", "claims", "releases", "warm")
-            print(f"    core {core['key']}: " + ", ".join(f"{w} {value[w]}" for w in words))
+            print(f"    core {core}: " + ", ".join(f"{w} {value[w]}" for w in words))
 
 
 def main():

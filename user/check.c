@@ -186,7 +186,8 @@ void wc_check_tables(struct wc_tables *tables, json_t *problems)
 	check_members(tables, problems);
 	check_functions(tables, waiting, problems);
 	if (tables->wc_config->plain != wc_config_plain(tables->wc_config))
-		report(problems, "the fast path is for other frames than the node's address, port and state say");
+		report(problems,
+		       "the fast path is for other frames than the node's address, port, policy and state say");
 	if (somebody_could_run(tables, general, free_cores))
 		report(problems, "invocations wait in the pending queue although cores are free");
 }

@@ -245,7 +245,8 @@ static void decide(struct wc_tables *tables, struct wc_config *config, struct wc
 	__u32 how = 0, core;
 	bool counted;
 
-	if (wc_decide_first(tables, config, decision->request.function_id, decision->request.cpu,
+	if (config->policy == WC_POLICY_central &&
+	    wc_decide_first(tables, config, decision->request.function_id, decision->request.cpu,
 			    decision->request.shard, &core, &how)) {
 		decision->outcome = WC_OUTCOME_to_core;
 		decision->core = core;

@@ -71,6 +71,7 @@ int wc_reload_apply(struct wc_node *node, const struct wc_options *wanted, struc
 	WC_WRITE(config->core_queue_max, wanted->core_queue);
 	WC_WRITE(config->pack_slots, wanted->pack_slots);
 	WC_WRITE(config->policy, wanted->policy);
+	wc_config_changed(config);
 	wc_node_apply_quantum(node);
 	wc_warmth_changed(node->warmth);
 	wc_functions_grant(node->functions);

@@ -158,12 +158,10 @@ static void *map_values(const struct bpf_map *map)
 static int prepare(struct wc_sched *sched, const struct wc_sched_plan *plan)
 {
 	struct sched_bpf *skel = sched->skel;
-	int error;
+	int error = 0;
 
 	if (plan->cores_fd >= 0)
-		error = bpf_map__reuse_fd(skel->maps.wc_cores, plan->cores_fd);
-	else
-		error = bpf_map__set_max_entries(skel->maps.wc_cores, plan->core_count);
+		error = bpf_map__reuse_fd(skel->maps.data_wc_cores, plan->cores_fd);
 	/* libbpf before 1.2 makes struct_ops maps that cannot be linked. */
 	error = error ?: bpf_map__set_map_flags(operations(sched), WC_BPF_F_LINK);
 	error = error ?:

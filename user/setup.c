@@ -214,6 +214,7 @@ int wc_setup_plain_tables(struct wc_node *node, struct wc_fault *fault)
 	tables->wc_cores_max = node->options.core_count;
 	tables->wc_runs_max = node->options.core_count * WC_LANES_MAX;
 	tables->wc_functions_max = WC_FUNCTIONS_MAX;
+	tables->wc_fast_max = 1; /* nobody has a fast path: threads count for themselves */
 	tables->wc_tags_max = WC_TAGS_MAX;
 	tables->wc_seen_max = WC_SEEN_SETS;
 	/* In no cluster. */

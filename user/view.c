@@ -2,6 +2,7 @@
 /* view.c - see view.h. */
 #include "user/view.h"
 
+#include "bpf/decide.h"
 #include "user/bpf_load.h"
 
 #include <bpf/bpf.h>
@@ -88,11 +89,15 @@ static int map_all(struct view *view, const char **ret_map)
 	MAP(wc_config, wc_config, 1);
 	MAP(wc_shards, wc_shard, WC_QUEUES_MAX);
 	MAP(wc_steals, wc_steals, 1);
-	MAP(wc_cores, wc_core, 1);
+	MAP(wc_cores, wc_core, WC_CORES_MAX);
 	MAP(wc_runs, wc_run, 1);
-	MAP(wc_functions, wc_function, 1);
+	MAP(wc_functions, wc_function, WC_FUNCTIONS_MAX);
+	MAP(wc_fast, wc_fast, WC_CPUS_MAX);
 	MAP(wc_tags, wc_tag, 1);
 #undef MAP
+	/* There is room for more. The number is in memory that others can write. */
+	if (tables->wc_config->core_count < tables->wc_cores_max)
+		tables->wc_cores_max = tables->wc_config->core_count;
 	*ret_map = "wc_counters";
 	return open_counters(view);
 }
@@ -156,15 +161,16 @@ bool wc_view_is_current(const struct wc_view *shown)
 int wc_view_counters(const struct wc_view *shown, struct wc_counters *ret_counters)
 {
 	const struct view *view = (const struct view *)shown;
-	uint64_t *sum = (uint64_t *)ret_counters;
+	__u64 *sum = &ret_counters->rx; /* the first of many of this type */
 	uint32_t zero = 0;
 
 	if (bpf_map_lookup_elem(view->counters, &zero, view->per_cpu))
 		return -errno;
 	memset(ret_counters, 0, sizeof(*ret_counters));
 	for (int cpu = 0; cpu < view->cpu_count; cpu++)
-		for (size_t i = 0; i < sizeof(*ret_counters) / sizeof(uint64_t); i++)
-			sum[i] += ((const uint64_t *)&view->per_cpu[cpu])[i];
+		for (size_t i = 0; i < sizeof(*ret_counters) / sizeof(*sum); i++)
+			sum[i] += (&view->per_cpu[cpu].rx)[i];
+	wc_count_fast(ret_counters, shown->tables.wc_fast, shown->tables.wc_fast_max);
 	return 0;
 }
 

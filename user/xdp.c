@@ -2,6 +2,7 @@
 /* xdp.c - see xdp.h. */
 #include "user/xdp.h"
 
+#include "bpf/decide.h"
 #include "dispatch.skel.h"
 #include "user/bpf_layout.h"
 #include "user/bpf_load.h"
@@ -33,6 +34,8 @@ struct wc_xdp {
 		void *base;
 		size_t len;
 	} mapped[MAPPED_MAX];
+	const struct wc_fast *fast; /* one of these */
+	uint32_t fast_max;
 	int mapped_count;
 	const char *names
 		[MAPS_MAX]; /* of the maps in their order: libbpf takes the kernel's, which are cut, for those that it reuses */
@@ -120,8 +123,7 @@ static int size_maps(struct wc_xdp *xdp, const struct wc_xdp_plan *plan)
 	};
 	int error;
 
-	error = bpf_map__set_max_entries(xdp->skel->maps.wc_cores, plan->cores)				      ?:
-			bpf_map__set_max_entries(xdp->skel->maps.wc_runs, plan->cores * WC_LANES_MAX)	      ?:
+	error = bpf_map__set_max_entries(xdp->skel->maps.wc_runs, plan->cores * WC_LANES_MAX)		      ?:
 			bpf_map__set_max_entries(xdp->skel->maps.wc_core_sockets, plan->shards * plan->cores) ?:
 			bpf_map__set_max_entries(xdp->skel->maps.wc_pending_sockets, plan->shards);
 	for (size_t i = 0; !plan->clustered && !error && i < sizeof(cluster_maps) / sizeof(cluster_maps[0]); i++)
@@ -181,6 +183,9 @@ static int open_xdp(struct wc_xdp **ret_xdp, const char *adopt, const struct wc_
 				strerror(errno));
 		goto fail;
 	}
+	tables->wc_cores_max = plan->cores; /* there is room for more */
+	xdp->fast = tables->wc_fast;
+	xdp->fast_max = tables->wc_fast_max;
 	*ret_xdp = xdp;
 	return 0;
 fail:
@@ -379,14 +384,14 @@ int wc_xdp_set_socket(struct wc_xdp *xdp, uint32_t shard, uint32_t core, int fd)
 
 int wc_xdp_cores_fd(const struct wc_xdp *xdp)
 {
-	return bpf_map__fd(xdp->skel->maps.wc_cores);
+	return bpf_map__fd(xdp->skel->maps.data_wc_cores);
 }
 
 int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 {
 	int cpus = libbpf_num_possible_cpus();
 	struct wc_counters *each;
-	uint64_t *sum = (uint64_t *)ret_counters;
+	__u64 *sum = &ret_counters->rx; /* the first of many of this type */
 	uint32_t zero = 0;
 	int error;
 
@@ -399,8 +404,9 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 	if (!error) {
 		memset(ret_counters, 0, sizeof(*ret_counters));
 		for (int cpu = 0; cpu < cpus; cpu++)
-			for (size_t i = 0; i < sizeof(*each) / sizeof(uint64_t); i++)
-				sum[i] += ((const uint64_t *)&each[cpu])[i];
+			for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
+				sum[i] += (&each[cpu].rx)[i];
+		wc_count_fast(ret_counters, xdp->fast, xdp->fast_max);
 	}
 	free(each);
 	return error;

@@ -78,16 +78,19 @@ static __always_inline void wc_policy_central(struct wc_tables *tables, struct w
 }
 
 /*
- * Take a core whose bit was just seen in a word. Its entry is looked up before the atomic, which all that comes after waits for.
+ * Take a core whose bit was just seen in a word. Its entry is looked up before the atomic, for which all that comes after it waits.
  * NULL: somebody was faster.
  */
 static __always_inline struct wc_core *wc_central_take(struct wc_tables *tables, __u64 *word, __u64 seen, __u64 bit,
 						       __u32 core)
 {
-	struct wc_core *entry = wc_cores_at(tables, core);
+	struct wc_core *entry;
+	__u64 index = core;
 
+	wc_bound(index, WC_CORES_MAX - 1); /* only cores of the table are ever put into a queue */
+	entry = wc_cores_in(tables, index);
 	wc_hide(entry); /* or the compiler looks it up where it is used */
-	return entry && wc_freeq_take_seen(word, seen, bit) ? entry : NULL;
+	return wc_cas(word, seen, seen ^ bit) == seen ? entry : NULL;
 }
 
 /*
@@ -98,26 +101,30 @@ static __always_inline struct wc_core *wc_central_take(struct wc_tables *tables,
  */
 static __always_inline struct wc_core *wc_central_first(struct wc_tables *tables, const struct wc_config *config,
 							const struct wc_function *function, struct wc_shard *shard,
-							__u32 cpu, __u32 queue, __u32 *ret_core, __u32 *ret_how)
+							__u32 cpu, __u64 queue, __u32 *ret_core, __u32 *ret_how)
 {
-	__u32 local = config->order == WC_ORDER_LOCAL ? wc_local_core(config, cpu) : 0;
-	__u32 first = WC_READ(function->warm[0]), w;
+	__u32 order = WC_READ(config->order), first = WC_READ(function->warm[0]), local, core, w;
+	struct wc_core *entry;
 	__u64 summary, word, bit;
+
+	local = order == WC_ORDER_LOCAL ? wc_local_core(config, cpu) : 0;
 
 	if (first) {
 		if ((local && first != local) || first > WC_CORES_MAX)
 			return NULL;
-		*ret_core = first - 1;
 		*ret_how = local ? WC_HOW_WARM | WC_HOW_LOCAL : WC_HOW_WARM;
-		w = ((first - 1) / 64) & (WC_WORDS_MAX - 1);
-		return wc_central_take(tables, &shard->word[w], WC_READ(shard->word[w]), 1ULL << (first - 1) % 64,
-				       first - 1);
+		core = first - 1;
+		w = (core / 64) & (WC_WORDS_MAX - 1);
+		word = WC_READ(shard->word[w]);
+		bit = 1ULL << core % 64;
+		*ret_core = core;
+		return word & bit ? wc_central_take(tables, &shard->word[w], word, bit, core) : NULL;
 	}
-	if ((__u32)function->tag_libs | function->tag_runtime | function->reserve | (config->order == WC_ORDER_SPREAD))
+	/* Four words of 16 bits, of which the priority does not matter. */
+	if ((wc_load64(&function->tag_libs) & WC_FUNCTION_TAGGED) | (order & WC_ORDER_SPREAD))
 		return NULL;
 	if (local) {
-		struct wc_core *entry = wc_cores_at(tables, local - 1);
-
+		entry = wc_cores_at(tables, local - 1);
 		if (!entry || WC_READ(entry->shard) != queue)
 			return NULL;
 		*ret_core = local - 1;
@@ -130,7 +137,7 @@ static __always_inline struct wc_core *wc_central_first(struct wc_tables *tables
 		if (config->shard_count < 2)
 			return NULL;
 		*ret_how = WC_HOW_STOLEN;
-		*ret_core = wc_freeq_steal(tables, queue);
+		*ret_core = wc_freeq_steal(tables, (__u32)queue);
 		return wc_cores_at(tables, *ret_core); /* none: no such core */
 	}
 	*ret_how = 0;
@@ -140,7 +147,8 @@ static __always_inline struct wc_core *wc_central_first(struct wc_tables *tables
 	if (!word)
 		return NULL;
 	bit = word & -word;
-	*ret_core = w * 64 + wc_lowest_bit(bit);
-	return wc_central_take(tables, &shard->word[w], word, bit, *ret_core);
+	core = w * 64 + wc_lowest_bit(bit);
+	*ret_core = core;
+	return wc_central_take(tables, &shard->word[w], word, bit, core);
 }
 #endif

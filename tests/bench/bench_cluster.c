@@ -116,9 +116,7 @@ static int load(struct scheduler *scheduler)
 	if (!skel)
 		return -errno;
 	bpf_program__set_autoload(skel->progs.wc_dispatch, false); /* only what is measured */
-	error = bpf_map__set_max_entries(skel->maps.wc_cores, OWN_CORES);
-	if (!error)
-		error = bpf_map__set_max_entries(skel->maps.wc_runs, OWN_CORES * WC_LANES_MAX);
+	error = bpf_map__set_max_entries(skel->maps.wc_runs, OWN_CORES * WC_LANES_MAX);
 	if (!error)
 		error = bpf_map__set_max_entries(skel->maps.wc_core_sockets, OWN_CORES);
 	if (!error)
@@ -132,6 +130,7 @@ static int load(struct scheduler *scheduler)
 		return -errno;
 	WC_TABLES_EACH(MAP)
 #undef MAP
+	scheduler->tables.wc_cores_max = OWN_CORES;
 	/* A test run looks sockets up, and delivers nothing: they need not be bound to a device. */
 	for (__u32 core = 0; core < OWN_CORES; core++)
 		if (bpf_map_update_elem(bpf_map__fd(skel->maps.wc_core_sockets), &core, &sockets[core % 2], BPF_ANY))
@@ -237,6 +236,7 @@ static struct wc_counters counters_now(const struct scheduler *scheduler)
 	for (int cpu = 0; cpu < possible; cpu++)
 		for (size_t i = 0; i < sizeof(sum) / sizeof(__u64); i++)
 			((__u64 *)&sum)[i] += ((__u64 *)&all[cpu])[i];
+	wc_count_fast(&sum, scheduler->tables.wc_fast, scheduler->tables.wc_fast_max);
 	return sum;
 }
 

@@ -85,8 +85,7 @@ static inline void fixture_open(void)
 #ifdef FIXTURE_TRACING
 	skel->rodata->wc_tracing = 1;
 #endif
-	error = bpf_map__set_max_entries(skel->maps.wc_cores, CORES) ||
-		bpf_map__set_max_entries(skel->maps.wc_runs, CORES * WC_LANES_MAX) ||
+	error = bpf_map__set_max_entries(skel->maps.wc_runs, CORES * WC_LANES_MAX) ||
 		bpf_map__set_max_entries(skel->maps.wc_core_sockets, QUEUES * CORES) ||
 		bpf_map__set_max_entries(skel->maps.wc_pending_sockets, QUEUES);
 	if (!error)
@@ -111,6 +110,14 @@ static inline void fixture_open(void)
 	}
 	WC_TABLES_EACH(FIXTURE_MAP)
 #undef FIXTURE_MAP
+	fixture.tables.wc_cores_max = CORES; /* as the daemon does: there is room for more */
+}
+
+/* Another policy, as when somebody turns the knob. */
+static inline void fixture_policy(__u32 policy)
+{
+	WC_WRITE(fixture.tables.wc_config->policy, policy);
+	wc_config_changed(fixture.tables.wc_config);
 }
 
 static inline void fixture_clear_counters(void)
@@ -120,6 +127,7 @@ static inline void fixture_clear_counters(void)
 
 	assert_non_null(all);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(fixture.skel->maps.wc_counters), &zero, all, BPF_ANY), 0);
+	memset(fixture.tables.wc_fast, 0, fixture.tables.wc_fast_max * sizeof(*fixture.tables.wc_fast));
 	free(all);
 }
 
@@ -134,6 +142,7 @@ static inline struct wc_counters fixture_counters(void)
 	for (int cpu = 0; cpu < cpus; cpu++)
 		for (size_t i = 0; i < sizeof(sum) / sizeof(__u64); i++)
 			((__u64 *)&sum)[i] += ((__u64 *)&all[cpu])[i];
+	wc_count_fast(&sum, fixture.tables.wc_fast, fixture.tables.wc_fast_max);
 	free(all);
 	return sum;
 }

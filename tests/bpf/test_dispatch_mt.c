@@ -167,6 +167,7 @@ static void turn_knobs(struct worker *self)
 	WC_WRITE(config->order, draw(self, WC_ORDER_COUNT));
 	WC_WRITE(config->prefer, draw(self, WC_PREFER_COUNT));
 	WC_WRITE(config->policy, draw(self, (uint32_t)policy_count));
+	wc_config_changed(config);
 	WC_WRITE(config->core_queue_max, draw(self, 20));
 	WC_WRITE(config->pending_max, draw(self, 20));
 }

@@ -120,7 +120,7 @@ static void test_early_fill(void **state)
 		struct wc_counters counters;
 
 		setup(NULL);
-		fixture.tables.wc_config->policy = early_policies[i];
+		fixture_policy(early_policies[i]);
 		fixture.tables.wc_config->core_count = 1;
 		for (__u32 n = 1; n <= CORE_QUEUE_MAX; n++) {
 			struct handed handed = send_one();
@@ -159,7 +159,7 @@ static void test_early_frames(void **state)
 	(void)state;
 	for (size_t i = 0; i < EARLY_COUNT; i++) {
 		setup(NULL);
-		fixture.tables.wc_config->policy = early_policies[i];
+		fixture_policy(early_policies[i]);
 		fixture.tables.wc_config->core_queue_max = 100;
 		fixture.tables.wc_config->pending_max = 5;
 		for (__u32 n = 0; n < 5; n++)
@@ -176,7 +176,7 @@ static void test_early_limit(void **state)
 	(void)state;
 	for (size_t i = 0; i < EARLY_COUNT; i++) {
 		setup(NULL);
-		fixture.tables.wc_config->policy = early_policies[i];
+		fixture_policy(early_policies[i]);
 		function_at()->running_max = 2;
 		for (__u32 n = 1; n <= 2; n++) {
 			assert_true(send_one().tail.node.how & WC_HOW_COUNTED);
@@ -202,7 +202,7 @@ static void test_early_no_socket(void **state)
 	fixture_set_sockets(SHARDS, false);
 	for (size_t i = 0; i < EARLY_COUNT; i++) {
 		setup(NULL);
-		fixture.tables.wc_config->policy = early_policies[i];
+		fixture_policy(early_policies[i]);
 		function_at()->running_max = 5;
 		packet_build(&in, &(struct packet_recipe){ 0 });
 		packet_answer(&expected, &in, WC_TYPE_ERROR, WC_CODE_NODE_DOWN, 0);
@@ -232,7 +232,7 @@ static void test_early_retransmit(void **state)
 			struct wc_fingerprint print;
 
 			setup(NULL);
-			fixture.tables.wc_config->policy = early_policies[i];
+			fixture_policy(early_policies[i]);
 			fixture.tables.wc_config->core_count = 1;
 			fixture.tables.wc_config->core_queue_max = limit ? 10 : 1;
 			function_at()->running_max = limit;
@@ -254,7 +254,7 @@ static void test_hash(void **state)
 	__u32 home = (__u32)(wc_mix(PACKET_FUNCTION) % CORES);
 
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_hash;
+	fixture_policy(WC_POLICY_hash);
 	for (int i = 0; i < CORE_QUEUE_MAX; i++)
 		assert_int_equal(send_on((__u32)i % 2).core, home);
 	expect_busy("home is full", WC_CODE_PENDING_FULL);
@@ -266,7 +266,7 @@ static void test_rss(void **state)
 	__u32 cpu = (__u32)fixture.cpu;
 
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_rss;
+	fixture_policy(WC_POLICY_rss);
 	expect_to_core("by number", 0, cpu % CORES, WC_HOW_EARLY | (cpu % CORES % 2 ? WC_HOW_STOLEN : 0));
 	fixture.tables.wc_config->cpu_core[cpu] = 7 + 1;
 	expect_to_core("the worker core of the CPU", 1, 7, WC_HOW_EARLY | WC_HOW_LOCAL);
@@ -281,7 +281,7 @@ static void test_random(void **state)
 	__u32 hits[CORES] = { 0 };
 
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_random;
+	fixture_policy(WC_POLICY_random);
 	fixture.tables.wc_config->core_queue_max = 1000000;
 	fixture.tables.wc_config->pending_max = 1000000;
 	for (int i = 0; i < 200 * CORES; i++) {
@@ -301,7 +301,7 @@ static void test_jsq2(void **state)
 	__u32 loaded = 0, draws = 4000;
 
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_jsq2;
+	fixture_policy(WC_POLICY_jsq2);
 	for (__u32 i = 0; i < draws; i++) {
 		__u32 core;
 
@@ -320,7 +320,7 @@ static void test_jsq2(void **state)
 static void test_ll_ps(void **state)
 {
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_ll_ps;
+	fixture_policy(WC_POLICY_ll_ps);
 	fixture.tables.wc_config->core_count = 64;
 	for (__u32 i = 0; i < 200; i++) {
 		__u32 least = i * 13 % 64, next = (least + 1) % 64;
@@ -350,7 +350,7 @@ static void test_pack(void **state)
 	__u32 sent = 0, full = 0;
 
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_pack;
+	fixture_policy(WC_POLICY_pack);
 	for (; sent < 2 * 64; sent++)
 		assert_int_equal(send_one().core, sent / 2);
 	while (sent < CORES * CORE_QUEUE_MAX) {
@@ -378,7 +378,7 @@ static void test_pack(void **state)
 static void test_no_policy(void **state)
 {
 	(void)state;
-	fixture.tables.wc_config->policy = WC_POLICY_COUNT;
+	fixture_policy(WC_POLICY_COUNT);
 	assert_int_equal(send_one().core, 0);
 	assert_int_equal(fixture_counters().claim_late, 1);
 	fixture_check("no policy");

@@ -59,18 +59,18 @@ static void test_same(void **state)
 
 static void test_numbers(void **state)
 {
-	struct bpf_map *cores = ours->maps.wc_cores;
-	uint32_t before = bpf_map__max_entries(cores);
+	struct bpf_map *runs = ours->maps.wc_runs;
+	uint32_t before = bpf_map__max_entries(runs);
 
 	(void)state;
-	assert_int_equal(bpf_map__set_max_entries(cores, before - 1), 0);
-	assert_int_equal(wc_bpf_layout_same(ours->obj, cores, "wc_cores", bpf_map__fd(running->maps.wc_cores), &fault),
+	assert_int_equal(bpf_map__set_max_entries(runs, before - 1), 0);
+	assert_int_equal(wc_bpf_layout_same(ours->obj, runs, "wc_runs", bpf_map__fd(running->maps.wc_runs), &fault),
 			 -EPROTO);
-	assert_non_null(strstr(fault.text, "table wc_cores has entries"));
-	assert_int_equal(bpf_map__set_max_entries(cores, before), 0);
-	assert_int_equal(wc_bpf_layout_same(ours->obj, cores, "wc_cores", bpf_map__fd(running->maps.wc_runs), &fault),
+	assert_non_null(strstr(fault.text, "table wc_runs has entries"));
+	assert_int_equal(bpf_map__set_max_entries(runs, before), 0);
+	assert_int_equal(wc_bpf_layout_same(ours->obj, runs, "wc_runs", bpf_map__fd(running->maps.wc_tags), &fault),
 			 -EPROTO);
-	assert_int_equal(wc_bpf_layout_same(ours->obj, cores, "wc_cores", bpf_map__fd(running->maps.wc_pending_sockets),
+	assert_int_equal(wc_bpf_layout_same(ours->obj, runs, "wc_runs", bpf_map__fd(running->maps.wc_pending_sockets),
 					    &fault),
 			 -EPROTO);
 	assert_non_null(strstr(fault.text, "has type"));

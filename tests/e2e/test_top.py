@@ -54,13 +54,14 @@ class FakeMaps:
             kind, _, key, value, count, flags = struct.unpack_from("6I", info.raw)
             if kind not in (2, 6):
                 continue
-            count = {"wc_cores": cores, "wc_runs": cores * 16}.get(map_name, count)
+            count = {"wc_runs": cores * 16}.get(map_name, count)
             new = bpf(MAP_CREATE, struct.pack("5I", kind, key, value, count, flags))[0]
             with_path(OBJ_PIN, self.path + "/maps/" + map_name, new)
             if flags & 1 << 10:
                 self.memory[map_name] = mmap.mmap(new, (value * count + 4095) & ~4095)
             if map_name == "wc_config":
                 self.memory[map_name][:value] = mmap.mmap(fd, (value + 4095) & ~4095, prot=mmap.PROT_READ)[:value]
+                struct.pack_into("I", self.memory[map_name], 8, cores)
 
     def function(self, slot, name, invocations=0):
         at = slot * 192

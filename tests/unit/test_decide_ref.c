@@ -102,9 +102,10 @@ static bool same_first(__u32 f, __u32 cpu, __u32 shard)
 	      expected = ref_central(f, cpu, shard, &expected_how);
 
 	ref.cursor[shard] = cursor;
-	if (!wc_decide_first(&ref_tables, config, ref_id(f), cpu, shard, &core, &how))
+	if (config->policy != WC_POLICY_central ||
+	    !wc_decide_first(&ref_tables, config, ref_id(f), cpu, shard, &core, &how))
 		return false;
-	REQUIRE(config->policy == WC_POLICY_central && !ref_function(f)->running_max);
+	REQUIRE(!ref_function(f)->running_max);
 	if (ref.core[expected].queue != shard && ref.core[expected].queue < REF_SHARDS)
 		expected_how |= WC_HOW_STOLEN;
 	REQUIRE(core == expected && how == expected_how);
