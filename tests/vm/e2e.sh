@@ -54,5 +54,7 @@ done
 [ ${#TESTS[@]} -gt 0 ] || exit 1
 # SysRq-S is what test_sched.py throws the scheduler out with.
 # The system's programs first: a python3 that comes from elsewhere (pyenv) may be a shell script, which takes seconds to start here.
+SHORT=${VM_SHORT:-}
+[ -z "$ALL" ] || SHORT=
 exec scripts/vm-run.sh --kernel "$KERNEL" --memory 2G --timeout 2900 --allow sysrq -- \
-	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=1000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" "E2E_SHORT=${VM_SHORT:-}" tests/run.sh -v -t 1200 "${TESTS[@]}"
+	env "PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH" PACKETS_COUNT=1000 CHURN_COUNT=40 "KILL9_ROUNDS=$((ALL ? 6 : 2))" E2E_DATAPATH="${ALL:-kernel}" "E2E_SHORT=$SHORT" tests/run.sh -v -t 1200 "${TESTS[@]}"
