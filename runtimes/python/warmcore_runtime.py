@@ -261,12 +261,19 @@ def make_encoder():
 
 
 def coder_parts():
-    """What a function may have replaced while it was loaded: JSONEncoder.default is what some do replace."""
-    encoder, decoder, module = json.JSONEncoder, json.JSONDecoder, json.encoder
-    return (
-        (encoder, encoder.__init__, encoder.default, encoder.encode, encoder.iterencode, getattr(module, "c_make_encoder", None))
-        + (decoder, decoder.__init__, decoder.decode, json.decoder.scanner.make_scanner)
-    )  # fmt: skip
+    """What a function may have replaced while it was loaded, by whatever: JSONEncoder.default is what some do replace."""
+    encoder, decoder = json.JSONEncoder, json.JSONDecoder
+    return [
+        getattr(of, name, None)
+        for of, names in (
+            (json, ("JSONEncoder", "JSONDecoder")),
+            (json.encoder, ("c_make_encoder", "encode_basestring")),
+            (json.decoder.scanner, ("make_scanner",)),
+            (encoder, ("__init__", "default", "encode", "iterencode")),
+            (decoder, ("__init__", "decode")),
+        )
+        for name in names
+    ] + [dict(getattr(of.__init__, "__kwdefaults__", None) or {}) for of in (encoder, decoder)]
 
 
 def coders():

@@ -221,6 +221,14 @@ class Zygotes(harness.NodeTest):
         self.addCleanup(self.node.cli, "remove", "ownjson")
         self.assertEqual(self.call(function, {}), ["mine", {"channel": None}])
 
+    def test_json_by_a_factory(self):
+        """What makes decoders need not be a class."""
+        text = b"import functools, json\njson.JSONDecoder = functools.partial(json.JSONDecoder, parse_float=str)\n"
+        text += b"def handler(event, context):\n    return event\n"
+        function = self.node.deploy("partjson", "python", "own.handler", {"own.py": text})
+        self.addCleanup(self.node.cli, "remove", "partjson")
+        self.assertEqual(self.call(function, {"price": 1.50}), {"price": "1.5"})
+
     def test_nobody_is_a_copy(self):
         """Random numbers begin anew in each instance."""
         values = set()
