@@ -292,7 +292,7 @@ static uint64_t run_trusted(struct wc_worker *worker, const struct wc_job *job, 
 	struct wc_call call;
 	void *payload = NULL;
 	uint8_t *buffer;
-	bool loaded, failed;
+	bool loaded, failed = false;
 
 	result.length = 0; /* of none that was not called */
 	fill_call(worker, job, &call);
@@ -343,7 +343,7 @@ out:
 	if (payload && payload != MAP_FAILED)
 		munmap(payload, call.length);
 	/* Its memory is for those only who need it. */
-	if (buffer == worker->large && buffer && result.length > WC_CHANNEL_CAPACITY)
+	if (buffer == worker->large && buffer && (failed || result.length > WC_CHANNEL_CAPACITY))
 		madvise(buffer, WC_CHANNEL_LARGE, MADV_DONTNEED);
 	return end;
 }
