@@ -16,7 +16,8 @@
 /* What wc_config.plain must be. Frames to other addresses than the first go the general way, and all under other policies than the paper's. */
 static __always_inline __u64 wc_config_plain(const struct wc_config *config)
 {
-	if (config->up != WC_UP_SERVING || config->policy != WC_POLICY_central || !config->addr4_count)
+	if (WC_READ(config->up) != WC_UP_SERVING || WC_READ(config->policy) != WC_POLICY_central ||
+	    !config->addr4_count)
 		return 0;
 	return wc_plain_key(config->addr4[0], config->port);
 }
@@ -25,10 +26,19 @@ static __always_inline __u64 wc_config_plain(const struct wc_config *config)
  * To be called by whoever changed `up`, the policy, the port or the addresses: the fast path of the XDP program asks one word whether the
  * node is up, has the policy that it knows, and the frame is addressed to it.
  */
-static __always_inline void wc_config_changed(struct wc_config *config)
+#ifndef __bpf__
+static inline void wc_config_changed(struct wc_config *config)
 {
-	WC_WRITE(config->plain, wc_config_plain(config));
+	__u64 plain;
+
+	/* Two who have changed something at once: whoever writes last looks whether that is what it should be. */
+	do {
+		plain = wc_config_plain(config);
+		WC_WRITE(config->plain, plain);
+		__sync_synchronize();
+	} while (plain != wc_config_plain(config));
 }
+#endif
 
 /* What the caller knows about an invocation. */
 struct wc_request {
@@ -361,7 +371,7 @@ static __always_inline void wc_decide(struct wc_tables *tables, struct wc_config
 	struct wc_request *request = &decision->request;
 	__u32 how = 0, core;
 
-	if (config->policy == WC_POLICY_central &&
+	if (config->policy == WC_POLICY_central && request->shard < WC_SHARDS_MAX &&
 	    wc_decide_first(tables, config, request->function_id, request->cpu, request->shard, &core, &how)) {
 		decision->outcome = WC_OUTCOME_to_core;
 		decision->core = core;
@@ -417,20 +427,25 @@ static __always_inline void wc_count_claim(struct wc_counters *counters, __u32 h
 }
 
 #ifndef __bpf__
-/* For readers: what the fast path did, on all CPUs, added to what else was counted. */
-static inline void wc_count_fast(struct wc_counters *counters, const struct wc_fast *fast, __u32 cpus)
+/* For readers: wc_counters of all CPUs, `each`, and what the fast path did. */
+static inline void wc_counters_total(struct wc_counters *ret_total, const struct wc_counters *each, int cpus,
+				     const struct wc_fast *fast, __u32 fast_cpus)
 {
-	__u64 by_how[WC_FAST_HOWS] = { 0 };
+	__u64 *total = &ret_total->rx, by_how[WC_FAST_HOWS] = { 0 }; /* rx is the first of many of one type */
 
-	for (__u32 cpu = 0; cpu < cpus; cpu++)
+	*ret_total = (struct wc_counters){ 0 };
+	for (int cpu = 0; cpu < cpus; cpu++)
+		for (size_t i = 0; i < sizeof(*each) / sizeof(__u64); i++)
+			total[i] += ((const __u64 *)&each[cpu])[i];
+	for (__u32 cpu = 0; cpu < fast_cpus; cpu++)
 		for (__u32 how = 0; how < WC_FAST_HOWS; how++)
 			by_how[how] += WC_READ(fast[cpu].by_how[how]);
 	for (__u32 how = 0; how < WC_FAST_HOWS; how++) {
-		counters->rx += by_how[how];
-		counters->to_core += by_how[how];
-		counters->claim_warm += how & WC_HOW_WARM ? by_how[how] : 0;
-		counters->claim_local += how & WC_HOW_LOCAL ? by_how[how] : 0;
-		counters->claim_stolen += how & WC_HOW_STOLEN ? by_how[how] : 0;
+		ret_total->rx += by_how[how];
+		ret_total->to_core += by_how[how];
+		ret_total->claim_warm += how & WC_HOW_WARM ? by_how[how] : 0;
+		ret_total->claim_local += how & WC_HOW_LOCAL ? by_how[how] : 0;
+		ret_total->claim_stolen += how & WC_HOW_STOLEN ? by_how[how] : 0;
 	}
 }
 #endif

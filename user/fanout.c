@@ -245,7 +245,7 @@ static void decide(struct wc_tables *tables, struct wc_config *config, struct wc
 	__u32 how = 0, core;
 	bool counted;
 
-	if (config->policy == WC_POLICY_central &&
+	if (config->policy == WC_POLICY_central && decision->request.shard < WC_SHARDS_MAX &&
 	    wc_decide_first(tables, config, decision->request.function_id, decision->request.cpu,
 			    decision->request.shard, &core, &how)) {
 		decision->outcome = WC_OUTCOME_to_core;

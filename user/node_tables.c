@@ -99,7 +99,7 @@ void wc_node_clear_tables(struct wc_tables *tables)
 		grants[i] = tables->wc_cores[i].grant;
 #define CLEAR_TABLE(name, type)                                                                                        \
 	if ((const void *)tables->name != tables->wc_config && (const void *)tables->name != tables->wc_seen &&        \
-	    (const void *)tables->name != tables->wc_sent)                                                             \
+	    (const void *)tables->name != tables->wc_sent && (const void *)tables->name != tables->wc_fast)            \
 		memset(tables->name, 0, tables->name##_max * sizeof(*tables->name));
 	WC_TABLES_EACH(CLEAR_TABLE)
 #undef CLEAR_TABLE

@@ -78,6 +78,7 @@ static int open_counters(struct view *view)
 static int map_all(struct view *view, const char **ret_map)
 {
 	struct wc_tables *tables = &view->shown.tables;
+	uint32_t cores;
 
 #define MAP(name, type, each)                                                                                          \
 	do {                                                                                                           \
@@ -95,9 +96,10 @@ static int map_all(struct view *view, const char **ret_map)
 	MAP(wc_fast, wc_fast, WC_CPUS_MAX);
 	MAP(wc_tags, wc_tag, 1);
 #undef MAP
-	/* There is room for more. The number is in memory that others can write. */
-	if (tables->wc_config->core_count < tables->wc_cores_max)
-		tables->wc_cores_max = tables->wc_config->core_count;
+	/* There is room for more. The number is in memory that others can write; 0 for a moment when one daemon takes over from another. */
+	cores = WC_READ(tables->wc_config->core_count);
+	if (cores && cores < tables->wc_cores_max)
+		tables->wc_cores_max = cores;
 	*ret_map = "wc_counters";
 	return open_counters(view);
 }
@@ -161,16 +163,12 @@ bool wc_view_is_current(const struct wc_view *shown)
 int wc_view_counters(const struct wc_view *shown, struct wc_counters *ret_counters)
 {
 	const struct view *view = (const struct view *)shown;
-	__u64 *sum = &ret_counters->rx; /* the first of many of this type */
 	uint32_t zero = 0;
 
 	if (bpf_map_lookup_elem(view->counters, &zero, view->per_cpu))
 		return -errno;
-	memset(ret_counters, 0, sizeof(*ret_counters));
-	for (int cpu = 0; cpu < view->cpu_count; cpu++)
-		for (size_t i = 0; i < sizeof(*ret_counters) / sizeof(*sum); i++)
-			sum[i] += (&view->per_cpu[cpu].rx)[i];
-	wc_count_fast(ret_counters, shown->tables.wc_fast, shown->tables.wc_fast_max);
+	wc_counters_total(ret_counters, view->per_cpu, view->cpu_count, shown->tables.wc_fast,
+			  shown->tables.wc_fast_max);
 	return 0;
 }
 

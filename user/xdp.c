@@ -391,7 +391,6 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 {
 	int cpus = libbpf_num_possible_cpus();
 	struct wc_counters *each;
-	__u64 *sum = &ret_counters->rx; /* the first of many of this type */
 	uint32_t zero = 0;
 	int error;
 
@@ -401,13 +400,8 @@ int wc_xdp_counters(const struct wc_xdp *xdp, struct wc_counters *ret_counters)
 	if (!each)
 		return -ENOMEM;
 	error = bpf_map_lookup_elem(bpf_map__fd(xdp->skel->maps.wc_counters), &zero, each) ? -errno : 0;
-	if (!error) {
-		memset(ret_counters, 0, sizeof(*ret_counters));
-		for (int cpu = 0; cpu < cpus; cpu++)
-			for (size_t i = 0; i < sizeof(*each) / sizeof(*sum); i++)
-				sum[i] += (&each[cpu].rx)[i];
-		wc_count_fast(ret_counters, xdp->fast, xdp->fast_max);
-	}
+	if (!error)
+		wc_counters_total(ret_counters, each, cpus, xdp->fast, xdp->fast_max);
 	free(each);
 	return error;
 }

@@ -233,10 +233,7 @@ static struct wc_counters counters_now(const struct scheduler *scheduler)
 
 	if (bpf_map_lookup_elem(bpf_map__fd(scheduler->skel->maps.wc_counters), &zero, all))
 		return sum;
-	for (int cpu = 0; cpu < possible; cpu++)
-		for (size_t i = 0; i < sizeof(sum) / sizeof(__u64); i++)
-			((__u64 *)&sum)[i] += ((__u64 *)&all[cpu])[i];
-	wc_count_fast(&sum, scheduler->tables.wc_fast, scheduler->tables.wc_fast_max);
+	wc_counters_total(&sum, all, possible, scheduler->tables.wc_fast, scheduler->tables.wc_fast_max);
 	return sum;
 }
 

@@ -265,10 +265,7 @@ static struct wc_counters counters_now(void)
 
 	if (bpf_map_lookup_elem(bpf_map__fd(skel->maps.wc_counters), &zero, all))
 		return sum;
-	for (int cpu = 0; cpu < possible; cpu++)
-		for (size_t i = 0; i < sizeof(sum) / sizeof(__u64); i++)
-			((__u64 *)&sum)[i] += ((__u64 *)&all[cpu])[i];
-	wc_count_fast(&sum, tables.wc_fast, tables.wc_fast_max);
+	wc_counters_total(&sum, all, possible, tables.wc_fast, tables.wc_fast_max);
 	return sum;
 }
 

@@ -139,10 +139,7 @@ static inline struct wc_counters fixture_counters(void)
 
 	assert_non_null(all);
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(fixture.skel->maps.wc_counters), &zero, all), 0);
-	for (int cpu = 0; cpu < cpus; cpu++)
-		for (size_t i = 0; i < sizeof(sum) / sizeof(__u64); i++)
-			((__u64 *)&sum)[i] += ((__u64 *)&all[cpu])[i];
-	wc_count_fast(&sum, fixture.tables.wc_fast, fixture.tables.wc_fast_max);
+	wc_counters_total(&sum, all, cpus, fixture.tables.wc_fast, fixture.tables.wc_fast_max);
 	free(all);
 	return sum;
 }

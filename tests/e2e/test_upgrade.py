@@ -201,7 +201,7 @@ class Upgrade(unittest.TestCase):
             ("options", "exec %s --nonsense\n" % good, "unknown option --nonsense"),
         ):
             if name == "cores":
-                sentence = "table wc_cores has entries"
+                sentence = "table wc_runs has entries"
             if name == "refuses":
                 sentence = "name is another one"
             done = node.cli("upgrade", self.script(node, name, text), check=False)
